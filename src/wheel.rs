@@ -1,0 +1,294 @@
+//! A hierarchical timer wheel: every deadline of the server, to the millisecond.
+//!
+//! Eleven levels of 64 slots cover all of [`Millis`]. A timer's level is given by the highest
+//! group of six bits in which its deadline differs from the wheel's present, its slot by that
+//! group: scheme 7 of Varghese and Lauck, "Hashed and Hierarchical Timing Wheels" (SOSP 1987).
+//! Filing and cancelling are O(1); a timer moves down at most once a level.
+//!
+//! The timers of a slot are a doubly linked list in a [`Bucket`]. When the present reaches a slot
+//! its bucket is set aside whole, whatever its size, and worked off timer by timer within the
+//! caller's allowance, so that no crowd of timers can hold up a turn.
+
+use std::collections::VecDeque;
+
+use slab::Slab;
+
+use crate::time::Millis;
+
+const SLOT_BITS: u32 = 6;
+const SLOTS: usize = 1 << SLOT_BITS;
+const LEVELS: usize = u64::BITS.div_ceil(SLOT_BITS) as usize;
+
+/// A bucket of up to this many timers always knows its earliest deadline exactly.
+const SCAN_LEN: u32 = 64;
+/// A larger bucket looks for it anew after one removal in so many timers.
+const SCAN_RATIO: u32 = 8;
+
+const NONE: u32 = u32::MAX;
+const NO_BUCKET: u16 = u16::MAX;
+
+/// Names a timer that is filed in a [`Wheel`]; void once it was popped or cancelled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TimerId(u32);
+
+#[derive(Debug)]
+struct Node<K> {
+    when: Millis,
+    key: K,
+    next: u32,
+    prev: u32,
+    bucket: u16,
+}
+
+/// The timers of one slot.
+#[derive(Debug)]
+struct Bucket {
+    /// The slot it hangs in; none once the present has reached it.
+    slot: Option<(u8, u8)>,
+    head: u32,
+    len: u32,
+    /// No timer of this bucket is due before.
+    earliest: Millis,
+    /// Whether the timer that set `earliest` is gone.
+    stale: bool,
+    /// Timers taken out since `earliest` was last looked for.
+    removed: u32,
+}
+
+/// Timers that carry a key of type `K`; the keys come back out at their deadlines.
+#[derive(Debug)]
+pub struct Wheel<K> {
+    present: Millis,
+    nodes: Slab<Node<K>>,
+    buckets: Slab<Bucket>,
+    slots: [[u16; SLOTS]; LEVELS],
+    occupied: [u64; LEVELS],
+    /// Buckets that the present has reached, the earliest first.
+    reached: VecDeque<u16>,
+}
+
+impl<K: Copy> Default for Wheel<K> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl<K: Copy> Wheel<K> {
+    /// An empty wheel whose present is 0.
+    pub fn new() -> Self {
+        Wheel {
+            present: Millis(0),
+            nodes: Slab::new(),
+            buckets: Slab::new(),
+            slots: [[NO_BUCKET; SLOTS]; LEVELS],
+            occupied: [0; LEVELS],
+            reached: VecDeque::new(),
+        }
+    }
+
+    /// How many timers are filed.
+    pub fn len(&self) -> usize {
+        self.nodes.len()
+    }
+
+    /// Whether no timer is filed.
+    pub fn is_empty(&self) -> bool {
+        self.nodes.is_empty()
+    }
+
+    /// The keys of all timers with their deadlines, in no order.
+    pub fn iter(&self) -> impl Iterator<Item = (K, Millis)> {
+        self.nodes.iter().map(|(_, node)| (node.key, node.when))
+    }
+
+    /// Files a timer that fires at `when`, or at the next [`pop`](Self::pop) if that has passed.
+    pub fn file(&mut self, when: Millis, key: K) -> TimerId {
+        let id = self.nodes.insert(Node {
+            when,
+            key,
+            next: NONE,
+            prev: NONE,
+            bucket: NO_BUCKET,
+        }) as u32;
+        self.link(id);
+        TimerId(id)
+    }
+
+    /// Takes a timer out; its id is void afterwards.
+    pub fn cancel(&mut self, id: TimerId) {
+        self.unlink(id.0);
+        self.nodes.remove(id.0 as usize);
+    }
+
+    /// The deadline of a filed timer.
+    pub fn when(&self, id: TimerId) -> Millis {
+        self.nodes[id.0 as usize].when
+    }
+
+    /// Takes out a timer whose deadline is not after `now` and returns its key; its id is void
+    /// afterwards.
+    ///
+    /// Each timer that is looked at costs one of `work`; at 0 the rest is left for the next call,
+    /// and [`next_deadline`](Self::next_deadline) is in the past until it is done. `now` never
+    /// goes back.
+    pub fn pop(&mut self, now: Millis, work: &mut usize) -> Option<K> {
+        self.advance(now);
+        while let Some(&bucket) = self.reached.front() {
+            let id = self.buckets[bucket.into()].head;
+            if id == NONE {
+                self.reached.pop_front();
+                self.buckets.remove(bucket.into());
+                continue;
+            }
+            *work = work.checked_sub(1)?;
+            self.unlink(id);
+            if self.nodes[id as usize].when <= self.present {
+                return Some(self.nodes.remove(id as usize).key);
+            }
+            self.link(id);
+        }
+        None
+    }
+
+    /// When the next timer fires: exactly, unless the next timers share a slot with more than 64
+    /// others and the earliest of them was cancelled; then it may be that one's deadline.
+    pub fn next_deadline(&mut self) -> Option<Millis> {
+        if self.reached.iter().any(|&b| self.buckets[b.into()].len > 0) {
+            return Some(self.present);
+        }
+        let level = self.occupied.iter().position(|&slots| slots != 0)?;
+        let slot = self.occupied[level].trailing_zeros() as usize;
+        let bucket = &mut self.buckets[self.slots[level][slot].into()];
+        let worth_it = bucket.len <= SCAN_LEN || bucket.len / SCAN_RATIO <= bucket.removed;
+        if bucket.stale && worth_it {
+            bucket.earliest = Millis(u64::MAX);
+            let mut id = bucket.head;
+            while let Some(node) = self.nodes.get(id as usize) {
+                bucket.earliest = bucket.earliest.min(node.when);
+                id = node.next;
+            }
+            bucket.stale = false;
+            bucket.removed = 0;
+        }
+        Some(bucket.earliest)
+    }
+
+    /// Gives back the memory of timers that are gone, as far as they are the newest.
+    pub fn shrink(&mut self) {
+        self.nodes.shrink_to_fit();
+    }
+
+    /// Moves the present to `now` and sets aside the buckets of all slots that begin by then.
+    fn advance(&mut self, now: Millis) {
+        if now <= self.present {
+            return;
+        }
+        for level in 0..LEVELS {
+            let shift = SLOT_BITS * level as u32;
+            let (was, is) = (self.present.0 >> shift, now.0 >> shift);
+            if was == is {
+                break;
+            }
+            let wrapped = was >> SLOT_BITS != is >> SLOT_BITS;
+            let slots = if wrapped {
+                u64::MAX
+            } else {
+                u64::MAX >> (SLOTS - 1 - digit(now, level))
+            };
+            let mut due = self.occupied[level] & slots;
+            self.occupied[level] &= !slots;
+            while due != 0 {
+                let slot = due.trailing_zeros() as usize;
+                due &= due - 1;
+                let bucket = std::mem::replace(&mut self.slots[level][slot], NO_BUCKET);
+                self.buckets[bucket.into()].slot = None;
+                self.reached.push_back(bucket);
+            }
+        }
+        self.present = now;
+    }
+
+    /// Hangs a node into the bucket of its deadline.
+    fn link(&mut self, id: u32) {
+        let when = self.nodes[id as usize].when;
+        let bucket_id = self.bucket_for(when);
+        let bucket = &mut self.buckets[bucket_id.into()];
+        let next = std::mem::replace(&mut bucket.head, id);
+        bucket.len += 1;
+        if when <= bucket.earliest {
+            bucket.earliest = when;
+            bucket.stale = false;
+        }
+        let node = &mut self.nodes[id as usize];
+        node.prev = NONE;
+        node.next = next;
+        node.bucket = bucket_id;
+        if let Some(next) = self.nodes.get_mut(next as usize) {
+            next.prev = id;
+        }
+    }
+
+    fn unlink(&mut self, id: u32) {
+        let Node {
+            when,
+            next,
+            prev,
+            bucket: bucket_id,
+            ..
+        } = self.nodes[id as usize];
+        if let Some(next) = self.nodes.get_mut(next as usize) {
+            next.prev = prev;
+        }
+        let bucket = &mut self.buckets[bucket_id.into()];
+        match self.nodes.get_mut(prev as usize) {
+            Some(prev) => prev.next = next,
+            None => bucket.head = next,
+        }
+        bucket.len -= 1;
+        bucket.removed += 1;
+        bucket.stale |= when == bucket.earliest;
+        if bucket.len > 0 {
+            return;
+        }
+        // A bucket that was reached is removed by `pop`, which works it off.
+        if let Some((level, slot)) = bucket.slot {
+            self.occupied[usize::from(level)] &= !(1 << slot);
+            self.slots[usize::from(level)][usize::from(slot)] = NO_BUCKET;
+            self.buckets.remove(bucket_id.into());
+        }
+    }
+
+    /// The bucket for a deadline, made if its slot has none.
+    fn bucket_for(&mut self, when: Millis) -> u16 {
+        if when <= self.present {
+            if self.reached.is_empty() {
+                let bucket = self.add_bucket(None);
+                self.reached.push_back(bucket);
+            }
+            return self.reached[self.reached.len() - 1];
+        }
+        let level = ((when.0 ^ self.present.0).ilog2() / SLOT_BITS) as usize;
+        let slot = digit(when, level);
+        if self.slots[level][slot] == NO_BUCKET {
+            self.slots[level][slot] = self.add_bucket(Some((level as u8, slot as u8)));
+            self.occupied[level] |= 1 << slot;
+        }
+        self.slots[level][slot]
+    }
+
+    fn add_bucket(&mut self, slot: Option<(u8, u8)>) -> u16 {
+        self.buckets.insert(Bucket {
+            slot,
+            head: NONE,
+            len: 0,
+            earliest: Millis(u64::MAX),
+            stale: false,
+            removed: 0,
+        }) as u16
+    }
+}
+
+/// The six bits of a time that choose its slot at a level.
+fn digit(time: Millis, level: usize) -> usize {
+    (time.0 >> (SLOT_BITS * level as u32)) as usize % SLOTS
+}
