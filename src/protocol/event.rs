@@ -1,0 +1,161 @@
+//! Lines that no command asked for: a room's events, and notices to one client.
+
+use super::{Name, write_line};
+
+/// Why a member left its room.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LeaveReason {
+    /// LEAVE.
+    Left,
+    /// No sign of life for its idle time.
+    Expired,
+    /// QUIT.
+    Quit,
+    /// Its connection took nothing of what it was owed for its idle time.
+    Slow,
+    /// The holder of the name's key took the name back.
+    Replaced,
+}
+
+impl LeaveReason {
+    /// Every reason, in the order of [`LeaveReason::index`].
+    pub const ALL: [LeaveReason; 5] = [
+        LeaveReason::Left,
+        LeaveReason::Expired,
+        LeaveReason::Quit,
+        LeaveReason::Slow,
+        LeaveReason::Replaced,
+    ];
+
+    /// The reason as it goes over the wire.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            LeaveReason::Left => "left",
+            LeaveReason::Expired => "expired",
+            LeaveReason::Quit => "quit",
+            LeaveReason::Slow => "slow",
+            LeaveReason::Replaced => "replaced",
+        }
+    }
+
+    /// Its place among all reasons.
+    pub const fn index(self) -> usize {
+        self as usize
+    }
+}
+
+/// Something that happened in a room.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Event<'a> {
+    /// A member said something.
+    Msg {
+        /// Who.
+        name: Name,
+        /// What.
+        text: &'a str,
+    },
+    /// A session became a member.
+    Joined {
+        /// Whose.
+        name: Name,
+    },
+    /// A member's session ended.
+    Left {
+        /// Whose.
+        name: Name,
+        /// Why.
+        reason: LeaveReason,
+    },
+}
+
+impl Event<'_> {
+    /// Appends the event's line.
+    pub fn write(&self, seq: u64, unix_ms: u64, out: &mut Vec<u8>) {
+        match self {
+            Event::Msg { name, text } => write_line!(out, "MSG {seq} {unix_ms} {name} {text}"),
+            Event::Joined { name } => write_line!(out, "JOINED {seq} {unix_ms} {name}"),
+            Event::Left { name, reason } => {
+                let reason = reason.as_str();
+                write_line!(out, "LEFT {seq} {unix_ms} {name} {reason}");
+            }
+        }
+    }
+}
+
+/// Appends the line that tells a session of `count` events that the log dropped before they were
+/// given to it.
+pub fn write_lost(count: u64, next_seq: u64, out: &mut Vec<u8>) {
+    write_line!(out, "LOST {count} {next_seq}");
+}
+
+/// Appends the line that warns a session that it will expire.
+pub fn write_expiring(seconds: u32, out: &mut Vec<u8>) {
+    write_line!(out, "EXPIRING {seconds}");
+}
+
+/// Why the server closes a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Bye {
+    /// The client said QUIT.
+    Quit,
+    /// The session showed no sign of life for its idle time.
+    Expired,
+    /// Another connection resumed the session.
+    Replaced,
+    /// The connection took nothing of what it was owed for the session's idle time.
+    Slow,
+    /// The connection got no session in time.
+    Handshake,
+    /// The server has too many connections.
+    Full,
+    /// The server shuts down.
+    Shutdown,
+    /// The client does what no well-meant client does.
+    Abuse,
+}
+
+impl Bye {
+    /// Every reason.
+    pub const ALL: [Bye; 8] = [
+        Bye::Quit,
+        Bye::Expired,
+        Bye::Replaced,
+        Bye::Slow,
+        Bye::Handshake,
+        Bye::Full,
+        Bye::Shutdown,
+        Bye::Abuse,
+    ];
+
+    /// The reason as it goes over the wire.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Bye::Quit => "quit",
+            Bye::Expired => "expired",
+            Bye::Replaced => "replaced",
+            Bye::Slow => "slow",
+            Bye::Handshake => "handshake",
+            Bye::Full => "full",
+            Bye::Shutdown => "shutdown",
+            Bye::Abuse => "abuse",
+        }
+    }
+
+    const fn text(self) -> &'static str {
+        match self {
+            Bye::Quit => "goodbye",
+            Bye::Expired => "no sign of life; send PING now and then",
+            Bye::Replaced => "another connection resumed the session",
+            Bye::Slow => "nothing was read for too long",
+            Bye::Handshake => "no JOIN or RESUME in time",
+            Bye::Full => "the server has too many connections; try again later",
+            Bye::Shutdown => "the server shuts down",
+            Bye::Abuse => "too many errors, or not a chat client",
+        }
+    }
+
+    /// Appends the last line on a connection.
+    pub fn write(self, out: &mut Vec<u8>) {
+        write_line!(out, "BYE {} {}", self.as_str(), self.text());
+    }
+}

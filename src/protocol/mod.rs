@@ -1,0 +1,136 @@
+//! What goes over the wire: commands, replies, events, error codes, and every limit.
+//!
+//! Text is turned into values and values into text here and nowhere else. What a command does is
+//! decided in `chat`. PROTOCOL.md tells the same to those who write clients.
+
+mod command;
+mod error;
+mod event;
+mod name;
+mod reply;
+mod token;
+
+use std::fmt;
+
+pub use command::{Alive, Command, Join, Mode, Poll, Request, Resume, VERBS, Verb};
+pub use error::{Code, Error};
+pub use event::{Bye, Event, LeaveReason, write_expiring, write_lost};
+pub use name::{Folded, Name};
+pub use reply::{Listing, Reply};
+pub use token::{Secret, Token};
+
+/// The version of the protocol that this server speaks.
+pub const PROTOCOL_VERSION: u32 = 1;
+/// The name of the room that a JOIN without `room=` enters.
+pub const DEFAULT_ROOM: &str = "lobby";
+/// The longest name of a member or a room, in bytes.
+pub const NAME_BYTES_MAX: usize = 24;
+/// The longest line that a client may send, in bytes without its end, unless the longest message
+/// asks for more.
+pub const LINE_BYTES_MAX: usize = 2048;
+/// How much longer than the longest message a line may be, in bytes.
+pub const LINE_OVERHEAD: usize = 1024;
+/// The longest text that PING takes, in bytes.
+pub const PING_BYTES_MAX: usize = LINE_BYTES_MAX - "PING ".len();
+/// The longest reply, in bytes, unless it holds a single event that is longer.
+pub const REPLY_BYTES_MAX: usize = 8192;
+/// The longest first line of a reply that has a body, in bytes with its end.
+pub const REPLY_HEAD_BYTES_MAX: usize = 96;
+/// How many events a POLL gives if it does not say.
+pub const POLL_EVENTS_DEFAULT: u32 = 100;
+/// How many events a POLL may ask for.
+pub const POLL_EVENTS_MAX: u32 = 1000;
+/// How long a POLL may wait, in seconds.
+pub const POLL_WAIT_MAX: u32 = 60;
+/// The shortest idle time, in seconds.
+pub const IDLE_MIN: u32 = 1;
+/// The shortest idle time with `alive=tcp`, in seconds: a kernel's probes are seconds apart.
+pub const IDLE_TCP_MIN: u32 = 3;
+/// How many errors in a row end a connection.
+pub const ERRORS_MAX: u32 = 100;
+/// How many ended sessions are remembered.
+pub const ENDED_MAX: usize = 1024;
+/// The most bytes that an event line takes beside a message's text.
+pub const EVENT_OVERHEAD: usize = "MSG ".len() + 2 * (20 + 1) + NAME_BYTES_MAX + 1 + 2;
+
+/// What a server can be told to allow, and its defaults.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Idle time of a session that does not ask for one, in seconds.
+    pub idle: u32,
+    /// The longest idle time that is granted, in seconds.
+    pub idle_max: u32,
+    /// How long a connection may stay without a session, in seconds.
+    pub handshake: u32,
+    /// Bytes of events kept for each room.
+    pub log_bytes: usize,
+    /// The longest message, in bytes.
+    pub message_bytes_max: usize,
+    /// How many sessions there may be.
+    pub sessions_max: usize,
+    /// How many rooms there may be.
+    pub rooms_max: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Limits {
+            idle: 60,
+            idle_max: 3600,
+            handshake: 30,
+            log_bytes: 64 * 1024,
+            message_bytes_max: 1024,
+            sessions_max: Limits::SESSIONS_MAX,
+            rooms_max: Limits::SESSIONS_MAX,
+        }
+    }
+}
+
+impl Limits {
+    /// How many sessions the server's keys can tell apart.
+    pub const SESSIONS_MAX: usize = 1 << 30;
+
+    /// The longest line that a client may send, in bytes without its end.
+    pub fn line_bytes_max(&self) -> usize {
+        LINE_BYTES_MAX.max(self.message_bytes_max + LINE_OVERHEAD)
+    }
+
+    /// The longest event line, in bytes with its end.
+    pub fn event_bytes_max(&self) -> usize {
+        self.message_bytes_max + EVENT_OVERHEAD
+    }
+
+    /// The smallest log that works with these limits, in bytes: what one command can append must
+    /// fit beside what is still to be written out.
+    pub fn log_bytes_min(&self) -> usize {
+        4096.max(2 * self.event_bytes_max())
+    }
+}
+
+/// Lets the `write!` family append to a buffer of bytes.
+pub(crate) struct Text<'a>(pub &'a mut Vec<u8>);
+
+impl fmt::Write for Text<'_> {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        self.0.extend_from_slice(text.as_bytes());
+        Ok(())
+    }
+}
+
+/// Appends a line with its end to a buffer of bytes.
+macro_rules! write_line {
+    ($out:expr, $($arg:tt)*) => {{
+        use std::fmt::Write as _;
+        let out: &mut Vec<u8> = $out;
+        // Writing to memory does not fail.
+        let _ = write!($crate::protocol::Text(out), $($arg)*);
+        out.extend_from_slice(b"\r\n");
+    }};
+}
+pub(crate) use write_line;
+
+/// Appends the server's first line on a connection.
+pub fn write_hello(out: &mut Vec<u8>) {
+    let version = env!("CARGO_PKG_VERSION");
+    write_line!(out, "HELLO chinwag/{version} protocol={PROTOCOL_VERSION}");
+}

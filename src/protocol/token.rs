@@ -1,0 +1,110 @@
+//! Session tokens: where to find a session, and the secret that proves the right to it.
+
+use std::fmt;
+use std::hash::{Hash, Hasher};
+
+use subtle::ConstantTimeEq;
+
+/// 128 random bits from the operating system. Never printed but as part of a token.
+#[derive(Clone, Copy)]
+pub struct Secret([u8; 16]);
+
+impl Secret {
+    /// A new secret; fails if the system has no random numbers to give.
+    pub fn random() -> Result<Secret, getrandom::Error> {
+        let mut bytes = [0; 16];
+        getrandom::fill(&mut bytes)?;
+        Ok(Secret(bytes))
+    }
+}
+
+impl PartialEq for Secret {
+    /// Takes the same time wherever the first difference lies.
+    fn eq(&self, other: &Secret) -> bool {
+        self.0.ct_eq(&other.0).into()
+    }
+}
+
+impl Eq for Secret {}
+
+impl Hash for Secret {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        state.write(&self.0);
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret(…)")
+    }
+}
+
+/// What a client names its session by: 40 hexadecimal digits.
+///
+/// The first eight say in which slot the session is kept, so that it is found without a search;
+/// slots are used again, and the secret tells their sessions apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Token {
+    /// The session's place among the server's sessions.
+    pub slot: u32,
+    /// What nobody else can know.
+    pub secret: Secret,
+}
+
+impl Token {
+    const SLOT_DIGITS: usize = 8;
+    const DIGITS: usize = Self::SLOT_DIGITS + 32;
+
+    /// The token that a word spells, if it is one.
+    pub fn parse(word: &str) -> Option<Token> {
+        if word.len() != Self::DIGITS || !word.bytes().all(|b| b.is_ascii_hexdigit()) {
+            return None;
+        }
+        let (slot, secret) = word.split_at(Self::SLOT_DIGITS);
+        Some(Token {
+            slot: u32::from_str_radix(slot, 16).ok()?,
+            secret: Secret(u128::from_str_radix(secret, 16).ok()?.to_be_bytes()),
+        })
+    }
+}
+
+impl fmt::Display for Token {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let secret = u128::from_be_bytes(self.secret.0);
+        write!(f, "{:08x}{secret:032x}", self.slot)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_token_is_read_back_from_its_text_and_nothing_else_is_one() {
+        let token = Token {
+            slot: 0x1f,
+            secret: Secret::random().unwrap(),
+        };
+        let text = token.to_string();
+        assert_eq!(text.len(), Token::DIGITS);
+        assert_eq!(Token::parse(&text), Some(token));
+        assert_eq!(Token::parse(&text.to_uppercase()), Some(token));
+        let signed = format!("+{}", &text[1..]);
+        for bad in [
+            "",
+            &text[1..],
+            &format!("{text}0"),
+            &signed,
+            &"é".repeat(20),
+        ] {
+            assert_eq!(Token::parse(bad), None, "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn a_secret_is_new_each_time_and_debug_does_not_show_it() {
+        let (one, other) = (Secret::random().unwrap(), Secret::random().unwrap());
+        assert_ne!(one, other);
+        assert_eq!(format!("{one:?}"), "Secret(…)");
+    }
+}
