@@ -1,0 +1,328 @@
+//! What each command does: one small function a verb.
+
+use std::ops::Bound;
+
+use super::session::Session;
+use super::{Chat, Client, Message, Outcome};
+use crate::protocol::{
+    Alive, Bye, Code, Command, DEFAULT_ROOM, Error, Event, IDLE_MIN, IDLE_TCP_MIN, Join,
+    LeaveReason, Listing, Mode, Name, Poll, Reply, Resume, Secret, Token, write_line,
+};
+use crate::room::{Room, SessionKey};
+use crate::time::Now;
+
+type Answer<'a> = Result<Reply<'a>, Error>;
+
+impl Chat {
+    /// Carries a command out. No reply means that it comes later.
+    pub(super) fn execute<'a>(
+        &mut self,
+        client: &mut Client,
+        command: Command<'a>,
+        now: Now,
+        outcome: &mut Outcome,
+    ) -> Result<Option<Reply<'a>>, Error> {
+        match command {
+            Command::Join(join) => self.join(client, join, now),
+            Command::Resume(resume) => self.resume(client, resume, now, outcome),
+            Command::Say(text) => self.say(client, text, now),
+            Command::Poll(poll) => return self.poll(client, poll, now),
+            Command::Ping(text) => Ok(Reply::Pong { text }),
+            Command::Leave => self.leave(client, now),
+            Command::Detach => self.let_go(client, now),
+            Command::Who { after } => self.who(client, after, now),
+            Command::Rooms { after } => self.list_rooms(after),
+            Command::Stats => self.show_stats(now),
+            Command::Help => Ok(Reply::Help),
+            Command::Quit => self.quit(client, now),
+        }
+        .map(Some)
+    }
+
+    pub(super) fn line_too_long(&self) -> Error {
+        let max = self.limits.line_bytes_max();
+        Error::new(
+            Code::LineTooLong,
+            format!("a line has at most {max} bytes; the rest is skipped"),
+        )
+    }
+
+    fn join<'a>(&mut self, client: &mut Client, join: Join<'_>, now: Now) -> Answer<'a> {
+        no_session(client)?;
+        let room_name = join.room.or_else(|| Name::parse(DEFAULT_ROOM));
+        let room_name = room_name.ok_or_else(|| full("the default room has no name"))?;
+        let room_key = self.room_names.get(&room_name.folded()).copied();
+        if let Some(room_key) = room_key {
+            let room = &self.rooms[room_key as usize];
+            if room.members.contains_key(&join.name.folded()) {
+                let text = "somebody of that name is in the room; a session that was lost can \
+                            be RESUMEd, or expires";
+                return Err(Error::new(Code::NameTaken, text));
+            }
+        } else if self.rooms.len() >= self.limits.rooms_max {
+            return Err(full("the server has too many rooms"));
+        }
+        if self.sessions.len() >= self.limits.sessions_max {
+            return Err(full("the server has too many sessions; try again later"));
+        }
+        let secret = Secret::random().map_err(|_| full("the system has no random numbers"))?;
+
+        let room_key = room_key.unwrap_or_else(|| self.open_room(room_name));
+        let shortest = match join.alive {
+            Alive::Ping => IDLE_MIN,
+            Alive::Tcp => IDLE_TCP_MIN,
+        };
+        let key = self.sessions.insert(Session {
+            secret,
+            name: join.name,
+            room: room_key,
+            idle: self.limits.granted_idle(join.idle, shortest),
+            cursor: 0,
+            said: 0,
+            alive_at: now.at,
+            mode: join.mode,
+            alive: join.alive,
+            timer: None,
+            attachment: None,
+        }) as SessionKey;
+        let name = join.name;
+        let seq = self.append(room_key, Event::Joined { name }, now);
+        let room = &mut self.rooms[room_key as usize];
+        room.members.insert(name.folded(), key);
+        log::debug!("{name} joined {}", room.name);
+        self.sessions[key as usize].cursor = room.cursor_for(join.history);
+        self.attach(client, key, now);
+        self.stats.sessions_total += 1;
+
+        let (session, room) = self.session_and_room(key);
+        Ok(Reply::Joined {
+            token: Token { slot: key, secret },
+            name,
+            room: room.name,
+            mode: session.mode,
+            idle: session.idle,
+            alive: session.alive,
+            seq,
+            members: room.members.len(),
+        })
+    }
+
+    fn open_room(&mut self, name: Name) -> u32 {
+        let key = self.rooms.insert(Room::new(name, &self.limits)) as u32;
+        self.room_names.insert(name.folded(), key);
+        key
+    }
+
+    fn resume<'a>(
+        &mut self,
+        client: &mut Client,
+        resume: Resume,
+        now: Now,
+        outcome: &mut Outcome,
+    ) -> Answer<'a> {
+        no_session(client)?;
+        let key = self.find(resume.token, now)?;
+        if let Some(after) = resume.after {
+            self.check_after(key, after)?;
+        }
+        if let Some(conn) = self.sessions[key as usize].conn() {
+            let mut text = Vec::new();
+            self.end_wait(key, now, &mut text);
+            Bye::Replaced.write(&mut text);
+            self.detach(key, now);
+            outcome.replaced = Some(Message {
+                conn,
+                text,
+                closes: true,
+            });
+        }
+        if let Some(after) = resume.after {
+            self.set_cursor(key, after);
+        }
+        self.attach(client, key, now);
+
+        let (session, room) = self.session_and_room(key);
+        Ok(Reply::Resumed {
+            name: session.name,
+            room: room.name,
+            mode: session.mode,
+            idle: session.idle,
+            alive: session.alive,
+            seq: room.newest(),
+            members: room.members.len(),
+            said: session.said,
+        })
+    }
+
+    /// The session that a token names.
+    fn find(&self, token: Option<Token>, now: Now) -> Result<SessionKey, Error> {
+        let unknown = || {
+            let text = "there is no session of that token; JOIN anew";
+            Error::new(Code::UnknownSession, text)
+        };
+        let token = token.ok_or_else(unknown)?;
+        let session = self.sessions.get(token.slot as usize);
+        if session.is_some_and(|s| s.secret == token.secret) {
+            return Ok(token.slot);
+        }
+        let end = self.ended.get(&token).ok_or_else(unknown)?;
+        let (reason, ago) = (end.reason.as_str(), now.at.since(end.at).secs());
+        Err(Error::new(Code::SessionEnded, format!("{reason} {ago}")))
+    }
+
+    fn say<'a>(&mut self, client: &Client, text: &str, now: Now) -> Answer<'a> {
+        let key = session_of(client)?;
+        let session = &mut self.sessions[key as usize];
+        session.said += 1;
+        let (room, name) = (session.room, session.name);
+        let seq = self.append(room, Event::Msg { name, text }, now);
+        let unix_ms = now.unix_ms;
+        Ok(Reply::Said { seq, unix_ms })
+    }
+
+    fn poll<'a>(
+        &mut self,
+        client: &Client,
+        poll: Poll,
+        now: Now,
+    ) -> Result<Option<Reply<'a>>, Error> {
+        let key = session_of(client)?;
+        let (session, _) = self.session_and_room(key);
+        if session.mode == Mode::Push {
+            let text = "a push session is sent its events; JOIN with mode=pull to POLL";
+            return Err(Error::new(Code::WrongMode, text));
+        }
+        if let Some(after) = poll.after {
+            self.check_after(key, after)?;
+            self.set_cursor(key, after);
+        }
+        let (session, room) = self.session_and_room(key);
+        if poll.wait > 0 && session.cursor == room.log.next() {
+            self.start_wait(key, poll.max, poll.wait, now);
+            return Ok(None);
+        }
+        Ok(Some(self.batch(key, poll.max)))
+    }
+
+    /// Whether a session can be told to have seen an event: the room must have had it.
+    fn check_after(&self, key: SessionKey, after: u64) -> Result<(), Error> {
+        let newest = self.session_and_room(key).1.newest();
+        if after > newest {
+            let text = format!("after= is at most {newest}, the room's newest event");
+            return Err(Error::new(Code::BadArgument, text));
+        }
+        Ok(())
+    }
+
+    fn leave<'a>(&mut self, client: &mut Client, now: Now) -> Answer<'a> {
+        let key = session_of(client)?;
+        client.session = None;
+        self.destroy(key, LeaveReason::Left, now);
+        self.expect_session(client, now.at);
+        Ok(Reply::Left)
+    }
+
+    fn let_go<'a>(&mut self, client: &mut Client, now: Now) -> Answer<'a> {
+        let key = session_of(client)?;
+        client.session = None;
+        self.detach(key, now);
+        self.expect_session(client, now.at);
+        Ok(Reply::Detached)
+    }
+
+    fn quit<'a>(&mut self, client: &mut Client, now: Now) -> Answer<'a> {
+        if let Some(key) = client.session.take() {
+            self.destroy(key, LeaveReason::Quit, now);
+            // The goodbye has to be taken in some time.
+            self.expect_session(client, now.at);
+        }
+        Ok(Reply::Quit)
+    }
+
+    fn who<'a>(&self, client: &Client, after: Option<Name>, now: Now) -> Answer<'a> {
+        let (_, room) = self.session_and_room(session_of(client)?);
+        let mut members = Listing::default();
+        let mut rest = room.members.range(behind(after));
+        for (_, &key) in rest.by_ref() {
+            let member = &self.sessions[key as usize];
+            let mode = member.mode.as_str();
+            let attached = if member.conn().is_some() {
+                "attached"
+            } else {
+                "detached"
+            };
+            let silent = member.silent_secs(now.at);
+            let name = member.name;
+            if !members.add(|out| write_line!(out, "MEMBER {name} {mode} {attached} {silent}")) {
+                return Ok(Reply::Who {
+                    members,
+                    seq: room.newest(),
+                    more: 1 + rest.count() as u64,
+                });
+            }
+        }
+        Ok(Reply::Who {
+            members,
+            seq: room.newest(),
+            more: 0,
+        })
+    }
+
+    fn list_rooms<'a>(&self, after: Option<Name>) -> Answer<'a> {
+        let mut rooms = Listing::default();
+        let mut rest = self.room_names.range(behind(after));
+        for (_, &key) in rest.by_ref() {
+            let room = &self.rooms[key as usize];
+            let (name, members, newest) = (room.name, room.members.len(), room.newest());
+            if !rooms.add(|out| write_line!(out, "ROOM {name} {members} {newest}")) {
+                let more = 1 + rest.count() as u64;
+                return Ok(Reply::Rooms { rooms, more });
+            }
+        }
+        Ok(Reply::Rooms { rooms, more: 0 })
+    }
+
+    fn show_stats<'a>(&self, now: Now) -> Answer<'a> {
+        let stats = self.stats.listing(&self.gauges(now));
+        Ok(Reply::Stats { stats })
+    }
+
+    fn session_and_room(&self, key: SessionKey) -> (&Session, &Room) {
+        let session = &self.sessions[key as usize];
+        (session, &self.rooms[session.room as usize])
+    }
+}
+
+fn session_of(client: &Client) -> Result<SessionKey, Error> {
+    client.session.ok_or_else(|| {
+        Error::new(
+            Code::NoSession,
+            "this connection has no session: JOIN or RESUME first",
+        )
+    })
+}
+
+fn no_session(client: &Client) -> Result<(), Error> {
+    match client.session {
+        None => Ok(()),
+        Some(_) => Err(Error::new(
+            Code::AlreadyJoined,
+            "this connection has a session: LEAVE or DETACH first",
+        )),
+    }
+}
+
+fn full(text: &'static str) -> Error {
+    Error::new(Code::Full, text)
+}
+
+/// The names behind `after`, or all.
+fn behind(
+    after: Option<Name>,
+) -> (
+    Bound<crate::protocol::Folded>,
+    Bound<crate::protocol::Folded>,
+) {
+    let from = after.map_or(Bound::Unbounded, |name| Bound::Excluded(name.folded()));
+    (from, Bound::Unbounded)
+}

@@ -1,0 +1,215 @@
+//! What goes out of the rooms' logs, and to whom.
+//!
+//! An event is written once, into its room's log. A session is a cursor into it; what it is owed
+//! is what lies behind. Nothing here is queued for a session.
+
+use super::session::Wait;
+use super::{Chat, ConnId};
+use crate::protocol::{Event, Limits, Listing, Mode, Reply, write_lost};
+use crate::room::{Room, SessionKey};
+use crate::time::{Millis, Now};
+
+impl Chat {
+    /// Appends an event to a room's log and gives its number.
+    pub(super) fn append(&mut self, room_key: u32, event: Event<'_>, now: Now) -> u64 {
+        let room = &mut self.rooms[room_key as usize];
+        let seq = room.log.next();
+        self.line.clear();
+        event.write(seq, now.unix_ms, &mut self.line);
+        room.log.append(&self.line);
+        self.stats.events += 1;
+        self.mark_dirty(room_key);
+        seq
+    }
+
+    /// Sees to it that a room's audience is served, at once if its log is about to drop what
+    /// somebody was not given.
+    fn mark_dirty(&mut self, room_key: u32) {
+        let room = &mut self.rooms[room_key as usize];
+        self.must_serve |= room.must_serve(&self.limits);
+        if !room.is_dirty && !room.audience.is_empty() {
+            room.is_dirty = true;
+            self.dirty.push(room_key);
+        }
+    }
+
+    /// Whether rooms have to be served before the next line is answered or the next timer fired,
+    /// since otherwise a log might drop events that a connection has room for.
+    pub fn must_serve(&self) -> bool {
+        self.must_serve
+    }
+
+    /// Takes a room off the list of those to be served, and puts the connections of its audience
+    /// into `audience`; false if there is none left.
+    pub fn next_dirty_room(&mut self, audience: &mut Vec<ConnId>) -> bool {
+        audience.clear();
+        let Some(room_key) = self.dirty.pop() else {
+            self.must_serve = false;
+            return false;
+        };
+        let room = &mut self.rooms[room_key as usize];
+        room.is_dirty = false;
+        room.unserved = room.log.next();
+        let sessions = &self.sessions;
+        let seated = room.audience.iter();
+        audience.extend(seated.filter_map(|&key| sessions[key as usize].conn()));
+        true
+    }
+
+    /// Puts an attached session among those that are served when something happens.
+    pub(super) fn take_seat(&mut self, key: SessionKey) {
+        let session = &mut self.sessions[key as usize];
+        let room_key = session.room;
+        let room = &mut self.rooms[room_key as usize];
+        let Some(attachment) = &mut session.attachment else {
+            return;
+        };
+        // What it is owed from before counts like what is appended now.
+        room.unserved = match room.audience.len() {
+            0 => session.cursor,
+            _ => room.unserved.min(session.cursor),
+        };
+        attachment.seat = Some(room.audience.len() as u32);
+        room.audience.push(key);
+        if session.cursor < room.log.next() {
+            self.mark_dirty(room_key);
+        }
+    }
+
+    pub(super) fn leave_seat(&mut self, key: SessionKey) {
+        let session = &mut self.sessions[key as usize];
+        let seat = session.attachment.as_mut().and_then(|a| a.seat.take());
+        let Some(seat) = seat else { return };
+        let room = &mut self.rooms[session.room as usize];
+        room.audience.swap_remove(seat as usize);
+        if let Some(&moved) = room.audience.get(seat as usize) {
+            if let Some(attachment) = &mut self.sessions[moved as usize].attachment {
+                attachment.seat = Some(seat);
+            }
+        }
+    }
+
+    /// Appends to `out` what a session is owed beside the lines of its room's log: a LOST line, or
+    /// the answer to a POLL that has waited.
+    pub fn prepare(&mut self, key: SessionKey, now: Now, out: &mut Vec<u8>) {
+        let session = &mut self.sessions[key as usize];
+        let log = &self.rooms[session.room as usize].log;
+        if session.mode == Mode::Pull {
+            if session.cursor < log.next() {
+                self.end_wait(key, now, out);
+            }
+        } else if session.cursor < log.first() {
+            let count = log.first() - session.cursor;
+            session.cursor = log.first();
+            self.stats.events_lost += count;
+            write_lost(count, session.cursor, out);
+        }
+    }
+
+    /// The event lines that a session is owed on its connection, once it is
+    /// [prepared](Self::prepare).
+    pub fn owed(&self, key: SessionKey) -> [&[u8]; 2] {
+        let session = &self.sessions[key as usize];
+        let log = &self.rooms[session.room as usize].log;
+        if session.mode == Mode::Push && session.cursor >= log.first() {
+            return log.tail(session.cursor);
+        }
+        [&[], &[]]
+    }
+
+    /// Whether a session is still to be written something on its connection without asking anew:
+    /// events, or the answer to a POLL that waits.
+    pub fn is_owed(&self, key: SessionKey) -> bool {
+        let session = &self.sessions[key as usize];
+        match session.mode {
+            Mode::Push => session.cursor < self.rooms[session.room as usize].log.next(),
+            Mode::Pull => session
+                .attachment
+                .as_ref()
+                .is_some_and(|a| a.wait.is_some()),
+        }
+    }
+
+    /// Notes that the first `bytes` bytes of what a session was owed have been written. The rest
+    /// of a line that was broken off is appended to `out`, and counts as given.
+    pub fn given(&mut self, key: SessionKey, bytes: usize, out: &mut Vec<u8>) {
+        let session = &mut self.sessions[key as usize];
+        let log = &self.rooms[session.room as usize].log;
+        let (cursor, missing) = log.advance(session.cursor, bytes);
+        let [head, tail] = log.tail(session.cursor);
+        // The missing end of the line, which may lie across the two slices.
+        let (from, to) = (bytes, bytes + missing);
+        out.extend_from_slice(&head[from.min(head.len())..to.min(head.len())]);
+        let skip = head.len();
+        out.extend_from_slice(&tail[from.saturating_sub(skip)..to.saturating_sub(skip)]);
+        session.cursor = cursor;
+    }
+
+    /// Answers a POLL that waits, with what there is.
+    pub(super) fn end_wait(&mut self, key: SessionKey, now: Now, out: &mut Vec<u8>) {
+        let session = &mut self.sessions[key as usize];
+        let wait = session.attachment.as_mut().and_then(|a| a.wait.take());
+        let Some(wait) = wait else { return };
+        session.touch(now.at);
+        self.leave_seat(key);
+        self.batch(key, wait.max).write(out);
+        self.arm(key, now.past);
+    }
+
+    /// Lets a POLL wait.
+    pub(super) fn start_wait(&mut self, key: SessionKey, max: u32, seconds: u32, now: Now) {
+        let until = now.at + Millis::from_secs(seconds);
+        if let Some(attachment) = &mut self.sessions[key as usize].attachment {
+            attachment.wait = Some(Wait { until, max });
+        }
+        self.take_seat(key);
+        self.arm(key, now.past);
+    }
+
+    /// Gives a pull session the events behind its cursor, as many as `max` lines and a reply hold.
+    pub(super) fn batch(&mut self, key: SessionKey, max: u32) -> Reply<'static> {
+        let session = &mut self.sessions[key as usize];
+        let log = &self.rooms[session.room as usize].log;
+        let mut events = Listing::default();
+        if session.cursor < log.first() {
+            let count = log.first() - session.cursor;
+            session.cursor = log.first();
+            self.stats.events_lost += count;
+            events.add(|out| write_lost(count, session.cursor, out));
+        }
+        let lines_left = u64::from(max) - events.lines();
+        let mut to = log.fit(session.cursor, lines_left, events.room());
+        if to == session.cursor && events.lines() == 0 {
+            // A reply may be longer than others for the sake of one long event.
+            to = log.next().min(session.cursor + 1);
+        }
+        events.add_lines(to - session.cursor, log.range(session.cursor, to));
+        session.cursor = to;
+        Reply::Polled {
+            events,
+            last: to - 1,
+            more: log.next() - to,
+        }
+    }
+
+    /// Sets a session's cursor just behind an event that the room has had.
+    pub(super) fn set_cursor(&mut self, key: SessionKey, after: u64) {
+        let session = &mut self.sessions[key as usize];
+        session.cursor = after + 1;
+    }
+}
+
+impl Room {
+    /// Where a new member's cursor stands that asks for `history` events from before its JOINED,
+    /// which is the newest.
+    pub(super) fn cursor_for(&self, history: u64) -> u64 {
+        self.newest().saturating_sub(history).max(self.log.first())
+    }
+}
+
+impl Limits {
+    /// The idle time that a wish for `idle` seconds is granted.
+    pub(super) fn granted_idle(&self, idle: Option<u32>, shortest: u32) -> u32 {
+        idle.unwrap_or(self.idle).max(shortest).min(self.idle_max)
+    }
+}

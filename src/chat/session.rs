@@ -1,0 +1,162 @@
+//! A session, and a client as long as it has a connection.
+
+use crate::protocol::{Alive, Mode, Name, Secret};
+use crate::room::SessionKey;
+use crate::time::Millis;
+use crate::wheel::TimerId;
+
+/// A connection's key among the caller's connections.
+pub type ConnId = u32;
+
+/// What the core keeps of a connection; lives and dies with it, in the caller's hands.
+#[derive(Debug)]
+pub struct Client {
+    pub(super) conn: ConnId,
+    pub(super) session: Option<SessionKey>,
+    /// Fires when the connection has been without a session for too long.
+    pub(super) handshake: Option<TimerId>,
+    /// Errors since the last OK.
+    pub(super) errors: u32,
+}
+
+impl Client {
+    /// The session that this connection holds.
+    pub fn session(&self) -> Option<SessionKey> {
+        self.session
+    }
+
+    /// Notes that the session is not this connection's any more.
+    pub fn lose_session(&mut self) {
+        self.session = None;
+    }
+}
+
+/// A member of a room.
+#[derive(Debug)]
+pub(super) struct Session {
+    pub secret: Secret,
+    pub name: Name,
+    pub room: u32,
+    /// Idle time in seconds.
+    pub idle: u32,
+    /// The number of the event to be given next.
+    pub cursor: u64,
+    /// How many messages it has said.
+    pub said: u64,
+    /// The last sign of life; it is older than the truth while [`Session::is_held`].
+    pub alive_at: Millis,
+    pub mode: Mode,
+    pub alive: Alive,
+    pub timer: Option<TimerId>,
+    /// Boxed, so that a session without a connection costs less.
+    pub attachment: Option<Box<Attachment>>,
+}
+
+/// What a session needs while a connection holds it.
+#[derive(Debug)]
+pub(super) struct Attachment {
+    pub conn: ConnId,
+    /// The POLL that waits for an event.
+    pub wait: Option<Wait>,
+    /// Since when the connection has taken nothing of what it is owed.
+    pub stalled_at: Option<Millis>,
+    /// Whether EXPIRING was said in this idle period.
+    pub warned: bool,
+    /// Its place in the room's audience.
+    pub seat: Option<u32>,
+}
+
+/// A POLL that is answered when there is something to give, or at the end of its time.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Wait {
+    pub until: Millis,
+    pub max: u32,
+}
+
+/// What a session's deadline is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Deadline {
+    /// Its POLL has waited for long enough.
+    Wait,
+    /// Its connection takes nothing.
+    Stalled,
+    /// It has shown no sign of life.
+    Idle,
+    /// A third of its idle time is left.
+    Expiring,
+}
+
+impl Attachment {
+    pub fn new(conn: ConnId) -> Self {
+        Attachment {
+            conn,
+            wait: None,
+            stalled_at: None,
+            warned: false,
+            seat: None,
+        }
+    }
+}
+
+impl Session {
+    pub fn conn(&self) -> Option<ConnId> {
+        self.attachment.as_ref().map(|a| a.conn)
+    }
+
+    /// Notes a sign of life. The deadline it puts off is not filed anew: the timer that is filed
+    /// fires early, finds nothing due, and is filed for the deadline as it is then.
+    pub fn touch(&mut self, at: Millis) {
+        self.alive_at = at;
+        if let Some(attachment) = &mut self.attachment {
+            attachment.warned = false;
+        }
+    }
+
+    /// Whether it counts as alive without a further sign.
+    pub fn is_held(&self) -> bool {
+        self.attachment
+            .as_ref()
+            .is_some_and(|a| self.alive == Alive::Tcp || a.wait.is_some())
+    }
+
+    /// Seconds since the last sign of life.
+    pub fn silent_secs(&self, at: Millis) -> u64 {
+        if self.is_held() {
+            return 0;
+        }
+        at.since(self.alive_at).secs()
+    }
+
+    /// The next deadline and what it is about; none while the connection alone keeps it alive.
+    ///
+    /// Of two that have passed the graver one counts: a session that ought to have expired is not
+    /// warned any more.
+    pub fn deadline(&self, past: Millis) -> Option<(Millis, Deadline)> {
+        let idle = Millis::from_secs(self.idle);
+        let idle_end = self.alive_at + idle;
+        let is_held = self.is_held();
+        let attached = self.attachment.as_ref();
+        let wait = attached.and_then(|a| a.wait).map(|w| w.until);
+        let stalled = attached.and_then(|a| a.stalled_at).map(|at| at + idle);
+        let warning = attached
+            .filter(|a| self.mode == Mode::Push && !is_held && !a.warned)
+            .map(|_| self.alive_at + Millis(idle.0 - idle.0 / 3));
+        let deadlines = [
+            (stalled, Deadline::Stalled),
+            ((!is_held).then_some(idle_end), Deadline::Idle),
+            (wait, Deadline::Wait),
+            (warning, Deadline::Expiring),
+        ];
+        let mut next = None;
+        for (when, what) in deadlines {
+            let Some(when) = when else { continue };
+            if when <= past {
+                return Some((when, what));
+            }
+            if next.is_none_or(|(earliest, _)| when < earliest) {
+                next = Some((when, what));
+            }
+        }
+        next
+    }
+}

@@ -1,0 +1,79 @@
+//! What the server counts, and the names under which STATS shows it.
+//!
+//! Counters only go up, from 0 at the start. Gauges that follow from the state of things are
+//! worked out when they are asked for, in `chat`.
+
+use crate::protocol::{LeaveReason, Listing, write_line};
+
+/// The server's counters.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Stats {
+    /// Connections open now.
+    pub connections: u64,
+    /// Connections accepted.
+    pub connections_total: u64,
+    /// Bytes received from clients.
+    pub bytes_in: u64,
+    /// Bytes sent to clients.
+    pub bytes_out: u64,
+    /// Lines that got an OK.
+    pub commands: u64,
+    /// Lines that got an ERR.
+    pub errors: u64,
+    /// Sessions created.
+    pub sessions_total: u64,
+    /// Sessions ended, by [`LeaveReason::index`].
+    pub sessions_ended: [u64; LeaveReason::ALL.len()],
+    /// Events appended to a room's log.
+    pub events: u64,
+    /// Events that sessions were told they lost.
+    pub events_lost: u64,
+}
+
+/// What is worked out when it is asked for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Gauges {
+    /// Seconds since the start.
+    pub uptime: u64,
+    /// Sessions now.
+    pub sessions: u64,
+    /// Sessions that a connection holds now.
+    pub sessions_attached: u64,
+    /// Rooms now.
+    pub rooms: u64,
+    /// Bytes of events that all logs hold now.
+    pub log_bytes: u64,
+    /// Timers filed now.
+    pub timers: u64,
+}
+
+impl Stats {
+    /// The lines of a STATS reply.
+    pub fn listing(&self, now: &Gauges) -> Listing {
+        let mut listing = Listing::default();
+        let mut add = |name: &str, value: u64| {
+            listing.add(|out| write_line!(out, "STAT {name} {value}"));
+        };
+        add("uptime", now.uptime);
+        add("connections", self.connections);
+        add("connections-total", self.connections_total);
+        add("sessions", now.sessions);
+        add("sessions-attached", now.sessions_attached);
+        add("sessions-detached", now.sessions - now.sessions_attached);
+        add("sessions-total", self.sessions_total);
+        for reason in LeaveReason::ALL {
+            let name = format!("sessions-{}", reason.as_str());
+            add(&name, self.sessions_ended[reason.index()]);
+        }
+        add("rooms", now.rooms);
+        add("events", self.events);
+        add("events-lost", self.events_lost);
+        add("log-bytes", now.log_bytes);
+        add("commands", self.commands);
+        add("errors", self.errors);
+        add("bytes-in", self.bytes_in);
+        add("bytes-out", self.bytes_out);
+        add("timers", now.timers);
+        listing
+    }
+}
