@@ -1,0 +1,19 @@
+//! The parts of chinwag, a chat server for very small Linux boxes.
+//!
+//! `chat` and what it is made of (`room`, `event_log`, `wheel`, `protocol`) are told the time and
+//! know no sockets; `line` turns bytes into lines; `hub` moves bytes between connections and
+//! `chat`; `server` alone touches sockets and clocks. PROTOCOL.md says what goes over the wire.
+
+pub mod chat;
+pub mod conn;
+pub mod event_log;
+pub mod hub;
+pub mod line;
+pub mod options;
+pub mod protocol;
+pub mod room;
+pub mod server;
+pub mod socket;
+pub mod stats;
+pub mod time;
+pub mod wheel;

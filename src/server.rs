@@ -1,0 +1,242 @@
+//! The loop: polls sockets, reads the clocks, and has the hub do the rest.
+
+use std::io;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use mio::event::Event;
+use mio::{Events, Interest, Poll, Token};
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook_mio::v1_0::Signals;
+
+use crate::chat::ConnId;
+use crate::conn::Readiness;
+use crate::hub::Hub;
+use crate::options::Options;
+use crate::socket::{Listener, Stream};
+use crate::time::{Millis, Now};
+
+/// Events that are fetched from the system at once.
+const EVENTS_PER_TURN: usize = 1024;
+/// Connections that are accepted from a listener in one turn.
+const ACCEPTS_PER_TURN: usize = 64;
+/// How long accepting rests when the system has no descriptors, unless a connection closes.
+const ACCEPT_PAUSE: Millis = Millis(1000);
+/// How long goodbyes may take at shutdown.
+const SHUTDOWN_MAX: Millis = Millis(2000);
+
+const SIGNALS: Token = Token(0);
+const FIRST_LISTENER: usize = 1;
+
+/// A listener, and whether it may have connections to accept.
+struct Door {
+    listener: Listener,
+    is_ready: bool,
+}
+
+/// The server, listening.
+pub struct Server {
+    poll: Poll,
+    signals: Signals,
+    doors: Vec<Door>,
+    /// The first token of connections.
+    first_conn: usize,
+    hub: Hub<Stream>,
+    clock: Clock,
+    /// Accepting rests until then, or until there are fewer connections than that.
+    pause: Option<(Millis, usize)>,
+}
+
+impl Server {
+    /// Binds all addresses and says so in the log.
+    ///
+    /// # Errors
+    ///
+    /// A text for people: what failed, why, and the way out.
+    pub fn new(options: &Options) -> Result<Server, String> {
+        let system = |error: io::Error| format!("cannot set up the event loop: {error}");
+        // From here on the system's random numbers are there, and no JOIN will have to wait.
+        crate::protocol::Secret::random()
+            .map_err(|error| format!("cannot get random numbers from the system: {error}"))?;
+        let poll = Poll::new().map_err(system)?;
+        let mut signals = Signals::new([SIGTERM, SIGINT]).map_err(system)?;
+        poll.registry()
+            .register(&mut signals, SIGNALS, Interest::READABLE)
+            .map_err(system)?;
+        let mut doors = Vec::new();
+        for (index, address) in options.listen.iter().enumerate() {
+            let mut listener = Listener::bind(address)?;
+            listener
+                .register(poll.registry(), Token(FIRST_LISTENER + index))
+                .map_err(system)?;
+            doors.push(Door {
+                listener,
+                is_ready: false,
+            });
+        }
+        for door in &doors {
+            log::info!("listening on {}", door.listener.address().map_err(system)?);
+        }
+        Ok(Server {
+            poll,
+            signals,
+            first_conn: FIRST_LISTENER + doors.len(),
+            doors,
+            hub: Hub::new(options.limits),
+            clock: Clock::start(),
+            pause: None,
+        })
+    }
+
+    /// Serves until a signal ends it.
+    ///
+    /// # Errors
+    ///
+    /// When the poll fails, which it does not on a working system.
+    pub fn run(mut self) -> io::Result<()> {
+        let mut events = Events::with_capacity(EVENTS_PER_TURN);
+        while !self.turn(&mut events)? {}
+        self.shut_down(&mut events)
+    }
+
+    /// One turn of the loop; true when a signal asks for the end.
+    fn turn(&mut self, events: &mut Events) -> io::Result<bool> {
+        let deadline = self.hub.next_deadline();
+        let resume = self.pause.map(|(until, _)| until);
+        let deadline = deadline.into_iter().chain(resume).min();
+        self.wait(events, deadline)?;
+        let mut ends = false;
+        for event in events.iter() {
+            ends |= self.note(event);
+        }
+        let now = self.clock.now();
+        self.accept(now);
+        self.hub.turn(now);
+        Ok(ends)
+    }
+
+    /// Sleeps until something happens or `deadline` has come, unless there is work to do.
+    fn wait(&mut self, events: &mut Events, deadline: Option<Millis>) -> io::Result<()> {
+        let is_paused = self.pause.is_some_and(|(_, conns)| self.hub.len() >= conns);
+        let may_accept = !is_paused && self.doors.iter().any(|door| door.is_ready);
+        let timeout = match deadline {
+            _ if self.hub.has_work() || may_accept => Some(Duration::ZERO),
+            Some(deadline) => Some(self.clock.until(deadline)),
+            None => None,
+        };
+        match self.poll.poll(events, timeout) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(()),
+            result => result,
+        }
+    }
+
+    /// Notes what an event says; true if it is a signal to end.
+    fn note(&mut self, event: &Event) -> bool {
+        if event.token() == SIGNALS {
+            return self.signals.pending().count() > 0;
+        }
+        if event.token().0 < self.first_conn {
+            self.doors[event.token().0 - FIRST_LISTENER].is_ready = true;
+            return false;
+        }
+        let readiness = Readiness {
+            readable: event.is_readable(),
+            writable: event.is_writable(),
+            read_closed: event.is_read_closed(),
+            broken: event.is_error() || event.is_write_closed(),
+        };
+        let conn = event.token().0 - self.first_conn;
+        self.hub.ready(conn as ConnId, readiness);
+        false
+    }
+
+    /// Accepts each listener's share of new connections.
+    fn accept(&mut self, now: Now) {
+        if let Some((until, conns)) = self.pause {
+            if now.past < until && self.hub.len() >= conns {
+                return;
+            }
+            self.pause = None;
+        }
+        for door in &mut self.doors {
+            let mut left = ACCEPTS_PER_TURN;
+            while door.is_ready && left > 0 {
+                left -= 1;
+                match door.listener.accept() {
+                    Ok(mut stream) => {
+                        let conn = self.hub.next_conn();
+                        let token = Token(self.first_conn + conn as usize);
+                        match stream.register(self.poll.registry(), token) {
+                            Ok(()) => _ = self.hub.accept(stream, now),
+                            Err(error) => log::warn!("cannot poll a new connection: {error}"),
+                        }
+                    }
+                    Err(error) => match error.kind() {
+                        io::ErrorKind::WouldBlock => door.is_ready = false,
+                        // The client has gone again; there may be others.
+                        io::ErrorKind::ConnectionAborted | io::ErrorKind::Interrupted => {}
+                        _ => {
+                            // Most likely the system is out of descriptors. The connection keeps
+                            // waiting, and is remembered.
+                            log::warn!("cannot accept connections for now: {error}");
+                            self.pause = Some((now.at + ACCEPT_PAUSE, self.hub.len()));
+                            return;
+                        }
+                    },
+                }
+            }
+        }
+    }
+
+    /// Says goodbye to everybody, for as long as that may take.
+    fn shut_down(mut self, events: &mut Events) -> io::Result<()> {
+        log::info!("shutting down");
+        // Nobody new comes in, and socket files go.
+        self.doors.clear();
+        let start = self.clock.now();
+        self.hub.shut_down(start);
+        let end = start.at + SHUTDOWN_MAX;
+        while !self.hub.is_empty() && self.clock.now().past < end {
+            self.wait(events, Some(end))?;
+            for event in events.iter() {
+                if event.token().0 >= self.first_conn {
+                    self.note(event);
+                }
+            }
+            self.hub.turn(self.clock.now());
+        }
+        Ok(())
+    }
+}
+
+/// The clocks, read here and nowhere else.
+struct Clock {
+    start: Instant,
+}
+
+impl Clock {
+    #[expect(clippy::disallowed_methods, reason = "the edge where time comes in")]
+    fn start() -> Clock {
+        Clock {
+            start: Instant::now(),
+        }
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "the edge where time comes in")]
+    fn now(&self) -> Now {
+        let elapsed = self.start.elapsed();
+        let unix = SystemTime::now().duration_since(UNIX_EPOCH);
+        let millis = elapsed.as_millis() as u64;
+        let has_fraction = elapsed.subsec_nanos() % 1_000_000 != 0;
+        Now {
+            at: Millis(millis + u64::from(has_fraction)),
+            past: Millis(millis),
+            unix_ms: unix.map_or(0, |unix| unix.as_millis() as u64),
+        }
+    }
+
+    /// How long it is until a deadline. The poll rounds it up to its own milliseconds, so that
+    /// the deadline has come when it returns, and not just nearly so.
+    fn until(&self, deadline: Millis) -> Duration {
+        Duration::from_millis(deadline.0).saturating_sub(self.start.elapsed())
+    }
+}

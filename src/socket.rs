@@ -1,0 +1,244 @@
+//! Sockets: a connection's stream, and the listeners that streams come from.
+
+use std::fs;
+use std::io::{self, IoSlice, Read, Write};
+use std::net::SocketAddr;
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use mio::event::Source;
+use mio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
+use mio::{Interest, Registry, Token};
+use socket2::{Domain, SockAddr, SockRef, Socket, TcpKeepalive, Type};
+
+use crate::conn::Link;
+use crate::options::Address;
+
+/// How many connections the system may hold that were not accepted yet; it has its own bound too.
+const BACKLOG: i32 = 4096;
+
+/// A connection's stream.
+#[derive(Debug)]
+pub enum Stream {
+    /// TCP.
+    Tcp(TcpStream),
+    /// A Unix socket.
+    Unix(UnixStream),
+}
+
+impl Stream {
+    /// Has the poll report, edge by edge, whatever happens on the stream. That needs to be said
+    /// once only: what nobody waits for causes no wake-up, since the system reports that a stream
+    /// takes output again only after it has refused some.
+    pub fn register(&mut self, registry: &Registry, token: Token) -> io::Result<()> {
+        let interest = Interest::READABLE | Interest::WRITABLE;
+        match self {
+            Stream::Tcp(stream) => stream.register(registry, token, interest),
+            Stream::Unix(stream) => stream.register(registry, token, interest),
+        }
+    }
+}
+
+impl Read for Stream {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Stream::Tcp(stream) => stream.read(buffer),
+            Stream::Unix(stream) => stream.read(buffer),
+        }
+    }
+}
+
+impl Write for Stream {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match self {
+            Stream::Tcp(stream) => stream.write(bytes),
+            Stream::Unix(stream) => stream.write(bytes),
+        }
+    }
+
+    fn write_vectored(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+        match self {
+            Stream::Tcp(stream) => stream.write_vectored(slices),
+            Stream::Unix(stream) => stream.write_vectored(slices),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Link for Stream {
+    /// With the peer silent, the system probes it after a third of the idle time and then each
+    /// sixth of it; with something on its way to the peer, it sends that again. Either way the
+    /// connection fails when nothing was heard for the idle time less one and a half probes, at
+    /// the next probe: within the idle time. See tcp(7), and RFC 5482 for TCP_USER_TIMEOUT.
+    fn watch_peer(&mut self, idle: Option<u32>) {
+        // The end of a Unix socket's peer is never silent.
+        let Stream::Tcp(stream) = self else { return };
+        let socket = SockRef::from(&*stream);
+        let result = match idle {
+            Some(idle) => {
+                let interval = (idle / 6).max(1);
+                let seconds = |s: u32| Duration::from_secs(s.into());
+                let keepalive = TcpKeepalive::new()
+                    .with_time(seconds((idle / 3).max(1)))
+                    .with_interval(seconds(interval));
+                let timeout = u64::from(idle) * 1000 - u64::from(interval) * 1500;
+                socket
+                    .set_tcp_keepalive(&keepalive)
+                    .and(socket.set_tcp_user_timeout(Some(Duration::from_millis(timeout))))
+            }
+            None => socket
+                .set_keepalive(false)
+                .and(socket.set_tcp_user_timeout(None)),
+        };
+        if let Err(error) = result {
+            log::warn!("cannot set a connection's keepalive: {error}");
+        }
+    }
+}
+
+/// A socket that connections are accepted from.
+#[derive(Debug)]
+pub enum Listener {
+    /// TCP.
+    Tcp(TcpListener),
+    /// A Unix socket, and the file that it is reached by.
+    Unix(UnixListener, SocketFile),
+}
+
+impl Listener {
+    /// Binds an address and listens there.
+    ///
+    /// # Errors
+    ///
+    /// A text for people: the address, the reason, and the way out.
+    pub fn bind(address: &Address) -> Result<Listener, String> {
+        match address {
+            Address::Tcp(ip) => Self::bind_tcp(*ip),
+            Address::Unix(path) => Self::bind_unix(path),
+        }
+        .map_err(|error| format!("cannot listen on {address}: {}", explain(&error)))
+    }
+
+    fn bind_tcp(address: SocketAddr) -> io::Result<Listener> {
+        let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
+        // A server that was just restarted gets its port back, old connections or not.
+        socket.set_reuse_address(true)?;
+        if address.is_ipv6() {
+            // `[::]` leaves IPv4 to `0.0.0.0`, so that both can be given.
+            socket.set_only_v6(true)?;
+        }
+        socket.set_nonblocking(true)?;
+        socket.bind(&address.into())?;
+        socket.listen(BACKLOG)?;
+        Ok(Listener::Tcp(TcpListener::from_std(socket.into())))
+    }
+
+    fn bind_unix(path: &Path) -> io::Result<Listener> {
+        remove_stale(path)?;
+        let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
+        socket.set_nonblocking(true)?;
+        socket.bind(&SockAddr::unix(path)?)?;
+        let file = SocketFile::new(path)?;
+        socket.listen(BACKLOG)?;
+        Ok(Listener::Unix(UnixListener::from_std(socket.into()), file))
+    }
+
+    /// The address with the port that was found for port 0.
+    pub fn address(&self) -> io::Result<Address> {
+        match self {
+            Listener::Tcp(listener) => listener.local_addr().map(Address::Tcp),
+            Listener::Unix(_, file) => Ok(Address::Unix(file.path.clone())),
+        }
+    }
+
+    /// Has the poll report new connections.
+    pub fn register(&mut self, registry: &Registry, token: Token) -> io::Result<()> {
+        match self {
+            Listener::Tcp(listener) => listener.register(registry, token, Interest::READABLE),
+            Listener::Unix(listener, _) => listener.register(registry, token, Interest::READABLE),
+        }
+    }
+
+    /// Takes the next new connection.
+    pub fn accept(&self) -> io::Result<Stream> {
+        match self {
+            Listener::Tcp(listener) => {
+                let (stream, _) = listener.accept()?;
+                let socket = SockRef::from(&stream);
+                // Neither failing would keep a client from chatting.
+                let _ = socket.set_tcp_nodelay(true);
+                // Telnet marks an interrupt with an urgent byte, which belongs where it was sent.
+                let _ = socket.set_out_of_band_inline(true);
+                Ok(Stream::Tcp(stream))
+            }
+            Listener::Unix(listener, _) => Ok(Stream::Unix(listener.accept()?.0)),
+        }
+    }
+}
+
+/// The file of a Unix socket; it is removed with this, unless it is another's by then.
+#[derive(Debug)]
+pub struct SocketFile {
+    path: PathBuf,
+    identity: (u64, u64),
+}
+
+impl SocketFile {
+    fn new(path: &Path) -> io::Result<SocketFile> {
+        Ok(SocketFile {
+            path: path.to_owned(),
+            identity: identity(path)?,
+        })
+    }
+}
+
+impl Drop for SocketFile {
+    fn drop(&mut self) {
+        if identity(&self.path).is_ok_and(|found| found == self.identity) {
+            if let Err(error) = fs::remove_file(&self.path) {
+                log::warn!("cannot remove {}: {error}", self.path.display());
+            }
+        }
+    }
+}
+
+fn identity(path: &Path) -> io::Result<(u64, u64)> {
+    fs::symlink_metadata(path).map(|file| (file.dev(), file.ino()))
+}
+
+/// Removes the socket file of a server that is dead.
+fn remove_stale(path: &Path) -> io::Result<()> {
+    let Ok(file) = fs::symlink_metadata(path) else {
+        return Ok(());
+    };
+    let in_use = |text| Err(io::Error::new(io::ErrorKind::AlreadyExists, text));
+    if !file.file_type().is_socket() {
+        return in_use("there is a file of that name that is not a socket; choose another path");
+    }
+    // Without blocking, so that a server that is alive but busy cannot keep us waiting.
+    let probe = Socket::new(Domain::UNIX, Type::STREAM, None)?;
+    probe.set_nonblocking(true)?;
+    match probe.connect(&SockAddr::unix(path)?) {
+        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => fs::remove_file(path),
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Err(error),
+        _ => in_use("a server is listening there already; stop it or choose another path"),
+    }
+}
+
+/// An error with the way out, where one is known.
+fn explain(error: &io::Error) -> String {
+    let way_out = match error.kind() {
+        io::ErrorKind::AddrInUse => "another program listens there; stop it or choose another port",
+        io::ErrorKind::AddrNotAvailable => "no interface of this machine has that address",
+        io::ErrorKind::PermissionDenied => {
+            "this user may not; choose a port above 1023 or a path in a folder of its own"
+        }
+        io::ErrorKind::NotFound => "the folder does not exist",
+        _ => return error.to_string(),
+    };
+    format!("{error}: {way_out}")
+}
