@@ -160,6 +160,26 @@ impl<L: Link> Hub<L> {
         self.write(key, now, WRITE_BYTES_PER_TURN);
     }
 
+    /// Checks that connections and sessions agree, and what [`Chat::assert_consistent`] checks.
+    ///
+    /// # Panics
+    ///
+    /// If they do not. Meant for tests, between two turns.
+    pub fn assert_consistent(&self, now: Now) {
+        self.chat.assert_consistent(now);
+        assert_eq!(self.chat.stats.connections, self.conns.len() as u64);
+        for (key, conn) in &self.conns {
+            if let Some(session) = conn.client.session() {
+                assert_eq!(self.chat.conn_of(session), Some(key as ConnId));
+            }
+        }
+        let holding = self
+            .conns
+            .iter()
+            .filter(|(_, c)| c.client.session().is_some());
+        assert_eq!(holding.count(), self.chat.attached_sessions());
+    }
+
     fn read_later(&mut self, key: ConnId) {
         let conn = &mut self.conns[key as usize];
         if !conn.is_to_read {
@@ -401,7 +421,7 @@ impl<L: Link> Hub<L> {
                 Ok(written) => {
                     sum += written.bytes;
                     self.chat.stats.bytes_out += written.bytes as u64;
-                    if let Some(session) = session {
+                    if let Some(session) = session.filter(|_| written.of_events > 0) {
                         self.chat.given(session, written.of_events, conn.out());
                     }
                     self.set_stalled(key, false, now);

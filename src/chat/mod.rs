@@ -7,6 +7,7 @@
 //! `deadlines` what the wheel fires, `delivery` what goes out of a room's log.
 
 mod commands;
+mod consistency;
 mod deadlines;
 mod delivery;
 mod ended;
@@ -96,6 +97,21 @@ impl Chat {
     /// What the server was told to allow.
     pub fn limits(&self) -> &Limits {
         &self.limits
+    }
+
+    /// The connection that holds a session.
+    pub fn conn_of(&self, key: SessionKey) -> Option<ConnId> {
+        self.sessions.get(key as usize).and_then(Session::conn)
+    }
+
+    /// How many sessions there are.
+    pub fn sessions(&self) -> usize {
+        self.sessions.len()
+    }
+
+    /// How many of them a connection holds.
+    pub fn attached_sessions(&self) -> usize {
+        self.attached as usize
     }
 
     /// Greets a new connection, which now has to get a session in time.

@@ -1,0 +1,94 @@
+//! What must hold between sessions, rooms and timers whenever nothing is in progress.
+
+use std::collections::HashSet;
+
+use super::{Chat, Timer};
+use crate::protocol::Mode;
+use crate::room::SessionKey;
+use crate::time::Now;
+
+impl Chat {
+    /// Checks that all parts agree, that no entry of a freed thing is left anywhere, and that no
+    /// deadline has been missed.
+    ///
+    /// # Panics
+    ///
+    /// If they do not. Meant for tests: it looks at everything there is.
+    pub fn assert_consistent(&self, now: Now) {
+        self.assert_rooms();
+        self.assert_timers(now);
+        let attached = self.sessions.iter().filter(|(_, s)| s.conn().is_some());
+        assert_eq!(attached.count() as u64, self.attached);
+        let ended: u64 = self.stats.sessions_ended.iter().sum();
+        let alive = self.sessions.len() as u64;
+        assert_eq!(alive + ended, self.stats.sessions_total);
+    }
+
+    fn assert_rooms(&self) {
+        assert_eq!(self.rooms.len(), self.room_names.len());
+        let mut members = 0;
+        for (room_key, room) in &self.rooms {
+            assert!(!room.members.is_empty(), "{} has no members", room.name);
+            assert_eq!(self.room_names[&room.name.folded()], room_key as u32);
+            assert!(room.log.len_bytes() <= self.limits.log_bytes);
+            members += room.members.len();
+            for (name, &key) in &room.members {
+                let session = &self.sessions[key as usize];
+                assert_eq!(
+                    (session.room, session.name.folded()),
+                    (room_key as u32, *name)
+                );
+                assert!(session.cursor <= room.log.next());
+                let seat = session.attachment.as_ref().and_then(|a| a.seat);
+                let seated = seat.map(|seat| room.audience[seat as usize]);
+                assert!(seat.is_none() || seated == Some(key));
+                let attached = session.attachment.as_ref();
+                let has_seat =
+                    attached.is_some_and(|a| session.mode == Mode::Push || a.wait.is_some());
+                assert_eq!(seat.is_some(), has_seat);
+            }
+            let seats: HashSet<SessionKey> = room.audience.iter().copied().collect();
+            assert_eq!(seats.len(), room.audience.len());
+            assert!(
+                seats
+                    .iter()
+                    .all(|&key| self.sessions.contains(key as usize))
+            );
+            assert_eq!(
+                room.is_dirty,
+                self.dirty.contains(&(room_key as u32)),
+                "{} is marked for service but not listed, or the other way round",
+                room.name
+            );
+        }
+        assert_eq!(members, self.sessions.len());
+        assert!(
+            self.dirty
+                .iter()
+                .all(|&key| self.rooms.contains(key as usize))
+        );
+    }
+
+    fn assert_timers(&self, now: Now) {
+        let mut timers = HashSet::new();
+        for (timer, when) in self.wheel.iter() {
+            assert!(when > now.past, "a timer was missed");
+            if let Timer::Session(key) = timer {
+                assert!(timers.insert(key), "a session has two timers");
+                let filed = self.sessions[key as usize].timer;
+                assert_eq!(filed.map(|id| self.wheel.when(id)), Some(when));
+            }
+        }
+        for (key, session) in &self.sessions {
+            assert_eq!(
+                session.timer.is_some(),
+                timers.contains(&(key as SessionKey))
+            );
+            if let Some((when, what)) = session.deadline(now.past) {
+                assert!(when > now.past, "{} missed {what:?}", session.name);
+                let filed = session.timer.map(|id| self.wheel.when(id));
+                assert!(filed.is_some_and(|filed| filed <= when));
+            }
+        }
+    }
+}

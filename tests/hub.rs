@@ -1,0 +1,331 @@
+//! What the loop promises about order, fairness and memory, played in a world without sockets.
+
+mod support;
+
+use chinwag::protocol::Limits;
+use chinwag::time::{Millis, Now};
+use support::world::{Peer, UNIX_MS, World};
+
+fn text(peer: &Peer) -> String {
+    let output = std::mem::take(&mut peer.wire.borrow_mut().output);
+    String::from_utf8(output).unwrap()
+}
+
+fn lines(peer: &Peer) -> Vec<String> {
+    text(peer).lines().map(Into::into).collect()
+}
+
+fn member(world: &mut World, join: &str) -> Peer {
+    let peer = world.connect();
+    world.send(&peer, format!("{join}\n").as_bytes());
+    let joined = lines(&peer);
+    assert!(joined[1].starts_with("OK JOIN "), "{joined:?}");
+    peer
+}
+
+fn limits(log_bytes: usize) -> Limits {
+    Limits {
+        log_bytes,
+        ..Limits::default()
+    }
+}
+
+/// The numbers of the messages in what a client received, and how many it was told it lost.
+fn messages_and_lost(output: &str) -> (Vec<u64>, u64) {
+    let mut seqs = Vec::new();
+    let mut lost = 0;
+    for line in output.lines() {
+        let words: Vec<_> = line.split(' ').collect();
+        match words[0] {
+            "MSG" => seqs.push(words[1].parse().unwrap()),
+            "LOST" => lost += words[1].parse::<u64>().unwrap(),
+            _ => {}
+        }
+    }
+    (seqs, lost)
+}
+
+#[test]
+fn all_that_one_turn_appended_leaves_in_one_write_per_receiver() {
+    let mut world = World::new(Limits::default());
+    let receivers: Vec<_> = (0..10)
+        .map(|i| member(&mut world, &format!("JOIN r{i}")))
+        .collect();
+    let senders: Vec<_> = (0..5)
+        .map(|i| member(&mut world, &format!("JOIN s{i}")))
+        .collect();
+    let before: Vec<_> = receivers.iter().map(|r| r.wire.borrow().writes).collect();
+    for sender in &senders {
+        world.post(sender, b"SAY one\nSAY two\n");
+    }
+    world.run();
+    for (receiver, before) in receivers.iter().zip(before) {
+        assert_eq!(receiver.wire.borrow().writes, before + 1);
+        assert_eq!(messages_and_lost(&text(receiver)).0.len(), 10);
+    }
+    // A sender's replies and its events are one write too, the replies first.
+    let sent = lines(&senders[0]);
+    let tail = &sent[sent.len() - 12..];
+    assert!(tail[0].starts_with("OK SAY ") && tail[1].starts_with("OK SAY "));
+    assert!(tail[2].starts_with("MSG "));
+}
+
+#[test]
+fn who_has_room_loses_nothing_however_small_the_log_and_however_fast_the_others() {
+    let mut world = World::new(limits(4096));
+    let receiver = member(&mut world, "JOIN receiver");
+    let sender = member(&mut world, "JOIN sender");
+    text(&receiver);
+    let flood = b"SAY 0123456789012345678901234567890123456789\n".repeat(5000);
+    world.send(&sender, &flood);
+    let (seqs, lost) = messages_and_lost(&text(&receiver));
+    assert_eq!(lost, 0);
+    assert_eq!(seqs, (3..5003).collect::<Vec<_>>());
+    assert_eq!(messages_and_lost(&text(&sender)).1, 0);
+}
+
+#[test]
+fn a_session_that_resumes_into_a_flood_loses_nothing_that_was_held() {
+    let mut world = World::new(limits(4096));
+    let sender = member(&mut world, "JOIN sender");
+    let receiver = world.connect();
+    world.send(&receiver, b"JOIN receiver idle=600\n");
+    let token = text(&receiver)
+        .split_once("session=")
+        .map(|(_, rest)| rest[..40].to_owned())
+        .unwrap();
+    world.send(&receiver, b"DETACH\n");
+    text(&receiver);
+    world.send(
+        &sender,
+        &b"SAY kept for the receiver, who is away\n".repeat(40),
+    );
+    // The RESUME and a flood are read in the same turn.
+    world.post(&receiver, format!("RESUME {token}\n").as_bytes());
+    world.post(&sender, &b"SAY and more of it at once\n".repeat(500));
+    world.run();
+    let (seqs, lost) = messages_and_lost(&text(&receiver));
+    assert_eq!(lost, 0);
+    assert_eq!(seqs, (3..543).collect::<Vec<_>>());
+}
+
+#[test]
+fn who_takes_nothing_is_told_exactly_what_was_lost() {
+    let mut world = World::new(limits(4096));
+    let receiver = member(&mut world, "JOIN receiver");
+    let sender = member(&mut world, "JOIN sender");
+    text(&receiver);
+    world.set_room(&receiver, 100);
+    world.send(
+        &sender,
+        &b"SAY some words to fill the log with\n".repeat(1000),
+    );
+    world.set_room(&receiver, 333);
+    world.send(
+        &sender,
+        &b"SAY some words to fill the log with\n".repeat(1000),
+    );
+    world.set_room(&receiver, usize::MAX);
+    let mut expected = 3;
+    for line in text(&receiver).lines() {
+        let words: Vec<_> = line.split(' ').collect();
+        let number = |at: usize| words[at].parse::<u64>().unwrap();
+        match words[0] {
+            "MSG" => assert_eq!(number(1), expected),
+            "LOST" => assert_eq!(number(2), expected + number(1)),
+            other => panic!("{other}"),
+        }
+        expected = if words[0] == "MSG" {
+            number(1) + 1
+        } else {
+            number(2)
+        };
+    }
+    assert_eq!(expected, 2003);
+}
+
+#[test]
+fn who_does_not_take_its_replies_is_not_read_from_until_it_does() {
+    let mut world = World::new(Limits::default());
+    let greedy = world.connect_with_room(1000);
+    let lines_sent = 5000;
+    world.send(&greedy, &b"HELP\n".repeat(lines_sent));
+    assert!(greedy.wire.borrow().input.len() > 10_000);
+    let other = member(&mut world, "JOIN other");
+    world.send(&other, b"PING\n");
+    assert!(text(&other).contains("OK PING"));
+    world.set_room(&greedy, usize::MAX);
+    assert!(greedy.wire.borrow().input.is_empty());
+    let replies = text(&greedy).matches("OK HELP").count();
+    assert_eq!(replies, lines_sent);
+}
+
+#[test]
+fn a_flooder_gets_its_share_of_a_turn_and_no_more() {
+    let mut world = World::new(Limits::default());
+    let flooder = member(&mut world, "JOIN flooder mode=pull");
+    let polite = member(&mut world, "JOIN polite mode=pull");
+    world.post(&flooder, &b"PING\n".repeat(1_000_000));
+    world.post(&polite, b"PING\n");
+    world.hub.turn(world.now());
+    assert_eq!(text(&polite), "OK PING\r\n");
+    let answered = text(&flooder).len() / "OK PING\r\n".len();
+    assert!((1..20_000).contains(&answered), "{answered}");
+    assert!(world.hub.has_work());
+    world.hub.turn(world.now());
+    assert!(!text(&flooder).is_empty());
+}
+
+#[test]
+fn a_ping_that_waits_counts_though_the_server_was_stopped_past_the_deadline() {
+    let mut world = World::new(Limits::default());
+    let pings = member(&mut world, "JOIN pings mode=pull");
+    let silent = member(&mut world, "JOIN silent mode=pull");
+    // Not even the poll has told the server of the line: it reads before it expires.
+    pings.wire.borrow_mut().input.extend(b"PING\n");
+    world.stop_for(90_000);
+    world.run();
+    assert_eq!(text(&pings), "OK PING\r\n");
+    assert!(!pings.wire.borrow().is_closed);
+    assert!(text(&silent).starts_with("BYE expired"));
+    assert!(silent.wire.borrow().is_closed);
+}
+
+#[test]
+fn a_join_that_waits_counts_though_the_handshake_is_over() {
+    let mut world = World::new(Limits::default());
+    let late = world.connect();
+    late.wire.borrow_mut().input.extend(b"JOIN late\n");
+    world.stop_for(31_000);
+    world.run();
+    assert!(text(&late).contains("OK JOIN "));
+    assert!(!late.wire.borrow().is_closed);
+}
+
+#[test]
+fn a_session_never_expires_early_by_a_part_of_a_millisecond() {
+    let mut world = World::new(Limits::default());
+    let peer = member(&mut world, "JOIN ann idle=1 mode=pull");
+    // It pings within the millisecond that ends at 501.
+    let at = |past, at| Now {
+        at: Millis(at),
+        past: Millis(past),
+        unix_ms: UNIX_MS,
+    };
+    world.post(&peer, b"PING\n");
+    world.hub.turn(at(500, 501));
+    assert_eq!(text(&peer), "OK PING\r\n");
+    world.hub.turn(at(1500, 1501));
+    assert_eq!(text(&peer), "");
+    world.hub.turn(at(1501, 1502));
+    assert!(text(&peer).starts_with("BYE expired"));
+}
+
+#[test]
+fn others_are_answered_while_a_crowd_expires() {
+    const CROWD: usize = 100_000;
+    let mut world = World::new(Limits::default());
+    let gateway = world.connect();
+    for i in 0..CROWD {
+        let (name, room) = (i % 1000, i / 1000);
+        let lines = format!("JOIN n{name} room=r{room} mode=pull\nDETACH\n");
+        world.post(&gateway, lines.as_bytes());
+    }
+    world.run();
+    text(&gateway);
+    let polite = member(&mut world, "JOIN polite mode=pull idle=600");
+    world.stop_for(60_000);
+    let mut turns = 0;
+    while world.hub.chat().sessions() > 1 {
+        world.post(&polite, b"PING\n");
+        world.hub.turn(world.now());
+        assert_eq!(text(&polite), "OK PING\r\n", "after {turns} turns");
+        turns += 1;
+        assert!(turns < CROWD);
+    }
+    assert!(turns > CROWD / 1000, "all in {turns} turns");
+    world.hub.assert_consistent(world.now());
+}
+
+#[test]
+fn the_system_watches_peers_that_keep_their_session_by_being_connected() {
+    let mut world = World::new(Limits::default());
+    let peer = member(&mut world, "JOIN ann alive=tcp idle=40");
+    let watched = |peer: &Peer| peer.wire.borrow().watched;
+    assert_eq!(watched(&peer), Some(40));
+    // One that takes nothing is not cut off by the system before it is told that it is slow.
+    world.set_room(&peer, 0);
+    world.send(&peer, b"SAY hi\n");
+    assert_eq!(watched(&peer), None);
+    world.set_room(&peer, usize::MAX);
+    assert_eq!(watched(&peer), Some(40));
+    world.send(&peer, b"DETACH\n");
+    assert_eq!(watched(&peer), None);
+    let other = member(&mut world, "JOIN bob idle=40");
+    assert_eq!(watched(&other), None);
+}
+
+#[test]
+fn more_sessions_or_rooms_than_allowed_are_refused_and_change_nothing() {
+    let mut world = World::new(Limits {
+        sessions_max: 2,
+        rooms_max: 1,
+        ..Limits::default()
+    });
+    let first = member(&mut world, "JOIN first");
+    let next = world.connect();
+    world.send(&next, b"JOIN next room=another\n");
+    assert!(text(&next).contains("ERR full "));
+    world.send(&next, b"JOIN next\n");
+    assert!(text(&next).contains("OK JOIN "));
+    let third = world.connect();
+    world.send(&third, b"JOIN third\n");
+    assert!(text(&third).contains("ERR full "));
+    text(&first);
+    world.send(&next, b"LEAVE\n");
+    world.send(&third, b"JOIN third\n");
+    assert!(text(&third).contains("OK JOIN "));
+    assert_eq!(lines(&first).len(), 2);
+    world.hub.assert_consistent(world.now());
+}
+
+#[test]
+fn a_shutdown_answers_polls_that_wait_and_says_goodbye_to_all() {
+    let mut world = World::new(Limits::default());
+    let waiting = member(&mut world, "JOIN waiting mode=pull");
+    let nobody = world.connect();
+    text(&nobody);
+    let stuck = member(&mut world, "JOIN stuck");
+    world.set_room(&stuck, 5);
+    world.send(&waiting, b"POLL\nPOLL wait=60\n");
+    text(&waiting);
+    world.hub.shut_down(world.now());
+    let last = lines(&waiting);
+    assert!(last[0].starts_with("OK POLL 0 last="), "{last:?}");
+    assert!(last[1].starts_with("BYE shutdown "));
+    assert!(waiting.wire.borrow().is_closed);
+    assert!(text(&nobody).starts_with("BYE shutdown "));
+    assert_eq!(text(&stuck), "BYE s");
+    assert_eq!(world.hub.len(), 1);
+    world.set_room(&stuck, usize::MAX);
+    assert!(world.hub.is_empty());
+}
+
+#[test]
+fn a_client_that_is_gone_is_heard_to_the_end_of_what_it_sent() {
+    let mut world = World::new(Limits::default());
+    let ann = member(&mut world, "JOIN ann");
+    let bob = member(&mut world, "JOIN bob");
+    text(&ann);
+    bob.wire
+        .borrow_mut()
+        .input
+        .extend(b"SAY last words\nSAY unfini");
+    world.reset(&bob);
+    let heard = text(&ann);
+    assert!(heard.ends_with("bob last words\r\n"), "{heard}");
+    assert!(bob.wire.borrow().is_closed);
+    // The session lives on, detached.
+    world.send(&ann, b"WHO\n");
+    assert!(text(&ann).contains("MEMBER bob push detached 0"));
+}

@@ -1,0 +1,476 @@
+//! Dialogues as text: who says what, what the server answers, and how time passes.
+//!
+//! A script is played step by step, against the core or over TCP:
+//!
+//! ```text
+//! $ chinwag --idle 5      the server's options; only as the first line
+//! ann> SAY hi             ann sends a line; her first mention connects her
+//! ann< OK SAY 2 <ms>      ann receives exactly this line next
+//! ann>> "\xff\xf4"        ann sends these bytes
+//! ann<< "\xff\xfc\x06"    ann receives exactly these bytes next
+//! ann ends                ann ends her side of the stream
+//! ann hangs up            ann's connection goes away
+//! ann closed              the server has closed ann's connection
+//! +30s, +500ms            time passes
+//! stopped 90s             time passes and the server is stopped meanwhile
+//! ann stalls at 100       ann's connection takes 100 bytes more and then nothing
+//! ann reads on            ann's connection takes everything again
+//! # a remark
+//! ```
+//!
+//! In a line that is received `<word>` stands for one word, the same wherever it is named again,
+//! `<ms>` for any number of 13 digits, and `<...>` for the rest of the line. A number of 13 digits
+//! stands for any such number, and 40 hexadecimal digits stand for a token, the same wherever they
+//! are named again. A connection's HELLO is passed over unless it is what the script receives
+//! first. At the end nobody may have been sent anything that the script does not show.
+
+use std::collections::HashMap;
+
+use chinwag::options::{self, Action, Options};
+
+use super::world::{Peer, World};
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Op {
+    Send(String, Vec<u8>),
+    SendLine(String, String),
+    Receive(String, Vec<u8>),
+    ReceiveLine(String, String),
+    Ends(String),
+    HangsUp(String),
+    Closed(String),
+    Advance(u64),
+    Stopped(u64),
+    Stalls(String, usize),
+    ReadsOn(String),
+}
+
+#[derive(Clone, Debug)]
+pub struct Script {
+    pub name: String,
+    pub args: Vec<String>,
+    /// The steps with their line numbers.
+    pub steps: Vec<(usize, Op)>,
+}
+
+impl Script {
+    /// Reads a script; `first_line` is the number of its first line in the file `name`.
+    pub fn parse(name: &str, first_line: usize, text: &str) -> Script {
+        let mut script = Script {
+            name: format!("{name}:{first_line}"),
+            args: Vec::new(),
+            steps: Vec::new(),
+        };
+        for (index, line) in text.lines().enumerate() {
+            let number = first_line + index;
+            if line.trim().is_empty() || line.starts_with('#') {
+                continue;
+            }
+            if let Some(args) = line.strip_prefix("$ chinwag") {
+                assert!(
+                    script.steps.is_empty(),
+                    "{name}:{number}: options come first"
+                );
+                script.args = args.split_whitespace().map(Into::into).collect();
+                continue;
+            }
+            let op = parse_op(line).unwrap_or_else(|| panic!("{name}:{number}: what is `{line}`?"));
+            script.steps.push((number, op));
+        }
+        script
+    }
+
+    pub fn options(&self) -> Options {
+        match options::parse(&self.args) {
+            Ok(Action::Run(options)) => options,
+            other => panic!("{}: {other:?}", self.name),
+        }
+    }
+
+    /// Whether it needs nothing that only the core's world can do.
+    pub fn plays_over_tcp(&self) -> bool {
+        !self.steps.iter().any(|(_, op)| {
+            matches!(
+                op,
+                Op::Advance(_) | Op::Stopped(_) | Op::Stalls(..) | Op::ReadsOn(_)
+            )
+        })
+    }
+
+    /// Plays the script.
+    pub fn play(&self, stage: &mut impl Stage) -> Result<(), String> {
+        let mut play = Play {
+            stage,
+            names: HashMap::new(),
+            skip_hello: HashMap::new(),
+        };
+        for (index, (number, op)) in self.steps.iter().enumerate() {
+            play.step(op, &self.steps[index..])
+                .map_err(|error| format!("{}, line {number}: {error}", self.name))?;
+        }
+        play.rest()
+            .map_err(|error| format!("{}: {error}", self.name))
+    }
+}
+
+fn parse_op(line: &str) -> Option<Op> {
+    if let Some(time) = line.strip_prefix('+') {
+        return millis(time).map(Op::Advance);
+    }
+    if let Some(time) = line.strip_prefix("stopped ") {
+        return millis(time).map(Op::Stopped);
+    }
+    let end = line.find(|c: char| !c.is_ascii_alphanumeric())?;
+    let (who, rest) = line.split_at(end);
+    let who = who.to_owned();
+    let op = match rest {
+        " ends" => Op::Ends(who),
+        " hangs up" => Op::HangsUp(who),
+        " closed" => Op::Closed(who),
+        " reads on" => Op::ReadsOn(who),
+        ">" => Op::SendLine(who, String::new()),
+        _ => {
+            if let Some(bytes) = rest.strip_prefix(">> ") {
+                Op::Send(who, unescape(bytes)?)
+            } else if let Some(bytes) = rest.strip_prefix("<< ") {
+                Op::Receive(who, unescape(bytes)?)
+            } else if let Some(text) = rest.strip_prefix("> ") {
+                Op::SendLine(who, text.into())
+            } else if let Some(text) = rest.strip_prefix("< ") {
+                Op::ReceiveLine(who, text.into())
+            } else {
+                let room = rest.strip_prefix(" stalls at ")?;
+                Op::Stalls(who, room.parse().ok()?)
+            }
+        }
+    };
+    Some(op)
+}
+
+fn millis(text: &str) -> Option<u64> {
+    match text.strip_suffix("ms") {
+        Some(ms) => ms.parse().ok(),
+        None => text.strip_suffix('s')?.parse().ok().map(|s: u64| s * 1000),
+    }
+}
+
+/// Bytes between quotes, with \n \r \t \0 \\ \" \xHH, and `*N` behind them for repetition.
+fn unescape(text: &str) -> Option<Vec<u8>> {
+    let (quoted, times) = text.rsplit_once('"')?;
+    let times = match times {
+        "" => 1,
+        times => times.strip_prefix('*')?.parse().ok()?,
+    };
+    let mut chars = quoted.strip_prefix('"')?.chars();
+    let mut bytes = Vec::new();
+    while let Some(c) = chars.next() {
+        if c != '\\' {
+            bytes.extend(c.to_string().bytes());
+            continue;
+        }
+        bytes.push(match chars.next()? {
+            'n' => b'\n',
+            'r' => b'\r',
+            't' => b'\t',
+            '0' => 0,
+            'x' => {
+                let digits: String = chars.by_ref().take(2).collect();
+                u8::from_str_radix(&digits, 16).ok()?
+            }
+            other => u8::try_from(other).ok()?,
+        });
+    }
+    Some(bytes.repeat(times))
+}
+
+/// Where a script is played.
+pub trait Stage {
+    /// Connects a client that is new.
+    fn connect(&mut self, who: &str);
+    fn is_connected(&self, who: &str) -> bool;
+    fn send(&mut self, who: &str, bytes: &[u8]);
+    /// The next `len` bytes, or up to and with the next LF if that is none; what there is instead
+    /// if they do not come.
+    fn receive(&mut self, who: &str, len: Option<usize>) -> Result<Vec<u8>, Vec<u8>>;
+    fn end(&mut self, who: &str);
+    fn hang_up(&mut self, who: &str);
+    /// Whether the server has closed the connection and all it sent was received.
+    fn is_closed(&mut self, who: &str) -> bool;
+    /// Steps that need the core's world.
+    fn world(&mut self, op: &Op);
+    /// The clients that were sent something which was not received, as far as that can be told.
+    fn unread(&mut self) -> Vec<(String, Vec<u8>)>;
+}
+
+struct Play<'a, S> {
+    stage: &'a mut S,
+    names: HashMap<String, String>,
+    skip_hello: HashMap<String, bool>,
+}
+
+impl<S: Stage> Play<'_, S> {
+    fn step(&mut self, op: &Op, rest: &[(usize, Op)]) -> Result<(), String> {
+        if let Some(who) = who(op) {
+            if !self.stage.is_connected(who) {
+                let first = rest.iter().find_map(|(_, op)| match op {
+                    Op::ReceiveLine(whom, text) if whom == who => Some(text.starts_with("HELLO")),
+                    Op::Receive(whom, _) if whom == who => Some(false),
+                    _ => None,
+                });
+                self.skip_hello.insert(who.into(), first != Some(true));
+                self.stage.connect(who);
+            }
+        }
+        match op {
+            Op::SendLine(who, text) => {
+                let line = self.fill_in(text)? + "\r\n";
+                self.stage.send(who, line.as_bytes());
+            }
+            Op::Send(who, bytes) => self.stage.send(who, bytes),
+            Op::ReceiveLine(who, expected) => {
+                self.pass_over_hello(who)?;
+                let line = self.line(who)?;
+                self.compare(expected, &line)?;
+            }
+            Op::Receive(who, expected) => {
+                self.pass_over_hello(who)?;
+                let bytes = self.stage.receive(who, Some(expected.len()));
+                if bytes.as_ref() != Ok(expected) {
+                    return Err(format!("received {}", show(bytes)));
+                }
+            }
+            Op::Ends(who) => self.stage.end(who),
+            Op::HangsUp(who) => self.stage.hang_up(who),
+            Op::Closed(who) => {
+                self.pass_over_hello(who)?;
+                if !self.stage.is_closed(who) {
+                    return Err(format!(
+                        "not closed; next is {}",
+                        show(self.stage.receive(who, None))
+                    ));
+                }
+            }
+            Op::Advance(_) | Op::Stopped(_) | Op::Stalls(..) | Op::ReadsOn(_) => {
+                self.stage.world(op)
+            }
+        }
+        Ok(())
+    }
+
+    /// Nobody may have got anything that was not shown.
+    fn rest(&mut self) -> Result<(), String> {
+        let who: Vec<_> = self.skip_hello.keys().cloned().collect();
+        for who in who {
+            // Somebody who hung up at once may not have got a HELLO.
+            let _ = self.pass_over_hello(&who);
+        }
+        match self.stage.unread().first() {
+            None => Ok(()),
+            Some((who, bytes)) => Err(format!(
+                "at the end {who} was also sent {}",
+                show(Ok(bytes.clone()))
+            )),
+        }
+    }
+
+    fn pass_over_hello(&mut self, who: &str) -> Result<(), String> {
+        if self.skip_hello.get(who) == Some(&true) {
+            self.skip_hello.insert(who.into(), false);
+            let line = self.line(who)?;
+            if !line.starts_with("HELLO chinwag/") {
+                return Err(format!("no HELLO but `{line}`"));
+            }
+        }
+        Ok(())
+    }
+
+    fn line(&mut self, who: &str) -> Result<String, String> {
+        let bytes = self.stage.receive(who, None);
+        let text = bytes
+            .as_ref()
+            .ok()
+            .and_then(|b| std::str::from_utf8(b).ok());
+        match text.and_then(|text| text.strip_suffix("\r\n")) {
+            Some(line) => Ok(line.into()),
+            None => Err(format!("no line but {}", show(bytes))),
+        }
+    }
+
+    /// Puts what names stand for into a line to be sent.
+    fn fill_in(&self, text: &str) -> Result<String, String> {
+        let words = text.split(' ').map(|word| {
+            let (before, name, after) = split_name(word);
+            match name {
+                Some(name) if is_token(name) => {
+                    let value = self.names.get(name).map_or(name, |v| v);
+                    Ok(format!("{before}{value}{after}"))
+                }
+                Some(name) => match self.names.get(name) {
+                    Some(value) => Ok(format!("{before}{value}{after}")),
+                    None => Err(format!("nothing was named {name}")),
+                },
+                None => Ok(word.to_owned()),
+            }
+        });
+        words
+            .collect::<Result<Vec<_>, _>>()
+            .map(|words| words.join(" "))
+    }
+
+    fn compare(&mut self, expected: &str, line: &str) -> Result<(), String> {
+        let differ = || format!("expected `{expected}`, received `{line}`");
+        let mut words = line.split(' ');
+        for pattern in expected.split(' ') {
+            if pattern == "<...>" {
+                return Ok(());
+            }
+            let word = words.next().ok_or_else(differ)?;
+            let (before, name, after) = split_name(pattern);
+            let Some(name) = name else {
+                let is_time = is_millis(pattern) && is_millis(word);
+                if word != pattern && !is_time {
+                    return Err(differ());
+                }
+                continue;
+            };
+            let value = word
+                .strip_prefix(before)
+                .and_then(|word| word.strip_suffix(after))
+                .ok_or_else(differ)?;
+            let fits = match name {
+                "ms" => is_millis(value),
+                name => {
+                    let known = self
+                        .names
+                        .entry(name.into())
+                        .or_insert_with(|| value.into());
+                    known == value && (!is_token(name) || is_token(value))
+                }
+            };
+            if !fits {
+                return Err(differ());
+            }
+        }
+        match words.next() {
+            None => Ok(()),
+            Some(_) => Err(differ()),
+        }
+    }
+}
+
+fn who(op: &Op) -> Option<&str> {
+    match op {
+        Op::Send(who, _)
+        | Op::SendLine(who, _)
+        | Op::Receive(who, _)
+        | Op::ReceiveLine(who, _)
+        | Op::Ends(who)
+        | Op::HangsUp(who)
+        | Op::Closed(who)
+        | Op::Stalls(who, _)
+        | Op::ReadsOn(who) => Some(who),
+        Op::Advance(_) | Op::Stopped(_) => None,
+    }
+}
+
+/// Splits a word around the name in it: `session=<ann>`, or a token.
+fn split_name(word: &str) -> (&str, Option<&str>, &str) {
+    if let Some((before, rest)) = word.split_once('<') {
+        if let Some((name, after)) = rest.split_once('>') {
+            return (before, Some(name), after);
+        }
+    }
+    let value = word.rsplit_once('=').map_or(word, |(_, value)| value);
+    if is_token(value) {
+        return (&word[..word.len() - value.len()], Some(value), "");
+    }
+    (word, None, "")
+}
+
+fn is_token(word: &str) -> bool {
+    word.len() == 40 && word.bytes().all(|b| b.is_ascii_hexdigit())
+}
+
+fn is_millis(word: &str) -> bool {
+    word.len() == 13 && word.bytes().all(|b| b.is_ascii_digit())
+}
+
+fn show(bytes: Result<Vec<u8>, Vec<u8>>) -> String {
+    match bytes {
+        Ok(bytes) => format!("\"{}\"", bytes.escape_ascii()),
+        Err(bytes) if bytes.is_empty() => "nothing".into(),
+        Err(bytes) => format!("only \"{}\"", bytes.escape_ascii()),
+    }
+}
+
+/// The core's world as a stage.
+pub struct CoreStage {
+    pub world: World,
+    peers: HashMap<String, Peer>,
+}
+
+impl CoreStage {
+    pub fn new(script: &Script) -> Self {
+        CoreStage {
+            world: World::new(script.options().limits),
+            peers: HashMap::new(),
+        }
+    }
+}
+
+impl Stage for CoreStage {
+    fn connect(&mut self, who: &str) {
+        self.peers.insert(who.into(), self.world.connect());
+    }
+
+    fn is_connected(&self, who: &str) -> bool {
+        self.peers.contains_key(who)
+    }
+
+    fn send(&mut self, who: &str, bytes: &[u8]) {
+        self.world.send(&self.peers[who], bytes);
+    }
+
+    fn receive(&mut self, who: &str, len: Option<usize>) -> Result<Vec<u8>, Vec<u8>> {
+        let output = &mut self.peers[who].wire.borrow_mut().output;
+        let len = len.or_else(|| output.iter().position(|&b| b == b'\n').map(|at| at + 1));
+        match len.filter(|&len| len <= output.len()) {
+            Some(len) => Ok(output.drain(..len).collect()),
+            None => Err(output.clone()),
+        }
+    }
+
+    fn end(&mut self, who: &str) {
+        self.world.end(&self.peers[who]);
+    }
+
+    fn hang_up(&mut self, who: &str) {
+        self.world.reset(&self.peers[who]);
+        // What it was sent before is nobody's business any more.
+        self.peers[who].wire.borrow_mut().output.clear();
+    }
+
+    fn is_closed(&mut self, who: &str) -> bool {
+        let wire = self.peers[who].wire.borrow();
+        wire.is_closed && wire.output.is_empty()
+    }
+
+    fn world(&mut self, op: &Op) {
+        match op {
+            Op::Advance(ms) => self.world.advance(*ms),
+            Op::Stopped(ms) => self.world.stop_for(*ms),
+            Op::Stalls(who, room) => self.world.set_room(&self.peers[who], *room),
+            Op::ReadsOn(who) => self.world.set_room(&self.peers[who], usize::MAX),
+            _ => unreachable!("not a step of the world: {op:?}"),
+        }
+    }
+
+    fn unread(&mut self) -> Vec<(String, Vec<u8>)> {
+        self.world.run();
+        let unread = self
+            .peers
+            .iter()
+            .map(|(who, peer)| (who.clone(), peer.wire.borrow().output.clone()));
+        unread.filter(|(_, output)| !output.is_empty()).collect()
+    }
+}

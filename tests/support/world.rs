@@ -1,0 +1,211 @@
+//! The hub on streams of the test's own, with the test's own time.
+
+use std::cell::RefCell;
+use std::collections::VecDeque;
+use std::io::{self, Read, Write};
+use std::rc::Rc;
+
+use chinwag::chat::ConnId;
+use chinwag::conn::{Link, Readiness};
+use chinwag::hub::Hub;
+use chinwag::protocol::Limits;
+use chinwag::time::{Millis, Now};
+
+/// The wall clock's time at the start of every world.
+pub const UNIX_MS: u64 = 1_763_800_000_000;
+
+/// A stream between the test and the hub.
+#[derive(Debug, Default)]
+pub struct Wire {
+    /// On its way to the server.
+    pub input: VecDeque<u8>,
+    /// The client has ended its side.
+    pub has_ended: bool,
+    /// The client is gone: nothing is read or written any more.
+    pub is_reset: bool,
+    /// What the client has received.
+    pub output: Vec<u8>,
+    /// How many more bytes the stream takes.
+    pub room: usize,
+    /// The server has closed the stream.
+    pub is_closed: bool,
+    /// Within how many seconds the system is to find out that the peer is gone.
+    pub watched: Option<u32>,
+    /// How often it was written to.
+    pub writes: usize,
+}
+
+/// The server's end of a [`Wire`].
+#[derive(Debug)]
+pub struct End(Rc<RefCell<Wire>>);
+
+impl Drop for End {
+    fn drop(&mut self) {
+        self.0.borrow_mut().is_closed = true;
+    }
+}
+
+impl Read for End {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let mut wire = self.0.borrow_mut();
+        if !wire.input.is_empty() {
+            return wire.input.read(buffer);
+        }
+        match (wire.is_reset, wire.has_ended) {
+            (true, _) => Err(io::ErrorKind::ConnectionReset.into()),
+            (false, true) => Ok(0),
+            (false, false) => Err(io::ErrorKind::WouldBlock.into()),
+        }
+    }
+}
+
+impl Write for End {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let mut wire = self.0.borrow_mut();
+        if wire.is_reset {
+            return Err(io::ErrorKind::BrokenPipe.into());
+        }
+        let taken = bytes.len().min(wire.room);
+        if taken == 0 {
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
+        if wire.room != usize::MAX {
+            wire.room -= taken;
+        }
+        wire.output.extend_from_slice(&bytes[..taken]);
+        wire.writes += 1;
+        Ok(taken)
+    }
+
+    fn write_vectored(&mut self, slices: &[io::IoSlice<'_>]) -> io::Result<usize> {
+        let whole: Vec<u8> = slices.iter().flat_map(|slice| slice.to_vec()).collect();
+        self.write(&whole)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Link for End {
+    fn watch_peer(&mut self, idle: Option<u32>) {
+        self.0.borrow_mut().watched = idle;
+    }
+}
+
+/// A client in a [`World`].
+#[derive(Clone, Debug)]
+pub struct Peer {
+    pub conn: ConnId,
+    pub wire: Rc<RefCell<Wire>>,
+}
+
+/// A server without sockets.
+pub struct World {
+    pub hub: Hub<End>,
+    pub at: u64,
+    /// Turns that it took so far.
+    pub turns: usize,
+}
+
+impl World {
+    pub fn new(limits: Limits) -> Self {
+        World {
+            hub: Hub::new(limits),
+            at: 0,
+            turns: 0,
+        }
+    }
+
+    pub fn now(&self) -> Now {
+        Now::exactly(Millis(self.at), UNIX_MS + self.at)
+    }
+
+    pub fn connect(&mut self) -> Peer {
+        self.connect_with_room(usize::MAX)
+    }
+
+    /// Connects with a stream that takes only so many bytes at first.
+    pub fn connect_with_room(&mut self, room: usize) -> Peer {
+        let wire = Rc::new(RefCell::new(Wire {
+            room,
+            ..Wire::default()
+        }));
+        let conn = self.hub.accept(End(wire.clone()), self.now());
+        let peer = Peer { conn, wire };
+        self.run();
+        peer
+    }
+
+    /// Puts bytes on the way to the server without letting it look at them.
+    pub fn post(&mut self, peer: &Peer, bytes: &[u8]) {
+        peer.wire.borrow_mut().input.extend(bytes);
+        self.tell(peer, |ready| ready.readable = true);
+    }
+
+    pub fn send(&mut self, peer: &Peer, bytes: &[u8]) {
+        self.post(peer, bytes);
+        self.run();
+    }
+
+    /// Ends the client's side of the stream.
+    pub fn end(&mut self, peer: &Peer) {
+        peer.wire.borrow_mut().has_ended = true;
+        self.tell(peer, |ready| ready.read_closed = true);
+        self.run();
+    }
+
+    /// Takes the client away without a word; the server's system notices.
+    pub fn reset(&mut self, peer: &Peer) {
+        peer.wire.borrow_mut().is_reset = true;
+        self.tell(peer, |ready| ready.broken = true);
+        self.run();
+    }
+
+    /// Lets the stream take so many bytes from now on.
+    pub fn set_room(&mut self, peer: &Peer, room: usize) {
+        peer.wire.borrow_mut().room = room;
+        if room > 0 {
+            self.tell(peer, |ready| ready.writable = true);
+        }
+        self.run();
+    }
+
+    fn tell(&mut self, peer: &Peer, what: impl FnOnce(&mut Readiness)) {
+        // The connection's number may be another's by now.
+        if peer.wire.borrow().is_closed {
+            return;
+        }
+        let mut readiness = Readiness::default();
+        what(&mut readiness);
+        self.hub.ready(peer.conn, readiness);
+    }
+
+    /// Turns the loop until there is nothing left to do.
+    pub fn run(&mut self) {
+        for _ in 0..100_000 {
+            let is_due = self.hub.next_deadline() <= Some(Millis(self.at));
+            if !self.hub.has_work() && !(is_due && self.hub.next_deadline().is_some()) {
+                return;
+            }
+            self.turns += 1;
+            self.hub.turn(self.now());
+        }
+        panic!("the loop spins");
+    }
+
+    /// Lets time pass: the loop sleeps and wakes as it would.
+    pub fn advance(&mut self, ms: u64) {
+        let end = self.at + ms;
+        while let Some(Millis(deadline)) = self.hub.next_deadline().filter(|d| d.0 <= end) {
+            self.at = self.at.max(deadline);
+            self.run();
+        }
+        self.at = end;
+    }
+
+    /// Lets time pass while the server is stopped.
+    pub fn stop_for(&mut self, ms: u64) {
+        self.at += ms;
+    }
+}

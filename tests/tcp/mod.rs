@@ -1,0 +1,83 @@
+//! Scripts over TCP, against the built program.
+
+use std::collections::HashMap;
+use std::io::{ErrorKind, Read, Write};
+use std::net::{Shutdown, TcpStream};
+
+use crate::process::{PATIENCE, Server};
+use crate::support::script::{Op, Script, Stage};
+
+/// A server of its own for each script.
+pub struct TcpStage {
+    server: Server,
+    streams: HashMap<String, (TcpStream, Vec<u8>)>,
+}
+
+impl TcpStage {
+    pub fn new(script: &Script) -> Self {
+        let args: Vec<_> = script.args.iter().map(String::as_str).collect();
+        TcpStage {
+            server: Server::start(&args),
+            streams: HashMap::new(),
+        }
+    }
+}
+
+impl Stage for TcpStage {
+    fn connect(&mut self, who: &str) {
+        let stream = TcpStream::connect(self.server.address()).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        stream.set_nodelay(true).unwrap();
+        self.streams.insert(who.into(), (stream, Vec::new()));
+    }
+
+    fn is_connected(&self, who: &str) -> bool {
+        self.streams.contains_key(who)
+    }
+
+    fn send(&mut self, who: &str, bytes: &[u8]) {
+        // Somebody may be told goodbye in the middle of what he sends.
+        let _ = self.streams.get_mut(who).unwrap().0.write_all(bytes);
+    }
+
+    fn receive(&mut self, who: &str, len: Option<usize>) -> Result<Vec<u8>, Vec<u8>> {
+        let (stream, received) = self.streams.get_mut(who).unwrap();
+        loop {
+            let end = received.iter().position(|&b| b == b'\n').map(|at| at + 1);
+            if let Some(len) = len.or(end).filter(|&len| len <= received.len()) {
+                return Ok(received.drain(..len).collect());
+            }
+            let mut buffer = [0; 4096];
+            match stream.read(&mut buffer) {
+                Ok(len @ 1..) => received.extend(&buffer[..len]),
+                _ => return Err(received.clone()),
+            }
+        }
+    }
+
+    fn end(&mut self, who: &str) {
+        self.streams[who].0.shutdown(Shutdown::Write).unwrap();
+    }
+
+    fn hang_up(&mut self, who: &str) {
+        // Kept, so that the client is not taken for one who has not come yet.
+        let _ = self.streams[who].0.shutdown(Shutdown::Both);
+    }
+
+    fn is_closed(&mut self, who: &str) -> bool {
+        let (stream, received) = self.streams.get_mut(who).unwrap();
+        match stream.read(&mut [0]) {
+            Ok(len) => len == 0 && received.is_empty(),
+            Err(error) => error.kind() == ErrorKind::ConnectionReset && received.is_empty(),
+        }
+    }
+
+    fn world(&mut self, op: &Op) {
+        unreachable!("not a step over TCP: {op:?}");
+    }
+
+    fn unread(&mut self) -> Vec<(String, Vec<u8>)> {
+        // Only where time is the test's own can it be known that nothing more is coming.
+        Vec::new()
+    }
+}

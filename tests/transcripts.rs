@@ -1,0 +1,36 @@
+//! Narrated dialogues, one file each: played against the core, and over TCP where no time passes.
+
+mod support;
+
+use std::fs;
+use std::path::Path;
+
+use support::script::{CoreStage, Script};
+
+/// The transcripts: behind a first paragraph that says what a file proves comes its script.
+fn transcripts() -> Vec<Script> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/transcripts");
+    let mut paths: Vec<_> = fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .collect();
+    paths.sort();
+    let read = |path: &std::path::PathBuf| {
+        let text = fs::read_to_string(path).unwrap();
+        let name = path.file_name().unwrap().to_string_lossy().into_owned();
+        let (purpose, script) = text
+            .split_once("\n\n")
+            .unwrap_or_else(|| panic!("{name}: there is no first paragraph"));
+        Script::parse(&name, purpose.lines().count() + 2, script)
+    };
+    paths.iter().map(read).collect()
+}
+
+#[test]
+fn every_transcript_plays_against_the_core() {
+    let failures: Vec<_> = transcripts()
+        .iter()
+        .filter_map(|script| script.play(&mut CoreStage::new(script)).err())
+        .collect();
+    assert!(failures.is_empty(), "\n{}", failures.join("\n"));
+}
