@@ -71,7 +71,7 @@ impl EventLog {
 
     /// The bytes of all events from number `from` on: two slices, since the log is a ring.
     ///
-    /// Empty for an event that is not held.
+    /// From the oldest event held on, if that one was dropped; nothing, if it is still to come.
     pub fn tail(&self, from: u64) -> [&[u8]; 2] {
         self.range(from, self.next())
     }
@@ -128,7 +128,7 @@ impl EventLog {
 
     /// Where an event starts in `bytes`; the nearer end of them for one that is not held.
     fn offset(&self, number: u64) -> usize {
-        let index = number.saturating_sub(self.first) as usize;
+        let index = usize::try_from(number.saturating_sub(self.first)).unwrap_or(usize::MAX);
         match self.starts.get(index) {
             Some(&start) => self.distance(start),
             None => self.bytes.len(),
@@ -145,5 +145,150 @@ impl EventLog {
         self.bytes.drain(..len);
         self.starts.pop_front();
         self.first += 1;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn log_of(bytes_max: usize, lines: &[&str]) -> EventLog {
+        let mut log = EventLog::new(bytes_max);
+        lines.iter().for_each(|line| log.append(line.as_bytes()));
+        log
+    }
+
+    fn text(slices: [&[u8]; 2]) -> String {
+        String::from_utf8(slices.concat()).unwrap()
+    }
+
+    #[test]
+    fn the_first_event_is_number_1() {
+        let log = log_of(100, &[]);
+        assert_eq!((log.first(), log.next(), log.len_bytes()), (1, 1, 0));
+        assert_eq!((text(log.tail(1)), log.tail_bytes(1)), (String::new(), 0));
+        assert_eq!((log.fit(1, 9, 9), log.advance(1, 0)), (1, (1, 0)));
+        let log = log_of(100, &["one\n"]);
+        assert_eq!((log.first(), log.next(), log.len_bytes()), (1, 2, 4));
+        assert_eq!(text(log.tail(1)), "one\n");
+    }
+
+    #[test]
+    fn the_oldest_events_make_room_for_the_newest() {
+        let mut log = log_of(12, &["one\n", "two\n", "six\n"]);
+        assert_eq!((log.first(), log.next(), log.len_bytes()), (1, 4, 12));
+        log.append(b"ten\n");
+        assert_eq!((log.first(), log.next()), (2, 5));
+        log.append(b"eleven\n");
+        assert_eq!((log.first(), log.next()), (4, 6));
+        assert_eq!(text(log.tail(4)), "ten\neleven\n");
+    }
+
+    #[test]
+    fn a_line_longer_than_the_log_is_kept_alone() {
+        let mut log = log_of(8, &["one\n", "two\n", "much too long\n"]);
+        assert_eq!((log.first(), log.next()), (3, 4));
+        assert_eq!(text(log.tail(3)), "much too long\n");
+        log.append(b"three\n");
+        assert_eq!((log.first(), log.next(), log.len_bytes()), (4, 5, 6));
+    }
+
+    #[test]
+    fn a_tail_that_goes_around_the_ring_comes_in_two_slices() {
+        let mut log = log_of(17, &[]);
+        let mut split = 0;
+        for _ in 0..100 {
+            log.append(b"seven\n");
+            let [head, tail] = log.tail(log.next() - 1);
+            assert_eq!([head, tail].concat(), b"seven\n");
+            split += usize::from(!head.is_empty() && !tail.is_empty());
+        }
+        assert!(split > 10, "{split}");
+    }
+
+    #[test]
+    fn a_log_takes_no_more_memory_than_its_bound_while_lines_fit_into_it() {
+        for bytes_max in [10, 255, 256, 257, 1000, 5000] {
+            let mut log = EventLog::new(bytes_max);
+            assert_eq!(log.bytes.capacity(), 0);
+            for len in (1..=bytes_max.min(600)).chain([10; 600]) {
+                log.append(&vec![b'x'; len]);
+                assert!(log.len_bytes() <= bytes_max);
+                assert!(log.bytes.capacity() <= bytes_max, "{bytes_max}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_count_of_bytes_wraps_around_unnoticed() {
+        for before in 0..20 {
+            let mut log = EventLog::new(16);
+            log.end = u32::MAX - before;
+            log.append(b"three\n");
+            for _ in 0..8 {
+                log.append(b"one\n");
+                log.append(b"three\n");
+                let first = log.first();
+                assert_eq!(log.next() - first, 3);
+                assert_eq!(text(log.range(first + 1, first + 2)), "one\n");
+                assert_eq!(log.tail_bytes(first + 1), 10);
+                assert_eq!(log.advance(first, 7), (first + 2, 3));
+                assert_eq!(log.fit(first, 9, 10), first + 2);
+            }
+        }
+    }
+
+    #[test]
+    fn the_tail_begins_with_the_oldest_event_held_and_ends_with_the_newest() {
+        let log = log_of(8, &["one\n", "two\n", "six\n"]);
+        for (from, tail) in [(0, "two\nsix\n"), (1, "two\nsix\n"), (3, "six\n")] {
+            assert_eq!(text(log.tail(from)), tail, "{from}");
+        }
+        for to_come in [4, 5, u64::MAX] {
+            assert_eq!(text(log.tail(to_come)), "", "{to_come}");
+        }
+    }
+
+    #[test]
+    fn a_batch_ends_at_the_bound_that_comes_first() {
+        let log = log_of(100, &["one\n", "two\n", "three\n", "four\n"]);
+        for (from, events_max, bytes_max, to) in [
+            (1, 9, 100, 5),
+            (1, u64::MAX, 19, 5),
+            (1, 9, 18, 4),
+            (1, 9, 8, 3),
+            (1, 9, 7, 2),
+            (1, 1, 100, 2),
+            (1, 0, 100, 1),
+            (1, 9, 3, 1),
+            (1, 9, 0, 1),
+            (3, 9, 6, 4),
+            (3, 9, 5, 3),
+            (5, 9, 100, 5),
+        ] {
+            let fit = log.fit(from, events_max, bytes_max);
+            assert_eq!(
+                fit, to,
+                "{events_max} events, {bytes_max} bytes from {from}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_reader_who_stops_within_a_line_is_told_what_he_lacks_of_it() {
+        let log = log_of(100, &["one\n", "two\n", "three\n"]);
+        for (from, bytes, reached) in [
+            (1, 0, (1, 0)),
+            (1, 1, (2, 3)),
+            (1, 3, (2, 1)),
+            (1, 4, (2, 0)),
+            (1, 5, (3, 3)),
+            (2, 4, (3, 0)),
+            (2, 9, (4, 1)),
+            (2, 10, (4, 0)),
+            (4, 0, (4, 0)),
+        ] {
+            assert_eq!(log.advance(from, bytes), reached, "{bytes} from {from}");
+        }
     }
 }

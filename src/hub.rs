@@ -290,7 +290,7 @@ impl<L: Link> Hub<L> {
                 None => self.chat.answer(client, request, now, out),
                 Some(command) => {
                     // What the session is owed reaches the client before it lets go of it.
-                    self.flush(key, now, WRITE_BYTES_PER_TURN);
+                    self.flush(key, now, usize::MAX);
                     let (_, client, out) = self.conns[key as usize].parts();
                     self.chat
                         .answer(client, Request::Command(command), now, out)
@@ -411,11 +411,11 @@ impl<L: Link> Hub<L> {
             }
             let events = session.map_or([&[][..]; 2], |session| self.chat.owed(session));
             if conn.out_len() == 0 && events[0].is_empty() && events[1].is_empty() {
-                return;
+                return self.set_stalled(key, None);
             }
             if sum >= share {
                 self.write_later(key);
-                return;
+                return self.set_stalled(key, None);
             }
             match conn.write(events) {
                 Ok(written) => {
@@ -424,12 +424,14 @@ impl<L: Link> Hub<L> {
                     if let Some(session) = session.filter(|_| written.of_events > 0) {
                         self.chat.given(session, written.of_events, conn.out());
                     }
-                    self.set_stalled(key, false, now);
                 }
                 Err(error) => match error.kind() {
                     io::ErrorKind::WouldBlock => {
                         conn.is_writable = false;
-                        self.set_stalled(key, true, now);
+                        // Whoever takes a little is not stalled, or not any longer.
+                        if sum > 0 || !conn.is_stalled {
+                            self.set_stalled(key, Some(now));
+                        }
                         return;
                     }
                     io::ErrorKind::Interrupted => {}
@@ -439,17 +441,19 @@ impl<L: Link> Hub<L> {
         }
     }
 
-    /// Notes whether a client takes what it is owed.
-    fn set_stalled(&mut self, key: ConnId, is_stalled: bool, now: Now) {
+    /// Notes since when a client has taken nothing of what it is owed; none if it takes it.
+    fn set_stalled(&mut self, key: ConnId, since: Option<Now>) {
         let conn = &mut self.conns[key as usize];
-        if conn.is_stalled == is_stalled {
+        if since.is_none() && !conn.is_stalled {
             return;
         }
-        conn.is_stalled = is_stalled;
+        let was_stalled = std::mem::replace(&mut conn.is_stalled, since.is_some());
         if let Some(session) = conn.client.session() {
-            self.chat.set_stalled(session, is_stalled, now);
+            self.chat.set_stalled(session, since);
         }
-        self.update_watch(key);
+        if was_stalled != since.is_some() {
+            self.update_watch(key);
+        }
     }
 
     /// Has the system watch the peer of a connection that keeps its session alive by being open.

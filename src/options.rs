@@ -235,3 +235,217 @@ fn number(text: &str) -> Option<u64> {
     let is_number = text.bytes().all(|b| b.is_ascii_digit());
     text.parse().ok().filter(|_| is_number)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn action(line: &str) -> Result<Action, String> {
+        let words: Vec<String> = line.split_whitespace().map(str::to_owned).collect();
+        parse(&words)
+    }
+
+    fn options(line: &str) -> Options {
+        match action(line) {
+            Ok(Action::Run(options)) => options,
+            other => panic!("{line:?} gives {other:?}"),
+        }
+    }
+
+    fn printed(line: &str) -> String {
+        match action(line) {
+            Ok(Action::Print(text)) => text,
+            other => panic!("{line:?} gives {other:?}"),
+        }
+    }
+
+    fn tcp(address: &str) -> Address {
+        Address::Tcp(address.parse().unwrap())
+    }
+
+    #[test]
+    fn without_arguments_there_are_defaults() {
+        let defaults = Options {
+            listen: vec![tcp(DEFAULT_ADDRESS)],
+            limits: Limits::default(),
+            verbosity: Verbosity::Normal,
+        };
+        assert_eq!(options(""), defaults);
+    }
+
+    #[test]
+    fn each_option_sets_its_limit() {
+        const YEAR: u32 = 365 * 24 * 3600;
+        let limits = Limits::default();
+        #[rustfmt::skip]
+        let table = [
+            ("-i 1", Limits { idle: 1, ..limits }),
+            ("--idle 3600", Limits { idle: 3600, ..limits }),
+            ("--idle=007", Limits { idle: 7, ..limits }),
+            ("--max-idle 61", Limits { idle_max: 61, ..limits }),
+            ("--max-idle 59", Limits { idle: 59, idle_max: 59, ..limits }),
+            ("--max-idle 1", Limits { idle: 1, idle_max: 1, ..limits }),
+            ("--max-idle 31536000", Limits { idle_max: YEAR, ..limits }),
+            ("-i 31536000 --max-idle 31536000", Limits { idle: YEAR, idle_max: YEAR, ..limits }),
+            ("--handshake 1", Limits { handshake: 1, ..limits }),
+            ("--handshake 31536000", Limits { handshake: YEAR, ..limits }),
+            ("-b 4096", Limits { log_bytes: 4096, ..limits }),
+            ("-b 4K", Limits { log_bytes: 4096, ..limits }),
+            ("-b 5k", Limits { log_bytes: 5 << 10, ..limits }),
+            ("--log-bytes 3M", Limits { log_bytes: 3 << 20, ..limits }),
+            ("--log-bytes 1024m", Limits { log_bytes: 1 << 30, ..limits }),
+            ("-m 1", Limits { message_bytes_max: 1, ..limits }),
+            ("--max-message 2K", Limits { message_bytes_max: 2048, ..limits }),
+            ("-m 1M -b 3M", Limits { message_bytes_max: 1 << 20, log_bytes: 3 << 20, ..limits }),
+        ];
+        for (line, expected) in table {
+            assert_eq!(options(line).limits, expected, "{line:?}");
+        }
+    }
+
+    #[test]
+    fn addresses_are_taken_in_order() {
+        let given = "-l 0.0.0.0:0 --listen [::1]:8255 -lunix:/run/chinwag --listen=unix:here";
+        let unix = ["/run/chinwag", "here"].map(|path| Address::Unix(path.into()));
+        let listen = options(given).listen;
+        assert_eq!(listen[..2], [tcp("0.0.0.0:0"), tcp("[::1]:8255")]);
+        assert_eq!(listen[2..], unix);
+        let shown: Vec<String> = listen.iter().map(Address::to_string).collect();
+        assert_eq!(shown[1..3], ["[::1]:8255", "unix:/run/chinwag"]);
+        let longest = "p".repeat(UNIX_PATH_BYTES_MAX);
+        options(&format!("-l unix:{longest}"));
+        let error = action(&format!("-l unix:{longest}p")).unwrap_err();
+        assert!(error.contains("--listen unix:ppp"), "{error}");
+    }
+
+    #[test]
+    fn verbosity_is_said_with_one_option() {
+        for (line, verbosity) in [
+            ("-q", Verbosity::Quiet),
+            ("--quiet", Verbosity::Quiet),
+            ("-v", Verbosity::Verbose),
+            ("--verbose", Verbosity::Verbose),
+        ] {
+            assert_eq!(options(line).verbosity, verbosity);
+        }
+    }
+
+    #[test]
+    fn an_error_names_the_option_and_the_value() {
+        for (line, named) in [
+            ("-i 0", ["--idle", "0"]),
+            ("-i 31536001", ["--idle", "31536001"]),
+            (
+                "-i 99999999999999999999",
+                ["--idle", "99999999999999999999"],
+            ),
+            ("-i -1", ["--idle", "-1"]),
+            ("-i +5", ["--idle", "+5"]),
+            ("-i 1.5", ["--idle", "1.5"]),
+            ("-i 1m", ["--idle", "1m"]),
+            ("--idle=", ["--idle", "from 1 to"]),
+            ("-i 3601", ["--idle 3601", "--max-idle"]),
+            (
+                "-i 70 --max-idle 69",
+                ["--idle 70", "--max-idle, which is 69"],
+            ),
+            ("--max-idle 0", ["--max-idle", "0"]),
+            ("--max-idle 31536001", ["--max-idle", "31536001"]),
+            ("--handshake 0", ["--handshake", "0"]),
+            ("--handshake 31536001", ["--handshake", "31536001"]),
+            ("-b 4095", ["--log-bytes", "4095"]),
+            ("-b 3K", ["--log-bytes", "3K"]),
+            ("-b 1025M", ["--log-bytes", "1025M"]),
+            ("-b 17592186044417M", ["--log-bytes", "17592186044417M"]),
+            ("-b K", ["--log-bytes", "K"]),
+            ("-b 64KB", ["--log-bytes", "64KB"]),
+            ("-b 1G", ["--log-bytes", "1G"]),
+            ("-b 9é", ["--log-bytes", "9é"]),
+            ("-b +64K", ["--log-bytes", "+64K"]),
+            ("-m 0", ["--max-message", "0"]),
+            ("-m 1048577", ["--max-message", "1048577"]),
+            ("-m 2M", ["--max-message", "2M"]),
+            ("-m 64K", ["--log-bytes 65536", "--max-message"]),
+            ("-b 4K -m 2000", ["--log-bytes 4096", "2000"]),
+            ("-l nowhere", ["--listen", "nowhere"]),
+            ("-l localhost:8255", ["--listen", "localhost:8255"]),
+            ("-l 127.0.0.1", ["--listen", "127.0.0.1"]),
+            ("-l ::1:8255x", ["--listen", "::1:8255x"]),
+            ("-l 127.0.0.1:65536", ["--listen", "127.0.0.1:65536"]),
+            ("-l unix:", ["--listen", "unix:"]),
+            ("-l 127.0.0.1:1 -l x", ["--listen", "x"]),
+            ("-q -v", ["--quiet", "--verbose"]),
+            ("--frob", ["frob", ""]),
+            ("-x", ["x", ""]),
+            ("--quiet=yes", ["quiet", ""]),
+            ("-i", ["Argument", "i"]),
+            ("-i 5 --idle 5", ["idle", "more than once"]),
+            ("-v -v", ["verbose", "more than once"]),
+            ("stray", ["'stray'", "options"]),
+            ("-q 8255", ["'8255'", "options"]),
+            ("-- -q", ["'-q'", "options"]),
+        ] {
+            let error = action(line).expect_err(line);
+            let names_it = named.iter().all(|part| error.contains(part));
+            assert!(names_it, "{line:?} gives {error:?}");
+            assert!(!error.contains('\n'), "{line:?} gives {error:?}");
+        }
+    }
+
+    #[test]
+    fn a_log_holds_two_of_the_longest_messages() {
+        let least = Limits {
+            message_bytes_max: 10_000,
+            ..Limits::default()
+        }
+        .log_bytes_min();
+        assert_eq!(
+            options(&format!("-m 10000 -b {least}")).limits.log_bytes,
+            least
+        );
+        let error = action(&format!("-m 10000 -b {}", least - 1)).unwrap_err();
+        assert!(error.contains(&least.to_string()), "{error}");
+    }
+
+    #[test]
+    fn help_fits_into_100_columns_and_shows_every_option_with_its_default() {
+        let help = printed("--help");
+        assert_eq!(printed("-h -l nowhere"), help);
+        for line in help.lines() {
+            assert!(line.chars().count() <= 100, "{line}");
+        }
+        for option in [
+            "-l, --listen ADDR",
+            "-i, --idle SECONDS",
+            "--max-idle SECONDS",
+            "--handshake SECONDS",
+            "-b, --log-bytes SIZE",
+            "-m, --max-message BYTES",
+            "-q, --quiet",
+            "-v, --verbose",
+            "-h, --help",
+            "-V, --version",
+        ] {
+            assert!(help.contains(option), "{option}");
+        }
+        let limits = Limits::default();
+        for default in [
+            DEFAULT_ADDRESS.to_owned(),
+            limits.idle.to_string(),
+            limits.idle_max.to_string(),
+            limits.handshake.to_string(),
+            format!("{}K", limits.log_bytes / 1024),
+            limits.message_bytes_max.to_string(),
+        ] {
+            assert!(help.contains(&format!("({default})")), "{default}");
+        }
+        assert!(help.ends_with('\n') && !help.ends_with("\n\n"));
+    }
+
+    #[test]
+    fn the_version_is_the_packages() {
+        let version = format!("chinwag {}\n", env!("CARGO_PKG_VERSION"));
+        assert_eq!(printed("-V"), version);
+        assert_eq!(printed("--version"), version);
+    }
+}

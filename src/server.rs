@@ -44,6 +44,8 @@ pub struct Server {
     clock: Clock,
     /// Accepting rests until then, or until there are fewer connections than that.
     pause: Option<(Millis, usize)>,
+    /// The system was out of descriptors, and nothing was accepted since.
+    is_short: bool,
 }
 
 impl Server {
@@ -84,6 +86,7 @@ impl Server {
             hub: Hub::new(options.limits),
             clock: Clock::start(),
             pause: None,
+            is_short: false,
         })
     }
 
@@ -157,31 +160,40 @@ impl Server {
             }
             self.pause = None;
         }
-        for door in &mut self.doors {
+        for index in 0..self.doors.len() {
             let mut left = ACCEPTS_PER_TURN;
-            while door.is_ready && left > 0 {
+            while self.doors[index].is_ready && left > 0 && self.pause.is_none() {
                 left -= 1;
-                match door.listener.accept() {
-                    Ok(mut stream) => {
-                        let conn = self.hub.next_conn();
-                        let token = Token(self.first_conn + conn as usize);
-                        match stream.register(self.poll.registry(), token) {
-                            Ok(()) => _ = self.hub.accept(stream, now),
-                            Err(error) => log::warn!("cannot poll a new connection: {error}"),
-                        }
-                    }
-                    Err(error) => match error.kind() {
-                        io::ErrorKind::WouldBlock => door.is_ready = false,
-                        // The client has gone again; there may be others.
-                        io::ErrorKind::ConnectionAborted | io::ErrorKind::Interrupted => {}
-                        _ => {
-                            // Most likely the system is out of descriptors. The connection keeps
-                            // waiting, and is remembered.
-                            log::warn!("cannot accept connections for now: {error}");
-                            self.pause = Some((now.at + ACCEPT_PAUSE, self.hub.len()));
-                            return;
-                        }
-                    },
+                match self.doors[index].listener.accept() {
+                    Ok(stream) => self.admit(stream, now),
+                    Err(error) => self.not_accepted(index, &error, now),
+                }
+            }
+        }
+    }
+
+    fn admit(&mut self, mut stream: Stream, now: Now) {
+        if std::mem::take(&mut self.is_short) {
+            log::info!("accepting connections again");
+        }
+        let token = Token(self.first_conn + self.hub.next_conn() as usize);
+        match stream.register(self.poll.registry(), token) {
+            Ok(()) => _ = self.hub.accept(stream, now),
+            Err(error) => log::warn!("cannot poll a new connection: {error}"),
+        }
+    }
+
+    fn not_accepted(&mut self, door: usize, error: &io::Error, now: Now) {
+        match error.kind() {
+            io::ErrorKind::WouldBlock => self.doors[door].is_ready = false,
+            // The client has gone again; there may be others.
+            io::ErrorKind::ConnectionAborted | io::ErrorKind::Interrupted => {}
+            // Most likely the system is out of descriptors. The connection waits, and the door
+            // stays marked as ready.
+            _ => {
+                self.pause = Some((now.at + ACCEPT_PAUSE, self.hub.len()));
+                if !std::mem::replace(&mut self.is_short, true) {
+                    log::warn!("cannot accept connections: {error}; those that come have to wait");
                 }
             }
         }

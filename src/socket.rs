@@ -85,7 +85,7 @@ impl Link for Stream {
                 let keepalive = TcpKeepalive::new()
                     .with_time(seconds((idle / 3).max(1)))
                     .with_interval(seconds(interval));
-                let timeout = u64::from(idle) * 1000 - u64::from(interval) * 1500;
+                let timeout = (u64::from(idle) * 1000).saturating_sub(u64::from(interval) * 1500);
                 socket
                     .set_tcp_keepalive(&keepalive)
                     .and(socket.set_tcp_user_timeout(Some(Duration::from_millis(timeout))))

@@ -25,7 +25,6 @@ const SCAN_LEN: u32 = 64;
 const SCAN_RATIO: u32 = 8;
 
 const NONE: u32 = u32::MAX;
-const NO_BUCKET: u16 = u16::MAX;
 
 /// Names a timer that is filed in a [`Wheel`]; void once it was popped or cancelled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,7 +36,7 @@ struct Node<K> {
     key: K,
     next: u32,
     prev: u32,
-    bucket: u16,
+    bucket: u32,
 }
 
 /// The timers of one slot.
@@ -61,10 +60,10 @@ pub struct Wheel<K> {
     present: Millis,
     nodes: Slab<Node<K>>,
     buckets: Slab<Bucket>,
-    slots: [[u16; SLOTS]; LEVELS],
+    slots: [[u32; SLOTS]; LEVELS],
     occupied: [u64; LEVELS],
     /// Buckets that the present has reached, the earliest first.
-    reached: VecDeque<u16>,
+    reached: VecDeque<u32>,
 }
 
 impl<K: Copy> Default for Wheel<K> {
@@ -80,7 +79,7 @@ impl<K: Copy> Wheel<K> {
             present: Millis(0),
             nodes: Slab::new(),
             buckets: Slab::new(),
-            slots: [[NO_BUCKET; SLOTS]; LEVELS],
+            slots: [[NONE; SLOTS]; LEVELS],
             occupied: [0; LEVELS],
             reached: VecDeque::new(),
         }
@@ -108,7 +107,7 @@ impl<K: Copy> Wheel<K> {
             key,
             next: NONE,
             prev: NONE,
-            bucket: NO_BUCKET,
+            bucket: NONE,
         }) as u32;
         self.link(id);
         TimerId(id)
@@ -134,10 +133,10 @@ impl<K: Copy> Wheel<K> {
     pub fn pop(&mut self, now: Millis, work: &mut usize) -> Option<K> {
         self.advance(now);
         while let Some(&bucket) = self.reached.front() {
-            let id = self.buckets[bucket.into()].head;
+            let id = self.buckets[bucket as usize].head;
             if id == NONE {
                 self.reached.pop_front();
-                self.buckets.remove(bucket.into());
+                self.buckets.remove(bucket as usize);
                 continue;
             }
             *work = work.checked_sub(1)?;
@@ -153,12 +152,16 @@ impl<K: Copy> Wheel<K> {
     /// When the next timer fires: exactly, unless the next timers share a slot with more than 64
     /// others and the earliest of them was cancelled; then it may be that one's deadline.
     pub fn next_deadline(&mut self) -> Option<Millis> {
-        if self.reached.iter().any(|&b| self.buckets[b.into()].len > 0) {
+        if self
+            .reached
+            .iter()
+            .any(|&b| self.buckets[b as usize].len > 0)
+        {
             return Some(self.present);
         }
         let level = self.occupied.iter().position(|&slots| slots != 0)?;
         let slot = self.occupied[level].trailing_zeros() as usize;
-        let bucket = &mut self.buckets[self.slots[level][slot].into()];
+        let bucket = &mut self.buckets[self.slots[level][slot] as usize];
         let worth_it = bucket.len <= SCAN_LEN || bucket.len / SCAN_RATIO <= bucket.removed;
         if bucket.stale && worth_it {
             bucket.earliest = Millis(u64::MAX);
@@ -200,8 +203,8 @@ impl<K: Copy> Wheel<K> {
             while due != 0 {
                 let slot = due.trailing_zeros() as usize;
                 due &= due - 1;
-                let bucket = std::mem::replace(&mut self.slots[level][slot], NO_BUCKET);
-                self.buckets[bucket.into()].slot = None;
+                let bucket = std::mem::replace(&mut self.slots[level][slot], NONE);
+                self.buckets[bucket as usize].slot = None;
                 self.reached.push_back(bucket);
             }
         }
@@ -212,7 +215,7 @@ impl<K: Copy> Wheel<K> {
     fn link(&mut self, id: u32) {
         let when = self.nodes[id as usize].when;
         let bucket_id = self.bucket_for(when);
-        let bucket = &mut self.buckets[bucket_id.into()];
+        let bucket = &mut self.buckets[bucket_id as usize];
         let next = std::mem::replace(&mut bucket.head, id);
         bucket.len += 1;
         if when <= bucket.earliest {
@@ -239,7 +242,7 @@ impl<K: Copy> Wheel<K> {
         if let Some(next) = self.nodes.get_mut(next as usize) {
             next.prev = prev;
         }
-        let bucket = &mut self.buckets[bucket_id.into()];
+        let bucket = &mut self.buckets[bucket_id as usize];
         match self.nodes.get_mut(prev as usize) {
             Some(prev) => prev.next = next,
             None => bucket.head = next,
@@ -253,13 +256,13 @@ impl<K: Copy> Wheel<K> {
         // A bucket that was reached is removed by `pop`, which works it off.
         if let Some((level, slot)) = bucket.slot {
             self.occupied[usize::from(level)] &= !(1 << slot);
-            self.slots[usize::from(level)][usize::from(slot)] = NO_BUCKET;
-            self.buckets.remove(bucket_id.into());
+            self.slots[usize::from(level)][usize::from(slot)] = NONE;
+            self.buckets.remove(bucket_id as usize);
         }
     }
 
     /// The bucket for a deadline, made if its slot has none.
-    fn bucket_for(&mut self, when: Millis) -> u16 {
+    fn bucket_for(&mut self, when: Millis) -> u32 {
         if when <= self.present {
             if self.reached.is_empty() {
                 let bucket = self.add_bucket(None);
@@ -269,14 +272,14 @@ impl<K: Copy> Wheel<K> {
         }
         let level = ((when.0 ^ self.present.0).ilog2() / SLOT_BITS) as usize;
         let slot = digit(when, level);
-        if self.slots[level][slot] == NO_BUCKET {
+        if self.slots[level][slot] == NONE {
             self.slots[level][slot] = self.add_bucket(Some((level as u8, slot as u8)));
             self.occupied[level] |= 1 << slot;
         }
         self.slots[level][slot]
     }
 
-    fn add_bucket(&mut self, slot: Option<(u8, u8)>) -> u16 {
+    fn add_bucket(&mut self, slot: Option<(u8, u8)>) -> u32 {
         self.buckets.insert(Bucket {
             slot,
             head: NONE,
@@ -284,11 +287,194 @@ impl<K: Copy> Wheel<K> {
             earliest: Millis(u64::MAX),
             stale: false,
             removed: 0,
-        }) as u16
+        }) as u32
     }
 }
 
 /// The six bits of a time that choose its slot at a level.
 fn digit(time: Millis, level: usize) -> usize {
     (time.0 >> (SLOT_BITS * level as u32)) as usize % SLOTS
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+
+    const SECOND: u64 = 1000;
+    const HOUR: u64 = 3600 * SECOND;
+    const DAY: u64 = 24 * HOUR;
+    const YEAR: u64 = 365 * DAY;
+
+    /// Times within the slots of every level and at their edges.
+    const TIMES: [u64; 14] = [
+        1,
+        SECOND,
+        4095,
+        4096,
+        59_999,
+        60 * SECOND,
+        HOUR,
+        DAY - 1,
+        DAY,
+        DAY + 1,
+        366 * DAY,
+        10 * YEAR,
+        1 << 48,
+        u64::MAX,
+    ];
+
+    /// A wheel whose timers carry their deadlines.
+    fn wheel_at(present: u64, deadlines: &[u64]) -> (Wheel<u64>, Vec<TimerId>) {
+        let mut wheel = Wheel::new();
+        assert_eq!(pop_all(&mut wheel, present), []);
+        let ids = deadlines.iter().map(|&when| wheel.file(Millis(when), when));
+        let ids = ids.collect();
+        (wheel, ids)
+    }
+
+    fn pop_all<K: Copy>(wheel: &mut Wheel<K>, now: u64) -> Vec<K> {
+        let mut work = usize::MAX;
+        std::iter::from_fn(|| wheel.pop(Millis(now), &mut work)).collect()
+    }
+
+    fn next<K: Copy>(wheel: &mut Wheel<K>) -> Option<u64> {
+        wheel.next_deadline().map(|when| when.0)
+    }
+
+    #[test]
+    fn an_empty_wheel_has_no_deadline() {
+        let (mut wheel, ids) = wheel_at(HOUR, &[DAY]);
+        assert_eq!((wheel.len(), next(&mut wheel)), (1, Some(DAY)));
+        assert_eq!(wheel.when(ids[0]), Millis(DAY));
+        assert!(wheel.iter().eq([(DAY, Millis(DAY))]));
+        wheel.cancel(ids[0]);
+        assert!(wheel.is_empty());
+        assert_eq!(next(&mut wheel), None);
+        assert_eq!(pop_all(&mut wheel, u64::MAX), []);
+    }
+
+    #[test]
+    fn a_timer_is_never_early() {
+        for present in [0, 1, 4095, DAY - 1, YEAR] {
+            for when in TIMES.into_iter().filter(|&when| when > present) {
+                let (mut wheel, _) = wheel_at(present, &[when]);
+                assert_eq!(pop_all(&mut wheel, when - 1), [], "{when} from {present}");
+                assert_eq!(pop_all(&mut wheel, when), [when], "{when} from {present}");
+            }
+        }
+    }
+
+    #[test]
+    fn who_sleeps_until_the_next_deadline_meets_each_at_its_millisecond_and_nothing_else() {
+        for present in [0, 63, 4095, 123_456_789, (1 << 36) - 1, YEAR + 7] {
+            let mut deadlines: Vec<u64> = TIMES
+                .into_iter()
+                .map(|time| time.saturating_add(present))
+                .flat_map(|time| [time, time, time.saturating_add(1)])
+                .collect();
+            let (mut wheel, _) = wheel_at(present, &deadlines);
+            let mut fired = Vec::new();
+            let mut wakes = 0;
+            while let Some(now) = next(&mut wheel) {
+                let due = pop_all(&mut wheel, now);
+                assert!(due.iter().all(|&when| when == now), "{due:?} at {now}");
+                fired.extend(due);
+                wakes += 1;
+            }
+            deadlines.sort();
+            assert_eq!(fired, deadlines, "from {present}");
+            deadlines.dedup();
+            assert_eq!(wakes, deadlines.len(), "from {present}");
+        }
+    }
+
+    #[test]
+    fn a_timer_that_is_filed_again_and_again_does_not_drift() {
+        for (period, span) in [(SECOND, DAY / 2), (HOUR, 400 * DAY), (DAY, 20 * YEAR)] {
+            let mut wheel = Wheel::new();
+            wheel.file(Millis(period), ());
+            for round in 1..=span / period {
+                assert_eq!(next(&mut wheel), Some(round * period));
+                assert_eq!(pop_all(&mut wheel, round * period), [()]);
+                wheel.file(Millis((round + 1) * period), ());
+            }
+        }
+    }
+
+    #[test]
+    fn a_deadline_in_the_past_fires_at_the_next_pop() {
+        for past in [0, 1, HOUR - 1, HOUR] {
+            let (mut wheel, _) = wheel_at(HOUR, &[past, DAY]);
+            assert!(next(&mut wheel) <= Some(HOUR));
+            assert_eq!(pop_all(&mut wheel, HOUR), [past]);
+            assert_eq!(next(&mut wheel), Some(DAY));
+        }
+    }
+
+    #[test]
+    fn when_the_earliest_timer_is_cancelled_the_next_one_is_the_deadline() {
+        let (mut wheel, ids) = wheel_at(0, &TIMES);
+        for (id, when) in ids.into_iter().zip(TIMES) {
+            assert_eq!(next(&mut wheel), Some(when));
+            wheel.cancel(id);
+        }
+        assert_eq!(next(&mut wheel), None);
+    }
+
+    #[test]
+    fn when_the_earliest_of_a_crowd_is_cancelled_the_deadline_is_never_late() {
+        // All within one slot of the fourth level.
+        let deadlines: Vec<u64> = (0..1000).map(|i| (1 << 18) + 200 * i).collect();
+        let (mut wheel, ids) = wheel_at(0, &deadlines);
+        let mut exact = 0;
+        for (id, when) in ids.into_iter().zip(deadlines) {
+            let deadline = next(&mut wheel).unwrap();
+            assert!((1 << 18) <= deadline && deadline <= when);
+            exact += usize::from(deadline == when);
+            wheel.cancel(id);
+        }
+        assert!(exact > SCAN_LEN as usize, "{exact}");
+    }
+
+    #[test]
+    fn a_crowd_at_one_deadline_is_worked_off_in_slices() {
+        const CROWD: usize = 100_000;
+        const SLICE: usize = 256;
+        let mut wheel = Wheel::new();
+        let mut left: HashSet<usize> = (0..CROWD).collect();
+        for key in 0..CROWD {
+            wheel.file(Millis(DAY), key);
+        }
+        // A moment before, all of them only move nearer; then all are due.
+        for now in [DAY - 1, DAY] {
+            for slice in 0..=CROWD / SLICE {
+                assert!(next(&mut wheel) <= Some(now) || slice == 0, "{slice}");
+                let (mut work, len) = (SLICE, wheel.len());
+                while let Some(key) = wheel.pop(Millis(now), &mut work) {
+                    assert!(left.remove(&key));
+                }
+                let looked_at = SLICE - work;
+                assert_eq!(looked_at, SLICE.min(CROWD - slice * SLICE));
+                assert_eq!(len - wheel.len(), if now == DAY { looked_at } else { 0 });
+            }
+            let deadline = (now < DAY).then_some(DAY);
+            assert_eq!(next(&mut wheel), deadline);
+        }
+        assert!(left.is_empty());
+    }
+
+    #[test]
+    fn a_wheel_that_is_given_no_time_to_work_loses_no_timer() {
+        const TIMERS: u64 = 70_000;
+        let mut wheel = Wheel::new();
+        for when in 1..=TIMERS {
+            wheel.file(Millis(when), when);
+            assert_eq!(wheel.pop(Millis(when), &mut 0), None);
+        }
+        let mut fired = pop_all(&mut wheel, TIMERS);
+        fired.sort();
+        assert!(fired.into_iter().eq(1..=TIMERS));
+    }
 }

@@ -233,8 +233,6 @@ impl Chat {
     fn quit<'a>(&mut self, client: &mut Client, now: Now) -> Answer<'a> {
         if let Some(key) = client.session.take() {
             self.destroy(key, LeaveReason::Quit, now);
-            // The goodbye has to be taken in some time.
-            self.expect_session(client, now.at);
         }
         Ok(Reply::Quit)
     }

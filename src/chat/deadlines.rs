@@ -97,16 +97,13 @@ impl Chat {
         (session.alive == Alive::Tcp).then_some(session.idle)
     }
 
-    /// Notes whether the connection of a session takes what it is owed.
-    pub fn set_stalled(&mut self, key: SessionKey, is_stalled: bool, now: Now) {
-        let session = &mut self.sessions[key as usize];
-        let Some(attachment) = &mut session.attachment else {
-            return;
-        };
-        if !is_stalled {
-            attachment.stalled_at = None;
-        } else if attachment.stalled_at.is_none() {
-            attachment.stalled_at = Some(now.at);
+    /// Notes since when the connection of a session has taken nothing of what it is owed; none if
+    /// it takes it.
+    pub fn set_stalled(&mut self, key: SessionKey, since: Option<Now>) {
+        if let Some(attachment) = &mut self.sessions[key as usize].attachment {
+            attachment.stalled_at = since.map(|now| now.at);
+        }
+        if let Some(now) = since {
             self.arm(key, now.past);
         }
     }

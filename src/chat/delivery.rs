@@ -208,8 +208,8 @@ impl Room {
 }
 
 impl Limits {
-    /// The idle time that a wish for `idle` seconds is granted.
+    /// The idle time in seconds that a wish for `idle` is granted: at least `shortest`.
     pub(super) fn granted_idle(&self, idle: Option<u32>, shortest: u32) -> u32 {
-        idle.unwrap_or(self.idle).max(shortest).min(self.idle_max)
+        idle.unwrap_or(self.idle).min(self.idle_max).max(shortest)
     }
 }

@@ -145,17 +145,18 @@ impl Chat {
         now: Now,
         out: &mut Vec<u8>,
     ) -> Outcome {
-        if request != Request::TooLong {
-            if let Some(key) = client.session {
+        if let Some(key) = client.session {
+            self.end_wait(key, now, out);
+            // A line is a sign of life when it is complete.
+            if request != Request::TooLong {
                 self.sessions[key as usize].touch(now.at);
-                self.end_wait(key, now, out);
             }
         }
         let mut outcome = Outcome::default();
         let result = match request {
             Request::Empty => return outcome,
             Request::Http => {
-                Bye::Abuse.write(out);
+                self.part(client, Bye::Abuse, now, out);
                 outcome.closes = true;
                 return outcome;
             }
@@ -170,34 +171,40 @@ impl Chat {
                 if let Some(reply) = reply {
                     reply.write(out);
                     if reply == Reply::Quit {
-                        Bye::Quit.write(out);
+                        self.part(client, Bye::Quit, now, out);
                         outcome.closes = true;
                     }
                 }
             }
-            Err(error) => outcome.closes |= self.refuse(client, &error, out),
+            Err(error) => {
+                self.refuse(client, &error, out);
+                if client.errors >= ERRORS_MAX {
+                    self.part(client, Bye::Abuse, now, out);
+                    outcome.closes = true;
+                }
+            }
         }
         outcome
     }
 
-    /// The last words to a connection that the server closes of its own accord.
-    pub fn part(&mut self, client: &Client, bye: Bye, now: Now, out: &mut Vec<u8>) {
-        if let Some(key) = client.session {
+    /// The last words to a connection, which is to be closed when it has taken them; its session,
+    /// if any, lives on without.
+    pub fn part(&mut self, client: &mut Client, bye: Bye, now: Now, out: &mut Vec<u8>) {
+        if let Some(key) = client.session.take() {
             self.end_wait(key, now, out);
+            self.detach(key, now);
+        }
+        if client.handshake.is_none() {
+            // That may not take forever.
+            self.expect_session(client, now.at);
         }
         bye.write(out);
     }
 
-    /// Says no; true if that has happened too often.
-    fn refuse(&mut self, client: &mut Client, error: &Error, out: &mut Vec<u8>) -> bool {
+    fn refuse(&mut self, client: &mut Client, error: &Error, out: &mut Vec<u8>) {
         self.stats.errors += 1;
         client.errors += 1;
         error.write(out);
-        let too_often = client.errors >= ERRORS_MAX;
-        if too_often {
-            Bye::Abuse.write(out);
-        }
-        too_often
     }
 
     /// Gives a connection without a session its time to get one.

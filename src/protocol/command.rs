@@ -207,7 +207,7 @@ pub static VERBS: [Verb; 12] = [
 /// What the server makes of one line.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Request<'a> {
-    /// A line without a word: a sign of life that gets no reply.
+    /// An empty line: a sign of life that gets no reply.
     Empty,
     /// A command.
     Command(Command<'a>),
@@ -273,7 +273,7 @@ fn is_http(line: &[u8]) -> bool {
     if line.len() >= HOST.len() && line[..HOST.len()].eq_ignore_ascii_case(HOST) {
         return true;
     }
-    let mut words = line.split(|&b| b == b' ');
+    let mut words = line.trim_ascii_start().split(|&b| b == b' ');
     let (method, _target, version) = (words.next(), words.next(), words.next());
     let is_version = version.is_some_and(|v| v.len() == 8 && v.starts_with(b"HTTP/1."));
     let is_verb = method.is_some_and(|m| std::str::from_utf8(m).is_ok_and(|m| find(m).is_some()));
@@ -468,4 +468,424 @@ fn ping(text: &str) -> Parsed<'_> {
         )));
     }
     Ok(Command::Ping(text))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::protocol::LINE_BYTES_MAX;
+
+    const TOKEN: &str = "0000001f00112233445566778899aabbccddeeff";
+
+    fn read(line: &str) -> Request<'_> {
+        Request::read(line.as_bytes(), &Limits::default())
+    }
+
+    fn command(line: &str) -> Command<'_> {
+        match read(line) {
+            Request::Command(command) => command,
+            other => panic!("{line:?} is {other:?}"),
+        }
+    }
+
+    fn error(line: &[u8]) -> Code {
+        match Request::read(line, &Limits::default()) {
+            Request::Bad(error) => error.code,
+            other => panic!("{} is {other:?}", line.escape_ascii()),
+        }
+    }
+
+    fn named(name: &str) -> Name {
+        Name::parse(name).unwrap()
+    }
+
+    fn plain_join() -> Join<'static> {
+        Join {
+            name: named("ann"),
+            room: None,
+            mode: Mode::Push,
+            idle: None,
+            alive: Alive::Ping,
+            history: 0,
+            key: None,
+        }
+    }
+
+    const PLAIN_POLL: Poll = Poll {
+        max: 100,
+        after: None,
+        wait: 0,
+    };
+
+    #[test]
+    fn every_verb_is_read_in_any_case() {
+        let resume = Resume {
+            token: Token::parse(TOKEN),
+            after: None,
+        };
+        let table = [
+            ("JOIN", "ann", Command::Join(plain_join())),
+            ("RESUME", TOKEN, Command::Resume(resume)),
+            ("SAY", "Hi", Command::Say("Hi")),
+            ("POLL", "", Command::Poll(PLAIN_POLL)),
+            ("PING", "Hi", Command::Ping("Hi")),
+            ("LEAVE", "", Command::Leave),
+            ("DETACH", "", Command::Detach),
+            ("WHO", "", Command::Who { after: None }),
+            ("ROOMS", "", Command::Rooms { after: None }),
+            ("STATS", "", Command::Stats),
+            ("HELP", "", Command::Help),
+            ("QUIT", "", Command::Quit),
+        ];
+        assert!(table.iter().map(|t| t.0).eq(VERBS.iter().map(|v| v.name)));
+        for (verb, args, expected) in table {
+            let mixed = verb[..1].to_lowercase() + &verb[1..];
+            for verb in [verb, &verb.to_lowercase(), &mixed] {
+                let line = format!("{verb} {args}");
+                assert_eq!(command(&line), expected, "{line:?}");
+                let line = format!("  {line}");
+                assert_eq!(command(&line), expected, "{line:?}");
+                if args.is_empty() {
+                    assert_eq!(command(verb), expected, "{verb:?}");
+                    assert_eq!(command(&format!("{verb}   ")), expected, "{verb:?}");
+                } else {
+                    let code = error(format!("{verb}x {args}").as_bytes());
+                    assert_eq!(code, Code::BadCommand);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn join_takes_each_option_in_any_order() {
+        let join = plain_join();
+        #[rustfmt::skip]
+        let table = [
+            ("", join),
+            ("room=Den-2", Join { room: Some(named("Den-2")), ..join }),
+            ("mode=push", join),
+            ("mode=PULL", Join { mode: Mode::Pull, ..join }),
+            ("idle=1", Join { idle: Some(1), ..join }),
+            ("idle=4294967295", Join { idle: Some(u32::MAX), ..join }),
+            ("idle=4294967297", Join { idle: Some(u32::MAX), ..join }),
+            ("idle=99999999999999999999", Join { idle: Some(u32::MAX), ..join }),
+            ("alive=ping", join),
+            ("alive=tcp", Join { alive: Alive::Tcp, ..join }),
+            ("history=0", join),
+            ("history=18446744073709551615", Join { history: u64::MAX, ..join }),
+            ("history=18446744073709551616", Join { history: u64::MAX, ..join }),
+            ("key=a=b", Join { key: Some("a=b"), ..join }),
+            ("  IDLE=007   Room=b  ", Join { idle: Some(7), room: Some(named("b")), ..join }),
+        ];
+        for (options, expected) in table {
+            let line = format!("JOIN   ann {options}");
+            assert_eq!(command(&line), Command::Join(expected), "{line:?}");
+        }
+        let words = [
+            "room=b",
+            "mode=pull",
+            "idle=9",
+            "alive=tcp",
+            "history=5",
+            "key=k",
+        ];
+        let (mut line, mut reversed) = (String::from("JOIN ann"), String::from("JOIN ann"));
+        words.iter().for_each(|word| line += &format!(" {word}"));
+        words
+            .iter()
+            .rev()
+            .for_each(|word| reversed += &format!(" {word}"));
+        let all = Join {
+            name: named("ann"),
+            room: Some(named("b")),
+            mode: Mode::Pull,
+            idle: Some(9),
+            alive: Alive::Tcp,
+            history: 5,
+            key: Some("k"),
+        };
+        assert_eq!(command(&line), Command::Join(all));
+        assert_eq!(command(&reversed), Command::Join(all));
+    }
+
+    #[test]
+    fn the_other_verbs_take_their_options() {
+        let token = Token::parse(TOKEN);
+        let after = Some(named("Bob"));
+        let poll = PLAIN_POLL;
+        #[rustfmt::skip]
+        let table = [
+            (format!("RESUME {TOKEN} after=0"), Command::Resume(Resume { token, after: Some(0) })),
+            ("RESUME nonsense".into(), Command::Resume(Resume { token: None, after: None })),
+            ("POLL max=1".into(), Command::Poll(Poll { max: 1, ..poll })),
+            ("POLL max=1000".into(), Command::Poll(Poll { max: 1000, ..poll })),
+            ("POLL wait=0".into(), Command::Poll(poll)),
+            ("POLL wait=60".into(), Command::Poll(Poll { wait: 60, ..poll })),
+            ("POLL after=7".into(), Command::Poll(Poll { after: Some(7), ..poll })),
+            ("POLL wait=1 max=2 after=3".into(), Command::Poll(Poll { max: 2, after: Some(3), wait: 1 })),
+            ("WHO after=Bob".into(), Command::Who { after }),
+            ("ROOMS after=Bob".into(), Command::Rooms { after }),
+        ];
+        for (line, expected) in table {
+            assert_eq!(command(&line), expected, "{line:?}");
+        }
+    }
+
+    #[test]
+    fn a_missing_unknown_repeated_or_malformed_argument_is_a_bad_argument() {
+        for line in [
+            "JOIN",
+            "JOIN   ",
+            "RESUME",
+            "RESUME ",
+            "JOIN ann bob",
+            "JOIN ann =",
+            "JOIN ann =x",
+            "JOIN ann after=1",
+            "JOIN ann rooms=a",
+            "JOIN ann room =a",
+            "JOIN ann room=a room=b",
+            "JOIN ann mode=push mode=push",
+            "JOIN ann idle=5 IDLE=6",
+            "JOIN ann alive=tcp alive=ping",
+            "JOIN ann history=0 history=0",
+            "JOIN ann key=a key=a",
+            "JOIN ann mode=",
+            "JOIN ann mode=pus",
+            "JOIN ann alive=yes",
+            "JOIN ann alive=",
+            "JOIN ann idle=",
+            "JOIN ann idle=0",
+            "JOIN ann idle=-1",
+            "JOIN ann idle=+1",
+            "JOIN ann idle=1.5",
+            "JOIN ann idle=1s",
+            "JOIN ann idle=\u{661}",
+            "JOIN ann history=",
+            "JOIN ann history=-1",
+            "JOIN ann history=all",
+            "JOIN ann key=",
+            "RESUME x y",
+            "RESUME x mode=pull",
+            "RESUME x after=",
+            "RESUME x after=x",
+            "RESUME x after=1 after=1",
+            "POLL 5",
+            "POLL idle=5",
+            "POLL max=0",
+            "POLL max=1001",
+            "POLL max=99999999999999999999",
+            "POLL max=x",
+            "POLL max=5 max=5",
+            "POLL wait=61",
+            "POLL wait=-1",
+            "POLL wait=",
+            "POLL wait=1 wait=1",
+            "POLL after=-1",
+            "POLL after=1 after=1",
+            "WHO bob",
+            "WHO max=1",
+            "WHO after=a after=a",
+            "ROOMS den",
+            "ROOMS max=1",
+            "ROOMS after=a after=a",
+            "LEAVE now",
+            "DETACH now",
+            "STATS all",
+            "HELP JOIN",
+            "QUIT LEAVE",
+        ] {
+            assert_eq!(error(line.as_bytes()), Code::BadArgument, "{line:?}");
+        }
+    }
+
+    #[test]
+    fn a_word_that_is_no_verb_is_a_bad_command() {
+        for line in [
+            " ",
+            "    ",
+            "JOI",
+            "JOINT ann",
+            "SAY\thello",
+            "\tSAY hello",
+            "=",
+            "HELLO",
+            "ÄSAY x",
+            "\u{a0}SAY x",
+        ] {
+            assert_eq!(error(line.as_bytes()), Code::BadCommand, "{line:?}");
+        }
+    }
+
+    #[test]
+    fn a_name_has_at_most_24_bytes_wherever_it_stands() {
+        let (longest, too_long) = ("n".repeat(24), "n".repeat(25));
+        for verb in ["JOIN ", "JOIN ann room=", "WHO after=", "ROOMS after="] {
+            command(&format!("{verb}{longest}"));
+            for bad in [&too_long, "_a", "a\tb", "é", "a=b"] {
+                let line = format!("{verb}{bad}");
+                assert_eq!(error(line.as_bytes()), Code::BadName, "{line:?}");
+            }
+        }
+        for line in ["JOIN ann room=", "WHO after=", "ROOMS after="] {
+            assert_eq!(error(line.as_bytes()), Code::BadName, "{line:?}");
+        }
+    }
+
+    #[test]
+    fn a_text_is_all_behind_the_one_space() {
+        for (line, text) in [
+            ("SAY a", "a"),
+            ("SAY  a  b ", " a  b "),
+            ("  say \ta\t", "\ta\t"),
+            ("SAY SAY SAY", "SAY SAY"),
+            ("SAY a=b é 🦆", "a=b é 🦆"),
+        ] {
+            assert_eq!(command(line), Command::Say(text), "{line:?}");
+            let line = line.replacen("SAY", "PING", 1).replacen("say", "ping", 1);
+            assert_eq!(command(&line), Command::Ping(text), "{line:?}");
+        }
+        for (line, text) in [("PING", ""), ("PING ", ""), ("PING  ", " ")] {
+            assert_eq!(command(line), Command::Ping(text), "{line:?}");
+        }
+        for line in [
+            "SAY",
+            "SAY ",
+            "SAY    ",
+            "SAY \t",
+            "SAY \u{a0}\u{2003}\u{3000}",
+        ] {
+            assert_eq!(error(line.as_bytes()), Code::MessageEmpty, "{line:?}");
+        }
+    }
+
+    #[test]
+    fn a_text_has_a_longest_length_in_bytes() {
+        for max in [1, 2, 1024, 4096] {
+            let limits = Limits {
+                message_bytes_max: max,
+                ..Limits::default()
+            };
+            let line = format!("SAY {}", "x".repeat(max));
+            let said = Request::Command(Command::Say(&line[4..]));
+            assert_eq!(Request::read(line.as_bytes(), &limits), said);
+            assert!(line.len() <= limits.line_bytes_max());
+            let line = format!("{line}x");
+            let refused = Request::read(line.as_bytes(), &limits);
+            assert!(
+                matches!(&refused, Request::Bad(error) if error.code == Code::MessageTooLong),
+                "{refused:?}"
+            );
+        }
+        assert_eq!(
+            error(format!("SAY {}", "é".repeat(513)).as_bytes()),
+            Code::MessageTooLong
+        );
+        let line = format!("PING {}", "x".repeat(PING_BYTES_MAX));
+        assert_eq!(line.len(), LINE_BYTES_MAX);
+        assert_eq!(command(&line), Command::Ping(&line[5..]));
+        assert_eq!(error(format!("{line}x").as_bytes()), Code::BadArgument);
+    }
+
+    #[test]
+    fn a_line_is_utf_8_without_control_characters_but_tab() {
+        let controls = (0..=0x9f).filter_map(char::from_u32);
+        for c in controls.filter(|c| c.is_control()) {
+            for line in [
+                format!("SAY a{c}b"),
+                format!("{c}SAY a"),
+                format!("JOIN {c}"),
+            ] {
+                let request = read(&line);
+                let is_encoding = matches!(
+                    &request, Request::Bad(error) if error.code == Code::BadEncoding
+                );
+                assert_eq!(is_encoding, c != '\t', "{line:?} is {request:?}");
+            }
+        }
+        for line in [
+            &b"SAY \xff"[..],
+            b"\xffSAY a",
+            b"SAY \x80",
+            b"SAY \xc3",
+            b"SAY \xc0\x8a",
+            b"SAY \xed\xa0\x80",
+            b"SAY \xf4\x90\x80\x80",
+            b"nonsense \xff",
+        ] {
+            assert_eq!(error(line), Code::BadEncoding, "{}", line.escape_ascii());
+        }
+        for text in [
+            "\u{a0}.",
+            "\u{2028}.",
+            "\u{202e}.",
+            "\u{feff}.",
+            "\u{10ffff}",
+        ] {
+            assert_eq!(command(&format!("SAY {text}")), Command::Say(text));
+        }
+    }
+
+    #[test]
+    fn only_a_line_without_a_byte_is_empty() {
+        assert_eq!(read(""), Request::Empty);
+        assert_eq!(error(b" "), Code::BadCommand);
+        assert_eq!(error(b"\0"), Code::BadEncoding);
+    }
+
+    #[test]
+    fn a_line_that_can_only_be_https_is_known() {
+        for line in [
+            &b"GET / HTTP/1.1"[..],
+            b"GET / HTTP/1.0",
+            b"POST /say?x=y HTTP/1.1",
+            b"OPTIONS * HTTP/1.1",
+            b"CONNECT localhost:8255 HTTP/1.1",
+            b"GET /\xff\0 HTTP/1.1",
+            b"Host: localhost:8255",
+            b"host:localhost",
+            b"HOST:",
+        ] {
+            let request = Request::read(line, &Limits::default());
+            assert_eq!(request, Request::Http, "{}", line.escape_ascii());
+        }
+        for line in [
+            "GET /",
+            "GET / HTTP/2",
+            "Host",
+            "Hosts: a",
+            "Accept: */*",
+            "HTTP/1.1",
+        ] {
+            assert_eq!(error(line.as_bytes()), Code::BadCommand, "{line:?}");
+        }
+    }
+
+    #[test]
+    fn a_line_with_a_verb_is_not_https_whatever_it_says() {
+        for (line, text) in [
+            ("SAY hello HTTP/1.1", "hello HTTP/1.1"),
+            ("say / HTTP/1.0", "/ HTTP/1.0"),
+            ("SAY GET / HTTP/1.1", "GET / HTTP/1.1"),
+            ("SAY Host: me", "Host: me"),
+            ("  SAY HTTP/1.1", "HTTP/1.1"),
+            (" SAY HTTP/1.1", "HTTP/1.1"),
+        ] {
+            assert_eq!(read(line), Request::Command(Command::Say(text)), "{line:?}");
+        }
+        assert_eq!(command("PING a HTTP/1.0"), Command::Ping("a HTTP/1.0"));
+        assert_eq!(error(b"JOIN ann HTTP/1.1"), Code::BadArgument);
+    }
+
+    #[test]
+    fn only_leave_detach_and_quit_part_a_connection_from_its_session() {
+        for line in ["LEAVE", "DETACH", "QUIT"] {
+            assert_eq!(command(line).parting(), Some(command(line)));
+        }
+        for line in [
+            "JOIN ann", "RESUME x", "SAY a", "POLL", "PING", "WHO", "HELP",
+        ] {
+            assert_eq!(command(line).parting(), None, "{line:?}");
+        }
+    }
 }

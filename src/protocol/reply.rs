@@ -185,3 +185,147 @@ fn write_help(out: &mut Vec<u8>) {
         write_line!(out, "    {}", verb.summary);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::protocol::Code;
+
+    fn text(reply: &Reply<'_>) -> String {
+        let mut out = Vec::new();
+        reply.write(&mut out);
+        String::from_utf8(out).unwrap()
+    }
+
+    fn listing(lines: &[&str]) -> Listing {
+        let mut listing = Listing::default();
+        for line in lines {
+            assert!(listing.add(|out| write_line!(out, "{line}")));
+        }
+        listing
+    }
+
+    /// All replies that have a body, with the largest numbers in their heads.
+    fn with_body(body: &Listing) -> [Reply<'static>; 4] {
+        let max = u64::MAX;
+        #[rustfmt::skip]
+        let replies = [
+            Reply::Polled { events: body.clone(), last: max, more: max },
+            Reply::Who { members: body.clone(), seq: max, more: max },
+            Reply::Rooms { rooms: body.clone(), more: max },
+            Reply::Stats { stats: body.clone() },
+        ];
+        replies
+    }
+
+    #[test]
+    fn each_reply_has_its_words_in_order() {
+        let token = "0000001f00112233445566778899aabbccddeeff";
+        let (name, room) = (Name::parse("Ann").unwrap(), Name::parse("den").unwrap());
+        let joined = Reply::Joined {
+            token: Token::parse(token).unwrap(),
+            name,
+            room,
+            mode: Mode::Pull,
+            idle: 60,
+            alive: Alive::Ping,
+            seq: 7,
+            members: 2,
+        };
+        let resumed = Reply::Resumed {
+            name,
+            room,
+            mode: Mode::Push,
+            idle: 3600,
+            alive: Alive::Tcp,
+            seq: 0,
+            members: 1,
+            said: 3,
+        };
+        let body = || listing(&["A 1", "B 2"]);
+        #[rustfmt::skip]
+        let table = [
+            (joined, format!("OK JOIN session={token} name=Ann room=den mode=pull idle=60 alive=ping seq=7 members=2\r\n")),
+            (resumed, "OK RESUME name=Ann room=den mode=push idle=3600 alive=tcp seq=0 members=1 said=3\r\n".into()),
+            (Reply::Said { seq: 1, unix_ms: 2 }, "OK SAY 1 2\r\n".into()),
+            (Reply::Polled { events: body(), last: 3, more: 4 }, "OK POLL 2 last=3 more=4\r\nA 1\r\nB 2\r\n".into()),
+            (Reply::Polled { events: listing(&[]), last: 3, more: 0 }, "OK POLL 0 last=3 more=0\r\n".into()),
+            (Reply::Pong { text: "" }, "OK PING\r\n".into()),
+            (Reply::Pong { text: " a b" }, "OK PING  a b\r\n".into()),
+            (Reply::Left, "OK LEAVE\r\n".into()),
+            (Reply::Detached, "OK DETACH\r\n".into()),
+            (Reply::Who { members: body(), seq: 9, more: 1 }, "OK WHO 2 seq=9 more=1\r\nA 1\r\nB 2\r\n".into()),
+            (Reply::Rooms { rooms: body(), more: 1 }, "OK ROOMS 2 more=1\r\nA 1\r\nB 2\r\n".into()),
+            (Reply::Stats { stats: body() }, "OK STATS 2\r\nA 1\r\nB 2\r\n".into()),
+            (Reply::Quit, "OK QUIT\r\n".into()),
+        ];
+        for (reply, expected) in table {
+            assert_eq!(text(&reply), expected);
+        }
+    }
+
+    #[test]
+    fn help_shows_each_verb_in_as_many_lines_as_it_says() {
+        let text = text(&Reply::Help);
+        let lines: Vec<&str> = text.lines().collect();
+        assert_eq!(lines[0], format!("OK HELP {}", lines.len() - 1));
+        for verb in &VERBS {
+            let syntax = format!("{} {}", verb.name, verb.syntax);
+            assert!(lines.contains(&syntax.trim_end()), "{syntax}");
+        }
+        assert!(text.len() <= REPLY_BYTES_MAX);
+        assert!(text.ends_with("\r\n"));
+    }
+
+    #[test]
+    fn an_error_is_one_line() {
+        for code in Code::ALL {
+            let mut out = Vec::new();
+            Error::new(code, "what to do").write(&mut out);
+            let expected = format!("ERR {} what to do\r\n", code.as_str());
+            assert_eq!(out, expected.as_bytes());
+        }
+    }
+
+    #[test]
+    fn a_full_reply_is_no_longer_than_a_reply_may_be() {
+        for len in [1, 2, 7, 60, 100, 1100, Listing::BYTES_MAX] {
+            let mut full = Listing::default();
+            let line = "x".repeat(len);
+            while full.add(|out| out.extend_from_slice(line.as_bytes())) {}
+            assert_eq!(full.lines(), (Listing::BYTES_MAX / len) as u64);
+            assert!(full.room() < len);
+            full.lines = u64::MAX;
+            for reply in with_body(&full) {
+                let text = text(&reply);
+                let head = text.find("\r\n").unwrap() + 2;
+                assert!(head <= REPLY_HEAD_BYTES_MAX, "{}", &text[..head]);
+                assert!(text.len() <= REPLY_BYTES_MAX, "{}", text.len());
+            }
+        }
+    }
+
+    #[test]
+    fn a_line_that_does_not_fit_leaves_no_trace() {
+        let mut listing = Listing::default();
+        let almost = vec![b'x'; Listing::BYTES_MAX - 3];
+        assert!(listing.add(|out| out.extend_from_slice(&almost)));
+        assert_eq!(listing.room(), 3);
+        let before = listing.clone();
+        assert!(!listing.add(|out| write_line!(out, "no")));
+        assert_eq!(listing, before);
+        assert!(listing.add(|out| write_line!(out, "y")));
+        assert_eq!((listing.lines(), listing.room()), (2, 0));
+        assert!(!listing.add(|out| out.push(b'x')));
+    }
+
+    #[test]
+    fn lines_that_are_there_already_are_taken_even_if_there_are_too_many() {
+        let mut events = listing(&["LOST 1 2"]);
+        let long = vec![b'x'; Listing::BYTES_MAX];
+        events.add_lines(2, [b"MSG\r\n", &long]);
+        assert_eq!((events.lines(), events.room()), (3, 0));
+        assert!(events.text.starts_with(b"LOST 1 2\r\nMSG\r\nx"));
+        assert!(!events.add(|out| out.push(b'x')));
+    }
+}
