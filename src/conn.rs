@@ -37,8 +37,8 @@ pub struct Conn<L> {
     pub is_readable: bool,
     /// The stream may take something.
     pub is_writable: bool,
-    /// The poll has reported that the client ended its side of the stream.
-    pub will_end: bool,
+    /// A read that gives less than was asked for need not have given all there is.
+    pub is_read_to_the_end: bool,
     /// The end of the stream was read.
     pub has_ended: bool,
     /// Nothing reaches the client any more.
@@ -69,7 +69,7 @@ impl<L: Link> Conn<L> {
             written: 0,
             is_readable: false,
             is_writable: true,
-            will_end: false,
+            is_read_to_the_end: false,
             has_ended: false,
             is_broken: false,
             is_closing: false,
@@ -113,14 +113,14 @@ impl<L: Link> Conn<L> {
         has_said_all && (self.is_closing || has_heard_all && (self.is_broken || !is_owed))
     }
 
-    /// Writes the output and `events` behind it, as far as the stream takes them; tells how many
-    /// bytes of `events` it took.
-    pub fn write(&mut self, events: [&[u8]; 2]) -> io::Result<Written> {
+    /// Writes the output and what is `owed` behind it, as far as the stream takes them.
+    pub fn write(&mut self, owed: [&[u8]; 3]) -> io::Result<Written> {
         let out = &self.out[self.written..];
-        let total = out.len() + events[0].len() + events[1].len();
-        let bytes = match (out, events[0], events[1]) {
-            (only, [], []) | ([], only, []) => self.link.write(only)?,
-            (a, b, c) => self.link.write_vectored(&[a, b, c].map(IoSlice::new))?,
+        let bytes = match (out, owed) {
+            (only, [[], [], []]) | ([], [[], only, []]) => self.link.write(only)?,
+            (out, [a, b, c]) => self
+                .link
+                .write_vectored(&[out, a, b, c].map(IoSlice::new))?,
         };
         if bytes == 0 {
             return Err(io::ErrorKind::WriteZero.into());
@@ -132,8 +132,7 @@ impl<L: Link> Conn<L> {
         }
         Ok(Written {
             bytes,
-            of_events: bytes - of_out,
-            is_all: bytes == total,
+            of_owed: bytes - of_out,
         })
     }
 
@@ -153,6 +152,8 @@ pub struct Readiness {
     pub writable: bool,
     /// The peer has ended its side; the end comes behind what is still to be read.
     pub read_closed: bool,
+    /// There is an urgent byte, which a read stops at.
+    pub urgent: bool,
     /// Nothing that is written reaches the peer any more.
     pub broken: bool,
 }
@@ -162,8 +163,6 @@ pub struct Readiness {
 pub struct Written {
     /// How many bytes the stream took.
     pub bytes: usize,
-    /// How many of them were of events.
-    pub of_events: usize,
-    /// Whether it took everything.
-    pub is_all: bool,
+    /// How many of them were of what is owed.
+    pub of_owed: usize,
 }

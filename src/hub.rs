@@ -35,6 +35,8 @@ pub struct Hub<L> {
     to_write: Vec<ConnId>,
     /// What every connection is read into.
     buffer: Vec<u8>,
+    /// Where the line is put that comes before the events a session is owed.
+    notice: Vec<u8>,
     /// Where the audience of the room that is served is put.
     audience: Vec<ConnId>,
 }
@@ -48,6 +50,7 @@ impl<L: Link> Hub<L> {
             to_read: Vec::new(),
             to_write: Vec::new(),
             buffer: vec![0; READ_BYTES],
+            notice: Vec::new(),
             audience: Vec::new(),
         }
     }
@@ -98,11 +101,12 @@ impl<L: Link> Hub<L> {
             readable,
             writable,
             read_closed,
+            urgent,
             broken,
         } = readiness;
-        conn.is_readable |= readable || read_closed || broken;
+        conn.is_readable |= readable || read_closed || urgent || broken;
         conn.is_writable |= writable || broken;
-        conn.will_end |= read_closed || broken;
+        conn.is_read_to_the_end |= read_closed || urgent || broken;
         conn.is_broken |= broken;
         if conn.is_readable {
             self.read_later(key);
@@ -233,8 +237,10 @@ impl<L: Link> Hub<L> {
         match conn.link.read(buffer) {
             Ok(0) => conn.has_ended = true,
             Ok(len) => {
-                // Less than was asked for is all there is; more to come makes itself known.
-                conn.is_readable = len == buffer.len() || conn.will_end;
+                // Less than was asked for is all there is, and more to come makes itself known:
+                // epoll(7), in its answer 9. It does not go without saying for the end of the
+                // stream and for urgent bytes.
+                conn.is_readable = len == buffer.len() || conn.is_read_to_the_end;
                 self.chat.stats.bytes_in += len as u64;
                 self.take_input(key, &buffer[..len], now);
             }
@@ -406,23 +412,26 @@ impl<L: Link> Hub<L> {
                 return;
             }
             let session = conn.client.session().filter(|_| !conn.is_closing);
-            if let Some(session) = session.filter(|_| conn.out_len() == 0) {
-                self.chat.prepare(session, now, conn.out());
+            let mut owed = [&[][..]; 3];
+            if let Some(session) = session {
+                if conn.out_len() == 0 {
+                    self.chat.prepare(session, now, conn.out());
+                }
+                owed = self.chat.owed(session, &mut self.notice);
             }
-            let events = session.map_or([&[][..]; 2], |session| self.chat.owed(session));
-            if conn.out_len() == 0 && events[0].is_empty() && events[1].is_empty() {
+            if conn.out_len() == 0 && owed.iter().all(|slice| slice.is_empty()) {
                 return self.set_stalled(key, None);
             }
             if sum >= share {
                 self.write_later(key);
                 return self.set_stalled(key, None);
             }
-            match conn.write(events) {
+            match conn.write(owed) {
                 Ok(written) => {
                     sum += written.bytes;
                     self.chat.stats.bytes_out += written.bytes as u64;
-                    if let Some(session) = session.filter(|_| written.of_events > 0) {
-                        self.chat.given(session, written.of_events, conn.out());
+                    if let Some(session) = session.filter(|_| written.of_owed > 0) {
+                        self.chat.given(session, written.of_owed, conn.out());
                     }
                 }
                 Err(error) => match error.kind() {

@@ -145,6 +145,7 @@ impl Server {
             readable: event.is_readable(),
             writable: event.is_writable(),
             read_closed: event.is_read_closed(),
+            urgent: event.is_priority(),
             broken: event.is_error() || event.is_write_closed(),
         };
         let conn = event.token().0 - self.first_conn;

@@ -28,11 +28,12 @@ pub enum Stream {
 }
 
 impl Stream {
-    /// Has the poll report, edge by edge, whatever happens on the stream. That needs to be said
+    /// Has the poll report, edge by edge, whatever happens on the stream, telnet's urgent bytes
+    /// included. That needs to be said
     /// once only: what nobody waits for causes no wake-up, since the system reports that a stream
     /// takes output again only after it has refused some.
     pub fn register(&mut self, registry: &Registry, token: Token) -> io::Result<()> {
-        let interest = Interest::READABLE | Interest::WRITABLE;
+        let interest = Interest::READABLE | Interest::WRITABLE | Interest::PRIORITY;
         match self {
             Stream::Tcp(stream) => stream.register(registry, token, interest),
             Stream::Unix(stream) => stream.register(registry, token, interest),

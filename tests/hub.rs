@@ -45,6 +45,7 @@ fn messages_and_lost(output: &str) -> (Vec<u64>, u64) {
     (seqs, lost)
 }
 
+/// G3, too: the replies come first.
 #[test]
 fn all_that_one_turn_appended_leaves_in_one_write_per_receiver() {
     let mut world = World::new(Limits::default());
@@ -70,6 +71,7 @@ fn all_that_one_turn_appended_leaves_in_one_write_per_receiver() {
     assert!(tail[2].starts_with("MSG "));
 }
 
+/// G13.
 #[test]
 fn who_has_room_loses_nothing_however_small_the_log_and_however_fast_the_others() {
     let mut world = World::new(limits(4096));
@@ -84,6 +86,7 @@ fn who_has_room_loses_nothing_however_small_the_log_and_however_fast_the_others(
     assert_eq!(messages_and_lost(&text(&sender)).1, 0);
 }
 
+/// G13.
 #[test]
 fn a_session_that_resumes_into_a_flood_loses_nothing_that_was_held() {
     let mut world = World::new(limits(4096));
@@ -109,6 +112,7 @@ fn a_session_that_resumes_into_a_flood_loses_nothing_that_was_held() {
     assert_eq!(seqs, (3..543).collect::<Vec<_>>());
 }
 
+/// G12.
 #[test]
 fn who_takes_nothing_is_told_exactly_what_was_lost() {
     let mut world = World::new(limits(4096));
@@ -144,6 +148,7 @@ fn who_takes_nothing_is_told_exactly_what_was_lost() {
     assert_eq!(expected, 2003);
 }
 
+/// G27.
 #[test]
 fn who_does_not_take_its_replies_is_not_read_from_until_it_does() {
     let mut world = World::new(Limits::default());
@@ -160,6 +165,7 @@ fn who_does_not_take_its_replies_is_not_read_from_until_it_does() {
     assert_eq!(replies, lines_sent);
 }
 
+/// G27.
 #[test]
 fn a_flooder_gets_its_share_of_a_turn_and_no_more() {
     let mut world = World::new(Limits::default());
@@ -176,6 +182,7 @@ fn a_flooder_gets_its_share_of_a_turn_and_no_more() {
     assert!(!text(&flooder).is_empty());
 }
 
+/// G19.
 #[test]
 fn a_ping_that_waits_counts_though_the_server_was_stopped_past_the_deadline() {
     let mut world = World::new(Limits::default());
@@ -191,6 +198,7 @@ fn a_ping_that_waits_counts_though_the_server_was_stopped_past_the_deadline() {
     assert!(silent.wire.borrow().is_closed);
 }
 
+/// G19.
 #[test]
 fn a_join_that_waits_counts_though_the_handshake_is_over() {
     let mut world = World::new(Limits::default());
@@ -202,6 +210,37 @@ fn a_join_that_waits_counts_though_the_handshake_is_over() {
     assert!(!late.wire.borrow().is_closed);
 }
 
+/// G17 and G18: the loop sleeps until then, and what the poll adds is not the core's.
+#[test]
+fn what_is_due_happens_at_its_very_millisecond() {
+    for (lines, due_ms, said) in [
+        ("", 30_000, "BYE handshake "),
+        ("JOIN ann\n", 40_000, "EXPIRING 20\r\n"),
+        ("JOIN ann mode=pull\n", 60_000, "BYE expired "),
+        (
+            "JOIN ann mode=pull\nPOLL\nPOLL wait=7\n",
+            7_000,
+            "OK POLL 0 ",
+        ),
+        ("JOIN ann mode=pull idle=3600\n", 3_600_000, "BYE expired "),
+    ] {
+        let mut world = World::new(Limits::default());
+        world.advance(123_456);
+        let peer = world.connect();
+        world.send(&peer, lines.as_bytes());
+        text(&peer);
+        assert_eq!(
+            world.hub.next_deadline().map(|d| d.0 - world.at),
+            Some(due_ms)
+        );
+        world.advance(due_ms - 1);
+        assert_eq!(text(&peer), "", "{lines:?}");
+        world.advance(1);
+        assert!(text(&peer).starts_with(said), "{lines:?}");
+    }
+}
+
+/// G17.
 #[test]
 fn a_session_never_expires_early_by_a_part_of_a_millisecond() {
     let mut world = World::new(Limits::default());
@@ -289,6 +328,69 @@ fn more_sessions_or_rooms_than_allowed_are_refused_and_change_nothing() {
     world.hub.assert_consistent(world.now());
 }
 
+/// G8.
+#[test]
+fn nothing_follows_a_goodbye_that_has_not_been_taken_yet() {
+    let mut world = World::new(Limits::default());
+    let ann = member(&mut world, "JOIN ann");
+    world.set_room(&ann, 0);
+    world.send(&ann, &b"nonsense\n".repeat(100));
+    world.send(&ann, b"PING\n");
+    world.advance(29_999);
+    world.set_room(&ann, usize::MAX);
+    let last = lines(&ann);
+    assert_eq!(last.len(), 101);
+    assert!(last[100].starts_with("BYE abuse "), "{last:?}");
+    assert!(ann.wire.borrow().is_closed);
+    // Nor can it keep its connection by not taking the goodbye.
+    let bob = member(&mut world, "JOIN bob");
+    world.set_room(&bob, 0);
+    world.send(&bob, b"QUIT\n");
+    world.advance(30_000);
+    assert!(bob.wire.borrow().is_closed);
+}
+
+/// What a room holds and what a reply holds are bounded: G5, with the longest lists.
+#[test]
+fn long_lists_come_in_replies_of_at_most_8_kib() {
+    let mut world = World::new(Limits::default());
+    let gateway = world.connect();
+    for i in 0..1000 {
+        let lines = format!("JOIN member-number-{i:04} idle=3600\nDETACH\n");
+        world.post(&gateway, lines.as_bytes());
+    }
+    world.run();
+    text(&gateway);
+    let reader = member(&mut world, "JOIN zoe mode=pull");
+    let mut names = Vec::new();
+    let mut ask = "WHO\n".to_owned();
+    loop {
+        world.send(&reader, ask.as_bytes());
+        let reply = text(&reader);
+        assert!(reply.len() <= 8192);
+        let words: Vec<_> = reply
+            .lines()
+            .next()
+            .unwrap()
+            .split(' ')
+            .map(str::to_owned)
+            .collect();
+        let listed = reply
+            .lines()
+            .skip(1)
+            .map(|line| line.split(' ').nth(1).unwrap().to_owned());
+        names.extend(listed);
+        let more: usize = words[4].strip_prefix("more=").unwrap().parse().unwrap();
+        assert_eq!(names.len() + more, 1001);
+        if more == 0 {
+            break;
+        }
+        ask = format!("WHO after={}\n", names.last().unwrap());
+    }
+    assert!(names.is_sorted());
+    assert_eq!(names.len(), 1001);
+}
+
 #[test]
 fn a_shutdown_answers_polls_that_wait_and_says_goodbye_to_all() {
     let mut world = World::new(Limits::default());
@@ -311,6 +413,7 @@ fn a_shutdown_answers_polls_that_wait_and_says_goodbye_to_all() {
     assert!(world.hub.is_empty());
 }
 
+/// G6 and G21.
 #[test]
 fn a_client_that_is_gone_is_heard_to_the_end_of_what_it_sent() {
     let mut world = World::new(Limits::default());

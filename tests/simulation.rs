@@ -1,5 +1,7 @@
 //! Random clients against the whole core: they join, talk, poll, stall, vanish and come back,
-//! time jumps, the server stops for a while. After each step everything must add up.
+//! time jumps, the server stops for a while. After each step everything must add up: every line has
+//! one reply, in order and in one piece (G1, G2); events come once, in order, and what is missing
+//! was counted (G9, G11, G12); a sender's number is what others see (G10); `said=` is right (G7).
 //!
 //! A failure names its seed; `CHINWAG_SEED=<seed> cargo test --test simulation` plays it again.
 
@@ -45,6 +47,8 @@ struct Member {
     /// Messages it was given.
     heard: HashSet<String>,
     is_over: bool,
+    /// The line before was a LOST.
+    was_lost: bool,
     /// Something may be missing: its last connection broke.
     is_torn: bool,
 }
@@ -380,6 +384,7 @@ impl Simulation {
                     said: 0,
                     heard: HashSet::new(),
                     is_over: false,
+                    was_lost: false,
                     // The log may hold less history than was asked for.
                     is_torn: history > 0,
                 });
@@ -438,6 +443,7 @@ impl Simulation {
         if words[0] == "LOST" {
             if !member.is_torn {
                 assert_eq!(member.next + number(1), number(2), "{words:?}");
+                assert!(!member.is_push || !member.was_lost, "{words:?}");
             }
             member.next = number(2);
         } else {
@@ -450,6 +456,7 @@ impl Simulation {
             member.next = seq + 1;
         }
         member.is_torn = false;
+        member.was_lost = words[0] == "LOST";
         if words[0] == "MSG" {
             let known = self.numbers.entry(words[4].into()).or_insert(number(1));
             assert_eq!(*known, number(1), "{words:?}");

@@ -1,11 +1,14 @@
 //! Narrated dialogues, one file each: played against the core, and over TCP where no time passes.
 
+mod process;
 mod support;
+mod tcp;
 
 use std::fs;
 use std::path::Path;
 
 use support::script::{CoreStage, Script};
+use tcp::TcpStage;
 
 /// The transcripts: behind a first paragraph that says what a file proves comes its script.
 fn transcripts() -> Vec<Script> {
@@ -33,4 +36,19 @@ fn every_transcript_plays_against_the_core() {
         .filter_map(|script| script.play(&mut CoreStage::new(script)).err())
         .collect();
     assert!(failures.is_empty(), "\n{}", failures.join("\n"));
+}
+
+#[test]
+fn every_transcript_in_which_no_time_passes_plays_over_tcp() {
+    let mut failures = Vec::new();
+    let mut played = 0;
+    for script in transcripts()
+        .iter()
+        .filter(|script| script.plays_over_tcp())
+    {
+        failures.extend(script.play(&mut TcpStage::new(script)).err());
+        played += 1;
+    }
+    assert!(failures.is_empty(), "\n{}", failures.join("\n"));
+    assert!(played > 0);
 }

@@ -89,32 +89,29 @@ impl Chat {
         }
     }
 
-    /// Appends to `out` what a session is owed beside the lines of its room's log: a LOST line, or
-    /// the answer to a POLL that has waited.
+    /// Appends to `out` the answer to a POLL that has waited, if there is something to give.
     pub fn prepare(&mut self, key: SessionKey, now: Now, out: &mut Vec<u8>) {
-        let session = &mut self.sessions[key as usize];
+        let session = &self.sessions[key as usize];
         let log = &self.rooms[session.room as usize].log;
-        if session.mode == Mode::Pull {
-            if session.cursor < log.next() {
-                self.end_wait(key, now, out);
-            }
-        } else if session.cursor < log.first() {
-            let count = log.first() - session.cursor;
-            session.cursor = log.first();
-            self.stats.events_lost += count;
-            write_lost(count, session.cursor, out);
+        if session.mode == Mode::Pull && session.cursor < log.next() {
+            self.end_wait(key, now, out);
         }
     }
 
-    /// The event lines that a session is owed on its connection, once it is
-    /// [prepared](Self::prepare).
-    pub fn owed(&self, key: SessionKey) -> [&[u8]; 2] {
+    /// What a push session is owed: a LOST line if its room's log has overtaken it, which is put
+    /// into `notice`, and then event lines.
+    pub fn owed<'a>(&'a self, key: SessionKey, notice: &'a mut Vec<u8>) -> [&'a [u8]; 3] {
+        notice.clear();
         let session = &self.sessions[key as usize];
-        let log = &self.rooms[session.room as usize].log;
-        if session.mode == Mode::Push && session.cursor >= log.first() {
-            return log.tail(session.cursor);
+        if session.mode == Mode::Pull {
+            return [&[]; 3];
         }
-        [&[], &[]]
+        let log = &self.rooms[session.room as usize].log;
+        if session.cursor < log.first() {
+            write_lost(log.first() - session.cursor, log.first(), notice);
+        }
+        let [head, tail] = log.tail(session.cursor);
+        [notice, head, tail]
     }
 
     /// Whether a session is still to be written something on its connection without asking anew:
@@ -130,11 +127,27 @@ impl Chat {
         }
     }
 
-    /// Notes that the first `bytes` bytes of what a session was owed have been written. The rest
-    /// of a line that was broken off is appended to `out`, and counts as given.
-    pub fn given(&mut self, key: SessionKey, bytes: usize, out: &mut Vec<u8>) {
+    /// Notes that the first `bytes` bytes of what a session was [owed](Self::owed) have been
+    /// written, at least one. What has to follow them is appended to `out` and counts as given:
+    /// the rest of a line that was broken off, and the event that a LOST line has announced.
+    pub fn given(&mut self, key: SessionKey, mut bytes: usize, out: &mut Vec<u8>) {
         let session = &mut self.sessions[key as usize];
         let log = &self.rooms[session.room as usize].log;
+        if session.cursor < log.first() {
+            let count = log.first() - session.cursor;
+            session.cursor = log.first();
+            self.stats.events_lost += count;
+            write_lost(count, session.cursor, out);
+            let of_lost = bytes.min(out.len());
+            out.drain(..of_lost);
+            bytes -= of_lost;
+            if bytes == 0 {
+                let announced = log.fit(session.cursor, 1, usize::MAX);
+                out.extend(log.range(session.cursor, announced).concat());
+                session.cursor = announced;
+                return;
+            }
+        }
         let (cursor, missing) = log.advance(session.cursor, bytes);
         let [head, tail] = log.tail(session.cursor);
         // The missing end of the line, which may lie across the two slices.

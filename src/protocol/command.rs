@@ -787,6 +787,7 @@ mod tests {
         assert_eq!(error(format!("{line}x").as_bytes()), Code::BadArgument);
     }
 
+    /// G16.
     #[test]
     fn a_line_is_utf_8_without_control_characters_but_tab() {
         let controls = (0..=0x9f).filter_map(char::from_u32);

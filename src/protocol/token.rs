@@ -101,6 +101,7 @@ mod tests {
         }
     }
 
+    /// G23.
     #[test]
     fn a_secret_is_new_each_time_and_debug_does_not_show_it() {
         let (one, other) = (Secret::random().unwrap(), Secret::random().unwrap());

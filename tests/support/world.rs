@@ -49,6 +49,7 @@ impl Read for End {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let mut wire = self.0.borrow_mut();
         if !wire.input.is_empty() {
+            wire.input.make_contiguous();
             return wire.input.read(buffer);
         }
         match (wire.is_reset, wire.has_ended) {
@@ -184,8 +185,9 @@ impl World {
     /// Turns the loop until there is nothing left to do.
     pub fn run(&mut self) {
         for _ in 0..100_000 {
-            let is_due = self.hub.next_deadline() <= Some(Millis(self.at));
-            if !self.hub.has_work() && !(is_due && self.hub.next_deadline().is_some()) {
+            let deadline = self.hub.next_deadline();
+            let is_due = deadline.is_some_and(|deadline| deadline.0 <= self.at);
+            if !is_due && !self.hub.has_work() {
                 return;
             }
             self.turns += 1;

@@ -1,0 +1,273 @@
+//! The documents tell the truth: their dialogues are spoken by the server, and what the code has
+//! is named in them.
+
+mod process;
+mod support;
+mod tcp;
+
+use std::collections::HashMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use chinwag::options::{self, Action};
+use chinwag::protocol::{
+    self, Bye, Code, ENDED_MAX, ERRORS_MAX, IDLE_TCP_MIN, LINE_BYTES_MAX, LeaveReason, Limits,
+    NAME_BYTES_MAX, POLL_EVENTS_DEFAULT, POLL_EVENTS_MAX, POLL_WAIT_MAX, REPLY_BYTES_MAX, VERBS,
+};
+use chinwag::stats::{Gauges, Stats};
+use support::script::{CoreStage, Script};
+use tcp::TcpStage;
+
+fn document(name: &str) -> String {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(name);
+    fs::read_to_string(path).unwrap()
+}
+
+/// The fenced blocks of a kind, with the number of their first line.
+fn blocks(text: &str, kind: &str) -> Vec<(usize, String)> {
+    let mut blocks = Vec::new();
+    let mut block: Option<(usize, String)> = None;
+    let opening = format!("```{kind}");
+    for (index, line) in text.lines().enumerate() {
+        if let Some((_, body)) = &mut block {
+            if line == "```" {
+                blocks.extend(block.take());
+            } else {
+                *body += line;
+                body.push('\n');
+            }
+        } else if line == opening {
+            block = Some((index + 2, String::new()));
+        }
+    }
+    assert!(block.is_none(), "a block has no end");
+    blocks
+}
+
+fn dialogues() -> Vec<Script> {
+    let of = |name| {
+        let blocks = blocks(&document(name), "chinwag");
+        assert!(!blocks.is_empty(), "{name} shows no dialogue");
+        let scripts = blocks.into_iter();
+        scripts.map(move |(line, text)| Script::parse(name, line, &text))
+    };
+    of("README.md").chain(of("PROTOCOL.md")).collect()
+}
+
+fn help() -> String {
+    match options::parse(&["--help".into()]) {
+        Ok(Action::Print(text)) => text,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn every_dialogue_in_a_document_plays_against_the_core() {
+    let failures: Vec<_> = dialogues()
+        .iter()
+        .filter_map(|script| script.play(&mut CoreStage::new(script)).err())
+        .collect();
+    assert!(failures.is_empty(), "\n{}", failures.join("\n"));
+}
+
+#[test]
+fn every_dialogue_in_a_document_in_which_no_time_passes_plays_over_tcp() {
+    let mut failures = Vec::new();
+    for script in dialogues().iter().filter(|script| script.plays_over_tcp()) {
+        failures.extend(script.play(&mut TcpStage::new(script)).err());
+    }
+    assert!(failures.is_empty(), "\n{}", failures.join("\n"));
+}
+
+#[test]
+fn the_readme_shows_the_help_as_it_is() {
+    let help = help();
+    let shown = blocks(&document("README.md"), "text");
+    assert!(shown.iter().any(|(_, text)| *text == help), "\n{help}");
+    assert!(help.lines().all(|line| line.chars().count() <= 100));
+}
+
+#[test]
+fn the_protocol_document_names_all_that_goes_over_the_wire() {
+    let text = document("PROTOCOL.md");
+    let mut missing = Vec::new();
+    let mut need = |what: String| {
+        if !text.contains(&what) {
+            missing.push(what);
+        }
+    };
+    for verb in &VERBS {
+        need(format!("### {}", verb.name));
+        let syntax = format!("{} {}", verb.name, verb.syntax);
+        need(format!("    {}\n", syntax.trim_end()));
+    }
+    for code in Code::ALL {
+        need(format!("| `{}` |", code.as_str()));
+    }
+    for event in ["MSG", "JOINED", "LEFT", "LOST", "EXPIRING", "BYE"] {
+        need(format!("### {event}"));
+    }
+    for reason in LeaveReason::ALL {
+        need(format!("| `{}` |", reason.as_str()));
+    }
+    for bye in Bye::ALL {
+        need(format!("| `{}` |", bye.as_str()));
+    }
+    let mut stats = Vec::new();
+    protocol::Reply::Stats {
+        stats: Stats::default().listing(&Gauges::default()),
+    }
+    .write(&mut stats);
+    for line in String::from_utf8(stats).unwrap().lines().skip(1) {
+        need(format!("| `{}` |", line.split(' ').nth(1).unwrap()));
+    }
+    assert!(missing.is_empty(), "PROTOCOL.md does not have {missing:#?}");
+}
+
+/// All files of a folder, with those of the folders in it.
+fn files(folder: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        match path.is_dir() {
+            true => found.extend(files(&path)),
+            false => found.push(path),
+        }
+    }
+    found
+}
+
+#[test]
+fn every_guarantee_is_named_by_a_test() {
+    let text = document("PROTOCOL.md");
+    let guarantees = text.lines().filter_map(|line| line.strip_prefix("- **G"));
+    let guarantees: Vec<_> = guarantees
+        .map(|line| line.split("**").next().unwrap().parse::<usize>().unwrap())
+        .collect();
+    assert!(guarantees.iter().copied().eq(1..=guarantees.len()));
+
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let tests: Vec<String> = [root.join("tests"), root.join("src")]
+        .iter()
+        .flat_map(|folder| files(folder))
+        .map(|path| fs::read_to_string(path).unwrap())
+        .collect();
+    let named = |number: usize| {
+        let is_named = |word: &str| word.strip_prefix('G') == Some(&number.to_string());
+        let words = |text: &String| {
+            text.split(|c: char| !c.is_ascii_alphanumeric())
+                .any(is_named)
+        };
+        tests.iter().any(words)
+    };
+    let unnamed: Vec<_> = guarantees.into_iter().filter(|&n| !named(n)).collect();
+    assert!(unnamed.is_empty(), "no test names {unnamed:?}");
+}
+
+#[test]
+fn the_readme_and_the_help_name_every_option_and_every_command() {
+    let (readme, help) = (document("README.md"), help());
+    for line in help.lines() {
+        let mut words = line.split_whitespace();
+        let option = words.find(|word| word.starts_with("--"));
+        if let Some(option) = option {
+            assert!(readme.contains(option), "README.md does not have {option}");
+        }
+    }
+    for verb in &VERBS {
+        assert!(
+            readme.contains(verb.name),
+            "README.md does not have {}",
+            verb.name
+        );
+    }
+}
+
+#[test]
+fn the_options_in_the_table_of_limits_exist() {
+    let help = help();
+    for (limit, (_, option)) in limits() {
+        if let Some(option) = option {
+            assert!(help.contains(&option), "{limit}: there is no {option}");
+        }
+    }
+}
+
+/// The table of limits: by what is limited, the number and the option.
+fn limits() -> HashMap<String, (u64, Option<String>)> {
+    let text = document("PROTOCOL.md");
+    let (_, table) = text.split_once("\n| limit | ").expect("a table of limits");
+    let rows = table
+        .lines()
+        .skip(2)
+        .take_while(|line| line.starts_with('|'));
+    let row = |line: &str| {
+        let cells: Vec<_> = line.trim_matches('|').split('|').map(str::trim).collect();
+        let digits = cells[1].split(' ').next().unwrap().replace(',', "");
+        let number = digits
+            .parse()
+            .unwrap_or_else(|_| panic!("no number: {line}"));
+        let option = cells[2].contains("--").then(|| cells[2].replace('`', ""));
+        (cells[0].to_owned(), (number, option))
+    };
+    rows.map(row).collect()
+}
+
+#[test]
+fn the_table_of_limits_agrees_with_the_code() {
+    let defaults = Limits::default();
+    let expected = [
+        ("name of a member or a room, bytes", NAME_BYTES_MAX as u64),
+        ("line, bytes without its end", LINE_BYTES_MAX as u64),
+        ("message, bytes", defaults.message_bytes_max as u64),
+        ("reply, bytes", REPLY_BYTES_MAX as u64),
+        (
+            "idle time if none is asked for, seconds",
+            defaults.idle.into(),
+        ),
+        ("longest idle time, seconds", defaults.idle_max.into()),
+        ("shortest idle time, seconds", protocol::IDLE_MIN.into()),
+        (
+            "shortest idle time with `alive=tcp`, seconds",
+            IDLE_TCP_MIN.into(),
+        ),
+        ("time to JOIN or RESUME, seconds", defaults.handshake.into()),
+        ("events kept per room, bytes", defaults.log_bytes as u64),
+        (
+            "lines of a POLL if it does not say",
+            POLL_EVENTS_DEFAULT.into(),
+        ),
+        ("lines of a POLL", POLL_EVENTS_MAX.into()),
+        ("wait of a POLL, seconds", POLL_WAIT_MAX.into()),
+        ("text of a PING, bytes", protocol::PING_BYTES_MAX as u64),
+        ("errors in a row", ERRORS_MAX.into()),
+        ("ended sessions remembered", ENDED_MAX as u64),
+        ("sessions", defaults.sessions_max as u64),
+        ("rooms", defaults.rooms_max as u64),
+    ];
+    let table = limits();
+    for (limit, number) in expected {
+        let shown = table.get(limit).map(|(number, _)| *number);
+        assert_eq!(shown, Some(number), "{limit}");
+    }
+    assert_eq!(table.len(), expected.len(), "a limit that is not checked");
+}
+
+/// The core is told the time; sockets and clocks are the business of `server` and `socket`.
+#[test]
+fn the_core_names_neither_sockets_nor_clocks() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut files: Vec<_> = ["line", "room", "event_log", "wheel", "stats", "time"]
+        .map(|name| root.join(name).with_extension("rs"))
+        .into();
+    for folder in ["chat", "protocol"] {
+        let entries = fs::read_dir(root.join(folder)).unwrap();
+        files.extend(entries.map(|entry| entry.unwrap().path()));
+    }
+    for file in files {
+        let text = fs::read_to_string(&file).unwrap();
+        for name in ["mio", "std::net", "std::io", "Instant", "SystemTime"] {
+            assert!(!text.contains(name), "{} names {name}", file.display());
+        }
+    }
+}

@@ -1,0 +1,570 @@
+//! Starts programs and talks to the server, for tests with real processes and real sockets.
+//!
+//! Nothing here sleeps: whoever waits, waits for bytes or for a stream's end, until a deadline.
+
+#![allow(dead_code, reason = "each file of tests uses its own part of this")]
+
+use std::fs;
+use std::io::{self, BufRead, BufReader, ErrorKind, Read, Write};
+use std::mem::MaybeUninit;
+use std::net::{Shutdown, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdin, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use socket2::{Domain, SockAddr, Socket, Type};
+
+/// How long a test waits for what is to happen at once, on a busy machine too.
+pub const PATIENCE: Duration = Duration::from_secs(8);
+
+/// Shows how much time has passed since it was made.
+#[derive(Clone, Copy)]
+pub struct Watch(Instant);
+
+impl Watch {
+    /// A watch that starts now: where tests read the clock.
+    #[expect(clippy::disallowed_methods, reason = "tests wait with deadlines")]
+    pub fn start() -> Watch {
+        Watch(Instant::now())
+    }
+
+    pub fn elapsed(self) -> Duration {
+        self.0.elapsed()
+    }
+
+    /// What is left of `limit`; none if it is over.
+    fn left(self, limit: Duration) -> Option<Duration> {
+        let left = limit.checked_sub(self.elapsed());
+        left.filter(|left| !left.is_zero())
+    }
+
+    /// Whether [`PATIENCE`] is over.
+    pub fn is_over(self) -> bool {
+        self.left(PATIENCE).is_none()
+    }
+}
+
+/// A folder of the test's own, removed with this.
+pub struct TempDir(PathBuf);
+
+impl TempDir {
+    pub fn new() -> TempDir {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let count = COUNT.fetch_add(1, Ordering::Relaxed);
+        let name = format!("chinwag-test-{}-{count}", std::process::id());
+        let path = std::env::temp_dir().join(name);
+        fs::create_dir(&path).unwrap();
+        TempDir(path)
+    }
+
+    pub fn join(&self, name: &str) -> PathBuf {
+        self.0.join(name)
+    }
+}
+
+impl Drop for TempDir {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+/// What a program has written to one of its streams, line by line.
+struct Output {
+    lines: Receiver<String>,
+    /// Everything that was taken out of `lines`.
+    seen: String,
+}
+
+impl Output {
+    fn of(stream: impl Read + Send + 'static) -> Output {
+        let (sender, lines) = mpsc::channel();
+        thread::spawn(move || {
+            let mut stream = BufReader::new(stream);
+            let mut line = Vec::new();
+            while stream.read_until(b'\n', &mut line).is_ok_and(|len| len > 0) {
+                let text = String::from_utf8_lossy(&line).into_owned();
+                if sender.send(text).is_err() {
+                    break;
+                }
+                line.clear();
+            }
+        });
+        Output {
+            lines,
+            seen: String::new(),
+        }
+    }
+
+    /// The next line; none at the end of the stream.
+    fn next(&mut self, watch: Watch) -> Option<String> {
+        let left = watch.left(PATIENCE).unwrap_or_default();
+        match self.lines.recv_timeout(left) {
+            Ok(line) => {
+                self.seen.push_str(&line);
+                Some(line)
+            }
+            Err(RecvTimeoutError::Disconnected) => None,
+            Err(RecvTimeoutError::Timeout) => panic!("no end of output in time: {:?}", self.seen),
+        }
+    }
+
+    fn expect(&mut self, text: &str) -> String {
+        let watch = Watch::start();
+        while let Some(line) = self.next(watch) {
+            if line.contains(text) {
+                return line;
+            }
+        }
+        panic!("the output ended without {text:?}: {:?}", self.seen);
+    }
+
+    fn rest(&mut self) -> String {
+        let watch = Watch::start();
+        while self.next(watch).is_some() {}
+        std::mem::take(&mut self.seen)
+    }
+}
+
+/// A running program, killed with this.
+pub struct Process {
+    child: Child,
+    stdin: Option<ChildStdin>,
+    out: Output,
+    err: Output,
+}
+
+/// What a program has left behind; the output holds all of it, from the start.
+#[derive(Debug)]
+pub struct Finished {
+    pub code: Option<i32>,
+    pub out: String,
+    pub err: String,
+}
+
+impl Process {
+    pub fn start(command: &mut Command) -> Process {
+        let mut child = command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        Process {
+            stdin: child.stdin.take(),
+            out: Output::of(child.stdout.take().unwrap()),
+            err: Output::of(child.stderr.take().unwrap()),
+            child,
+        }
+    }
+
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    pub fn type_in(&mut self, text: &str) {
+        let stdin = self.stdin.as_mut().unwrap();
+        stdin.write_all(text.as_bytes()).unwrap();
+    }
+
+    pub fn end_input(&mut self) {
+        self.stdin = None;
+    }
+
+    /// Waits for a line on stdout that contains a text.
+    pub fn expect(&mut self, text: &str) -> String {
+        self.out.expect(text)
+    }
+
+    /// Waits for a line on stderr that contains a text.
+    pub fn expect_error(&mut self, text: &str) -> String {
+        self.err.expect(text)
+    }
+
+    /// Waits for the end.
+    pub fn finish(mut self) -> Finished {
+        let (out, err) = (self.out.rest(), self.err.rest());
+        let code = self.child.wait().unwrap().code();
+        Finished { code, out, err }
+    }
+
+    /// Sends a signal by its name.
+    pub fn signal(&self, name: &str) {
+        let pid = self.id().to_string();
+        let status = Command::new("kill").args(["-s", name, &pid]).status();
+        assert!(status.unwrap().success());
+    }
+
+    /// A file of the system's about the process.
+    fn proc(&self, file: &str) -> String {
+        fs::read_to_string(format!("/proc/{}/{file}", self.id())).unwrap()
+    }
+
+    /// The first word of a field of the system's `status`.
+    pub fn status(&self, field: &str) -> String {
+        let status = self.proc("status");
+        let mut lines = status.lines();
+        let value = lines.find_map(|line| line.strip_prefix(field)?.strip_prefix(':'));
+        value.unwrap().split_whitespace().next().unwrap().to_owned()
+    }
+
+    /// How often the process has gone to sleep.
+    pub fn sleeps(&self) -> u64 {
+        self.status("voluntary_ctxt_switches").parse().unwrap()
+    }
+
+    /// Resident memory.
+    pub fn kibibytes(&self) -> u64 {
+        self.status("VmRSS").parse().unwrap()
+    }
+
+    /// Processor time so far, in the system's ticks of 10 ms.
+    pub fn ticks(&self) -> u64 {
+        let stat = self.proc("stat");
+        // The name, which may hold spaces, ends with the last parenthesis.
+        let (_, fields) = stat.rsplit_once(')').unwrap();
+        let mut times = fields.split_whitespace().skip(11);
+        let mut next = || times.next().unwrap().parse::<u64>().unwrap();
+        next() + next()
+    }
+
+    /// The descriptors that are open.
+    pub fn descriptors(&self) -> Vec<usize> {
+        let entries = fs::read_dir(format!("/proc/{}/fd", self.id())).unwrap();
+        let names = entries.map(|entry| entry.unwrap().file_name());
+        names
+            .map(|n| n.to_str().unwrap().parse().unwrap())
+            .collect()
+    }
+
+    /// Stops the process, and sees that it has stopped.
+    pub fn pause(&self) {
+        self.signal("STOP");
+        let watch = Watch::start();
+        while self.status("State") != "T" {
+            assert!(!watch.is_over());
+            thread::yield_now();
+        }
+    }
+
+    /// Lets the process go on.
+    pub fn go_on(&self) {
+        self.signal("CONT");
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        if thread::panicking() {
+            self.err.seen.extend(self.err.lines.try_iter());
+            eprintln!("stderr of {}:\n{}", self.child.id(), self.err.seen);
+        }
+    }
+}
+
+/// The program, without arguments.
+pub fn program() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_chinwag"));
+    command.env_remove("RUST_LOG");
+    command
+}
+
+/// The program, started by a shell that does something before or to it: `"$@"` stands for it.
+pub fn program_within(script: &str) -> Command {
+    let mut command = Command::new("sh");
+    let program = env!("CARGO_BIN_EXE_chinwag");
+    command.args(["-c", script, "sh", program]);
+    command.env_remove("RUST_LOG");
+    command
+}
+
+/// A server that listens.
+pub struct Server {
+    pub process: Process,
+    /// Where it listens, as it says in its log.
+    pub addresses: Vec<String>,
+    /// The lines of the log that said so.
+    pub greetings: Vec<String>,
+}
+
+impl Server {
+    /// Starts the server on a port of its own, with more arguments.
+    pub fn start(args: &[&str]) -> Server {
+        Server::start_as(program().args(["--listen", "127.0.0.1:0"]).args(args))
+    }
+
+    /// Starts the server on Unix socket alone.
+    pub fn start_on(path: &Path) -> Server {
+        Server::start_as(program().args(["--listen", &unix(path)]))
+    }
+
+    /// Starts a command that is a server, given at least one `--listen`.
+    pub fn start_as(command: &mut Command) -> Server {
+        let addresses = command.get_args().filter(|arg| *arg == "--listen").count();
+        let mut process = Process::start(command);
+        let greetings: Vec<String> = (0..addresses)
+            .map(|_| process.expect_error("listening on "))
+            .collect();
+        let address = |line: &String| {
+            let (_, address) = line.split_once("listening on ").unwrap();
+            address.trim_end().to_owned()
+        };
+        Server {
+            process,
+            addresses: greetings.iter().map(address).collect(),
+            greetings,
+        }
+    }
+
+    /// Where it listens first.
+    pub fn address(&self) -> &str {
+        &self.addresses[0]
+    }
+
+    /// The port that it listens on first.
+    pub fn port(&self) -> &str {
+        let (_, port) = self.address().rsplit_once(':').unwrap();
+        port
+    }
+
+    /// A connection that has been greeted.
+    pub fn connect(&self) -> Client {
+        Client::greeted(self.address())
+    }
+
+    /// A connection that has joined with these arguments, and was told that it has.
+    pub fn join(&self, args: &str) -> Client {
+        let mut client = self.connect();
+        client.join(args);
+        client
+    }
+}
+
+/// The address of a Unix socket as the program is told it.
+pub fn unix(path: &Path) -> String {
+    format!("unix:{}", path.display())
+}
+
+/// A connection to the server.
+pub struct Client {
+    pub socket: Socket,
+    /// What was received; from `start` on it was not yet looked at.
+    input: Vec<u8>,
+    start: usize,
+}
+
+/// What a client may wait for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Received {
+    /// A line, without its end.
+    Line(String),
+    /// Nothing until the deadline.
+    Nothing,
+    /// The server's end of the stream.
+    End,
+}
+
+impl Client {
+    /// A connection that has not received anything.
+    pub fn connect(address: &str) -> Client {
+        Client::try_connect(address).unwrap()
+    }
+
+    pub fn try_connect(address: &str) -> io::Result<Client> {
+        let (socket, address) = socket(address)?;
+        Client::over(socket, &address)
+    }
+
+    /// A connection that receives little if it is not read from.
+    pub fn narrow(address: &str) -> Client {
+        let (socket, address) = socket(address).unwrap();
+        socket.set_recv_buffer_size(4096).unwrap();
+        Client::over(socket, &address).unwrap()
+    }
+
+    fn over(socket: Socket, address: &SockAddr) -> io::Result<Client> {
+        socket.connect(address)?;
+        if address.is_ipv4() || address.is_ipv6() {
+            socket.set_tcp_nodelay(true)?;
+        }
+        socket.set_write_timeout(Some(PATIENCE))?;
+        Ok(Client {
+            socket,
+            input: Vec::new(),
+            start: 0,
+        })
+    }
+
+    /// A connection that has received the server's first line.
+    pub fn greeted(address: &str) -> Client {
+        let mut client = Client::connect(address);
+        client.expect("HELLO chinwag/");
+        client
+    }
+
+    /// Joins with these arguments, and gives the session's token.
+    pub fn join(&mut self, args: &str) -> String {
+        let reply = self.ask(&format!("JOIN {args}"), "OK JOIN ");
+        if reply.contains(" mode=push ") {
+            let name = args.split(' ').next().unwrap();
+            self.expect_event("JOINED", name);
+        }
+        let token = reply.split(' ').find_map(|w| w.strip_prefix("session="));
+        token.unwrap().to_owned()
+    }
+
+    /// Sends a line.
+    pub fn send(&mut self, line: &str) {
+        self.send_bytes(format!("{line}\r\n").as_bytes());
+    }
+
+    /// Sends bytes as they are.
+    pub fn send_bytes(&mut self, bytes: &[u8]) {
+        self.socket.write_all(bytes).unwrap();
+    }
+
+    /// Sends a line and waits for a line that begins like this, which is to be the next.
+    pub fn ask(&mut self, line: &str, reply: &str) -> String {
+        self.send(line);
+        self.expect(reply)
+    }
+
+    /// Says that nothing more will be sent.
+    pub fn end(&self) {
+        self.socket.shutdown(Shutdown::Write).unwrap();
+    }
+
+    /// Waits for the next line, which is to begin like this.
+    pub fn expect(&mut self, beginning: &str) -> String {
+        match self.receive(PATIENCE) {
+            Received::Line(line) if line.starts_with(beginning) => line,
+            other => panic!("expected {beginning:?}, not {other:?}"),
+        }
+    }
+
+    /// Waits for an event of a kind, which is to be the next line; gives its number. `rest` is
+    /// what stands behind its time.
+    pub fn expect_event(&mut self, kind: &str, rest: &str) -> u64 {
+        let line = self.expect(&format!("{kind} "));
+        let mut words = line.splitn(4, ' ').skip(1);
+        let seq = words.next().unwrap().parse().unwrap();
+        assert_eq!(words.nth(1), Some(rest), "{line}");
+        seq
+    }
+
+    /// Waits for the server to say goodbye for this reason and to close the connection.
+    pub fn expect_bye(&mut self, reason: &str) {
+        self.expect(&format!("BYE {reason} "));
+        self.expect_closed();
+    }
+
+    /// Waits for the server to close the connection, with nothing said before.
+    pub fn expect_closed(&mut self) {
+        assert_eq!(self.receive(PATIENCE), Received::End);
+    }
+
+    /// Sees that nothing comes for some time.
+    pub fn expect_nothing(&mut self, time: Duration) {
+        assert_eq!(self.receive(time), Received::Nothing);
+    }
+
+    /// Sees that the server answers, with nothing said before.
+    pub fn expect_service(&mut self) {
+        self.ask("PING still there?", "OK PING still there?");
+    }
+
+    /// All lines up to the end of the stream.
+    pub fn rest(&mut self) -> Vec<String> {
+        let mut lines = Vec::new();
+        loop {
+            match self.receive(PATIENCE) {
+                Received::Line(line) => lines.push(line),
+                Received::Nothing => panic!("no end in time: {lines:?}"),
+                Received::End => return lines,
+            }
+        }
+    }
+
+    /// Waits some time for a line or the end, which is not to come within a line.
+    pub fn receive(&mut self, time: Duration) -> Received {
+        let received = self.try_receive(time);
+        let received = received.unwrap_or_else(|error| panic!("cannot read: {error}"));
+        if received == Received::End {
+            let input = &self.input[self.start..];
+            assert!(input.is_empty(), "an unfinished line: {input:?}");
+        }
+        received
+    }
+
+    /// Waits some time for a line or the end, wherever that comes.
+    pub fn try_receive(&mut self, time: Duration) -> io::Result<Received> {
+        let watch = Watch::start();
+        let mut looked_at = 0;
+        loop {
+            let input = &self.input[self.start..];
+            if let Some(at) = input[looked_at..].iter().position(|&b| b == b'\n') {
+                let len = looked_at + at + 1;
+                let line = input[..len].strip_suffix(b"\r\n");
+                let line = line.unwrap_or_else(|| panic!("no CR LF: {:?}", &input[..len]));
+                let line = String::from_utf8(line.to_vec()).unwrap();
+                self.start += len;
+                return Ok(Received::Line(line));
+            }
+            looked_at = input.len();
+            match self.fill(watch.left(time)) {
+                Ok(0) => return Ok(Received::End),
+                Ok(_) => {}
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                    return Ok(Received::Nothing);
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// Waits until there is something to read, and leaves it unread.
+    pub fn await_input(&self) {
+        self.socket.set_read_timeout(Some(PATIENCE)).unwrap();
+        let mut buffer = [MaybeUninit::uninit(); 1];
+        assert_eq!(self.socket.peek(&mut buffer).unwrap(), 1);
+    }
+
+    /// Waits for exactly these bytes, which need not be lines.
+    pub fn expect_bytes(&mut self, bytes: &[u8]) {
+        let watch = Watch::start();
+        while self.input.len() - self.start < bytes.len() {
+            let read = self.fill(watch.left(PATIENCE));
+            assert!(read.is_ok_and(|len| len > 0), "{:?}", &self.input);
+        }
+        let end = self.start + bytes.len();
+        assert_eq!(&self.input[self.start..end], bytes);
+        self.start = end;
+    }
+
+    /// Receives once, waiting for some time; none is up already.
+    fn fill(&mut self, time: Option<Duration>) -> io::Result<usize> {
+        let time = time.ok_or(ErrorKind::WouldBlock)?;
+        self.input.drain(..self.start);
+        self.start = 0;
+        self.socket.set_read_timeout(Some(time))?;
+        let mut buffer = [0; 16 * 1024];
+        let len = self.socket.read(&mut buffer)?;
+        self.input.extend_from_slice(&buffer[..len]);
+        Ok(len)
+    }
+}
+
+fn socket(address: &str) -> io::Result<(Socket, SockAddr)> {
+    let (domain, address) = match address.strip_prefix("unix:") {
+        Some(path) => (Domain::UNIX, SockAddr::unix(path)?),
+        None => {
+            let address: SocketAddr = address.parse().map_err(io::Error::other)?;
+            (Domain::for_address(address), address.into())
+        }
+    };
+    Ok((Socket::new(domain, Type::STREAM, None)?, address))
+}
