@@ -2,7 +2,8 @@
 //!
 //! Each turn reads what is readable, then fires what is due, then writes what is owed. Sockets
 //! come before timers, so that a client whose PING already waits is not expired by a server that
-//! was stalled. No connection gets more than its share of a turn; who has something left is
+//! was stalled: timers fire only up to the moment of which all that was sent is known to be read.
+//! No connection gets more than its share of a turn; who has something left is
 //! remembered for the next. The hub knows neither the poll nor the clocks, and its streams may be
 //! a test's.
 
@@ -24,6 +25,8 @@ const READS_PER_TURN: usize = 16;
 const WRITE_BYTES_PER_TURN: usize = 256 * 1024;
 /// Timers that are looked at in one turn.
 const TIMERS_PER_TURN: usize = 256;
+/// For how many turns timers may be held back because not all was read that has come.
+const TURNS_HELD_BACK: u32 = 16;
 
 /// All connections, with the chat they take part in.
 pub struct Hub<L> {
@@ -33,6 +36,10 @@ pub struct Hub<L> {
     to_read: Vec<ConnId>,
     /// Connections to be written at the end of the turn.
     to_write: Vec<ConnId>,
+    /// Timers fire up to this moment.
+    horizon: Millis,
+    /// Turns since it was moved.
+    held_back: u32,
     /// What every connection is read into.
     buffer: Vec<u8>,
     /// Where the line is put that comes before the events a session is owed.
@@ -49,6 +56,8 @@ impl<L: Link> Hub<L> {
             conns: Slab::new(),
             to_read: Vec::new(),
             to_write: Vec::new(),
+            horizon: Millis(0),
+            held_back: 0,
             buffer: vec![0; READ_BYTES],
             notice: Vec::new(),
             audience: Vec::new(),
@@ -127,14 +136,23 @@ impl<L: Link> Hub<L> {
     }
 
     /// One turn: read, fire, write.
-    pub fn turn(&mut self, now: Now) {
+    ///
+    /// `heard_all` says that the poll has reported, through [`ready`](Self::ready), all that had
+    /// come by `now.past`.
+    pub fn turn(&mut self, now: Now, heard_all: bool) {
         for key in std::mem::take(&mut self.to_read) {
             if let Some(conn) = self.conns.get_mut(key as usize) {
                 conn.is_to_read = false;
                 self.read(key, now);
             }
         }
-        self.fire(now);
+        self.held_back += 1;
+        if heard_all && self.to_read.is_empty() || self.held_back > TURNS_HELD_BACK {
+            self.horizon = now.past;
+            self.held_back = 0;
+        }
+        let past = self.horizon;
+        self.fire(Now { past, ..now });
         self.serve_rooms(now, false);
         for key in std::mem::take(&mut self.to_write) {
             if let Some(conn) = self.conns.get_mut(key as usize) {

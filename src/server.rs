@@ -106,14 +106,19 @@ impl Server {
         let deadline = self.hub.next_deadline();
         let resume = self.pause.map(|(until, _)| until);
         let deadline = deadline.into_iter().chain(resume).min();
+        // Whatever has come by now is reported by the poll; of what comes later that is not sure.
+        let asked = self.clock.now().past;
         self.wait(events, deadline)?;
         let mut ends = false;
+        let mut count = 0;
         for event in events.iter() {
             ends |= self.note(event);
+            count += 1;
         }
         let now = self.clock.now();
-        self.accept(now);
-        self.hub.turn(now);
+        let has_accepted = self.accept(now);
+        let heard_all = count < EVENTS_PER_TURN && !has_accepted;
+        self.hub.turn(Now { past: asked, ..now }, heard_all);
         Ok(ends)
     }
 
@@ -153,14 +158,16 @@ impl Server {
         false
     }
 
-    /// Accepts each listener's share of new connections.
-    fn accept(&mut self, now: Now) {
+    /// Accepts each listener's share of new connections; true if there were any, which may have
+    /// sent something already.
+    fn accept(&mut self, now: Now) -> bool {
         if let Some((until, conns)) = self.pause {
             if now.past < until && self.hub.len() >= conns {
-                return;
+                return false;
             }
             self.pause = None;
         }
+        let conns = self.hub.len();
         for index in 0..self.doors.len() {
             let mut left = ACCEPTS_PER_TURN;
             while self.doors[index].is_ready && left > 0 && self.pause.is_none() {
@@ -171,6 +178,7 @@ impl Server {
                 }
             }
         }
+        self.hub.len() > conns
     }
 
     fn admit(&mut self, mut stream: Stream, now: Now) {
@@ -215,7 +223,7 @@ impl Server {
                     self.note(event);
                 }
             }
-            self.hub.turn(self.clock.now());
+            self.hub.turn(self.clock.now(), true);
         }
         Ok(())
     }

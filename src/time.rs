@@ -35,14 +35,14 @@ impl Add for Millis {
 
 /// The present moment, read from the clocks once a turn.
 ///
-/// The monotonic clock is finer than a millisecond, so the moment lies between two of them. What
-/// happens now is stamped with the later one and timers fire by the earlier one: a timeout that
-/// is counted from a stamp can then never be over too early.
+/// It is given by two points in time. What happens now is stamped with the later one and timers
+/// fire by the earlier one: a timeout that is counted from a stamp is then never over too early,
+/// though clocks are finer than milliseconds and reading what has been sent takes its time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Now {
     /// The moment rounded up: the stamp for what happens now.
     pub at: Millis,
-    /// The moment rounded down: what is due by then may fire.
+    /// A moment that is over, rounded down: what is due by then may fire.
     pub past: Millis,
     /// Wall-clock time for people, in milliseconds since 1970-01-01 UTC. It may jump.
     pub unix_ms: u64,

@@ -173,12 +173,12 @@ fn a_flooder_gets_its_share_of_a_turn_and_no_more() {
     let polite = member(&mut world, "JOIN polite mode=pull");
     world.post(&flooder, &b"PING\n".repeat(1_000_000));
     world.post(&polite, b"PING\n");
-    world.hub.turn(world.now());
+    world.hub.turn(world.now(), true);
     assert_eq!(text(&polite), "OK PING\r\n");
     let answered = text(&flooder).len() / "OK PING\r\n".len();
     assert!((1..20_000).contains(&answered), "{answered}");
     assert!(world.hub.has_work());
-    world.hub.turn(world.now());
+    world.hub.turn(world.now(), true);
     assert!(!text(&flooder).is_empty());
 }
 
@@ -208,6 +208,25 @@ fn a_join_that_waits_counts_though_the_handshake_is_over() {
     world.run();
     assert!(text(&late).contains("OK JOIN "));
     assert!(!late.wire.borrow().is_closed);
+}
+
+/// G19: the line need not be the session's own, nor its connection known to the server yet.
+#[test]
+fn timers_wait_until_all_that_had_come_is_read_but_not_for_ever() {
+    let mut world = World::new(Limits::default());
+    let peer = member(&mut world, "JOIN ann mode=pull");
+    world.send(&peer, b"DETACH\n");
+    text(&peer);
+    let watcher = member(&mut world, "JOIN watcher alive=tcp idle=3600");
+    world.stop_for(90_000);
+    // The poll has not reported everything yet.
+    let mut turns = 0;
+    while text(&watcher).is_empty() {
+        world.hub.turn(world.now(), false);
+        turns += 1;
+        assert!(turns < 100);
+    }
+    assert!(turns > 10, "{turns}");
 }
 
 /// G17 and G18: the loop sleeps until then, and what the poll adds is not the core's.
@@ -252,11 +271,11 @@ fn a_session_never_expires_early_by_a_part_of_a_millisecond() {
         unix_ms: UNIX_MS,
     };
     world.post(&peer, b"PING\n");
-    world.hub.turn(at(500, 501));
+    world.hub.turn(at(500, 501), true);
     assert_eq!(text(&peer), "OK PING\r\n");
-    world.hub.turn(at(1500, 1501));
+    world.hub.turn(at(1500, 1501), true);
     assert_eq!(text(&peer), "");
-    world.hub.turn(at(1501, 1502));
+    world.hub.turn(at(1501, 1502), true);
     assert!(text(&peer).starts_with("BYE expired"));
 }
 
@@ -277,7 +296,7 @@ fn others_are_answered_while_a_crowd_expires() {
     let mut turns = 0;
     while world.hub.chat().sessions() > 1 {
         world.post(&polite, b"PING\n");
-        world.hub.turn(world.now());
+        world.hub.turn(world.now(), true);
         assert_eq!(text(&polite), "OK PING\r\n", "after {turns} turns");
         turns += 1;
         assert!(turns < CROWD);

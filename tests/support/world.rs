@@ -191,7 +191,7 @@ impl World {
                 return;
             }
             self.turns += 1;
-            self.hub.turn(self.now());
+            self.hub.turn(self.now(), true);
         }
         panic!("the loop spins");
     }
