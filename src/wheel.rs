@@ -5,7 +5,7 @@
 //! group: scheme 7 of Varghese and Lauck, "Hashed and Hierarchical Timing Wheels" (SOSP 1987).
 //! Filing and cancelling are O(1); a timer moves down at most once a level.
 //!
-//! The timers of a slot are a doubly linked list in a [`Bucket`]. When the present reaches a slot
+//! The timers of a slot are a doubly linked list in a bucket. When the present reaches a slot
 //! its bucket is set aside whole, whatever its size, and worked off timer by timer within the
 //! caller's allowance, so that no crowd of timers can hold up a turn.
 
