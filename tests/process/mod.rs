@@ -239,12 +239,17 @@ impl Process {
             .collect()
     }
 
-    /// Stops the process, and sees that it has stopped.
+    /// Stops the process once it waits, having done all it had to, and sees that it has stopped.
     pub fn pause(&self) {
+        self.await_state("S");
         self.signal("STOP");
+        self.await_state("T");
+    }
+
+    fn await_state(&self, state: &str) {
         let watch = Watch::start();
-        while self.status("State") != "T" {
-            assert!(!watch.is_over());
+        while self.status("State") != state {
+            assert!(!watch.is_over(), "the state is {}", self.status("State"));
             thread::yield_now();
         }
     }

@@ -1,0 +1,392 @@
+//! The programs that people have at hand, talking to the real server: what README.md promises of
+//! nc, telnet and a shell.
+//!
+//! A program that is not installed is skipped, with a line that names it; where the environment
+//! says CI, it has to be there.
+
+mod process;
+
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use process::{Finished, Process, Server, TempDir};
+
+/// Whether a shell's command succeeds that only does with a certain program.
+fn has(program: &str, check: &str) -> bool {
+    let status = Command::new("sh")
+        .args(["-c", check])
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .status();
+    let found = status.is_ok_and(|status| status.success());
+    if !found {
+        let in_ci = std::env::var_os("CI").is_some_and(|ci| !ci.is_empty());
+        assert!(!in_ci, "{program} is missing");
+        eprintln!("skipped: {program} is missing");
+    }
+    found
+}
+
+fn has_netcat() -> bool {
+    has("netcat-openbsd", "nc -h 2>&1 | grep -q OpenBSD")
+}
+
+/// A shell that runs a script with these arguments.
+fn shell(shell: &str, script: &str, args: &[&str]) -> Process {
+    let mut command = Command::new(shell);
+    Process::start(command.args(["-c", script, shell]).args(args))
+}
+
+/// The lines that came from the server, without their ends.
+fn lines(finished: &Finished) -> Vec<&str> {
+    let lines = finished.out.lines();
+    lines.map(|line| line.trim_end_matches('\r')).collect()
+}
+
+/// Sees that lines begin like these, one after the other.
+fn expect_lines(finished: &Finished, beginnings: &[&str]) {
+    let lines = lines(finished);
+    let fits = lines.len() == beginnings.len()
+        && lines.iter().zip(beginnings).all(|(l, b)| l.starts_with(b));
+    assert!(fits, "{finished:?}");
+}
+
+/// What a visit gives that joins, says something, polls and is at its end.
+const VISIT: [&str; 6] = [
+    "HELLO chinwag/",
+    "OK JOIN session=",
+    "OK SAY 3 ",
+    "OK POLL 2 last=3 more=0",
+    "JOINED 2 ",
+    "MSG 3 ",
+];
+
+/// Has a client be given the input of a visit, with nothing behind it, and sees it say so.
+fn expect_visit(server: &Server, script: &str, args: &[&str]) {
+    let mut bob = server.join("bob");
+    let mut client = shell("sh", script, args);
+    client.type_in("JOIN ann mode=pull\nSAY hello\nPOLL\n");
+    client.end_input();
+    let finished = client.finish();
+    expect_lines(&finished, &VISIT);
+    assert_eq!(finished.code, Some(0), "{finished:?}");
+    bob.expect_event("JOINED", "ann");
+    bob.expect_event("MSG", "ann hello");
+    // The session stays, for the next visit.
+    bob.expect_service();
+}
+
+/// Has a client stay, typing and reading, until it says goodbye.
+fn expect_conversation(server: &Server, client: &mut Process, line_end: &str) {
+    let mut bob = server.join("bob");
+    client.type_in(&format!("JOIN ann{line_end}"));
+    client.expect("OK JOIN session=");
+    client.expect("JOINED ");
+    bob.expect_event("JOINED", "ann");
+    bob.ask("SAY hello ann", "OK SAY 3 ");
+    bob.expect_event("MSG", "bob hello ann");
+    client.expect(" bob hello ann");
+    client.type_in(&format!("SAY hello bob{line_end}"));
+    client.expect("OK SAY 4 ");
+    client.expect(" ann hello bob");
+    bob.expect_event("MSG", "ann hello bob");
+    client.type_in(&format!("QUIT{line_end}"));
+    client.expect("OK QUIT");
+    client.expect("BYE quit ");
+    bob.expect_event("LEFT", "ann quit");
+}
+
+#[test]
+fn netcat_sends_a_pipe_and_prints_all_answers() {
+    if !has_netcat() {
+        return;
+    }
+    let server = Server::start(&[]);
+    expect_visit(&server, r#"nc -N 127.0.0.1 "$1""#, &[server.port()]);
+}
+
+#[test]
+fn netcat_over_a_unix_socket_sends_a_pipe_and_prints_all_answers() {
+    if !has_netcat() {
+        return;
+    }
+    let dir = TempDir::new();
+    let path = dir.join("chat");
+    let server = Server::start_on(&path);
+    expect_visit(&server, r#"nc -N -U "$1""#, &[path.to_str().unwrap()]);
+}
+
+#[test]
+fn netcat_stays_for_a_conversation() {
+    if !has_netcat() {
+        return;
+    }
+    let server = Server::start(&[]);
+    let mut client = shell("sh", r#"exec nc 127.0.0.1 "$1""#, &[server.port()]);
+    expect_conversation(&server, &mut client, "\n");
+    // It stays until its input ends, although the server has closed the connection.
+    client.end_input();
+    assert_eq!(client.finish().code, Some(0));
+}
+
+#[test]
+fn netcat_listens_to_the_end_though_its_own_input_is_over() {
+    if !has_netcat() {
+        return;
+    }
+    let server = Server::start(&[]);
+    let mut bob = server.join("bob");
+    // Without -N, nc does not tell the server about the end of its input.
+    let script = r#"printf 'JOIN ann idle=2\n' | nc 127.0.0.1 "$1""#;
+    let mut client = shell("sh", script, &[server.port()]);
+    bob.expect_event("JOINED", "ann");
+    bob.ask("SAY are you there?", "OK SAY 3 ");
+    client.expect(" bob are you there?");
+    client.expect("EXPIRING ");
+    client.expect("BYE expired ");
+    assert_eq!(client.finish().code, Some(0));
+}
+
+#[test]
+fn ncat_sends_a_pipe_and_prints_all_answers() {
+    if !has("ncat", "command -v ncat") {
+        return;
+    }
+    let server = Server::start(&[]);
+    expect_visit(&server, r#"ncat 127.0.0.1 "$1""#, &[server.port()]);
+}
+
+#[test]
+fn ncat_stays_for_a_conversation() {
+    if !has("ncat", "command -v ncat") {
+        return;
+    }
+    let server = Server::start(&[]);
+    let script = r#"exec ncat --crlf 127.0.0.1 "$1""#;
+    let mut client = shell("sh", script, &[server.port()]);
+    expect_conversation(&server, &mut client, "\n");
+    // This one stays for its input, too.
+    client.end_input();
+    assert_eq!(client.finish().code, Some(0));
+}
+
+#[test]
+fn socat_sends_a_pipe_and_prints_all_answers() {
+    if !has("socat", "command -v socat") {
+        return;
+    }
+    let dir = TempDir::new();
+    let path = dir.join("chat");
+    for server in [Server::start(&[]), Server::start_on(&path)] {
+        expect_visit(&server, r#"socat -t 8 - "$1""#, &[&socat_address(&server)]);
+    }
+}
+
+#[test]
+fn socat_stays_for_a_conversation() {
+    if !has("socat", "command -v socat") {
+        return;
+    }
+    let dir = TempDir::new();
+    let path = dir.join("chat");
+    for server in [Server::start(&[]), Server::start_on(&path)] {
+        let address = socat_address(&server);
+        let mut client = shell("sh", r#"exec socat - "$1""#, &[&address]);
+        expect_conversation(&server, &mut client, "\n");
+        assert_eq!(client.finish().code, Some(0));
+    }
+}
+
+/// A server's address as socat is told it.
+fn socat_address(server: &Server) -> String {
+    match server.address().strip_prefix("unix:") {
+        Some(path) => format!("UNIX-CONNECT:{path}"),
+        None => format!("TCP:{}", server.address()),
+    }
+}
+
+#[test]
+fn bash_chats_without_any_other_program() {
+    let check = "bash -c 'type read && (exec 3<>/dev/tcp/127.0.0.1/1) 2>&1 | grep -q refused'";
+    if !has("bash with /dev/tcp", check) {
+        return;
+    }
+    let server = Server::start(&[]);
+    let mut bob = server.join("bob");
+    let script = r#"
+        next() { IFS= read -r -t 8 line <&3 && line=${line%$'\r'} && echo "$line"; }
+        exec 3<>"/dev/tcp/127.0.0.1/$1"
+        next
+        echo 'JOIN ann' >&3 && next && next
+        # Answers each message that is for everybody, until it is told to stop.
+        while next; do
+            case $line in
+                MSG*' bob stop') break ;;
+                MSG*' bob '*) echo "SAY you said: ${line#* * * * }" >&3 ;;
+            esac
+        done
+        echo QUIT >&3
+        next
+        next
+    "#;
+    let client = shell("bash", script, &[server.port()]);
+    bob.expect_event("JOINED", "ann");
+    bob.ask("SAY * or \\ what", "OK SAY ");
+    bob.expect_event("MSG", "bob * or \\ what");
+    bob.expect_event("MSG", "ann you said: * or \\ what");
+    bob.ask("SAY stop", "OK SAY ");
+    bob.expect_event("MSG", "bob stop");
+    bob.expect_event("LEFT", "ann quit");
+    let finished = client.finish();
+    let beginnings = [
+        "HELLO chinwag/",
+        "OK JOIN session=",
+        "JOINED 2 ",
+        "MSG 3 ",
+        "OK SAY 4 ",
+        "MSG 4 ",
+        "MSG 5 ",
+        "OK QUIT",
+        "BYE quit ",
+    ];
+    expect_lines(&finished, &beginnings);
+    assert_eq!(finished.code, Some(0), "{finished:?}");
+}
+
+/// What a scheduler may run now and then: it keeps its session's token in a file, and prints
+/// every message exactly once.
+const CRON: &str = r#"
+    port=$1 file=$2
+    visit() { nc -N 127.0.0.1 "$port" | tr -d '\r'; }
+    poll() {
+        token=$(cat "$file" 2>/dev/null)
+        [ -n "$token" ] && printf 'RESUME %s\nPOLL max=2\n' "$token" | visit
+    }
+    answer=$(poll)
+    case $answer in
+        *'OK RESUME '*) ;;
+        *)
+            printf 'JOIN cron mode=pull idle=3600\n' | visit |
+                sed -n 's/^OK JOIN session=\([^ ]*\) .*/\1/p' >"$file"
+            answer=$(poll)
+            ;;
+    esac
+    while :; do
+        printf '%s\n' "$answer" | grep '^MSG '
+        case $answer in
+            *' more=0'*) break ;;
+        esac
+        answer=$(poll)
+    done
+"#;
+
+#[test]
+fn a_script_that_polls_now_and_then_sees_each_message_once() {
+    if !has_netcat() {
+        return;
+    }
+    let dir = TempDir::new();
+    let file = dir.join("token");
+    let server = Server::start(&[]);
+    let mut bob = server.join("bob mode=pull");
+    let run = || {
+        let finished = shell("sh", CRON, &[server.port(), file.to_str().unwrap()]).finish();
+        assert_eq!(finished.code, Some(0), "{finished:?}");
+        let texts = lines(&finished).into_iter().map(text_of).collect();
+        (texts, token_in(&file))
+    };
+    let (messages, first): (Vec<String>, _) = run();
+    assert!(messages.is_empty(), "{messages:?}");
+    for n in 1..=5 {
+        bob.ask(&format!("SAY number {n}"), "OK SAY ");
+    }
+    let (messages, second) = run();
+    assert_eq!(
+        messages,
+        ["1", "2", "3", "4", "5"].map(|n| format!("number {n}"))
+    );
+    assert_eq!(second, first);
+    let (messages, _) = run();
+    assert!(messages.is_empty(), "{messages:?}");
+    bob.ask("SAY number 6", "OK SAY ");
+    let (messages, third) = run();
+    assert_eq!(messages, ["number 6"]);
+    assert_eq!(third, first);
+}
+
+fn token_in(file: &Path) -> String {
+    let token = fs::read_to_string(file).unwrap();
+    assert!(!token.trim().is_empty());
+    token
+}
+
+/// What a MSG line says.
+fn text_of(line: &str) -> String {
+    line.splitn(5, ' ').last().unwrap().to_owned()
+}
+
+// Telnet, in a terminal
+
+fn has_telnet() -> bool {
+    has("inetutils-telnet", "telnet --version | grep -q inetutils")
+        && has(
+            "script (of util-linux)",
+            "script --version | grep -q util-linux",
+        )
+}
+
+/// Telnet in a terminal of its own; what is typed here is typed there.
+fn telnet(server: &Server) -> Process {
+    let command = format!("exec telnet 127.0.0.1 {}", server.port());
+    let mut script = Command::new("script");
+    script.args(["--quiet", "--flush", "--return", "--command", &command]);
+    let mut client = Process::start(script.arg("/dev/null").env("TERM", "dumb"));
+    client.expect("HELLO chinwag/");
+    client
+}
+
+#[test]
+fn telnet_stays_for_a_conversation() {
+    if !has_telnet() {
+        return;
+    }
+    let server = Server::start(&[]);
+    let mut client = telnet(&server);
+    expect_conversation(&server, &mut client, "\r");
+    client.expect("Connection closed by foreign host.");
+}
+
+#[test]
+fn telnet_goes_on_after_an_interrupt() {
+    const INTERRUPT: &str = "\x03";
+    if !has_telnet() {
+        return;
+    }
+    let server = Server::start(&[]);
+    let mut bob = server.join("bob");
+    let mut client = telnet(&server);
+    client.type_in("JOIN ann\r");
+    client.expect("JOINED ");
+    bob.expect_event("JOINED", "ann");
+
+    for round in 0..3 {
+        // With a line begun, which goes no further.
+        client.type_in("SAY never");
+        client.type_in(INTERRUPT);
+        // Until it is answered, telnet throws away what the server sends.
+        client.type_in(&format!("PING {round}\r"));
+        client.expect(&format!("OK PING {round}"));
+        let hello = format!("hello {round}");
+        bob.ask(&format!("SAY {hello}"), "OK SAY ");
+        bob.expect_event("MSG", &format!("bob {hello}"));
+        client.expect(&format!(" bob {hello}"));
+        client.type_in(&format!("SAY I saw {hello}\r"));
+        client.expect("OK SAY ");
+        bob.expect_event("MSG", &format!("ann I saw {hello}"));
+        client.expect(&format!(" ann I saw {hello}"));
+    }
+    bob.expect_nothing(Duration::from_millis(50));
+}

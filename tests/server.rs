@@ -1,0 +1,1085 @@
+//! The program over real sockets: listening, streams that come in pieces or break off, time,
+//! readers that do not read, signals, and what the system runs out of.
+//!
+//! What the commands do is not tested here, but by the transcripts.
+
+mod process;
+
+use std::fs;
+use std::io::Write;
+use std::net::{Shutdown, TcpListener};
+use std::os::unix::fs::FileTypeExt;
+use std::path::Path;
+use std::thread;
+use std::time::Duration;
+
+use process::{
+    Client, Finished, PATIENCE, Process, Received, Server, TempDir, Watch, program, program_within,
+    unix,
+};
+
+const SECOND: Duration = Duration::from_secs(1);
+
+/// How many messages are said at once in a flood. They fit into a socket's smallest buffer, so
+/// that whoever reads between two batches has room for the next.
+const BATCH: usize = 32;
+
+/// Says so many messages of 1,000 bytes, with something done after each batch.
+fn flood(speaker: &mut Client, messages: usize, mut after_batch: impl FnMut()) {
+    let line = format!("SAY {}\r\n", "x".repeat(1000));
+    let lines = line.repeat(BATCH);
+    for _ in 0..messages / BATCH {
+        speaker.send_bytes(lines.as_bytes());
+        for _ in 0..BATCH {
+            speaker.expect("OK SAY ");
+        }
+        after_batch();
+    }
+}
+
+/// Asks who is there until a line of the answer contains `text`, or none does any more.
+fn wait_for_member(asker: &mut Client, text: &str, present: bool) {
+    let watch = Watch::start();
+    loop {
+        let head = asker.ask("WHO", "OK WHO ");
+        let members = head.split(' ').nth(2).unwrap().parse().unwrap();
+        let members: Vec<_> = (0..members).map(|_| asker.expect("MEMBER ")).collect();
+        if members.iter().any(|member| member.contains(text)) == present {
+            return;
+        }
+        assert!(!watch.is_over(), "{members:?}");
+        asker.expect_nothing(Duration::from_millis(20));
+    }
+}
+
+/// Waits until the server has as many descriptors open as it had.
+fn wait_for_descriptors(server: &Server, asker: &mut Client, count: usize) {
+    let watch = Watch::start();
+    while server.process.descriptors().len() != count {
+        assert!(!watch.is_over(), "{:?}", server.process.descriptors());
+        asker.expect_service();
+    }
+}
+
+/// Sees that a program refuses to start, for a reason that names what it has to.
+fn expect_refusal(finished: Finished, code: i32, texts: &[&str]) {
+    assert_eq!(finished.code, Some(code), "{finished:?}");
+    assert_eq!(finished.out, "");
+    for text in texts {
+        assert!(finished.err.contains(text), "no {text:?}: {}", finished.err);
+    }
+}
+
+fn try_to_listen(address: &str) -> Finished {
+    Process::start(program().args(["--listen", address])).finish()
+}
+
+/// Connects to a server that does not say when it listens.
+fn connect_once_it_listens(address: &str) -> Client {
+    let watch = Watch::start();
+    loop {
+        match Client::try_connect(address) {
+            Ok(mut client) => {
+                client.expect("HELLO ");
+                return client;
+            }
+            Err(error) => assert!(!watch.is_over(), "{error}"),
+        }
+    }
+}
+
+fn is_socket(path: &Path) -> bool {
+    fs::symlink_metadata(path).is_ok_and(|file| file.file_type().is_socket())
+}
+
+// Listening
+
+#[test]
+fn it_listens_on_all_addresses_and_logs_a_line_for_each() {
+    let dir = TempDir::new();
+    let on_unix = unix(&dir.join("chat"));
+    let mut addresses = vec!["127.0.0.1:0", &on_unix];
+    match TcpListener::bind("[::1]:0") {
+        Ok(_) => addresses.push("[::1]:0"),
+        Err(error) => eprintln!("without IPv6, which this machine does not have: {error}"),
+    }
+    let mut command = program();
+    for address in &addresses {
+        command.args(["--listen", address]);
+    }
+    let server = Server::start_as(&mut command);
+
+    for ((asked, address), line) in addresses
+        .iter()
+        .zip(&server.addresses)
+        .zip(&server.greetings)
+    {
+        let host = asked.strip_suffix(":0").unwrap_or(asked);
+        assert!(address.starts_with(host), "{address} for {asked}");
+        assert!(!address.ends_with(":0"), "{address}");
+        let words: Vec<_> = line.trim_end().split(' ').collect();
+        assert!(words[0].ends_with('Z'), "a time in UTC: {line}");
+        assert_eq!(words[1..], ["INFO", "listening", "on", address]);
+        Client::greeted(address).expect_service();
+    }
+
+    server.process.signal("TERM");
+    let log = server.process.finish().err;
+    assert_eq!(log.matches("listening on").count(), addresses.len());
+}
+
+#[test]
+fn a_port_in_use_is_refused_by_name_and_leaves_no_socket_file_behind() {
+    let dir = TempDir::new();
+    let path = dir.join("chat");
+    let other = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = other.local_addr().unwrap().to_string();
+    let mut command = program();
+    command.args(["--listen", &unix(&path), "--listen", &address]);
+    let finished = Process::start(&mut command).finish();
+    expect_refusal(finished, 1, &[&address, "choose another port"]);
+    assert!(!path.exists());
+}
+
+#[test]
+fn an_address_of_no_interface_is_refused_by_name() {
+    // RFC 5737 keeps this address for documents.
+    let finished = try_to_listen("203.0.113.1:8255");
+    expect_refusal(finished, 1, &["203.0.113.1:8255", "no interface"]);
+}
+
+#[test]
+fn the_socket_file_of_a_killed_server_is_replaced() {
+    let dir = TempDir::new();
+    let path = dir.join("chat");
+    let server = Server::start_on(&path);
+    server.process.signal("KILL");
+    assert_eq!(server.process.finish().code, None);
+    assert!(is_socket(&path));
+    Server::start_on(&path).connect().expect_service();
+}
+
+#[test]
+fn the_socket_of_a_live_server_is_refused() {
+    let dir = TempDir::new();
+    let path = dir.join("chat");
+    let server = Server::start_on(&path);
+    let finished = try_to_listen(&unix(&path));
+    expect_refusal(finished, 1, &[&unix(&path), "choose another path"]);
+    server.connect().expect_service();
+}
+
+#[test]
+fn the_socket_of_a_server_that_is_stopped_is_refused_without_waiting_for_it() {
+    let dir = TempDir::new();
+    let path = dir.join("chat");
+    let server = Server::start_on(&path);
+    server.process.pause();
+    let finished = try_to_listen(&unix(&path));
+    expect_refusal(finished, 1, &[&unix(&path), "choose another path"]);
+    server.process.go_on();
+    server.connect().expect_service();
+}
+
+#[test]
+fn a_file_that_is_no_socket_is_refused_and_kept() {
+    let dir = TempDir::new();
+    let path = dir.join("chat");
+    fs::write(&path, "precious").unwrap();
+    let finished = try_to_listen(&unix(&path));
+    expect_refusal(finished, 1, &[&unix(&path), "choose another path"]);
+    assert_eq!(fs::read_to_string(&path).unwrap(), "precious");
+}
+
+#[test]
+fn a_socket_in_a_missing_folder_is_refused() {
+    let dir = TempDir::new();
+    let address = unix(&dir.join("missing/chat"));
+    let finished = try_to_listen(&address);
+    expect_refusal(finished, 1, &[&address, "the folder does not exist"]);
+}
+
+#[test]
+fn the_socket_file_goes_with_the_server() {
+    let dir = TempDir::new();
+    let path = dir.join("chat");
+    let server = Server::start_on(&path);
+    assert!(is_socket(&path));
+    server.process.signal("TERM");
+    assert_eq!(server.process.finish().code, Some(0));
+    assert!(!path.exists());
+}
+
+#[test]
+fn a_socket_file_that_is_another_servers_by_then_is_kept() {
+    let dir = TempDir::new();
+    let path = dir.join("chat");
+    let old = Server::start_on(&path);
+    fs::remove_file(&path).unwrap();
+    let new = Server::start_on(&path);
+    old.process.signal("TERM");
+    assert_eq!(old.process.finish().code, Some(0));
+    new.connect().expect_service();
+}
+
+// The command line and the log
+
+#[test]
+fn help_and_version_go_to_stdout() {
+    for flag in ["--help", "-h"] {
+        let finished = Process::start(program().arg(flag)).finish();
+        assert_eq!(finished.code, Some(0));
+        assert_eq!(finished.err, "");
+        assert!(finished.out.starts_with("Usage: chinwag [OPTIONS]\n"));
+        assert!(finished.out.contains("--listen ADDR"));
+    }
+    for flag in ["--version", "-V"] {
+        let finished = Process::start(program().arg(flag)).finish();
+        assert_eq!(finished.code, Some(0));
+        assert_eq!(finished.err, "");
+        let version = concat!("chinwag ", env!("CARGO_PKG_VERSION"), "\n");
+        assert_eq!(finished.out, version);
+    }
+}
+
+#[test]
+fn usage_errors_name_the_option_and_the_value() {
+    let table: [(&[&str], &[&str]); 9] = [
+        (&["--idle", "soon"], &["--idle soon", "whole seconds"]),
+        (&["-i", "0"], &["--idle 0", "from 1"]),
+        (&["--idle", "7", "--max-idle", "5"], &["--idle 7", "5"]),
+        (&["--listen", "nowhere"], &["--listen nowhere", "IP:PORT"]),
+        (&["--listen", "unix:"], &["--listen unix:", "missing"]),
+        (&["--log-bytes", "1K"], &["--log-bytes 1K", "4096"]),
+        (&["-q", "-v"], &["--quiet", "--verbose"]),
+        (&["--frobnicate"], &["frobnicate"]),
+        (&["8255"], &["'8255'"]),
+    ];
+    for (args, texts) in table {
+        let finished = Process::start(program().args(args)).finish();
+        expect_refusal(finished, 2, texts);
+    }
+    let finished = Process::start(program().arg("--idle")).finish();
+    expect_refusal(finished, 2, &["idle", "Try 'chinwag --help'."]);
+}
+
+#[test]
+fn a_quiet_server_logs_nothing() {
+    let dir = TempDir::new();
+    let address = unix(&dir.join("chat"));
+    let mut command = program();
+    command.args(["-q", "--listen", &address]);
+    command.env("RUST_LOG", "debug");
+    let process = Process::start(&mut command);
+    let mut client = connect_once_it_listens(&address);
+    client.join("ann");
+    process.signal("TERM");
+    client.expect_bye("shutdown");
+    assert_eq!(process.finish().err, "");
+}
+
+#[test]
+fn sessions_are_logged_if_asked_for_and_tokens_never() {
+    let log_of = |args: &[&str], level: Option<&str>| {
+        let mut command = program();
+        command.args(["--listen", "127.0.0.1:0"]).args(args);
+        if let Some(level) = level {
+            command.env("RUST_LOG", level);
+        }
+        let server = Server::start_as(&mut command);
+        let mut client = server.connect();
+        let token = client.join("ann");
+        client.ask("DETACH", "OK DETACH");
+        client.ask(&format!("RESUME {token}"), "OK RESUME ");
+        client.ask("QUIT", "OK QUIT");
+        client.expect_bye("quit");
+        server.process.signal("TERM");
+        let log = server.process.finish().err;
+        assert!(!log.contains(&token), "{log}");
+        log
+    };
+    for (args, level, shown) in [
+        (&[][..], None, false),
+        (&["-v"], None, true),
+        (&["-v"], Some("info"), true),
+        (&[], Some("debug"), true),
+        (&[], Some("trace"), true),
+    ] {
+        let log = log_of(args, level);
+        for line in [" DEBUG ann joined lobby\n", " DEBUG ann left lobby: quit\n"] {
+            assert_eq!(log.contains(line), shown, "{log}");
+        }
+    }
+}
+
+#[test]
+fn a_log_that_cannot_be_written_stops_nothing() {
+    let dir = TempDir::new();
+    let address = unix(&dir.join("chat"));
+    let mut command = program_within(r#"exec "$@" 2>/dev/full"#);
+    let process = Process::start(command.args(["-v", "--listen", &address]));
+    let mut client = connect_once_it_listens(&address);
+    client.join("ann");
+    client.ask("SAY hello", "OK SAY 2 ");
+    process.signal("TERM");
+    assert_eq!(process.finish().code, Some(0));
+}
+
+// Streams
+
+#[test]
+fn members_chat_over_tcp_and_unix_sockets() {
+    let dir = TempDir::new();
+    let on_unix = unix(&dir.join("chat"));
+    let server = Server::start(&["--listen", &on_unix]);
+    let mut ann = server.join("ann");
+    let mut bob = Client::greeted(&on_unix);
+    bob.join("bob");
+    ann.expect_event("JOINED", "bob");
+
+    ann.ask("SAY over TCP", "OK SAY 3 ");
+    assert_eq!(ann.expect_event("MSG", "ann over TCP"), 3);
+    assert_eq!(bob.expect_event("MSG", "ann over TCP"), 3);
+    bob.ask("SAY over a file", "OK SAY 4 ");
+    assert_eq!(ann.expect_event("MSG", "bob over a file"), 4);
+    assert_eq!(bob.expect_event("MSG", "bob over a file"), 4);
+
+    bob.ask("QUIT", "OK QUIT");
+    bob.expect_bye("quit");
+    assert_eq!(ann.expect_event("LEFT", "bob quit"), 5);
+}
+
+#[test]
+fn small_lines_are_not_held_back() {
+    let server = Server::start(&[]);
+    let (mut ann, mut bob) = (server.join("ann mode=pull"), server.join("bob"));
+    let watch = Watch::start();
+    // If they were, each would wait for bob's system to acknowledge the line before it, and that
+    // takes 40 ms, since it hopes to do so along with what bob sends.
+    for _ in 0..150 {
+        bob.ask("PING", "OK PING");
+        ann.ask("SAY hello", "OK SAY ");
+        bob.expect_event("MSG", "ann hello");
+    }
+    assert!(watch.elapsed() < 3 * SECOND, "{:?}", watch.elapsed());
+}
+
+#[test]
+fn a_line_may_come_byte_by_byte() {
+    let dir = TempDir::new();
+    let on_unix = unix(&dir.join("chat"));
+    let server = Server::start(&["--listen", &on_unix]);
+    for address in &server.addresses {
+        let mut client = Client::greeted(address);
+        let mut drip = |line: &str| {
+            for byte in line.bytes() {
+                client.send_bytes(&[byte]);
+            }
+        };
+        drip("JOIN ann mode=pull\r\nSAY schöne Grüße\r\nPOLL\r\n");
+        client.expect("OK JOIN ");
+        client.expect("OK SAY 2 ");
+        client.expect("OK POLL 2 last=2 more=0");
+        client.expect_event("JOINED", "ann");
+        client.expect_event("MSG", "ann schöne Grüße");
+        client.ask("QUIT", "OK QUIT");
+    }
+}
+
+#[test]
+fn many_lines_may_come_at_once_with_any_line_end() {
+    let server = Server::start(&[]);
+    let mut client = server.connect();
+    client.send_bytes(b"PING lf\nPING crlf\r\nPING crnul\r\0\n\r\n\r\0PING last\n");
+    for text in ["lf", "crlf", "crnul", "last"] {
+        client.expect(&format!("OK PING {text}"));
+    }
+    let lines: String = (0..5000).map(|n| format!("PING {n}\n")).collect();
+    client.send_bytes(lines.as_bytes());
+    for n in 0..5000 {
+        assert_eq!(client.expect("OK PING "), format!("OK PING {n}"));
+    }
+}
+
+#[test]
+fn all_that_was_sent_before_the_streams_end_is_answered() {
+    let dir = TempDir::new();
+    let on_unix = unix(&dir.join("chat"));
+    let server = Server::start(&["--listen", &on_unix]);
+    for address in &server.addresses {
+        let mut client = Client::connect(address);
+        client.send_bytes(b"JOIN ann\nSAY hi\nQUIT\n");
+        client.end();
+        let lines = client.rest();
+        let kinds: Vec<_> = lines
+            .iter()
+            .map(|line| line.split_once(" chinwag/").map_or(&line[..], |(w, _)| w))
+            .map(|line| {
+                let words: Vec<_> = line.split(' ').take(2).collect();
+                words.join(" ")
+            })
+            .collect();
+        let index = |kind: &str| kinds.iter().position(|k| k == kind);
+        for order in [
+            ["HELLO", "OK JOIN", "OK SAY", "OK QUIT", "BYE quit"],
+            ["OK JOIN", "JOINED 1", "MSG 2", "OK QUIT", "BYE quit"],
+        ] {
+            let places: Vec<_> = order.iter().map(|kind| index(kind)).collect();
+            assert!(places.iter().all(Option::is_some), "{lines:?}");
+            assert!(places.is_sorted(), "{lines:?}");
+        }
+        assert!(index("OK SAY") < index("MSG 2"), "{lines:?}");
+        assert_eq!(lines.len(), 7, "{lines:?}");
+    }
+}
+
+#[test]
+fn a_long_stream_is_answered_to_its_end() {
+    let dir = TempDir::new();
+    let on_unix = unix(&dir.join("chat"));
+    let server = Server::start(&["--listen", &on_unix]);
+    for address in &server.addresses {
+        let mut client = Client::greeted(address);
+        let mut writer = client.socket.try_clone().unwrap();
+        let writing = thread::spawn(move || {
+            for n in 0..20_000 {
+                writer.write_all(format!("PING {n}\n").as_bytes()).unwrap();
+            }
+            writer.shutdown(Shutdown::Write).unwrap();
+        });
+        for n in 0..20_000 {
+            assert_eq!(client.expect("OK PING "), format!("OK PING {n}"));
+        }
+        client.expect_closed();
+        writing.join().unwrap();
+    }
+}
+
+#[test]
+fn a_poll_goes_on_waiting_after_the_streams_end() {
+    let server = Server::start(&[]);
+    let mut bob = server.join("bob mode=pull");
+
+    // Nothing happens, and the time runs out.
+    let mut ann = server.join("ann mode=pull room=empty");
+    ann.ask("POLL", "OK POLL 1 last=1 more=0");
+    ann.expect_event("JOINED", "ann");
+    let watch = Watch::start();
+    ann.send("POLL wait=1");
+    ann.end();
+    ann.expect("OK POLL 0 last=1 more=0");
+    assert!(watch.elapsed() >= SECOND);
+    ann.expect_closed();
+
+    // Something happens.
+    let mut eve = server.join("eve mode=pull");
+    eve.ask("POLL", "OK POLL 1 last=2 more=0");
+    eve.expect_event("JOINED", "eve");
+    eve.send("POLL wait=60");
+    eve.end();
+    wait_for_member(&mut bob, "eve pull attached", true);
+    bob.ask("SAY hello", "OK SAY ");
+    eve.expect("OK POLL 1 last=3 more=0");
+    eve.expect_event("MSG", "bob hello");
+    eve.expect_closed();
+    wait_for_member(&mut bob, "eve pull detached", true);
+}
+
+#[test]
+fn an_unfinished_last_line_is_dropped() {
+    let server = Server::start(&[]);
+    let mut bob = server.join("bob");
+    let mut ann = server.join("ann");
+    bob.expect_event("JOINED", "ann");
+    ann.send_bytes(b"SAY one\r\nSAY two");
+    ann.end();
+    ann.expect("OK SAY 3 ");
+    ann.expect_event("MSG", "ann one");
+    ann.expect_closed();
+    bob.expect_event("MSG", "ann one");
+    bob.expect_service();
+}
+
+#[test]
+fn a_session_outlives_its_connection_and_is_resumed() {
+    let server = Server::start(&[]);
+    let mut bob = server.join("bob");
+    let mut ann = server.connect();
+    let token = ann.join("ann");
+    bob.expect_event("JOINED", "ann");
+    ann.ask("SAY one", "OK SAY 3 ");
+    ann.expect_event("MSG", "ann one");
+    bob.expect_event("MSG", "ann one");
+    drop(ann);
+    wait_for_member(&mut bob, "ann push detached", true);
+    bob.ask("SAY two", "OK SAY 4 ");
+    bob.expect_event("MSG", "bob two");
+
+    let mut ann = server.connect();
+    let reply = ann.ask(&format!("RESUME {token}"), "OK RESUME name=ann room=lobby ");
+    assert!(reply.ends_with(" seq=4 members=2 said=1"), "{reply}");
+    assert_eq!(ann.expect_event("MSG", "bob two"), 4);
+    ann.expect_service();
+    bob.expect_service();
+}
+
+#[test]
+fn a_connection_whose_session_is_resumed_elsewhere_is_closed() {
+    let server = Server::start(&[]);
+    let mut old = server.connect();
+    let token = old.join("ann");
+    let mut new = server.connect();
+    new.ask(&format!("RESUME {token} after=0"), "OK RESUME name=ann ");
+    new.expect_event("JOINED", "ann");
+    old.expect_bye("replaced");
+    new.ask("SAY mine", "OK SAY 2 ");
+    new.expect_event("MSG", "ann mine");
+}
+
+#[test]
+fn a_poll_that_waits_is_answered_before_its_session_is_resumed_elsewhere() {
+    let server = Server::start(&[]);
+    let mut old = server.connect();
+    let token = old.join("ann mode=pull");
+    old.ask("POLL", "OK POLL 1 last=1 more=0");
+    old.expect_event("JOINED", "ann");
+    old.send("PING");
+    old.send("POLL wait=60");
+    old.expect("OK PING");
+    let mut new = server.connect();
+    new.ask(&format!("RESUME {token}"), "OK RESUME name=ann ");
+    old.expect("OK POLL 0 last=1 more=0");
+    old.expect_bye("replaced");
+    new.ask("SAY mine", "OK SAY 2 ");
+    new.ask("POLL", "OK POLL 1 last=2 more=0");
+    new.expect_event("MSG", "ann mine");
+}
+
+#[test]
+fn a_line_that_is_too_long_is_refused_once_and_skipped() {
+    let server = Server::start(&[]);
+    let mut client = server.connect();
+    for _ in 0..64 {
+        client.send_bytes(&[b'x'; 16 * 1024]);
+    }
+    client.expect("ERR line-too-long ");
+    client.send_bytes(b"\n");
+    client.expect_service();
+}
+
+// Telnet
+
+#[test]
+fn telnet_options_are_refused() {
+    let server = Server::start(&[]);
+    let mut client = server.connect();
+    // WILL terminal type, DO echo, WONT and DONT, which are not answered, and a subnegotiation.
+    client.send_bytes(b"PI\xff\xfb\x18NG \xff\xfd\x01a\xff\xfc\x22\xff\xfe\x22");
+    client.send_bytes(b"\xff\xfa\x18\x00vt100\n\xff\xf0b\r\n");
+    client.expect_bytes(b"\xff\xfe\x18\xff\xfc\x01");
+    client.expect("OK PING ab");
+}
+
+#[test]
+fn telnets_interrupt_drops_the_line_and_its_urgent_mark_is_taken_out() {
+    let server = Server::start(&[]);
+    let mut client = server.connect();
+    // As telnet does it: IAC IP, IAC DO TIMING-MARK, and a synch, whose DM is urgent.
+    client.send_bytes(b"PING lost\xff\xf4\xff\xfd\x06\xff");
+    client.socket.send_out_of_band(b"\xf2").unwrap();
+    client.expect_bytes(b"\xff\xfc\x06");
+    client.ask("PING kept", "OK PING kept");
+}
+
+#[test]
+fn what_waits_behind_an_urgent_mark_is_read_without_waiting_for_more() {
+    let server = Server::start(&[]);
+    let mut client = server.connect();
+    server.process.pause();
+    client.send_bytes(b"PING before\r\n\xff");
+    client.socket.send_out_of_band(b"\xf2").unwrap();
+    client.send_bytes(b"PING behind\r\n");
+    server.process.go_on();
+    client.expect("OK PING before");
+    client.expect("OK PING behind");
+}
+
+#[test]
+fn an_urgent_mark_that_comes_before_the_connection_is_accepted_is_taken_out() {
+    let server = Server::start(&[]);
+    server.process.pause();
+    let mut client = Client::connect(server.address());
+    client.send_bytes(b"PING \xff");
+    client.socket.send_out_of_band(b"\xf2").unwrap();
+    server.process.go_on();
+    client.expect("HELLO ");
+    client.send_bytes(b"a\r\n");
+    client.expect("OK PING a");
+}
+
+// Time
+
+#[test]
+fn a_silent_session_is_warned_and_expires() {
+    let server = Server::start(&[]);
+    let mut bob = server.join("bob");
+    let mut ann = server.connect();
+    let watch = Watch::start();
+    ann.join("ann idle=1");
+    ann.expect("EXPIRING ");
+    assert!(watch.elapsed() >= SECOND * 2 / 3, "{:?}", watch.elapsed());
+    ann.expect_bye("expired");
+    assert!(watch.elapsed() >= SECOND, "{:?}", watch.elapsed());
+    bob.expect_event("JOINED", "ann");
+    bob.expect_event("LEFT", "ann expired");
+}
+
+#[test]
+fn a_session_that_answers_each_warning_stays() {
+    let server = Server::start(&[]);
+    let mut ann = server.join("ann idle=1");
+    let watch = Watch::start();
+    while watch.elapsed() < 2 * SECOND {
+        ann.expect("EXPIRING ");
+        ann.expect_service();
+    }
+}
+
+#[test]
+fn a_client_that_vanishes_is_gone_after_its_idle_time() {
+    let server = Server::start(&[]);
+    let mut bob = server.join("bob mode=pull");
+    let mut ann = server.connect();
+    let watch = Watch::start();
+    let token = ann.join("ann idle=1");
+    drop(ann);
+    wait_for_member(&mut bob, " ann ", false);
+    assert!(watch.elapsed() >= SECOND, "{:?}", watch.elapsed());
+    let mut ann = server.connect();
+    ann.ask(&format!("RESUME {token}"), "ERR session-ended expired ");
+}
+
+#[test]
+fn a_connection_without_a_session_has_the_handshake_time() {
+    let server = Server::start(&["--handshake", "1"]);
+    let watch = Watch::start();
+    let mut silent = server.connect();
+    let mut talker = server.connect();
+    let mut member = server.join("ann");
+    talker.expect_service();
+    silent.expect_bye("handshake");
+    assert!(watch.elapsed() >= SECOND, "{:?}", watch.elapsed());
+    talker.expect_bye("handshake");
+    member.expect_service();
+    let watch = Watch::start();
+    member.ask("DETACH", "OK DETACH");
+    member.expect_bye("handshake");
+    assert!(watch.elapsed() >= SECOND, "{:?}", watch.elapsed());
+}
+
+#[test]
+fn a_server_with_nothing_due_does_not_wake_up() {
+    let server = Server::start(&["--handshake", "1"]);
+    let mut members: Vec<_> = (0..50)
+        .map(|n| server.join(&format!("m{n} room=r{n} idle=3600")))
+        .collect();
+    for member in &mut members {
+        member.expect_service();
+    }
+    // The first to be asked: by now the server has nothing left to do from before.
+    members[0].expect_nothing(SECOND / 2);
+    assert_eq!(server.process.status("Threads"), "1");
+    let (sleeps, ticks) = (server.process.sleeps(), server.process.ticks());
+    members[0].expect_nothing(2 * SECOND);
+    assert_eq!(server.process.sleeps(), sleeps);
+    assert_eq!(server.process.ticks(), ticks);
+    members[0].expect_service();
+}
+
+#[test]
+fn signs_of_life_that_waited_for_a_stopped_server_count() {
+    let server = Server::start(&["--handshake", "1"]);
+    let mut late = server.connect();
+    let mut clients = ["ann", "bob", "eve"].map(|name| {
+        // They are not warned, so that nothing but the answers is to be expected.
+        server.join(&format!("{name} mode=pull idle=1"))
+    });
+    server.process.pause();
+    clients[0].send("PING");
+    clients[1].send("PING");
+    late.send("JOIN late");
+    clients[2].expect_nothing(2 * SECOND);
+    server.process.go_on();
+    clients[0].expect("OK PING");
+    clients[1].expect("OK PING");
+    late.expect("OK JOIN ");
+    // One that was silent gets no time for the server's being stopped.
+    clients[2].expect_bye("expired");
+    clients[0].expect_service();
+    clients[1].expect_service();
+}
+
+#[test]
+fn a_resume_that_waited_for_a_stopped_server_counts() {
+    let server = Server::start(&[]);
+    let mut ann = server.connect();
+    let token = ann.join("ann idle=1");
+    ann.ask("DETACH", "OK DETACH");
+    server.process.pause();
+    ann.send(&format!("RESUME {token}"));
+    ann.expect_nothing(2 * SECOND);
+    server.process.go_on();
+    ann.expect("OK RESUME name=ann ");
+}
+
+#[test]
+fn a_resume_on_a_connection_that_a_stopped_server_had_not_accepted_counts() {
+    let server = Server::start(&[]);
+    let mut ann = server.connect();
+    let token = ann.join("ann idle=1");
+    drop(ann);
+    server.process.pause();
+    // Others wait to be accepted, too, and they came first.
+    let crowd = [(); 200].map(|()| Client::connect(server.address()));
+    let mut ann = Client::connect(server.address());
+    ann.send(&format!("RESUME {token}"));
+    ann.expect_nothing(2 * SECOND);
+    server.process.go_on();
+    ann.expect("HELLO ");
+    ann.expect("OK RESUME name=ann ");
+    for mut other in crowd {
+        other.expect("HELLO ");
+    }
+}
+
+// Those who do not read, or read slowly
+
+#[test]
+fn one_who_does_not_read_holds_nobody_up_and_goes_as_slow() {
+    let server = Server::start(&["--log-bytes", "4K"]);
+    let mut speaker = server.join("speaker mode=pull idle=3600");
+    let mut reader = server.join("reader idle=3600");
+    let mut stuck = Client::narrow(server.address());
+    let watch = Watch::start();
+    stuck.send("JOIN stuck alive=tcp idle=3");
+    assert_eq!(reader.expect_event("JOINED", "stuck"), 3);
+
+    let text = format!("speaker {}", "x".repeat(1000));
+    let mut newest = 3;
+    let mut left_at = None;
+    flood(&mut speaker, 20_000, || {
+        let mut messages = 0;
+        while messages < BATCH {
+            newest += 1;
+            let line = reader.expect("");
+            if line.starts_with("LEFT ") {
+                left_at = Some(newest);
+                assert!(line.ends_with(" stuck slow"), "{line}");
+                continue;
+            }
+            messages += 1;
+            let (head, said) = line.split_at(line.len() - text.len());
+            assert!(head.starts_with(&format!("MSG {newest} ")), "{line}");
+            assert_eq!(said, text);
+        }
+    });
+    let memory = server.process.kibibytes();
+    assert!(memory < 30_000, "{memory} KiB");
+    if left_at.is_none() {
+        assert_eq!(reader.expect_event("LEFT", "stuck slow"), newest + 1);
+    }
+    assert!(watch.elapsed() >= 3 * SECOND, "{:?}", watch.elapsed());
+    wait_for_member(&mut speaker, " stuck ", false);
+    reader.expect_service();
+
+    // What had been sent is still there, and after it comes the end.
+    let mut stuck_lines = 0;
+    let watch = Watch::start();
+    while !watch.is_over() {
+        match stuck.try_receive(PATIENCE) {
+            Ok(Received::Line(_)) => stuck_lines += 1,
+            Ok(Received::Nothing) => panic!("no end of the connection"),
+            Ok(Received::End) | Err(_) => break,
+        }
+    }
+    assert!(stuck_lines > 0);
+}
+
+#[test]
+fn one_who_reads_slowly_is_told_exactly_what_was_lost() {
+    let server = Server::start(&["--log-bytes", "4K"]);
+    let mut speaker = server.join("speaker mode=pull idle=3600");
+    let mut slow = Client::narrow(server.address());
+    slow.expect("HELLO ");
+    slow.join("slow idle=3600");
+    let mut lines = Vec::new();
+    flood(&mut speaker, 10_000, || lines.push(slow.expect("")));
+    speaker.ask("SAY end", "OK SAY ");
+    while !lines
+        .last()
+        .is_some_and(|line| line.ends_with("speaker end"))
+    {
+        lines.push(slow.expect(""));
+    }
+
+    let (mut next, mut lost) = (3, 0);
+    for line in &lines {
+        let words: Vec<_> = line.splitn(5, ' ').collect();
+        if words[0] == "LOST" {
+            let count: u64 = words[1].parse().unwrap();
+            assert!(count > 0);
+            lost += count;
+            next += count;
+            assert_eq!(words[2], next.to_string());
+        } else {
+            assert_eq!(words[..2], ["MSG", &next.to_string()]);
+            next += 1;
+        }
+    }
+    let said = (10_000 / BATCH * BATCH) as u64 + 1;
+    assert_eq!(next, 3 + said);
+    assert!(lost > 0);
+    // From here on it keeps up, and nothing is held back.
+    for _ in 0..3 {
+        speaker.ask("SAY again", "OK SAY ");
+        slow.expect_event("MSG", "speaker again");
+    }
+    slow.expect_service();
+}
+
+#[test]
+fn those_who_do_not_read_their_replies_hold_nobody_up_and_cost_little() {
+    let server = Server::start(&["--handshake", "3600"]);
+    let mut ann = server.join("ann");
+    let requests = "HELP\r\n".repeat(10_000);
+    let mute: Vec<_> = (0..5)
+        .map(|_| {
+            let client = Client::narrow(server.address());
+            let patience = Duration::from_millis(100);
+            client.socket.set_write_timeout(Some(patience)).unwrap();
+            // Until the server does not take any more.
+            let mut sent = 0;
+            while client.socket.send(requests.as_bytes()).is_ok() {
+                sent += requests.len();
+                assert!(sent < 256 * 1024 * 1024);
+                ann.expect_service();
+            }
+            client
+        })
+        .collect();
+    ann.ask("SAY hello", "OK SAY 2 ");
+    ann.expect_event("MSG", "ann hello");
+    let memory = server.process.kibibytes();
+    assert!(memory < 30_000, "{memory} KiB");
+    let ticks = server.process.ticks();
+    ann.expect_nothing(SECOND / 2);
+    assert!(server.process.ticks() - ticks <= 5);
+    drop(mute);
+    ann.expect_service();
+}
+
+#[test]
+fn one_who_stops_reading_and_goes_on_gets_every_reply() {
+    let dir = TempDir::new();
+    let on_unix = unix(&dir.join("chat"));
+    let server = Server::start(&["--listen", &on_unix]);
+    let line = format!("PING {}\r\n", "x".repeat(1000));
+    for address in &server.addresses {
+        let mut client = Client::narrow(address);
+        client.expect("HELLO ");
+        let patience = Duration::from_millis(100);
+        client.socket.set_write_timeout(Some(patience)).unwrap();
+        let mut sent = 0;
+        while let Ok(bytes) = client.socket.send(&line.as_bytes()[sent % line.len()..]) {
+            sent += bytes;
+        }
+        // Where it stopped, a line may have begun.
+        client.end();
+        for _ in 0..sent / line.len() {
+            let reply = client.expect("OK PING ");
+            assert_eq!(reply.len(), "OK PING ".len() + 1000);
+        }
+        client.expect_closed();
+    }
+}
+
+// Connections that break
+
+#[test]
+fn what_was_said_before_a_reset_is_heard() {
+    let server = Server::start(&[]);
+    let mut bob = server.join("bob");
+    for round in 0..20 {
+        // Before the greeting the connection may not even be accepted.
+        let mut ann = match round % 2 {
+            0 => Client::connect(server.address()),
+            _ => server.connect(),
+        };
+        ann.send(&format!("JOIN ann{round}"));
+        ann.send("SAY last words");
+        ann.socket.set_linger(Some(Duration::ZERO)).unwrap();
+        drop(ann);
+        bob.expect_event("JOINED", &format!("ann{round}"));
+        bob.expect_event("MSG", &format!("ann{round} last words"));
+    }
+    bob.expect_service();
+}
+
+#[test]
+fn what_was_said_before_a_close_with_something_unread_is_heard() {
+    let dir = TempDir::new();
+    let on_unix = unix(&dir.join("chat"));
+    let server = Server::start(&["--listen", &on_unix]);
+    for address in &server.addresses {
+        let room = format!("room={}", address.len());
+        let mut bob = server.join(&format!("bob {room}"));
+        let mut ann = Client::connect(address);
+        // The greeting has come and stays unread, so that closing resets the connection.
+        ann.await_input();
+        ann.send(&format!("JOIN ann {room}"));
+        ann.send("SAY last words");
+        drop(ann);
+        bob.expect_event("JOINED", "ann");
+        bob.expect_event("MSG", "ann last words");
+        wait_for_member(&mut bob, "ann push detached", true);
+    }
+}
+
+#[test]
+fn connections_that_come_and_go_leave_nothing_behind() {
+    let dir = TempDir::new();
+    let on_unix = unix(&dir.join("chat"));
+    let server = Server::start(&["--listen", &on_unix]);
+    let mut bob = server.join("bob");
+    let before = server.process.descriptors().len();
+    for address in &server.addresses {
+        for _ in 0..200 {
+            drop(Client::connect(address));
+        }
+        for _ in 0..50 {
+            let client = Client::connect(address);
+            client.socket.shutdown(Shutdown::Both).unwrap();
+        }
+    }
+    // Those were accepted, too, by the time that this one is.
+    server.connect().expect_service();
+    wait_for_descriptors(&server, &mut bob, before);
+}
+
+#[test]
+fn a_server_without_descriptors_serves_whom_it_has_and_accepts_later() {
+    const LIMIT: usize = 24;
+    let mut command = program_within(&format!(r#"ulimit -n {LIMIT}; exec "$@""#));
+    let mut server = Server::start_as(command.args(["--listen", "127.0.0.1:0"]));
+    let descriptors = server.process.descriptors();
+    // One inherited from whoever runs the test may be above the limit.
+    let room = LIMIT - descriptors.iter().filter(|fd| **fd < LIMIT).count();
+    let mut clients: Vec<_> = (0..room + 3)
+        .map(|_| Client::connect(server.address()))
+        .collect();
+    let mut waiting = clients.split_off(room);
+    for client in &mut clients {
+        client.expect("HELLO ");
+    }
+    server.process.expect_error("cannot accept connections");
+    clients[0].join("ann");
+    clients[1].join("bob");
+    clients[0].expect_event("JOINED", "bob");
+
+    let (sleeps, ticks) = (server.process.sleeps(), server.process.ticks());
+    waiting[0].expect_nothing(3 * SECOND / 2);
+    assert!(server.process.ticks() - ticks <= 5);
+    assert!(server.process.sleeps() - sleeps <= 10);
+    clients[1].ask("SAY hello", "OK SAY 3 ");
+    clients[0].expect_event("MSG", "bob hello");
+
+    for waiting in &mut waiting {
+        drop(clients.pop());
+        waiting.expect("HELLO ");
+        waiting.expect_service();
+    }
+    clients[0].expect_service();
+}
+
+// Signals
+
+#[test]
+fn a_signal_says_goodbye_to_everybody_and_ends_the_server() {
+    for signal in ["TERM", "INT"] {
+        let server = Server::start(&[]);
+        let mut ann = server.join("ann");
+        let mut bob = server.join("bob mode=pull");
+        ann.expect_event("JOINED", "bob");
+        let mut nobody = server.connect();
+        bob.ask("POLL", "OK POLL 1 last=2 more=0");
+        bob.expect_event("JOINED", "bob");
+        bob.send("PING");
+        bob.send("POLL wait=60");
+        bob.expect("OK PING");
+
+        let watch = Watch::start();
+        server.process.signal(signal);
+        ann.expect_bye("shutdown");
+        bob.expect("OK POLL 0 last=2 more=0");
+        bob.expect_bye("shutdown");
+        nobody.expect_bye("shutdown");
+        assert_eq!(server.process.finish().code, Some(0), "SIG{signal}");
+        assert!(watch.elapsed() < 3 * SECOND / 2, "{:?}", watch.elapsed());
+    }
+}
+
+#[test]
+fn one_who_does_not_read_does_not_keep_the_server_from_ending() {
+    let server = Server::start(&["--log-bytes", "4K"]);
+    let mut speaker = server.join("speaker mode=pull");
+    let mut stuck = Client::narrow(server.address());
+    stuck.send("JOIN stuck");
+    wait_for_member(&mut speaker, " stuck ", true);
+    flood(&mut speaker, 8000, || {});
+    let watch = Watch::start();
+    server.process.signal("TERM");
+    speaker.expect_bye("shutdown");
+    assert_eq!(server.process.finish().code, Some(0));
+    assert!(watch.elapsed() < SECOND * 5 / 2, "{:?}", watch.elapsed());
+}
+
+#[test]
+fn a_broken_pipe_is_an_error_and_no_signal() {
+    const SIGPIPE: u32 = 13;
+    let server = Server::start(&[]);
+    let ignored = server.process.status("SigIgn");
+    let ignored = u64::from_str_radix(&ignored, 16).unwrap();
+    assert_ne!(ignored & (1 << (SIGPIPE - 1)), 0);
+}
+
+// Those who are no chat clients
+
+#[test]
+fn a_browser_is_sent_away() {
+    let server = Server::start(&[]);
+    let mut browser = server.connect();
+    browser.send_bytes(b"GET / HTTP/1.1\r\nHost: localhost\r\nAccept: */*\r\n\r\n");
+    browser.expect_bye("abuse");
+    // A form that is posted, whatever its body says.
+    let mut browser = server.connect();
+    let body = "JOIN eve\r\nSAY hi\r\n".repeat(2000);
+    let request = format!("POST / HTTP/1.1\r\nHost: localhost\r\n\r\n{body}");
+    browser.send_bytes(request.as_bytes());
+    browser.expect_bye("abuse");
+}
+
+#[test]
+fn too_many_errors_end_a_connection() {
+    let server = Server::start(&[]);
+    let mut client = server.connect();
+    client.send_bytes("NONSENSE\r\n".repeat(99).as_bytes());
+    for _ in 0..99 {
+        client.expect("ERR bad-command ");
+    }
+    client.expect_service();
+    client.send_bytes("NONSENSE\r\n".repeat(150).as_bytes());
+    for _ in 0..100 {
+        client.expect("ERR bad-command ");
+    }
+    client.expect_bye("abuse");
+}
