@@ -114,6 +114,10 @@ impl<L: Link> Conn<L> {
     }
 
     /// Writes the output and what is `owed` behind it, as far as the stream takes them.
+    ///
+    /// # Errors
+    ///
+    /// Those of the stream; `WriteZero` if it takes nothing and does not say why.
     pub fn write(&mut self, owed: [&[u8]; 3]) -> io::Result<Written> {
         let out = &self.out[self.written..];
         let bytes = match (out, owed) {

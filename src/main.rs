@@ -8,12 +8,12 @@ use chinwag::options::{self, Action, Options, Verbosity};
 use chinwag::server::Server;
 
 fn main() -> ExitCode {
-    let args: Option<Vec<String>> = std::env::args_os()
+    let args: Result<Vec<String>, _> = std::env::args_os()
         .skip(1)
-        .map(|arg| arg.into_string().ok())
+        .map(|arg| arg.into_string())
         .collect();
     let action = args
-        .ok_or_else(|| "an argument is not UTF-8".to_owned())
+        .map_err(|arg| format!("{}: this is not UTF-8", arg.to_string_lossy()))
         .and_then(|args| options::parse(&args));
     match action {
         Err(error) => {

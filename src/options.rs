@@ -6,7 +6,7 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use getopts::Matches;
+use getopts::{Fail, Matches};
 
 use crate::protocol::{IDLE_MIN, Limits};
 
@@ -78,7 +78,7 @@ pub enum Action {
 /// A text for people that names what is wrong with which option.
 pub fn parse(args: &[String]) -> Result<Action, String> {
     let options = declare();
-    let matches = options.parse(args).map_err(|fail| fail.to_string())?;
+    let matches = options.parse(args).map_err(|fail| explain(&fail))?;
     if matches.opt_present("help") {
         return Ok(Action::Print(help(&options)));
     }
@@ -96,6 +96,21 @@ pub fn parse(args: &[String]) -> Result<Action, String> {
         limits: limits(&matches)?,
         verbosity: verbosity(&matches)?,
     }))
+}
+
+/// What is wrong with the form of the command line, and the way out.
+fn explain(fail: &Fail) -> String {
+    let shown = |name: &str| match name.len() {
+        1 => format!("-{name}"),
+        _ => format!("--{name}"),
+    };
+    match fail {
+        Fail::ArgumentMissing(name) => format!("{}: its value is missing", shown(name)),
+        Fail::UnrecognizedOption(name) => format!("{}: there is no such option", shown(name)),
+        Fail::OptionDuplicated(name) => format!("{}: give it once", shown(name)),
+        Fail::UnexpectedArgument(name) => format!("{}: it takes no value", shown(name)),
+        Fail::OptionMissing(name) => format!("{}: it is missing", shown(name)),
+    }
 }
 
 fn declare() -> getopts::Options {
@@ -136,13 +151,21 @@ fn addresses(matches: &Matches) -> Result<Vec<Address>, String> {
     if given.is_empty() {
         given.push(DEFAULT_ADDRESS.into());
     }
+    for (index, text) in given.iter().enumerate() {
+        if given[..index].contains(text) {
+            return Err(format!("--listen {text}: this address is given twice"));
+        }
+    }
     given.iter().map(|text| address(text)).collect()
 }
 
 fn address(text: &str) -> Result<Address, String> {
     let Some(path) = text.strip_prefix("unix:") else {
         return text.parse().map(Address::Tcp).map_err(|_| {
-            format!("--listen {text}: this is not IP:PORT, [IPv6]:PORT or unix:/path")
+            format!(
+                "--listen {text}: this is not IP:PORT, [IPv6]:PORT or unix:/path; names are not \
+                 looked up, so write 127.0.0.1:8255 or the like"
+            )
         });
     };
     if path.is_empty() {
@@ -378,9 +401,10 @@ mod tests {
             ("--frob", ["frob", ""]),
             ("-x", ["x", ""]),
             ("--quiet=yes", ["quiet", ""]),
-            ("-i", ["Argument", "i"]),
-            ("-i 5 --idle 5", ["idle", "more than once"]),
-            ("-v -v", ["verbose", "more than once"]),
+            ("-i", ["-i", "value is missing"]),
+            ("-i 5 --idle 5", ["-i", "once"]),
+            ("-v -v", ["-v", "once"]),
+            ("-l [::1]:1 -l [::1]:1", ["--listen [::1]:1", "twice"]),
             ("stray", ["'stray'", "options"]),
             ("-q 8255", ["'8255'", "options"]),
             ("-- -q", ["'-q'", "options"]),

@@ -50,8 +50,7 @@ impl Room {
     /// with it.
     pub fn must_serve(&self, limits: &Limits) -> bool {
         let unserved = self.log.tail_bytes(self.unserved);
-        // One command appends a message at the most, or else two short events.
-        let next = limits.event_bytes_max();
+        let next = limits.appended_bytes_max();
         !self.audience.is_empty() && unserved + next > limits.log_bytes
     }
 }

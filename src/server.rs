@@ -107,6 +107,8 @@ impl Server {
         let resume = self.pause.map(|(until, _)| until);
         let deadline = deadline.into_iter().chain(resume).min();
         // Whatever has come by now is reported by the poll; of what comes later that is not sure.
+        // So a poll that sleeps until a deadline is followed by one that does not, before the
+        // deadline counts as over.
         let asked = self.clock.now().past;
         self.wait(events, deadline)?;
         let mut ends = false;

@@ -18,6 +18,11 @@ use crate::options::Address;
 /// How many connections the system may hold that were not accepted yet; it has its own bound too.
 const BACKLOG: i32 = 4096;
 
+/// The longest time between two probes that Linux knows.
+const PROBE_SECS_MAX: u32 = 32_767;
+/// The longest TCP_USER_TIMEOUT that Linux knows: 24 days.
+const USER_TIMEOUT_MAX: Duration = Duration::from_millis(i32::MAX as u64);
+
 /// A connection's stream.
 #[derive(Debug)]
 pub enum Stream {
@@ -29,9 +34,12 @@ pub enum Stream {
 
 impl Stream {
     /// Has the poll report, edge by edge, whatever happens on the stream, telnet's urgent bytes
-    /// included. That needs to be said
-    /// once only: what nobody waits for causes no wake-up, since the system reports that a stream
-    /// takes output again only after it has refused some.
+    /// included. That needs to be said once only: what nobody waits for causes no wake-up, since
+    /// the system reports that a stream takes output again only after it has refused some.
+    ///
+    /// # Errors
+    ///
+    /// When the system cannot, for want of memory.
     pub fn register(&mut self, registry: &Registry, token: Token) -> io::Result<()> {
         let interest = Interest::READABLE | Interest::WRITABLE | Interest::PRIORITY;
         match self {
@@ -71,34 +79,34 @@ impl Write for Stream {
 }
 
 impl Link for Stream {
-    /// With the peer silent, the system probes it after a third of the idle time and then each
-    /// sixth of it; with something on its way to the peer, it sends that again. Either way the
-    /// connection fails when nothing was heard for the idle time less one and a half probes, at
-    /// the next probe: within the idle time. See tcp(7), and RFC 5482 for TCP_USER_TIMEOUT.
     fn watch_peer(&mut self, idle: Option<u32>) {
         // The end of a Unix socket's peer is never silent.
         let Stream::Tcp(stream) = self else { return };
-        let socket = SockRef::from(&*stream);
-        let result = match idle {
-            Some(idle) => {
-                let interval = (idle / 6).max(1);
-                let seconds = |s: u32| Duration::from_secs(s.into());
-                let keepalive = TcpKeepalive::new()
-                    .with_time(seconds((idle / 3).max(1)))
-                    .with_interval(seconds(interval));
-                let timeout = (u64::from(idle) * 1000).saturating_sub(u64::from(interval) * 1500);
-                socket
-                    .set_tcp_keepalive(&keepalive)
-                    .and(socket.set_tcp_user_timeout(Some(Duration::from_millis(timeout))))
-            }
-            None => socket
-                .set_keepalive(false)
-                .and(socket.set_tcp_user_timeout(None)),
-        };
-        if let Err(error) = result {
-            log::warn!("cannot set a connection's keepalive: {error}");
+        if let Err(error) = watch(SockRef::from(&*stream), idle) {
+            log::debug!("cannot have the system watch a connection: {error}");
         }
     }
+}
+
+/// Has the system find out within `idle` seconds, at least 3, that a connection's peer is gone.
+///
+/// With the peer silent, the system probes it after a third of that time and then each sixth of
+/// it; with something on its way to the peer, it sends that again. Either way the connection fails
+/// when nothing was heard for the whole time less one and a half probes, at the next probe. See
+/// tcp(7), and RFC 5482 for TCP_USER_TIMEOUT. A peer that answers and takes nothing for so long is
+/// cut off as well: Linux counts that as hearing nothing.
+fn watch(socket: SockRef<'_>, idle: Option<u32>) -> io::Result<()> {
+    let Some(idle) = idle else {
+        socket.set_keepalive(false)?;
+        return socket.set_tcp_user_timeout(None);
+    };
+    let probe = |part: u32| Duration::from_secs((idle / part).clamp(1, PROBE_SECS_MAX).into());
+    let keepalive = TcpKeepalive::new()
+        .with_time(probe(3))
+        .with_interval(probe(6));
+    let silence = Duration::from_secs(idle.into()).saturating_sub(probe(6) * 3 / 2);
+    socket.set_tcp_keepalive(&keepalive)?;
+    socket.set_tcp_user_timeout(Some(silence.min(USER_TIMEOUT_MAX)))
 }
 
 /// A socket that connections are accepted from.
@@ -149,6 +157,10 @@ impl Listener {
     }
 
     /// The address with the port that was found for port 0.
+    ///
+    /// # Errors
+    ///
+    /// When the system does not tell, which it does.
     pub fn address(&self) -> io::Result<Address> {
         match self {
             Listener::Tcp(listener) => listener.local_addr().map(Address::Tcp),
@@ -157,6 +169,10 @@ impl Listener {
     }
 
     /// Has the poll report new connections.
+    ///
+    /// # Errors
+    ///
+    /// When the system cannot, for want of memory.
     pub fn register(&mut self, registry: &Registry, token: Token) -> io::Result<()> {
         match self {
             Listener::Tcp(listener) => listener.register(registry, token, Interest::READABLE),
@@ -165,6 +181,11 @@ impl Listener {
     }
 
     /// Takes the next new connection.
+    ///
+    /// # Errors
+    ///
+    /// `WouldBlock` if there is none; others if the client has gone again or the system has no
+    /// descriptors.
     pub fn accept(&self) -> io::Result<Stream> {
         match self {
             Listener::Tcp(listener) => {
@@ -242,4 +263,41 @@ fn explain(error: &io::Error) -> String {
         _ => return error.to_string(),
     };
     format!("{error}: {way_out}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_system_watches_a_peer_within_the_idle_time_whatever_that_is() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let stream = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let socket = SockRef::from(&stream);
+        for (idle, time, interval, timeout_ms) in [
+            (3, 1, 1, 1_500),
+            (5, 1, 1, 3_500),
+            (60, 20, 10, 45_000),
+            (3600, 1200, 600, 2_700_000),
+            (100_000, 32_767, 16_666, 75_001_000),
+            (31_536_000, 32_767, 32_767, i32::MAX as u64),
+        ] {
+            watch(SockRef::from(&stream), Some(idle)).unwrap();
+            assert!(socket.keepalive().unwrap());
+            let secs = |s| Duration::from_secs(s);
+            assert_eq!(socket.tcp_keepalive_time().unwrap(), secs(time), "{idle}");
+            assert_eq!(
+                socket.tcp_keepalive_interval().unwrap(),
+                secs(interval),
+                "{idle}"
+            );
+            let timeout = socket.tcp_user_timeout().unwrap();
+            assert_eq!(timeout, Some(Duration::from_millis(timeout_ms)), "{idle}");
+            // Probes begin in time, and the one that finds out comes in time.
+            assert!(timeout_ms + interval * 1000 <= u64::from(idle) * 1000);
+            watch(SockRef::from(&stream), None).unwrap();
+            assert!(!socket.keepalive().unwrap());
+            assert_eq!(socket.tcp_user_timeout().unwrap(), None);
+        }
+    }
 }

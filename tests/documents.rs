@@ -5,14 +5,15 @@ mod process;
 mod support;
 mod tcp;
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use chinwag::options::{self, Action};
 use chinwag::protocol::{
     self, Bye, Code, ENDED_MAX, ERRORS_MAX, IDLE_TCP_MIN, LINE_BYTES_MAX, LeaveReason, Limits,
-    NAME_BYTES_MAX, POLL_EVENTS_DEFAULT, POLL_EVENTS_MAX, POLL_WAIT_MAX, REPLY_BYTES_MAX, VERBS,
+    NAME_BYTES_MAX, POLL_EVENTS_DEFAULT, POLL_EVENTS_MAX, POLL_WAIT_MAX, REPLY_BYTES_MAX, Request,
+    UNASKED, VERBS,
 };
 use chinwag::stats::{Gauges, Stats};
 use support::script::{CoreStage, Script};
@@ -104,8 +105,8 @@ fn the_protocol_document_names_all_that_goes_over_the_wire() {
     for code in Code::ALL {
         need(format!("| `{}` |", code.as_str()));
     }
-    for event in ["MSG", "JOINED", "LEFT", "LOST", "EXPIRING", "BYE"] {
-        need(format!("### {event}"));
+    for first_word in UNASKED {
+        need(format!("### {first_word}"));
     }
     for reason in LeaveReason::ALL {
         need(format!("| `{}` |", reason.as_str()));
@@ -165,22 +166,59 @@ fn every_guarantee_is_named_by_a_test() {
 }
 
 #[test]
-fn the_readme_and_the_help_name_every_option_and_every_command() {
-    let (readme, help) = (document("README.md"), help());
-    for line in help.lines() {
-        let mut words = line.split_whitespace();
-        let option = words.find(|word| word.starts_with("--"));
-        if let Some(option) = option {
-            assert!(readme.contains(option), "README.md does not have {option}");
-        }
-    }
-    for verb in &VERBS {
+fn every_option_verb_error_and_event_is_named_for_people() {
+    let (readme, protocol, help) = (document("README.md"), document("PROTOCOL.md"), help());
+    let words = help.split(|c: char| !(c.is_ascii_alphanumeric() || c == '-'));
+    let options: BTreeSet<_> = words.filter(|word| word.starts_with("--")).collect();
+    assert!(options.len() > 5, "{options:?}");
+    for option in options {
+        assert!(readme.contains(option), "README.md does not have {option}");
         assert!(
-            readme.contains(verb.name),
-            "README.md does not have {}",
-            verb.name
+            protocol.contains(option),
+            "PROTOCOL.md does not have {option}"
         );
     }
+    let verbs = VERBS.iter().map(|verb| verb.name);
+    let codes = Code::ALL.iter().map(|code| code.as_str());
+    for word in verbs.chain(codes).chain(UNASKED) {
+        assert!(
+            readme.contains(&format!("`{word}")),
+            "README.md does not have {word}"
+        );
+    }
+}
+
+/// The syntax that HELP and PROTOCOL.md show is the one that is understood.
+#[test]
+fn every_option_in_a_commands_syntax_is_taken() {
+    let mut taken = 0;
+    for verb in &VERBS {
+        let words = verb
+            .syntax
+            .split(['[', ']'])
+            .filter(|word| !word.trim().is_empty());
+        let (options, positional): (Vec<_>, Vec<_>) = words.partition(|word| word.contains('='));
+        let needed = match positional.first().map(|word| word.trim()) {
+            None | Some("text") => "",
+            Some(_) => " word",
+        };
+        for option in options {
+            let (key, value) = option.split_once('=').unwrap();
+            let value = match value {
+                "<n>" | "<s>" | "<seq>" => "1",
+                "<name>" | "<room>" | "<secret>" => "word",
+                choice => choice.split('|').next().unwrap(),
+            };
+            let line = format!("{}{needed} {key}={value}", verb.name);
+            let request = Request::read(line.as_bytes(), &Limits::default());
+            assert!(
+                matches!(request, Request::Command(_)),
+                "{line}: {request:?}"
+            );
+            taken += 1;
+        }
+    }
+    assert_eq!(taken, 12);
 }
 
 #[test]

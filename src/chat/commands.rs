@@ -93,6 +93,7 @@ impl Chat {
         self.sessions[key as usize].cursor = room.cursor_for(join.history);
         self.attach(client, key, now);
         self.stats.sessions_total += 1;
+        self.crowd = self.crowd.max(self.sessions.len());
 
         let (session, room) = self.session_and_room(key);
         Ok(Reply::Joined {

@@ -26,12 +26,13 @@ impl Chat {
 
     fn assert_rooms(&self) {
         assert_eq!(self.rooms.len(), self.room_names.len());
-        let mut members = 0;
+        let (mut members, mut log_bytes) = (0, 0);
         for (room_key, room) in &self.rooms {
             assert!(!room.members.is_empty(), "{} has no members", room.name);
             assert_eq!(self.room_names[&room.name.folded()], room_key as u32);
             assert!(room.log.len_bytes() <= self.limits.log_bytes);
             members += room.members.len();
+            log_bytes += room.log.len_bytes() as u64;
             for (name, &key) in &room.members {
                 let session = &self.sessions[key as usize];
                 assert_eq!(
@@ -62,6 +63,7 @@ impl Chat {
             );
         }
         assert_eq!(members, self.sessions.len());
+        assert_eq!(log_bytes, self.log_bytes);
         assert!(
             self.dirty
                 .iter()

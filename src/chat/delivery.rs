@@ -16,7 +16,9 @@ impl Chat {
         let seq = room.log.next();
         self.line.clear();
         event.write(seq, now.unix_ms, &mut self.line);
+        self.log_bytes -= room.log.len_bytes() as u64;
         room.log.append(&self.line);
+        self.log_bytes += room.log.len_bytes() as u64;
         self.stats.events += 1;
         self.mark_dirty(room_key);
         seq
@@ -30,6 +32,19 @@ impl Chat {
         if !room.is_dirty && !room.audience.is_empty() {
             room.is_dirty = true;
             self.dirty.push(room_key);
+        }
+    }
+
+    /// Notes that the connection of a session may take something again that it did not take, or was
+    /// not offered: its room's log is not to drop what that is before it was offered.
+    pub fn offer_anew(&mut self, key: SessionKey) {
+        let session = &self.sessions[key as usize];
+        let room = &mut self.rooms[session.room as usize];
+        if session.mode == Mode::Push && session.cursor < room.unserved {
+            room.unserved = session.cursor;
+            if room.must_serve(&self.limits) {
+                self.mark_dirty(session.room);
+            }
         }
     }
 

@@ -29,6 +29,9 @@ use crate::wheel::Wheel;
 use ended::{End, Ended};
 use session::{Attachment, Session};
 
+/// Fewer sessions than this are not worth giving memory back for, before all are gone.
+const CROWD_MIN: usize = 1024;
+
 /// What a timer in the wheel is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Timer {
@@ -62,12 +65,16 @@ pub struct Chat {
     limits: Limits,
     sessions: Slab<Session>,
     attached: u64,
+    /// The most sessions that there were since memory was last given back.
+    crowd: usize,
     rooms: Slab<Room>,
     room_names: BTreeMap<Folded, u32>,
     wheel: Wheel<Timer>,
     ended: Ended,
     /// Rooms whose audience is to be served.
     dirty: Vec<u32>,
+    /// Bytes of events that all logs hold.
+    log_bytes: u64,
     /// Whether that has to happen before anything else is appended.
     must_serve: bool,
     /// Where an event's line is put together.
@@ -83,11 +90,13 @@ impl Chat {
             limits,
             sessions: Slab::new(),
             attached: 0,
+            crowd: 0,
             rooms: Slab::new(),
             room_names: BTreeMap::new(),
             wheel: Wheel::new(),
             ended: Ended::default(),
             dirty: Vec::new(),
+            log_bytes: 0,
             must_serve: false,
             line: Vec::new(),
             stats: Stats::default(),
@@ -264,16 +273,25 @@ impl Chat {
             self.dirty.retain(|&dirty| dirty != session.room);
             let room = self.rooms.remove(session.room as usize);
             self.room_names.remove(&room.name.folded());
+            self.log_bytes -= room.log.len_bytes() as u64;
         } else {
             let name = session.name;
             self.append(session.room, Event::Left { name, reason }, now);
         }
-        if self.sessions.is_empty() {
-            // The crowd is gone, and so is what it took.
-            self.sessions.shrink_to_fit();
-            self.rooms.shrink_to_fit();
-            self.wheel.shrink();
+        self.shrink();
+    }
+
+    /// Gives memory back when most of a crowd is gone: of each table as much as lies behind the
+    /// last entry that is in use.
+    fn shrink(&mut self) {
+        let left = self.sessions.len();
+        if left > 0 && (self.crowd < CROWD_MIN || left > self.crowd / 4) {
+            return;
         }
+        self.crowd = left;
+        self.sessions.shrink_to_fit();
+        self.rooms.shrink_to_fit();
+        self.wheel.shrink();
     }
 
     fn gauges(&self, now: Now) -> Gauges {
@@ -282,11 +300,7 @@ impl Chat {
             sessions: self.sessions.len() as u64,
             sessions_attached: self.attached,
             rooms: self.rooms.len() as u64,
-            log_bytes: self
-                .rooms
-                .iter()
-                .map(|(_, r)| r.log.len_bytes() as u64)
-                .sum(),
+            log_bytes: self.log_bytes,
             timers: self.wheel.len() as u64,
         }
     }

@@ -1,5 +1,7 @@
 //! A client's line as a value: one table row and one small function a verb.
 
+use super::args::{Args, bad_argument, choice, name, number, number_within, set};
+use super::http::is_http;
 use super::{
     Code, Error, IDLE_MIN, Limits, Name, PING_BYTES_MAX, POLL_EVENTS_DEFAULT, POLL_EVENTS_MAX,
     POLL_WAIT_MAX, Token,
@@ -250,7 +252,7 @@ fn parse<'a>(line: &'a [u8], limits: &Limits) -> Parsed<'a> {
     (verb.parse)(args, limits)
 }
 
-fn find(word: &str) -> Option<&'static Verb> {
+pub(super) fn find(word: &str) -> Option<&'static Verb> {
     VERBS.iter().find(|v| v.name.eq_ignore_ascii_case(word))
 }
 
@@ -265,104 +267,6 @@ fn decode(line: &[u8]) -> Result<&str, Error> {
                 "a line is UTF-8 text without control characters",
             )
         })
-}
-
-/// Whether a line can only be HTTP's: a request line (RFC 9112, section 3) or a Host field.
-fn is_http(line: &[u8]) -> bool {
-    const HOST: &[u8] = b"host:";
-    if line.len() >= HOST.len() && line[..HOST.len()].eq_ignore_ascii_case(HOST) {
-        return true;
-    }
-    let mut words = line.trim_ascii_start().split(|&b| b == b' ');
-    let (method, _target, version) = (words.next(), words.next(), words.next());
-    let is_version = version.is_some_and(|v| v.len() == 8 && v.starts_with(b"HTTP/1."));
-    let is_verb = method.is_some_and(|m| std::str::from_utf8(m).is_ok_and(|m| find(m).is_some()));
-    is_version && words.next().is_none() && !is_verb
-}
-
-/// What is left of a line behind its verb.
-struct Args<'a> {
-    rest: &'a str,
-}
-
-impl<'a> Args<'a> {
-    /// Splits off the text before the next space; behind it exactly one space is dropped.
-    fn split_word(&mut self) -> &'a str {
-        let (word, rest) = self.rest.split_once(' ').unwrap_or((self.rest, ""));
-        self.rest = rest;
-        word
-    }
-
-    /// The next word, however many spaces stand before it.
-    fn next_word(&mut self) -> Option<&'a str> {
-        self.rest = self.rest.trim_start_matches(' ');
-        (!self.rest.is_empty()).then(|| self.split_word())
-    }
-
-    fn positional(&mut self, what: &str) -> Result<&'a str, Error> {
-        self.next_word()
-            .ok_or_else(|| bad_argument(format!("{what} is missing")))
-    }
-
-    /// Hands each `key=value` to `take`, which says whether it knows the key.
-    fn options(
-        mut self,
-        mut take: impl FnMut(&str, &'a str) -> Result<bool, Error>,
-    ) -> Result<(), Error> {
-        while let Some(word) = self.next_word() {
-            let (key, value) = word.split_once('=').ok_or_else(|| {
-                bad_argument("options are written key=value, without spaces around the =")
-            })?;
-            if !take(&key.to_ascii_lowercase(), value)? {
-                return Err(bad_argument("there is no such option for this command"));
-            }
-        }
-        Ok(())
-    }
-}
-
-fn bad_argument(text: impl Into<std::borrow::Cow<'static, str>>) -> Error {
-    Error::new(Code::BadArgument, text)
-}
-
-/// Keeps an option's value; an option may be given once.
-fn set<T>(slot: &mut Option<T>, key: &str, value: T) -> Result<bool, Error> {
-    match slot.replace(value) {
-        None => Ok(true),
-        Some(_) => Err(bad_argument(format!("{key}= is given twice"))),
-    }
-}
-
-/// A decimal number; one too large to be held counts as the largest that can be.
-fn number(key: &str, value: &str) -> Result<u64, Error> {
-    if value.is_empty() || !value.bytes().all(|b| b.is_ascii_digit()) {
-        return Err(bad_argument(format!("{key}= takes a whole number")));
-    }
-    Ok(value.parse().unwrap_or(u64::MAX))
-}
-
-fn number_within(key: &str, value: &str, min: u32, max: u32) -> Result<u32, Error> {
-    u32::try_from(number(key, value)?)
-        .ok()
-        .filter(|n| (min..=max).contains(n))
-        .ok_or_else(|| bad_argument(format!("{key}= is {min} to {max}")))
-}
-
-fn choice<T: Copy>(key: &str, value: &str, choices: [(&str, T); 2]) -> Result<T, Error> {
-    choices
-        .iter()
-        .find(|(word, _)| word.eq_ignore_ascii_case(value))
-        .map(|&(_, choice)| choice)
-        .ok_or_else(|| bad_argument(format!("{key}= is {} or {}", choices[0].0, choices[1].0)))
-}
-
-fn name(word: &str) -> Result<Name, Error> {
-    Name::parse(word).ok_or_else(|| {
-        Error::new(
-            Code::BadName,
-            "a name is 1 to 24 of A-Z a-z 0-9 _ - and begins with a letter or digit",
-        )
-    })
 }
 
 fn alone<'a>(args: Args<'a>, command: Command<'a>) -> Parsed<'a> {

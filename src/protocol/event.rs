@@ -2,6 +2,9 @@
 
 use super::{Name, write_line};
 
+/// The first words of all lines that no command asked for.
+pub const UNASKED: [&str; 6] = ["MSG", "JOINED", "LEFT", "LOST", "EXPIRING", "BYE"];
+
 /// Why a member left its room.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LeaveReason {
@@ -157,5 +160,43 @@ impl Bye {
     /// Appends the last line on a connection.
     pub fn write(self, out: &mut Vec<u8>) {
         write_line!(out, "BYE {} {}", self.as_str(), self.text());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::protocol::{Limits, NAME_BYTES_MAX, SHORT_EVENT_BYTES_MAX};
+
+    #[test]
+    fn all_lines_that_no_command_asked_for_are_known_and_no_longer_than_that() {
+        let name = Name::parse(&"n".repeat(NAME_BYTES_MAX)).unwrap();
+        let text = &"t".repeat(1024);
+        let reason = LeaveReason::Replaced;
+        let events = [
+            Event::Msg { name, text },
+            Event::Joined { name },
+            Event::Left { name, reason },
+        ];
+        let mut lines = Vec::new();
+        for event in events {
+            let mut line = Vec::new();
+            event.write(u64::MAX, u64::MAX, &mut line);
+            lines.push(line);
+        }
+        assert_eq!(lines[0].len(), Limits::default().event_bytes_max());
+        assert!(lines[1].len() < lines[2].len());
+        assert_eq!(lines[2].len(), SHORT_EVENT_BYTES_MAX);
+        let mut out = Vec::new();
+        write_lost(1, 2, &mut out);
+        write_expiring(3, &mut out);
+        Bye::Quit.write(&mut out);
+        let rest = out.split_inclusive(|&b| b == b'\n').map(<[u8]>::to_vec);
+        lines.extend(rest);
+        let first_word = |line: &Vec<u8>| {
+            let text = std::str::from_utf8(line).unwrap();
+            text.split(' ').next().unwrap().to_owned()
+        };
+        assert_eq!(lines.iter().map(first_word).collect::<Vec<_>>(), UNASKED);
     }
 }

@@ -3,9 +3,11 @@
 //! Text is turned into values and values into text here and nowhere else. What a command does is
 //! decided in `chat`. PROTOCOL.md tells the same to those who write clients.
 
+mod args;
 mod command;
 mod error;
 mod event;
+mod http;
 mod name;
 mod reply;
 mod token;
@@ -14,7 +16,7 @@ use std::fmt;
 
 pub use command::{Alive, Command, Join, Mode, Poll, Request, Resume, VERBS, Verb};
 pub use error::{Code, Error};
-pub use event::{Bye, Event, LeaveReason, write_expiring, write_lost};
+pub use event::{Bye, Event, LeaveReason, UNASKED, write_expiring, write_lost};
 pub use name::{Folded, Name};
 pub use reply::{Listing, Reply};
 pub use token::{Secret, Token};
@@ -50,6 +52,9 @@ pub const IDLE_TCP_MIN: u32 = 3;
 pub const ERRORS_MAX: u32 = 100;
 /// How many ended sessions are remembered.
 pub const ENDED_MAX: usize = 1024;
+/// The longest event line other than MSG, in bytes with its end.
+pub const SHORT_EVENT_BYTES_MAX: usize =
+    "LEFT ".len() + 2 * (20 + 1) + NAME_BYTES_MAX + 1 + "replaced".len() + 2;
 /// The most bytes that an event line takes beside a message's text.
 pub const EVENT_OVERHEAD: usize = "MSG ".len() + 2 * (20 + 1) + NAME_BYTES_MAX + 1 + 2;
 
@@ -97,13 +102,18 @@ impl Limits {
 
     /// The longest event line, in bytes with its end.
     pub fn event_bytes_max(&self) -> usize {
-        self.message_bytes_max + EVENT_OVERHEAD
+        (self.message_bytes_max + EVENT_OVERHEAD).max(SHORT_EVENT_BYTES_MAX)
+    }
+
+    /// The most that one command can append to a log, in bytes: a message, or two other events.
+    pub fn appended_bytes_max(&self) -> usize {
+        self.event_bytes_max().max(2 * SHORT_EVENT_BYTES_MAX)
     }
 
     /// The smallest log that works with these limits, in bytes: what one command can append must
     /// fit beside what is still to be written out.
     pub fn log_bytes_min(&self) -> usize {
-        4096.max(2 * self.event_bytes_max())
+        4096.max(2 * self.appended_bytes_max())
     }
 }
 

@@ -48,7 +48,8 @@ impl Listing {
     }
 }
 
-/// The answer to one command.
+/// The answer to one command. Idle times are in seconds, `unix_ms` in milliseconds since 1970-01-01
+/// UTC.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[allow(missing_docs, reason = "PROTOCOL.md documents each reply's words")]
 pub enum Reply<'a> {

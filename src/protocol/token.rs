@@ -10,7 +10,12 @@ use subtle::ConstantTimeEq;
 pub struct Secret([u8; 16]);
 
 impl Secret {
-    /// A new secret; fails if the system has no random numbers to give.
+    /// A new secret.
+    ///
+    /// # Errors
+    ///
+    /// If the system has no random numbers to give, which on Linux it always has once it has
+    /// started.
     pub fn random() -> Result<Secret, getrandom::Error> {
         let mut bytes = [0; 16];
         getrandom::fill(&mut bytes)?;

@@ -172,6 +172,12 @@ impl World {
         self.run();
     }
 
+    /// Lets the stream take everything again; the server is told, but does not act on it yet.
+    pub fn open(&mut self, peer: &Peer) {
+        peer.wire.borrow_mut().room = usize::MAX;
+        self.tell(peer, |ready| ready.writable = true);
+    }
+
     fn tell(&mut self, peer: &Peer, what: impl FnOnce(&mut Readiness)) {
         // The connection's number may be another's by now.
         if peer.wire.borrow().is_closed {

@@ -7,14 +7,14 @@
 //! remembered for the next. The hub knows neither the poll nor the clocks, and its streams may be
 //! a test's.
 
-use std::io;
+mod read;
+mod write;
 
 use slab::Slab;
 
 use crate::chat::{Chat, ConnId, Due, Message};
-use crate::conn::{Conn, Link, OUT_BYTES_ENOUGH, Readiness};
-use crate::line::Item;
-use crate::protocol::{Bye, Limits, Request};
+use crate::conn::{Conn, Link, Readiness};
+use crate::protocol::{Bye, Limits};
 use crate::time::{Millis, Now};
 
 /// Bytes that are read at once.
@@ -40,6 +40,10 @@ pub struct Hub<L> {
     horizon: Millis,
     /// Turns since it was moved.
     held_back: u32,
+    /// Lines that the connection in hand may still have answered in this turn.
+    lines_left: usize,
+    /// How far [`Stats::bytes_out`](crate::stats::Stats) may go on its account.
+    bytes_out_max: u64,
     /// What every connection is read into.
     buffer: Vec<u8>,
     /// Where the line is put that comes before the events a session is owed.
@@ -58,6 +62,8 @@ impl<L: Link> Hub<L> {
             to_write: Vec::new(),
             horizon: Millis(0),
             held_back: 0,
+            lines_left: 0,
+            bytes_out_max: 0,
             buffer: vec![0; READ_BYTES],
             notice: Vec::new(),
             audience: Vec::new(),
@@ -117,11 +123,15 @@ impl<L: Link> Hub<L> {
         conn.is_writable |= writable || broken;
         conn.is_read_to_the_end |= read_closed || urgent || broken;
         conn.is_broken |= broken;
+        let session = conn.client.session().filter(|_| writable);
         if conn.is_readable {
             self.read_later(key);
         }
         if writable || broken {
             self.write_later(key);
+        }
+        if let Some(session) = session {
+            self.chat.offer_anew(session);
         }
     }
 
@@ -140,6 +150,7 @@ impl<L: Link> Hub<L> {
     /// `heard_all` says that the poll has reported, through [`ready`](Self::ready), all that had
     /// come by `now.past`.
     pub fn turn(&mut self, now: Now, heard_all: bool) {
+        self.serve_if_needed(now);
         for key in std::mem::take(&mut self.to_read) {
             if let Some(conn) = self.conns.get_mut(key as usize) {
                 conn.is_to_read = false;
@@ -218,121 +229,6 @@ impl<L: Link> Hub<L> {
         }
     }
 
-    /// Reads a connection's share of the turn and answers its lines.
-    fn read(&mut self, key: ConnId, now: Now) {
-        let Some(conn) = self.conns.get_mut(key as usize) else {
-            return;
-        };
-        // While it is in hand, nothing closes it.
-        conn.is_in_hand = true;
-        let mut buffer = std::mem::take(&mut self.buffer);
-        for _ in 0..READS_PER_TURN {
-            if !self.read_once(key, &mut buffer, now) {
-                break;
-            }
-        }
-        self.buffer = buffer;
-        let conn = &mut self.conns[key as usize];
-        conn.is_in_hand = false;
-        if conn.may_be_read() {
-            self.read_later(key);
-        }
-        self.write_later(key);
-    }
-
-    /// Answers the lines that were received, then receives once more; false if there is nothing
-    /// more to do for now.
-    fn read_once(&mut self, key: ConnId, buffer: &mut [u8], now: Now) -> bool {
-        let conn = &mut self.conns[key as usize];
-        let input = std::mem::take(&mut conn.input);
-        if !input.is_empty() {
-            self.take_input(key, &input, now);
-        }
-        let conn = &mut self.conns[key as usize];
-        if !conn.may_be_read() || !conn.input.is_empty() {
-            return false;
-        }
-        match conn.link.read(buffer) {
-            Ok(0) => conn.has_ended = true,
-            Ok(len) => {
-                // Less than was asked for is all there is, and more to come makes itself known:
-                // epoll(7), in its answer 9. It does not go without saying for the end of the
-                // stream and for urgent bytes.
-                conn.is_readable = len == buffer.len() || conn.is_read_to_the_end;
-                self.chat.stats.bytes_in += len as u64;
-                self.take_input(key, &buffer[..len], now);
-            }
-            Err(error) => match error.kind() {
-                io::ErrorKind::WouldBlock => {
-                    conn.is_readable = false;
-                    // One who cannot be told anything need not be waited for.
-                    conn.has_ended |= conn.is_broken;
-                }
-                io::ErrorKind::Interrupted => {}
-                _ => {
-                    conn.has_ended = true;
-                    conn.is_broken = true;
-                }
-            },
-        }
-        true
-    }
-
-    /// Answers the lines in `input`, until the client ought to take its answers first; the rest is
-    /// kept.
-    fn take_input(&mut self, key: ConnId, mut input: &[u8], now: Now) {
-        let limits = *self.chat.limits();
-        loop {
-            if self.conns[key as usize].out_len() >= OUT_BYTES_ENOUGH {
-                self.flush(key, now, WRITE_BYTES_PER_TURN);
-            }
-            let conn = &mut self.conns[key as usize];
-            if conn.is_closing {
-                return;
-            }
-            if conn.out_len() >= OUT_BYTES_ENOUGH {
-                conn.input = input.to_vec();
-                return;
-            }
-            let (lines, client, out) = conn.parts();
-            let session = client.session();
-            let request = match lines.next(&mut input, limits.line_bytes_max()) {
-                None => return,
-                Some(Item::Line(line)) => Request::read(line, &limits),
-                Some(Item::TooLong) => Request::TooLong,
-                Some(Item::Skipped) => Request::Empty,
-                Some(Item::Negotiation(answer)) => {
-                    out.extend_from_slice(&answer);
-                    continue;
-                }
-            };
-            let parting = match &request {
-                Request::Command(command) => command.parting(),
-                _ => None,
-            };
-            let outcome = match parting {
-                None => self.chat.answer(client, request, now, out),
-                Some(command) => {
-                    // What the session is owed reaches the client before it lets go of it.
-                    self.flush(key, now, usize::MAX);
-                    let (_, client, out) = self.conns[key as usize].parts();
-                    self.chat
-                        .answer(client, Request::Command(command), now, out)
-                }
-            };
-            let conn = &mut self.conns[key as usize];
-            conn.is_closing |= outcome.closes;
-            if conn.client.session() != session {
-                conn.is_stalled = false;
-                self.update_watch(key);
-            }
-            if let Some(message) = outcome.replaced {
-                self.deliver(message, now);
-            }
-            self.serve_if_needed(now);
-        }
-    }
-
     /// Fires what is due, within the turn's allowance.
     fn fire(&mut self, now: Now) {
         let mut work = TIMERS_PER_TURN;
@@ -341,6 +237,9 @@ impl<L: Link> Hub<L> {
                 Due::Session(session, conn) => {
                     if let Some(conn) = conn {
                         self.read_at_last(conn, now);
+                        // Likewise, its stream may take what it did not take before: the system
+                        // reports that only when there is room for much.
+                        self.flush(conn, now, WRITE_BYTES_PER_TURN);
                     }
                     if let Some(message) = self.chat.settle(session, now) {
                         self.deliver(message, now);
@@ -380,121 +279,6 @@ impl<L: Link> Hub<L> {
         }
     }
 
-    /// Serves the rooms if a log is about to drop what somebody was not given.
-    fn serve_if_needed(&mut self, now: Now) {
-        if self.chat.must_serve() {
-            self.serve_rooms(now, true);
-        }
-    }
-
-    /// Writes what has happened in rooms to those who are there. Nobody is left out if it is
-    /// `urgent`: somebody whose stream took nothing a moment ago may take something now.
-    fn serve_rooms(&mut self, now: Now, urgent: bool) {
-        let share = match urgent {
-            true => usize::MAX,
-            false => WRITE_BYTES_PER_TURN,
-        };
-        let mut audience = std::mem::take(&mut self.audience);
-        while self.chat.next_dirty_room(&mut audience) {
-            for &key in &audience {
-                let conn = self.conns.get(key as usize);
-                if conn.is_some_and(|conn| urgent || conn.is_writable) {
-                    self.write(key, now, share);
-                }
-            }
-        }
-        self.audience = audience;
-    }
-
-    /// Writes to a connection, and closes it if that was all there is to do for it.
-    fn write(&mut self, key: ConnId, now: Now, share: usize) {
-        self.flush(key, now, share);
-        let conn = &self.conns[key as usize];
-        let session = conn.client.session();
-        let is_owed = session.is_some_and(|session| self.chat.is_owed(session));
-        if conn.is_done(is_owed) {
-            self.close(key, now);
-        } else if conn.may_be_read() {
-            self.read_later(key);
-        }
-    }
-
-    /// Writes what a connection is owed until its stream takes no more, or about `share` bytes.
-    fn flush(&mut self, key: ConnId, now: Now, share: usize) {
-        let mut sum = 0;
-        loop {
-            let conn = &mut self.conns[key as usize];
-            if conn.is_broken {
-                conn.drop_out();
-                conn.is_readable = true;
-                return;
-            }
-            let session = conn.client.session().filter(|_| !conn.is_closing);
-            let mut owed = [&[][..]; 3];
-            if let Some(session) = session {
-                if conn.out_len() == 0 {
-                    self.chat.prepare(session, now, conn.out());
-                }
-                owed = self.chat.owed(session, &mut self.notice);
-            }
-            if conn.out_len() == 0 && owed.iter().all(|slice| slice.is_empty()) {
-                return self.set_stalled(key, None);
-            }
-            if sum >= share {
-                self.write_later(key);
-                return self.set_stalled(key, None);
-            }
-            match conn.write(owed) {
-                Ok(written) => {
-                    sum += written.bytes;
-                    self.chat.stats.bytes_out += written.bytes as u64;
-                    if let Some(session) = session.filter(|_| written.of_owed > 0) {
-                        self.chat.given(session, written.of_owed, conn.out());
-                    }
-                }
-                Err(error) => match error.kind() {
-                    io::ErrorKind::WouldBlock => {
-                        conn.is_writable = false;
-                        // Whoever takes a little is not stalled, or not any longer.
-                        if sum > 0 || !conn.is_stalled {
-                            self.set_stalled(key, Some(now));
-                        }
-                        return;
-                    }
-                    io::ErrorKind::Interrupted => {}
-                    _ => conn.is_broken = true,
-                },
-            }
-        }
-    }
-
-    /// Notes since when a client has taken nothing of what it is owed; none if it takes it.
-    fn set_stalled(&mut self, key: ConnId, since: Option<Now>) {
-        let conn = &mut self.conns[key as usize];
-        if since.is_none() && !conn.is_stalled {
-            return;
-        }
-        let was_stalled = std::mem::replace(&mut conn.is_stalled, since.is_some());
-        if let Some(session) = conn.client.session() {
-            self.chat.set_stalled(session, since);
-        }
-        if was_stalled != since.is_some() {
-            self.update_watch(key);
-        }
-    }
-
-    /// Has the system watch the peer of a connection that keeps its session alive by being open.
-    /// A client that takes nothing is watched by its session instead, which tells it why it goes.
-    fn update_watch(&mut self, key: ConnId) {
-        let conn = &mut self.conns[key as usize];
-        let session = conn.client.session().filter(|_| !conn.is_stalled);
-        let idle = session.and_then(|session| self.chat.tcp_idle(session));
-        if conn.watched != idle {
-            conn.watched = idle;
-            conn.link.watch_peer(idle);
-        }
-    }
-
     /// Closes a connection: the one place where one is removed.
     fn close(&mut self, key: ConnId, now: Now) {
         let Some(mut conn) = self.conns.try_remove(key as usize) else {
@@ -502,6 +286,9 @@ impl<L: Link> Hub<L> {
         };
         self.chat.disconnect(&mut conn.client, now);
         self.chat.stats.connections -= 1;
+        if self.conns.is_empty() {
+            self.conns.shrink_to_fit();
+        }
         // A socket that is closed with input unread is reset, and the peer may then throw away
         // the last lines before it has read them.
         for _ in 0..READS_PER_TURN {

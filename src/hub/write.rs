@@ -1,0 +1,128 @@
+//! Writing what connections are owed.
+
+use std::io;
+
+use super::{Hub, WRITE_BYTES_PER_TURN};
+use crate::chat::ConnId;
+use crate::conn::Link;
+use crate::time::Now;
+
+impl<L: Link> Hub<L> {
+    /// Serves the rooms if a log is about to drop what somebody was not given.
+    pub(super) fn serve_if_needed(&mut self, now: Now) {
+        if self.chat.must_serve() {
+            self.serve_rooms(now, true);
+        }
+    }
+
+    /// Writes what has happened in rooms to those who are there. Nobody is left out if it is
+    /// `urgent`: somebody whose stream took nothing a moment ago may take something now.
+    pub(super) fn serve_rooms(&mut self, now: Now, urgent: bool) {
+        let share = match urgent {
+            true => usize::MAX,
+            false => WRITE_BYTES_PER_TURN,
+        };
+        let mut audience = std::mem::take(&mut self.audience);
+        while self.chat.next_dirty_room(&mut audience) {
+            for &key in &audience {
+                let conn = self.conns.get(key as usize);
+                if conn.is_some_and(|conn| urgent || conn.is_writable) {
+                    self.write(key, now, share);
+                }
+            }
+        }
+        self.audience = audience;
+    }
+
+    /// Writes to a connection, and closes it if that was all there is to do for it.
+    pub(super) fn write(&mut self, key: ConnId, now: Now, share: usize) {
+        self.flush(key, now, share);
+        let conn = &self.conns[key as usize];
+        let session = conn.client.session();
+        let is_owed = session.is_some_and(|session| self.chat.is_owed(session));
+        if conn.is_done(is_owed) {
+            self.close(key, now);
+        } else if conn.may_be_read() {
+            self.read_later(key);
+        }
+    }
+
+    /// Writes what a connection is owed until its stream takes no more, or about `share` bytes.
+    pub(super) fn flush(&mut self, key: ConnId, now: Now, share: usize) {
+        let mut sum = 0;
+        loop {
+            let conn = &mut self.conns[key as usize];
+            if conn.is_broken {
+                conn.drop_out();
+                conn.is_readable = true;
+                return;
+            }
+            let session = conn.client.session().filter(|_| !conn.is_closing);
+            let mut owed = [&[][..]; 3];
+            if let Some(session) = session {
+                if conn.out_len() == 0 {
+                    self.chat.prepare(session, now, conn.out());
+                }
+                owed = self.chat.owed(session, &mut self.notice);
+            }
+            if conn.out_len() == 0 && owed.iter().all(|slice| slice.is_empty()) {
+                return self.set_stalled(key, None);
+            }
+            if sum >= share {
+                if let Some(session) = session {
+                    self.chat.offer_anew(session);
+                }
+                self.write_later(key);
+                return self.set_stalled(key, None);
+            }
+            match conn.write(owed) {
+                Ok(written) => {
+                    sum += written.bytes;
+                    self.chat.stats.bytes_out += written.bytes as u64;
+                    if let Some(session) = session.filter(|_| written.of_owed > 0) {
+                        self.chat.given(session, written.of_owed, conn.out());
+                    }
+                }
+                Err(error) => match error.kind() {
+                    io::ErrorKind::WouldBlock => {
+                        conn.is_writable = false;
+                        // Whoever takes a little is not stalled, or not any longer.
+                        if sum > 0 || !conn.is_stalled {
+                            self.set_stalled(key, Some(now));
+                        }
+                        return;
+                    }
+                    io::ErrorKind::Interrupted => {}
+                    _ => conn.is_broken = true,
+                },
+            }
+        }
+    }
+
+    /// Notes since when a client has taken nothing of what it is owed; none if it takes it.
+    fn set_stalled(&mut self, key: ConnId, since: Option<Now>) {
+        let conn = &mut self.conns[key as usize];
+        if since.is_none() && !conn.is_stalled {
+            return;
+        }
+        let was_stalled = std::mem::replace(&mut conn.is_stalled, since.is_some());
+        if let Some(session) = conn.client.session() {
+            self.chat.set_stalled(session, since);
+        }
+        if was_stalled != since.is_some() {
+            self.update_watch(key);
+        }
+    }
+
+    /// Has the system watch the peer of a connection that keeps its session alive by being open.
+    /// A client that takes nothing is watched by its session instead, which tells it why it goes.
+    pub(super) fn update_watch(&mut self, key: ConnId) {
+        let conn = &mut self.conns[key as usize];
+        let session = conn.client.session().filter(|_| !conn.is_stalled);
+        let idle = session.and_then(|session| self.chat.tcp_idle(session));
+        if conn.watched != idle {
+            conn.watched = idle;
+            conn.link.watch_peer(idle);
+        }
+    }
+}

@@ -1,0 +1,90 @@
+//! Words, options and numbers behind a verb.
+
+use std::borrow::Cow;
+
+use super::{Code, Error, Name};
+
+/// What is left of a line behind its verb.
+pub struct Args<'a> {
+    pub rest: &'a str,
+}
+
+impl<'a> Args<'a> {
+    /// Splits off the text before the next space; behind it exactly one space is dropped.
+    pub fn split_word(&mut self) -> &'a str {
+        let (word, rest) = self.rest.split_once(' ').unwrap_or((self.rest, ""));
+        self.rest = rest;
+        word
+    }
+
+    /// The next word, however many spaces stand before it.
+    pub fn next_word(&mut self) -> Option<&'a str> {
+        self.rest = self.rest.trim_start_matches(' ');
+        (!self.rest.is_empty()).then(|| self.split_word())
+    }
+
+    pub fn positional(&mut self, what: &str) -> Result<&'a str, Error> {
+        self.next_word()
+            .ok_or_else(|| bad_argument(format!("{what} is missing")))
+    }
+
+    /// Hands each `key=value` to `take`, which says whether it knows the key.
+    pub fn options(
+        mut self,
+        mut take: impl FnMut(&str, &'a str) -> Result<bool, Error>,
+    ) -> Result<(), Error> {
+        while let Some(word) = self.next_word() {
+            let (key, value) = word.split_once('=').ok_or_else(|| {
+                bad_argument("options are written key=value, without spaces around the =")
+            })?;
+            if !take(&key.to_ascii_lowercase(), value)? {
+                return Err(bad_argument("there is no such option for this command"));
+            }
+        }
+        Ok(())
+    }
+}
+
+pub fn bad_argument(text: impl Into<Cow<'static, str>>) -> Error {
+    Error::new(Code::BadArgument, text)
+}
+
+/// Keeps an option's value; an option may be given once.
+pub fn set<T>(slot: &mut Option<T>, key: &str, value: T) -> Result<bool, Error> {
+    match slot.replace(value) {
+        None => Ok(true),
+        Some(_) => Err(bad_argument(format!("{key}= is given twice"))),
+    }
+}
+
+/// A decimal number; one too large to be held counts as the largest that can be.
+pub fn number(key: &str, value: &str) -> Result<u64, Error> {
+    if value.is_empty() || !value.bytes().all(|b| b.is_ascii_digit()) {
+        return Err(bad_argument(format!("{key}= takes a whole number")));
+    }
+    Ok(value.parse().unwrap_or(u64::MAX))
+}
+
+pub fn number_within(key: &str, value: &str, min: u32, max: u32) -> Result<u32, Error> {
+    u32::try_from(number(key, value)?)
+        .ok()
+        .filter(|n| (min..=max).contains(n))
+        .ok_or_else(|| bad_argument(format!("{key}= is {min} to {max}")))
+}
+
+pub fn choice<T: Copy>(key: &str, value: &str, choices: [(&str, T); 2]) -> Result<T, Error> {
+    choices
+        .iter()
+        .find(|(word, _)| word.eq_ignore_ascii_case(value))
+        .map(|&(_, choice)| choice)
+        .ok_or_else(|| bad_argument(format!("{key}= is {} or {}", choices[0].0, choices[1].0)))
+}
+
+pub fn name(word: &str) -> Result<Name, Error> {
+    Name::parse(word).ok_or_else(|| {
+        Error::new(
+            Code::BadName,
+            "a name is 1 to 24 of A-Z a-z 0-9 _ - and begins with a letter or digit",
+        )
+    })
+}
