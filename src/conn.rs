@@ -45,6 +45,8 @@ pub struct Conn<L> {
     pub is_broken: bool,
     /// To be closed as soon as `out` is written.
     pub is_closing: bool,
+    /// The turn in which it last took nothing.
+    pub refused_in: u64,
     /// The client takes nothing of what it is owed.
     pub is_stalled: bool,
     /// Its input is being worked on.
@@ -73,6 +75,7 @@ impl<L: Link> Conn<L> {
             has_ended: false,
             is_broken: false,
             is_closing: false,
+            refused_in: 0,
             is_stalled: false,
             is_in_hand: false,
             is_to_read: false,
@@ -133,11 +136,24 @@ impl<L: Link> Conn<L> {
         self.written += of_out;
         if self.written == self.out.len() {
             self.drop_out();
+        } else if self.written >= OUT_BYTES_ENOUGH {
+            self.out.drain(..std::mem::take(&mut self.written));
         }
         Ok(Written {
             bytes,
             of_owed: bytes - of_out,
         })
+    }
+
+    /// Holds no more memory for the output than it takes: it may have to wait for long.
+    pub fn shrink_out(&mut self) {
+        self.out.drain(..std::mem::take(&mut self.written));
+        self.out.shrink_to_fit();
+    }
+
+    /// How many bytes are held for it.
+    pub fn held_bytes(&self) -> usize {
+        self.input.len() + self.out.len()
     }
 
     /// Throws the output away: nobody will read it.

@@ -13,12 +13,12 @@ use crate::conn::Readiness;
 use crate::hub::Hub;
 use crate::options::Options;
 use crate::socket::{Listener, Stream};
-use crate::time::{Millis, Now};
+use crate::time::{self, Clock as _, Millis, Now};
 
 /// Events that are fetched from the system at once.
 const EVENTS_PER_TURN: usize = 1024;
 /// Connections that are accepted from a listener in one turn.
-const ACCEPTS_PER_TURN: usize = 64;
+const ACCEPTS_PER_TURN: usize = 256;
 /// How long accepting rests when the system has no descriptors, unless a connection closes.
 const ACCEPT_PAUSE: Millis = Millis(1000);
 /// How long goodbyes may take at shutdown.
@@ -117,10 +117,9 @@ impl Server {
             ends |= self.note(event);
             count += 1;
         }
-        let now = self.clock.now();
-        let has_accepted = self.accept(now);
+        let has_accepted = self.accept(self.clock.now());
         let heard_all = count < EVENTS_PER_TURN && !has_accepted;
-        self.hub.turn(Now { past: asked, ..now }, heard_all);
+        self.hub.turn(&self.clock, asked, heard_all);
         Ok(ends)
     }
 
@@ -184,9 +183,6 @@ impl Server {
     }
 
     fn admit(&mut self, mut stream: Stream, now: Now) {
-        if std::mem::take(&mut self.is_short) {
-            log::info!("accepting connections again");
-        }
         let token = Token(self.first_conn + self.hub.next_conn() as usize);
         match stream.register(self.poll.registry(), token) {
             Ok(()) => _ = self.hub.accept(stream, now),
@@ -196,7 +192,12 @@ impl Server {
 
     fn not_accepted(&mut self, door: usize, error: &io::Error, now: Now) {
         match error.kind() {
-            io::ErrorKind::WouldBlock => self.doors[door].is_ready = false,
+            io::ErrorKind::WouldBlock => {
+                self.doors[door].is_ready = false;
+                if std::mem::take(&mut self.is_short) {
+                    log::info!("accepting connections again");
+                }
+            }
             // The client has gone again; there may be others.
             io::ErrorKind::ConnectionAborted | io::ErrorKind::Interrupted => {}
             // Most likely the system is out of descriptors. The connection waits, and the door
@@ -225,7 +226,7 @@ impl Server {
                     self.note(event);
                 }
             }
-            self.hub.turn(self.clock.now(), true);
+            self.hub.turn(&self.clock, Millis(0), false);
         }
         Ok(())
     }
@@ -244,6 +245,14 @@ impl Clock {
         }
     }
 
+    /// How long it is until a deadline. The poll rounds it up to its own milliseconds, so that
+    /// the deadline has come when it returns, and not just nearly so.
+    fn until(&self, deadline: Millis) -> Duration {
+        Duration::from_millis(deadline.0).saturating_sub(self.start.elapsed())
+    }
+}
+
+impl time::Clock for Clock {
     #[expect(clippy::disallowed_methods, reason = "the edge where time comes in")]
     fn now(&self) -> Now {
         let elapsed = self.start.elapsed();
@@ -255,11 +264,5 @@ impl Clock {
             past: Millis(millis),
             unix_ms: unix.map_or(0, |unix| unix.as_millis() as u64),
         }
-    }
-
-    /// How long it is until a deadline. The poll rounds it up to its own milliseconds, so that
-    /// the deadline has come when it returns, and not just nearly so.
-    fn until(&self, deadline: Millis) -> Duration {
-        Duration::from_millis(deadline.0).saturating_sub(self.start.elapsed())
     }
 }

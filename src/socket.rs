@@ -92,19 +92,23 @@ impl Link for Stream {
 ///
 /// With the peer silent, the system probes it after a third of that time and then each sixth of
 /// it; with something on its way to the peer, it sends that again. Either way the connection fails
-/// when nothing was heard for the whole time less one and a half probes, at the next probe. See
-/// tcp(7), and RFC 5482 for TCP_USER_TIMEOUT. A peer that answers and takes nothing for so long is
-/// cut off as well: Linux counts that as hearing nothing.
+/// when nothing was heard until the last probe within that time. See tcp(7), and RFC 5482 for
+/// TCP_USER_TIMEOUT. A peer that answers and takes nothing for so long is cut off as well: Linux
+/// counts that as hearing nothing.
 fn watch(socket: SockRef<'_>, idle: Option<u32>) -> io::Result<()> {
     let Some(idle) = idle else {
         socket.set_keepalive(false)?;
         return socket.set_tcp_user_timeout(None);
     };
-    let probe = |part: u32| Duration::from_secs((idle / part).clamp(1, PROBE_SECS_MAX).into());
+    let first = (idle / 3).clamp(1, PROBE_SECS_MAX);
+    let interval = (idle / 6).clamp(1, PROBE_SECS_MAX);
+    let last = idle - idle.saturating_sub(first) % interval;
+    let seconds = |seconds: u32| Duration::from_secs(seconds.into());
     let keepalive = TcpKeepalive::new()
-        .with_time(probe(3))
-        .with_interval(probe(6));
-    let silence = Duration::from_secs(idle.into()).saturating_sub(probe(6) * 3 / 2);
+        .with_time(seconds(first))
+        .with_interval(seconds(interval));
+    // What the last probe finds is a little later than the probe itself.
+    let silence = seconds(last).saturating_sub(Duration::from_millis(500));
     socket.set_tcp_keepalive(&keepalive)?;
     socket.set_tcp_user_timeout(Some(silence.min(USER_TIMEOUT_MAX)))
 }
@@ -275,11 +279,12 @@ mod tests {
         let stream = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
         let socket = SockRef::from(&stream);
         for (idle, time, interval, timeout_ms) in [
-            (3, 1, 1, 1_500),
-            (5, 1, 1, 3_500),
-            (60, 20, 10, 45_000),
-            (3600, 1200, 600, 2_700_000),
-            (100_000, 32_767, 16_666, 75_001_000),
+            (3, 1, 1, 2_500),
+            (5, 1, 1, 4_500),
+            (60, 20, 10, 59_500),
+            (100, 33, 16, 96_500),
+            (3600, 1200, 600, 3_599_500),
+            (100_000, 32_767, 16_666, 99_430_500),
             (31_536_000, 32_767, 32_767, i32::MAX as u64),
         ] {
             watch(SockRef::from(&stream), Some(idle)).unwrap();
@@ -293,8 +298,9 @@ mod tests {
             );
             let timeout = socket.tcp_user_timeout().unwrap();
             assert_eq!(timeout, Some(Duration::from_millis(timeout_ms)), "{idle}");
-            // Probes begin in time, and the one that finds out comes in time.
-            assert!(timeout_ms + interval * 1000 <= u64::from(idle) * 1000);
+            // A probe comes when that is over, and within the idle time.
+            let ticks = (time..=u64::from(idle)).step_by(interval as usize);
+            assert!(ticks.last() >= Some(timeout_ms.div_ceil(1000)), "{idle}");
             watch(SockRef::from(&stream), None).unwrap();
             assert!(!socket.keepalive().unwrap());
             assert_eq!(socket.tcp_user_timeout().unwrap(), None);

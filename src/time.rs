@@ -58,3 +58,15 @@ impl Now {
         }
     }
 }
+
+/// What tells the time: a clock, or a moment that stands still.
+pub trait Clock {
+    /// The present moment.
+    fn now(&self) -> Now;
+}
+
+impl Clock for Now {
+    fn now(&self) -> Now {
+        *self
+    }
+}

@@ -2,8 +2,10 @@
 
 mod support;
 
+use std::cell::Cell;
+
 use chinwag::protocol::Limits;
-use chinwag::time::{Millis, Now};
+use chinwag::time::{Clock, Millis, Now};
 use support::world::{Peer, UNIX_MS, World};
 
 fn text(peer: &Peer) -> String {
@@ -262,7 +264,7 @@ fn a_flooder_gets_its_share_of_a_turn_and_no_more() {
         world.post(&flooder, line.repeat(100_000).as_bytes());
         world.post(&polite, b"PING\n");
         for turn in 0..5 {
-            world.hub.turn(world.now(), true);
+            world.hub.turn(&world.now(), Millis(world.at), true);
             let answer = text(&flooder);
             let lines = answer
                 .lines()
@@ -318,7 +320,8 @@ fn timers_wait_until_all_that_had_come_is_read_but_not_for_ever() {
     // The poll has not reported everything yet.
     let mut turns = 0;
     while text(&watcher).is_empty() {
-        world.hub.turn(world.now(), false);
+        world.hub.turn(&world.now(), Millis(world.at), false);
+        world.stop_for(20);
         turns += 1;
         assert!(turns < 100);
     }
@@ -367,12 +370,57 @@ fn a_session_never_expires_early_by_a_part_of_a_millisecond() {
         unix_ms: UNIX_MS,
     };
     world.post(&peer, b"PING\n");
-    world.hub.turn(at(500, 501), true);
+    world.hub.turn(&at(500, 501), Millis(500), true);
     assert_eq!(text(&peer), "OK PING\r\n");
-    world.hub.turn(at(1500, 1501), true);
+    world.hub.turn(&at(1500, 1501), Millis(1500), true);
     assert_eq!(text(&peer), "");
-    world.hub.turn(at(1501, 1502), true);
+    world.hub.turn(&at(1501, 1502), Millis(1501), true);
     assert!(text(&peer).starts_with("BYE expired"));
+}
+
+/// A clock that goes on by a second with each look at it.
+struct Running(Cell<u64>);
+
+impl Clock for Running {
+    fn now(&self) -> Now {
+        let at = self.0.get();
+        self.0.set(at + 1000);
+        Now::exactly(Millis(at), UNIX_MS + at)
+    }
+}
+
+/// G17: in a turn that takes long, a sign of life gets the time when it is read, and not the one
+/// when the turn began.
+#[test]
+fn a_long_turn_makes_no_session_older_than_it_is() {
+    let mut world = World::new(limits());
+    let peer = member(&mut world, "JOIN ann idle=3 mode=pull");
+    world.post(&peer, b"PING\n");
+    let clock = Running(Cell::new(2000));
+    world.hub.turn(&clock, Millis(2000), true);
+    assert_eq!(text(&peer), "OK PING\r\n");
+    let read_by = clock.0.get();
+    assert!(read_by > 4000, "{read_by}");
+    // The line was read at 3000 or later.
+    world.at = 5999;
+    world.run();
+    assert_eq!(text(&peer), "");
+    world.at = read_by + 3000;
+    world.run();
+    assert!(text(&peer).starts_with("BYE expired"));
+}
+
+/// G27: what was written is not kept, though the rest has to wait.
+#[test]
+fn one_who_takes_his_replies_slowly_costs_no_more_than_one_who_takes_none() {
+    let mut world = World::new(limits());
+    let slow = member(&mut world, "JOIN slow mode=pull");
+    for _ in 0..5000 {
+        world.post(&slow, b"HELP\nPING and so on\n");
+        world.set_room(&slow, 1000);
+        world.hub.assert_consistent(world.now());
+        slow.wire.borrow_mut().output.clear();
+    }
 }
 
 #[test]
@@ -392,7 +440,7 @@ fn others_are_answered_while_a_crowd_expires() {
     let mut turns = 0;
     while world.hub.chat().sessions() > 1 {
         world.post(&polite, b"PING\n");
-        world.hub.turn(world.now(), true);
+        world.hub.turn(&world.now(), Millis(world.at), true);
         assert_eq!(text(&polite), "OK PING\r\n", "after {turns} turns");
         turns += 1;
         assert!(turns < CROWD);

@@ -29,6 +29,8 @@ use crate::wheel::Wheel;
 use ended::{End, Ended};
 use session::{Attachment, Session};
 
+/// How long a connection may take for its last words, in seconds.
+const GOODBYE_SECS_MAX: u32 = 30;
 /// Fewer sessions than this are not worth giving memory back for, before all are gone.
 const CROWD_MIN: usize = 1024;
 
@@ -203,10 +205,11 @@ impl Chat {
             self.end_wait(key, now, out);
             self.detach(key, now);
         }
-        if client.handshake.is_none() {
-            // That may not take forever.
-            self.expect_session(client, now.at);
+        if let Some(timer) = client.handshake.take() {
+            self.wheel.cancel(timer);
         }
+        let when = now.at + Millis::from_secs(GOODBYE_SECS_MAX);
+        client.handshake = Some(self.wheel.file(when, Timer::Handshake(client.conn)));
         bye.write(out);
     }
 

@@ -10,12 +10,14 @@
 mod read;
 mod write;
 
+use read::Share;
+
 use slab::Slab;
 
 use crate::chat::{Chat, ConnId, Due, Message};
-use crate::conn::{Conn, Link, Readiness};
-use crate::protocol::{Bye, Limits};
-use crate::time::{Millis, Now};
+use crate::conn::{Conn, Link, OUT_BYTES_ENOUGH, Readiness};
+use crate::protocol::{Bye, Limits, REPLY_BYTES_MAX};
+use crate::time::{Clock, Millis, Now};
 
 /// Bytes that are read at once.
 const READ_BYTES: usize = 4096;
@@ -25,8 +27,10 @@ const READS_PER_TURN: usize = 16;
 const WRITE_BYTES_PER_TURN: usize = 256 * 1024;
 /// Timers that are looked at in one turn.
 const TIMERS_PER_TURN: usize = 256;
-/// For how many turns timers may be held back because not all was read that has come.
+/// For how many turns timers are held back, at the most, because not all was read that has come;
+/// and for how long at least.
 const TURNS_HELD_BACK: u32 = 16;
+const TIME_HELD_BACK: Millis = Millis(200);
 
 /// All connections, with the chat they take part in.
 pub struct Hub<L> {
@@ -38,11 +42,13 @@ pub struct Hub<L> {
     to_write: Vec<ConnId>,
     /// Timers fire up to this moment.
     horizon: Millis,
-    /// Turns since it was moved.
-    held_back: u32,
-    /// Lines that the connection in hand may still have answered in this turn.
+    /// Since when, and for how many turns, it was not moved because not all was read.
+    held_back: Option<(Millis, u32)>,
+    /// Turns so far.
+    turns: u64,
+    /// What the connection in hand may still cost in this turn: lines to be answered, ...
     lines_left: usize,
-    /// How far [`Stats::bytes_out`](crate::stats::Stats) may go on its account.
+    /// ... and how far [`Stats::bytes_out`](crate::stats::Stats) may go on its account.
     bytes_out_max: u64,
     /// What every connection is read into.
     buffer: Vec<u8>,
@@ -61,7 +67,8 @@ impl<L: Link> Hub<L> {
             to_read: Vec::new(),
             to_write: Vec::new(),
             horizon: Millis(0),
-            held_back: 0,
+            held_back: None,
+            turns: 0,
             lines_left: 0,
             bytes_out_max: 0,
             buffer: vec![0; READ_BYTES],
@@ -148,28 +155,46 @@ impl<L: Link> Hub<L> {
     /// One turn: read, fire, write.
     ///
     /// `heard_all` says that the poll has reported, through [`ready`](Self::ready), all that had
-    /// come by `now.past`.
-    pub fn turn(&mut self, now: Now, heard_all: bool) {
+    /// come by the time that it was `asked`.
+    pub fn turn(&mut self, clock: &impl Clock, asked: Millis, heard_all: bool) {
+        let now = clock.now();
+        self.turns += 1;
         self.serve_if_needed(now);
-        for key in std::mem::take(&mut self.to_read) {
+        let to_read = std::mem::take(&mut self.to_read);
+        let share = Share::of(to_read.len());
+        for key in to_read {
             if let Some(conn) = self.conns.get_mut(key as usize) {
                 conn.is_to_read = false;
-                self.read(key, now);
+                self.read(key, share, clock);
             }
         }
-        self.held_back += 1;
-        if heard_all && self.to_read.is_empty() || self.held_back > TURNS_HELD_BACK {
-            self.horizon = now.past;
-            self.held_back = 0;
-        }
+        let now = clock.now();
+        self.move_horizon(asked, heard_all && self.to_read.is_empty(), now);
         let past = self.horizon;
-        self.fire(Now { past, ..now });
+        self.fire(Now { past, ..now }, clock);
         self.serve_rooms(now, false);
         for key in std::mem::take(&mut self.to_write) {
             if let Some(conn) = self.conns.get_mut(key as usize) {
                 conn.is_to_write = false;
-                self.write(key, now, WRITE_BYTES_PER_TURN);
+                if conn.is_writable || conn.is_broken {
+                    self.flush(key, now, WRITE_BYTES_PER_TURN);
+                }
+                self.finish(key, now);
             }
+        }
+    }
+
+    /// Lets timers fire up to the time when the poll was asked, if all that had come by then was
+    /// read; or if that has been waited for long enough, in turns and in time: one long turn may
+    /// just be a server that was stopped.
+    fn move_horizon(&mut self, asked: Millis, heard_all: bool, now: Now) {
+        let (since, turns) = self.held_back.unwrap_or((now.at, 0));
+        let is_enough = turns >= TURNS_HELD_BACK && now.at.since(since) >= TIME_HELD_BACK;
+        if heard_all || is_enough {
+            self.horizon = asked;
+            self.held_back = None;
+        } else {
+            self.held_back = Some((since, turns + 1));
         }
     }
 
@@ -201,10 +226,13 @@ impl<L: Link> Hub<L> {
     pub fn assert_consistent(&self, now: Now) {
         self.chat.assert_consistent(now);
         assert_eq!(self.chat.stats.connections, self.conns.len() as u64);
+        let out_bytes_max = 2 * (OUT_BYTES_ENOUGH + REPLY_BYTES_MAX);
+        let event_bytes_max = self.chat.limits().event_bytes_max();
         for (key, conn) in &self.conns {
             if let Some(session) = conn.client.session() {
                 assert_eq!(self.chat.conn_of(session), Some(key as ConnId));
             }
+            assert!(conn.held_bytes() <= READ_BYTES + out_bytes_max + 2 * event_bytes_max);
         }
         let holding = self
             .conns
@@ -230,13 +258,13 @@ impl<L: Link> Hub<L> {
     }
 
     /// Fires what is due, within the turn's allowance.
-    fn fire(&mut self, now: Now) {
+    fn fire(&mut self, now: Now, clock: &impl Clock) {
         let mut work = TIMERS_PER_TURN;
         while let Some(due) = self.chat.due(now, &mut work) {
             match due {
                 Due::Session(session, conn) => {
                     if let Some(conn) = conn {
-                        self.read_at_last(conn, now);
+                        self.read_at_last(conn, clock);
                         // Likewise, its stream may take what it did not take before: the system
                         // reports that only when there is room for much.
                         self.flush(conn, now, WRITE_BYTES_PER_TURN);
@@ -247,7 +275,7 @@ impl<L: Link> Hub<L> {
                 }
                 Due::Handshake(conn) => {
                     Chat::handshake_fired(&mut self.conns[conn as usize].client);
-                    self.read_at_last(conn, now);
+                    self.read_at_last(conn, clock);
                     if Chat::settle_handshake(&self.conns[conn as usize].client) {
                         self.part(conn, Bye::Handshake, now);
                         self.close(conn, now);
@@ -259,9 +287,9 @@ impl<L: Link> Hub<L> {
     }
 
     /// Reads a connection that is about to lose something for not having sent anything.
-    fn read_at_last(&mut self, key: ConnId, now: Now) {
+    fn read_at_last(&mut self, key: ConnId, clock: &impl Clock) {
         self.conns[key as usize].is_readable = true;
-        self.read(key, now);
+        self.read(key, Share::of(1), clock);
     }
 
     /// Appends what a connection is told that did not ask, and closes it if that was the last.
@@ -291,8 +319,9 @@ impl<L: Link> Hub<L> {
         }
         // A socket that is closed with input unread is reset, and the peer may then throw away
         // the last lines before it has read them.
+        let mut nowhere = [0; READ_BYTES];
         for _ in 0..READS_PER_TURN {
-            if !matches!(conn.link.read(&mut self.buffer), Ok(1..)) {
+            if !matches!(conn.link.read(&mut nowhere), Ok(1..)) {
                 break;
             }
         }

@@ -7,27 +7,45 @@ use crate::chat::ConnId;
 use crate::conn::{Link, OUT_BYTES_ENOUGH};
 use crate::line::Item;
 use crate::protocol::Request;
-use crate::time::Now;
+use crate::time::{Clock, Now};
 
-/// Lines of a connection that are answered in one turn.
-const LINES_PER_TURN: usize = 512;
-/// A connection's lines are left for the next turn when so many bytes have been written on their
-/// account, to itself or to others.
-const ANSWER_BYTES_PER_TURN: u64 = 128 * 1024;
+/// What connections may cost together in one turn, as far as each has the least share: lines that
+/// are answered, and bytes that are written on their account, to themselves or to others.
+const LINES_PER_TURN: usize = 2048;
+const ANSWER_BYTES_PER_TURN: usize = 1024 * 1024;
+
+/// What a connection may cost in one turn; the rest of its lines is left for the next.
+#[derive(Clone, Copy)]
+pub(super) struct Share {
+    lines: usize,
+    bytes: usize,
+}
+
+impl Share {
+    /// The share of each if so many connections have sent something: the more, the less, so that
+    /// nobody has to wait for long.
+    pub fn of(conns: usize) -> Share {
+        let conns = conns.max(1);
+        Share {
+            lines: (LINES_PER_TURN / conns).clamp(16, 512),
+            bytes: (ANSWER_BYTES_PER_TURN / conns).clamp(8 * 1024, 128 * 1024),
+        }
+    }
+}
 
 impl<L: Link> Hub<L> {
     /// Reads a connection's share of the turn and answers its lines.
-    pub(super) fn read(&mut self, key: ConnId, now: Now) {
+    pub(super) fn read(&mut self, key: ConnId, share: Share, clock: &impl Clock) {
         let Some(conn) = self.conns.get_mut(key as usize) else {
             return;
         };
         // While it is in hand, nothing closes it.
         conn.is_in_hand = true;
-        self.lines_left = LINES_PER_TURN;
-        self.bytes_out_max = self.chat.stats.bytes_out + ANSWER_BYTES_PER_TURN;
+        self.lines_left = share.lines;
+        self.bytes_out_max = self.chat.stats.bytes_out + share.bytes as u64;
         let mut buffer = std::mem::take(&mut self.buffer);
         for _ in 0..READS_PER_TURN {
-            if !self.read_once(key, &mut buffer, now) {
+            if !self.read_once(key, &mut buffer, clock) {
                 break;
             }
         }
@@ -42,11 +60,11 @@ impl<L: Link> Hub<L> {
 
     /// Answers the lines that were received, then receives once more; false if there is nothing
     /// more to do for now.
-    fn read_once(&mut self, key: ConnId, buffer: &mut [u8], now: Now) -> bool {
+    fn read_once(&mut self, key: ConnId, buffer: &mut [u8], clock: &impl Clock) -> bool {
         let conn = &mut self.conns[key as usize];
         let input = std::mem::take(&mut conn.input);
         if !input.is_empty() {
-            self.take_input(key, &input, now);
+            self.take_input(key, &input, clock.now());
         }
         let conn = &mut self.conns[key as usize];
         if !conn.may_be_read() || !conn.input.is_empty() {
@@ -60,7 +78,8 @@ impl<L: Link> Hub<L> {
                 // stream and for urgent bytes.
                 conn.is_readable = len == buffer.len() || conn.is_read_to_the_end;
                 self.chat.stats.bytes_in += len as u64;
-                self.take_input(key, &buffer[..len], now);
+                // Not before it had come: no sign of life is given an earlier time than its own.
+                self.take_input(key, &buffer[..len], clock.now());
             }
             Err(error) => match error.kind() {
                 io::ErrorKind::WouldBlock => {

@@ -4,7 +4,7 @@ use std::io;
 
 use super::{Hub, WRITE_BYTES_PER_TURN};
 use crate::chat::ConnId;
-use crate::conn::Link;
+use crate::conn::{Conn, Link};
 use crate::time::Now;
 
 impl<L: Link> Hub<L> {
@@ -16,7 +16,7 @@ impl<L: Link> Hub<L> {
     }
 
     /// Writes what has happened in rooms to those who are there. Nobody is left out if it is
-    /// `urgent`: somebody whose stream took nothing a moment ago may take something now.
+    /// `urgent`: somebody whose stream took nothing in another turn may take something now.
     pub(super) fn serve_rooms(&mut self, now: Now, urgent: bool) {
         let share = match urgent {
             true => usize::MAX,
@@ -26,7 +26,9 @@ impl<L: Link> Hub<L> {
         while self.chat.next_dirty_room(&mut audience) {
             for &key in &audience {
                 let conn = self.conns.get(key as usize);
-                if conn.is_some_and(|conn| urgent || conn.is_writable) {
+                let may_take =
+                    |conn: &Conn<L>| conn.is_writable || urgent && conn.refused_in != self.turns;
+                if conn.is_some_and(may_take) {
                     self.write(key, now, share);
                 }
             }
@@ -37,6 +39,12 @@ impl<L: Link> Hub<L> {
     /// Writes to a connection, and closes it if that was all there is to do for it.
     pub(super) fn write(&mut self, key: ConnId, now: Now, share: usize) {
         self.flush(key, now, share);
+        self.finish(key, now);
+    }
+
+    /// Closes a connection if there is nothing more to do for it; else sees to it that it is read
+    /// if there is something to read.
+    pub(super) fn finish(&mut self, key: ConnId, now: Now) {
         let conn = &self.conns[key as usize];
         let session = conn.client.session();
         let is_owed = session.is_some_and(|session| self.chat.is_owed(session));
@@ -86,6 +94,8 @@ impl<L: Link> Hub<L> {
                 Err(error) => match error.kind() {
                     io::ErrorKind::WouldBlock => {
                         conn.is_writable = false;
+                        conn.refused_in = self.turns;
+                        conn.shrink_out();
                         // Whoever takes a little is not stalled, or not any longer.
                         if sum > 0 || !conn.is_stalled {
                             self.set_stalled(key, Some(now));

@@ -197,7 +197,7 @@ impl World {
                 return;
             }
             self.turns += 1;
-            self.hub.turn(self.now(), true);
+            self.hub.turn(&self.now(), Millis(self.at), true);
         }
         panic!("the loop spins");
     }
