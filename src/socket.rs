@@ -20,8 +20,6 @@ const BACKLOG: i32 = 4096;
 
 /// The longest time between two probes that Linux knows.
 const PROBE_SECS_MAX: u32 = 32_767;
-/// The longest TCP_USER_TIMEOUT that Linux knows: 24 days.
-const USER_TIMEOUT_MAX: Duration = Duration::from_millis(i32::MAX as u64);
 
 /// A connection's stream.
 #[derive(Debug)]
@@ -90,27 +88,27 @@ impl Link for Stream {
 
 /// Has the system find out within `idle` seconds, at least 3, that a connection's peer is gone.
 ///
-/// With the peer silent, the system probes it after a third of that time and then each sixth of
-/// it; with something on its way to the peer, it sends that again. Either way the connection fails
-/// when nothing was heard until the last probe within that time. See tcp(7), and RFC 5482 for
-/// TCP_USER_TIMEOUT. A peer that answers and takes nothing for so long is cut off as well: Linux
-/// counts that as hearing nothing.
+/// With the peer silent, the system probes it each sixth of that time, and gives up at the third
+/// probe. With something on its way to the peer it sends that again, and gives up after as long;
+/// the last moment for something to be sent is just before the third probe, so that is half of the
+/// time and half of the time. See tcp(7), and RFC 5482 for TCP_USER_TIMEOUT. A peer that answers
+/// and takes nothing for that long is cut off as well: Linux counts that as hearing nothing.
 fn watch(socket: SockRef<'_>, idle: Option<u32>) -> io::Result<()> {
     let Some(idle) = idle else {
         socket.set_keepalive(false)?;
         return socket.set_tcp_user_timeout(None);
     };
-    let first = (idle / 3).clamp(1, PROBE_SECS_MAX);
     let interval = (idle / 6).clamp(1, PROBE_SECS_MAX);
-    let last = idle - idle.saturating_sub(first) % interval;
+    // Giving up takes two probes at least, and whole seconds.
+    let probes = (idle / interval / 2).clamp(2, 3);
+    let silence = (probes * interval).min(idle.saturating_sub(probes * interval).max(1));
     let seconds = |seconds: u32| Duration::from_secs(seconds.into());
     let keepalive = TcpKeepalive::new()
-        .with_time(seconds(first))
+        .with_time(seconds(interval))
         .with_interval(seconds(interval));
-    // What the last probe finds is a little later than the probe itself.
-    let silence = seconds(last).saturating_sub(Duration::from_millis(500));
     socket.set_tcp_keepalive(&keepalive)?;
-    socket.set_tcp_user_timeout(Some(silence.min(USER_TIMEOUT_MAX)))
+    // What a probe finds is a little later than the probe itself.
+    socket.set_tcp_user_timeout(Some(seconds(silence) - Duration::from_millis(200)))
 }
 
 /// A socket that connections are accepted from.
@@ -278,29 +276,27 @@ mod tests {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let stream = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
         let socket = SockRef::from(&stream);
-        for (idle, time, interval, timeout_ms) in [
-            (3, 1, 1, 2_500),
-            (5, 1, 1, 4_500),
-            (60, 20, 10, 59_500),
-            (100, 33, 16, 96_500),
-            (3600, 1200, 600, 3_599_500),
-            (100_000, 32_767, 16_666, 99_430_500),
-            (31_536_000, 32_767, 32_767, i32::MAX as u64),
+        for (idle, interval, timeout_ms) in [
+            (3, 1, 800),
+            (4, 1, 1_800),
+            (5, 1, 1_800),
+            (6, 1, 2_800),
+            (60, 10, 29_800),
+            (100, 16, 47_800),
+            (3600, 600, 1_799_800),
+            (100_000, 16_666, 49_997_800),
+            (31_536_000, 32_767, 98_300_800),
         ] {
             watch(SockRef::from(&stream), Some(idle)).unwrap();
             assert!(socket.keepalive().unwrap());
-            let secs = |s| Duration::from_secs(s);
-            assert_eq!(socket.tcp_keepalive_time().unwrap(), secs(time), "{idle}");
-            assert_eq!(
-                socket.tcp_keepalive_interval().unwrap(),
-                secs(interval),
-                "{idle}"
-            );
-            let timeout = socket.tcp_user_timeout().unwrap();
-            assert_eq!(timeout, Some(Duration::from_millis(timeout_ms)), "{idle}");
-            // A probe comes when that is over, and within the idle time.
-            let ticks = (time..=u64::from(idle)).step_by(interval as usize);
-            assert!(ticks.last() >= Some(timeout_ms.div_ceil(1000)), "{idle}");
+            let interval = Duration::from_secs(interval);
+            assert_eq!(socket.tcp_keepalive_time().unwrap(), interval, "{idle}");
+            assert_eq!(socket.tcp_keepalive_interval().unwrap(), interval, "{idle}");
+            let timeout = Duration::from_millis(timeout_ms);
+            assert_eq!(socket.tcp_user_timeout().unwrap(), Some(timeout), "{idle}");
+            // It is found out by a probe, by the second at the earliest; or by what is sent then.
+            let probe = (2..).find(|n| *n * interval >= timeout).unwrap() * interval;
+            assert!(probe + timeout < Duration::from_secs(idle.into()), "{idle}");
             watch(SockRef::from(&stream), None).unwrap();
             assert!(!socket.keepalive().unwrap());
             assert_eq!(socket.tcp_user_timeout().unwrap(), None);
