@@ -7,9 +7,12 @@ use std::io::{self, IoSlice, Read, Write};
 
 use crate::chat::Client;
 use crate::line::Splitter;
+use crate::protocol::{Command, LINE_BYTES_MAX, Limits, REPLY_BYTES_MAX, REPLY_HEAD_BYTES_MAX};
 
+/// Bytes that are read at once.
+pub const READ_BYTES: usize = 2048;
 /// With this many bytes of output waiting, a connection is not read from.
-pub const OUT_BYTES_ENOUGH: usize = 8192;
+pub const OUT_BYTES_ENOUGH: usize = 4096;
 
 /// A stream that does not block: a socket, or what a test puts in its place.
 pub trait Link: Read + Write {
@@ -29,6 +32,8 @@ pub struct Conn<L> {
     lines: Splitter,
     /// What was received and not yet looked at.
     pub input: Vec<u8>,
+    /// A command that is carried out when the output has been written.
+    pub postponed: Option<Box<Command<'static>>>,
     /// Replies, notices, and the rest of an event line that was broken off.
     out: Vec<u8>,
     /// How much of `out` has been written.
@@ -67,6 +72,7 @@ impl<L: Link> Conn<L> {
             client,
             lines: Splitter::default(),
             input: Vec::new(),
+            postponed: None,
             out: greeting,
             written: 0,
             is_readable: false,
@@ -82,6 +88,37 @@ impl<L: Link> Conn<L> {
             is_to_write: false,
             watched: None,
         }
+    }
+
+    /// The most that a connection's buffers take, in bytes. What was received and not looked at is
+    /// kept at the end of a line, and an unfinished line when all was looked at: there is never
+    /// both. A long reply is the only output; others stop when there is enough. Behind them may
+    /// come a warning, a goodbye, or the rest of an event.
+    pub fn buffers_max(limits: &Limits) -> usize {
+        let input = READ_BYTES.max(limits.line_bytes_max());
+        let short_replies = OUT_BYTES_ENOUGH + LINE_BYTES_MAX;
+        let long_reply = REPLY_BYTES_MAX.max(REPLY_HEAD_BYTES_MAX + limits.event_bytes_max());
+        let notices = 256;
+        let command = size_of::<Command<'static>>();
+        input + short_replies.max(long_reply) + notices + command
+    }
+
+    /// Keeps what was received for later. What is unfinished of a line is within it, so that there
+    /// is never both.
+    pub fn keep_input(&mut self, input: &[u8]) {
+        self.lines.release();
+        self.input = input.to_vec();
+    }
+
+    /// Whether the beginning of a line is kept.
+    pub fn is_within_line(&self) -> bool {
+        self.lines.held_bytes() > 0
+    }
+
+    /// Appends output that was not asked for, and holds no more memory than that takes.
+    pub fn append(&mut self, text: &[u8]) {
+        self.out.reserve_exact(text.len());
+        self.out.extend_from_slice(text);
     }
 
     /// The buffer to append output to.
@@ -102,8 +139,28 @@ impl<L: Link> Conn<L> {
     /// Whether there may be something to read that the client is entitled to have looked at: one
     /// that does not take its answers is not read from.
     pub fn may_be_read(&self) -> bool {
-        let has_input = (self.is_readable && !self.has_ended) || !self.input.is_empty();
-        has_input && !self.is_closing && (self.is_broken || self.out_len() < OUT_BYTES_ENOUGH)
+        let has_input = self.is_readable && !self.has_ended || self.has_unanswered();
+        let takes_answers = self.is_broken || self.out_len() <= self.out_len_max();
+        has_input && takes_answers && !self.is_closing && !self.is_throttled()
+    }
+
+    /// Whether it has to wait because it has sent too fast. One who is gone is not made to wait: what
+    /// he has sent is all there will be.
+    pub fn is_throttled(&self) -> bool {
+        self.client.is_throttled() && !self.is_broken
+    }
+
+    /// How much output may wait when the next line is answered.
+    pub fn out_len_max(&self) -> usize {
+        match self.postponed {
+            Some(_) => 0,
+            None => OUT_BYTES_ENOUGH - 1,
+        }
+    }
+
+    /// Whether something was received that is still to be looked at.
+    pub fn has_unanswered(&self) -> bool {
+        self.postponed.is_some() || !self.input.is_empty()
     }
 
     /// Whether the connection is to be closed, given whether its session is still owed something.
@@ -112,7 +169,7 @@ impl<L: Link> Conn<L> {
             return false;
         }
         let has_said_all = self.is_broken || self.out_len() == 0;
-        let has_heard_all = self.has_ended && self.input.is_empty();
+        let has_heard_all = self.has_ended && !self.has_unanswered();
         has_said_all && (self.is_closing || has_heard_all && (self.is_broken || !is_owed))
     }
 
@@ -153,7 +210,7 @@ impl<L: Link> Conn<L> {
 
     /// How many bytes are held for it.
     pub fn held_bytes(&self) -> usize {
-        self.input.len() + self.out.len()
+        self.input.capacity() + self.lines.held_bytes() + self.out.len()
     }
 
     /// Throws the output away: nobody will read it.

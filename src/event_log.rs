@@ -6,6 +6,8 @@
 
 use std::collections::VecDeque;
 
+use crate::protocol::LOG_BYTES_PER_EVENT;
+
 /// Bytes that a log takes from the allocator at first; it grows as it fills.
 const INITIAL_BYTES: usize = 256;
 
@@ -54,17 +56,20 @@ impl EventLog {
     ///
     /// A line that is longer than the whole log is kept alone.
     pub fn append(&mut self, line: &[u8]) {
-        while !self.starts.is_empty() && self.bytes.len() + line.len() > self.bytes_max {
+        let events_max = Self::events_max(self.bytes_max);
+        while !self.starts.is_empty()
+            && (self.bytes.len() + line.len() > self.bytes_max || self.starts.len() >= events_max)
+        {
             self.drop_first();
         }
-        let needed = self.bytes.len() + line.len();
-        if needed > self.bytes.capacity() {
-            // Double, but not past the bound, as `VecDeque` would.
-            let doubled = (self.bytes.capacity() * 2).max(INITIAL_BYTES);
-            let wanted = doubled.min(self.bytes_max).max(needed);
-            self.bytes.reserve_exact(wanted - self.bytes.len());
-        }
+        grow(&mut self.bytes, line.len(), INITIAL_BYTES, self.bytes_max);
         self.bytes.extend(line);
+        grow(
+            &mut self.starts,
+            1,
+            INITIAL_BYTES / LOG_BYTES_PER_EVENT,
+            events_max,
+        );
         self.starts.push_back(self.end);
         self.end = self.end.wrapping_add(line.len() as u32);
     }
@@ -135,6 +140,17 @@ impl EventLog {
         }
     }
 
+    /// The most memory that a log of so many bytes takes, in bytes.
+    pub fn memory_max(bytes_max: usize) -> usize {
+        bytes_max + Self::events_max(bytes_max) * size_of::<u32>()
+    }
+
+    /// The most events that a log of so many bytes holds, however short they are: one for 32 of
+    /// its bytes, and a few that the smallest log holds too.
+    pub fn events_max(bytes_max: usize) -> usize {
+        bytes_max / LOG_BYTES_PER_EVENT + 8
+    }
+
     fn distance(&self, start: u32) -> usize {
         let base = self.starts.front().copied().unwrap_or(self.end);
         start.wrapping_sub(base) as usize
@@ -145,6 +161,16 @@ impl EventLog {
         self.bytes.drain(..len);
         self.starts.pop_front();
         self.first += 1;
+    }
+}
+
+/// Makes room for `more` items: doubles, but not past the bound, as `VecDeque` itself would.
+fn grow<T>(ring: &mut VecDeque<T>, more: usize, least: usize, bound: usize) {
+    let needed = ring.len() + more;
+    if needed > ring.capacity() {
+        let doubled = (ring.capacity() * 2).max(least);
+        let wanted = doubled.min(bound).max(needed);
+        ring.reserve_exact(wanted - ring.len());
     }
 }
 

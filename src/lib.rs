@@ -1,19 +1,24 @@
 //! The parts of chinwag, a chat server for very small Linux boxes.
 //!
-//! `chat` and what it is made of (`room`, `event_log`, `wheel`, `protocol`) are told the time and
-//! know no sockets; `line` turns bytes into lines; `hub` moves bytes between connections and
+//! `chat` and what it is made of (`room`, `event_log`, `wheel`, `keys`, `protocol`) are told the time
+//! and know no sockets; `line` turns bytes into lines; `hub` moves bytes between connections and
 //! `chat`; `server` alone touches sockets and clocks. PROTOCOL.md says what goes over the wire.
 
+pub mod ceiling;
 pub mod chat;
 pub mod conn;
 pub mod event_log;
 pub mod hub;
+pub mod keys;
 pub mod line;
+pub mod memory;
 pub mod options;
 pub mod protocol;
 pub mod room;
 pub mod server;
 pub mod socket;
+pub mod startup;
 pub mod stats;
 pub mod time;
+pub mod users;
 pub mod wheel;

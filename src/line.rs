@@ -15,6 +15,9 @@ const SB: u8 = 250;
 const INTERRUPT: u8 = 244;
 const SE: u8 = 240;
 
+/// How many bytes the memory for an unfinished line grows by.
+const PARTIAL_STEP: usize = 256;
+
 /// What was cut off the stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Item<'a> {
@@ -54,6 +57,18 @@ pub struct Splitter {
 }
 
 impl Splitter {
+    /// Gives back the memory of a line that was handed out.
+    pub fn release(&mut self) {
+        if std::mem::take(&mut self.taken) {
+            self.partial = Vec::new();
+        }
+    }
+
+    /// How many bytes are held for a line that has begun.
+    pub fn held_bytes(&self) -> usize {
+        self.partial.capacity()
+    }
+
     /// Cuts the next item off the front of `input`; none means that all of `input` was taken in.
     ///
     /// Lines hold at most `line_bytes_max` bytes. Costs memory only while a line is incomplete.
@@ -62,10 +77,7 @@ impl Splitter {
         input: &mut &'i [u8],
         line_bytes_max: usize,
     ) -> Option<Item<'a>> {
-        if self.taken {
-            self.taken = false;
-            self.partial = Vec::new();
-        }
+        self.release();
         while let Some(&byte) = input.first() {
             if self.telnet != Telnet::Data {
                 *input = &input[1..];
@@ -131,6 +143,11 @@ impl Splitter {
             self.skipping = true;
             self.partial = Vec::new();
             return false;
+        }
+        let needed = self.partial.len() + text.len();
+        if needed > self.partial.capacity() {
+            let wanted = needed.next_multiple_of(PARTIAL_STEP).min(line_bytes_max);
+            self.partial.reserve_exact(wanted - self.partial.len());
         }
         self.partial.extend_from_slice(text);
         true

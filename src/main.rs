@@ -6,6 +6,7 @@ use std::process::ExitCode;
 
 use chinwag::options::{self, Action, Options, Verbosity};
 use chinwag::server::Server;
+use chinwag::{startup, users};
 
 fn main() -> ExitCode {
     let args: Result<Vec<String>, _> = std::env::args_os()
@@ -20,14 +21,35 @@ fn main() -> ExitCode {
             complain(format_args!("{error}\nTry 'chinwag --help'."));
             ExitCode::from(2)
         }
-        Ok(Action::Print(text)) => match stdout().write_all(text.as_bytes()) {
-            Ok(()) => ExitCode::SUCCESS,
-            Err(error) => {
-                complain(format_args!("cannot write to standard output: {error}"));
-                ExitCode::FAILURE
-            }
-        },
+        Ok(Action::Print(text)) => print(&text),
+        Ok(Action::Check(options)) => {
+            set_up_log(options.verbosity);
+            finish(startup::check(&options).map(|ceiling| ceiling.table()))
+        }
+        Ok(Action::NewKey(file, name)) => {
+            finish(users::new_key(&file, name).map(|key| format!("{key}\n")))
+        }
         Ok(Action::Run(options)) => run(&options),
+    }
+}
+
+fn finish(result: Result<String, String>) -> ExitCode {
+    match result {
+        Ok(text) => print(&text),
+        Err(error) => {
+            complain(error);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn print(text: &str) -> ExitCode {
+    match stdout().write_all(text.as_bytes()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            complain(format_args!("cannot write to standard output: {error}"));
+            ExitCode::FAILURE
+        }
     }
 }
 
@@ -38,13 +60,7 @@ fn run(options: &Options) -> ExitCode {
             .run()
             .map_err(|error| format!("the event loop failed: {error}"))
     });
-    match result {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            complain(error);
-            ExitCode::FAILURE
-        }
-    }
+    finish(result.map(|()| String::new()))
 }
 
 /// Tells people what went wrong. If nobody reads that, it cannot be helped.

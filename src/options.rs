@@ -8,7 +8,7 @@ use std::path::PathBuf;
 
 use getopts::{Fail, Matches};
 
-use crate::protocol::{IDLE_MIN, Limits};
+use crate::protocol::{IDLE_MIN, Limits, Name};
 
 /// Where the server listens if it is not told.
 pub const DEFAULT_ADDRESS: &str = "127.0.0.1:8255";
@@ -18,6 +18,10 @@ const SECONDS_MAX: u64 = 365 * 24 * 3600;
 const LOG_BYTES_MAX: u64 = 1024 * 1024 * 1024;
 /// The longest message that can be configured, in bytes.
 const MESSAGE_BYTES_MAX: u64 = 1024 * 1024;
+/// The most sessions that can be configured: what their keys can tell apart, with room to spare.
+const SESSIONS_MAX: u64 = 1 << 30;
+/// Bytes that the system keeps for a connection in each direction, if it is not told.
+pub const SOCKET_BUFFER: usize = 32 * 1024;
 /// The longest path that fits into a Unix socket's address, in bytes.
 const UNIX_PATH_BYTES_MAX: usize = 107;
 
@@ -58,6 +62,12 @@ pub struct Options {
     pub listen: Vec<Address>,
     /// What to allow.
     pub limits: Limits,
+    /// Bytes that the system may keep for a connection, in each direction.
+    pub socket_buffer: usize,
+    /// The most memory that the settings may ever need, in bytes.
+    pub memory_max: Option<usize>,
+    /// The file of those who may join; none if anybody may.
+    pub users: Option<PathBuf>,
     /// How much to log.
     pub verbosity: Verbosity,
 }
@@ -67,6 +77,10 @@ pub struct Options {
 pub enum Action {
     /// To run the server.
     Run(Options),
+    /// To check options and files, say what memory they can need, and exit.
+    Check(Options),
+    /// To make a key for a name, and put it into a users file.
+    NewKey(PathBuf, Name),
     /// To print a text and exit.
     Print(String),
 }
@@ -91,11 +105,59 @@ pub fn parse(args: &[String]) -> Result<Action, String> {
             "unexpected argument '{argument}': everything is said with options"
         ));
     }
-    Ok(Action::Run(Options {
+    if let Some(name) = matches.opt_str("new-key") {
+        return new_key(&matches, &name);
+    }
+    let options = Options {
         listen: addresses(&matches)?,
         limits: limits(&matches)?,
+        socket_buffer: size(&matches, "socket-buffer", 4096, 64 * 1024 * 1024)?
+            .unwrap_or(SOCKET_BUFFER),
+        memory_max: size(&matches, "memory", 1, isize::MAX as u64)?,
+        users: matches.opt_str("users").map(PathBuf::from),
         verbosity: verbosity(&matches)?,
-    }))
+    };
+    check_open(&options, &matches)?;
+    match matches.opt_present("check") {
+        true => Ok(Action::Check(options)),
+        false => Ok(Action::Run(options)),
+    }
+}
+
+fn new_key(matches: &Matches, name: &str) -> Result<Action, String> {
+    if matches.opt_present("check") {
+        return Err(format!(
+            "--new-key {name}: this changes a file; --check does not"
+        ));
+    }
+    let users = matches
+        .opt_str("users")
+        .ok_or_else(|| format!("--new-key {name}: say with --users which file to put it into"))?;
+    let parsed = Name::parse(name).ok_or_else(|| {
+        format!(
+            "--new-key {name}: a name is 1 to 24 of A-Z a-z 0-9 _ - and begins with a letter or \
+             digit"
+        )
+    })?;
+    Ok(Action::NewKey(users.into(), parsed))
+}
+
+/// Without a users file anybody who reaches the server may join: that is not to be had by mistake.
+fn check_open(options: &Options, matches: &Matches) -> Result<(), String> {
+    if options.users.is_some() || matches.opt_present("open") {
+        return Ok(());
+    }
+    let is_open = |address: &&Address| match address {
+        Address::Tcp(address) => !address.ip().is_loopback(),
+        Address::Unix(_) => false,
+    };
+    match options.listen.iter().find(is_open) {
+        None => Ok(()),
+        Some(address) => Err(format!(
+            "--listen {address}: anybody who reaches this address could join; give --users, or \
+             --open if that is meant"
+        )),
+    }
 }
 
 /// What is wrong with the form of the command line, and the way out.
@@ -125,8 +187,19 @@ fn declare() -> getopts::Options {
         .optopt("i", "idle", "idle time of sessions that do not ask for one (60)", "SECONDS")
         .optopt("", "max-idle", "the longest idle time that is granted (3600)", "SECONDS")
         .optopt("", "handshake", "time for a connection to JOIN or RESUME (30)", "SECONDS")
+        .optopt("c", "max-connections", "how many connections there may be (1024)", "N")
+        .optopt("s", "max-sessions", "how many sessions there may be (4096)", "N")
+        .optopt("r", "max-rooms", "how many rooms there may be (64)", "N")
+        .optopt("a", "max-per-address", "connections, and sessions, from one address (64)", "N")
+        .optopt("", "rate", "lines a second that a client may send; 0 for no bound (50)", "N")
         .optopt("b", "log-bytes", "bytes of events kept per room; K and M may follow (64K)", "SIZE")
         .optopt("m", "max-message", "the longest message; K and M may follow (1024)", "BYTES")
+        .optopt("", "socket-buffer", "bytes the system keeps for a connection each way (32K)", "SIZE")
+        .optopt("", "memory", "refuse to start if more memory than this could be needed", "SIZE")
+        .optopt("u", "users", "only those in this file may join, with their keys", "FILE")
+        .optopt("", "new-key", "make a key for NAME, put it into the users file, and exit", "NAME")
+        .optflag("", "open", "anybody may join who reaches an address of a network")
+        .optflag("", "check", "check options and files, show what memory they can need, and exit")
         .optflag("q", "quiet", "log only warnings and errors")
         .optflag("v", "verbose", "log also what happens to sessions")
         .optflag("h", "help", "show this text")
@@ -142,7 +215,8 @@ fn help(options: &getopts::Options) -> String {
     );
     format!(
         "{usage}\nA RUST_LOG in the environment says what is logged, unless -q or -v does.\n\
-         SIGTERM and SIGINT say goodbye to everybody and end the server.\n"
+         SIGTERM and SIGINT say goodbye to everybody and end the server; SIGHUP has it read its users\n\
+         file again.\n"
     )
 }
 
@@ -202,6 +276,17 @@ fn limits(matches: &Matches) -> Result<Limits, String> {
     };
     let log_bytes = size(matches, "log-bytes", 4096, LOG_BYTES_MAX)?;
     limits.log_bytes = log_bytes.unwrap_or(limits.log_bytes);
+    for (name, max, limit) in [
+        ("max-connections", 1_000_000, &mut limits.connections_max),
+        ("max-sessions", SESSIONS_MAX, &mut limits.sessions_max),
+        ("max-rooms", SESSIONS_MAX, &mut limits.rooms_max),
+        ("max-per-address", SESSIONS_MAX, &mut limits.per_address_max),
+    ] {
+        if let Some(count) = count(matches, name, 1, max)? {
+            *limit = count as usize;
+        }
+    }
+    limits.rate = count(matches, "rate", 0, 1_000_000)?.unwrap_or(limits.rate);
     let needed = limits.log_bytes_min();
     if limits.log_bytes < needed {
         return Err(format!(
@@ -223,15 +308,27 @@ fn verbosity(matches: &Matches) -> Result<Verbosity, String> {
 }
 
 fn seconds(matches: &Matches, name: &str, min: u64, max: u64) -> Result<Option<u32>, String> {
+    whole(matches, name, min, max, "whole seconds")
+}
+
+fn count(matches: &Matches, name: &str, min: u64, max: u64) -> Result<Option<u32>, String> {
+    whole(matches, name, min, max, "a number")
+}
+
+fn whole(
+    matches: &Matches,
+    name: &str,
+    min: u64,
+    max: u64,
+    what: &str,
+) -> Result<Option<u32>, String> {
     let Some(text) = matches.opt_str(name) else {
         return Ok(None);
     };
     let number = number(&text).filter(|n| (min..=max).contains(n));
     match number.and_then(|n| u32::try_from(n).ok()) {
         Some(number) => Ok(Some(number)),
-        None => Err(format!(
-            "--{name} {text}: give whole seconds from {min} to {max}"
-        )),
+        None => Err(format!("--{name} {text}: give {what} from {min} to {max}")),
     }
 }
 
@@ -291,6 +388,9 @@ mod tests {
         let defaults = Options {
             listen: vec![tcp(DEFAULT_ADDRESS)],
             limits: Limits::default(),
+            socket_buffer: 32 * 1024,
+            memory_max: None,
+            users: None,
             verbosity: Verbosity::Normal,
         };
         assert_eq!(options(""), defaults);
@@ -319,6 +419,16 @@ mod tests {
             ("--log-bytes 1024m", Limits { log_bytes: 1 << 30, ..limits }),
             ("-m 1", Limits { message_bytes_max: 1, ..limits }),
             ("--max-message 2K", Limits { message_bytes_max: 2048, ..limits }),
+            ("-c 1", Limits { connections_max: 1, ..limits }),
+            ("--max-connections 1000000", Limits { connections_max: 1_000_000, ..limits }),
+            ("-s 1", Limits { sessions_max: 1, ..limits }),
+            ("--max-sessions 1000000", Limits { sessions_max: 1_000_000, ..limits }),
+            ("-r 1", Limits { rooms_max: 1, ..limits }),
+            ("--max-rooms 9", Limits { rooms_max: 9, ..limits }),
+            ("-a 1", Limits { per_address_max: 1, ..limits }),
+            ("--max-per-address 9", Limits { per_address_max: 9, ..limits }),
+            ("--rate 0", Limits { rate: 0, ..limits }),
+            ("--rate 1000000", Limits { rate: 1_000_000, ..limits }),
             ("-m 1M -b 3M", Limits { message_bytes_max: 1 << 20, log_bytes: 3 << 20, ..limits }),
         ];
         for (line, expected) in table {
@@ -328,7 +438,8 @@ mod tests {
 
     #[test]
     fn addresses_are_taken_in_order() {
-        let given = "-l 0.0.0.0:0 --listen [::1]:8255 -lunix:/run/chinwag --listen=unix:here";
+        let given =
+            "--open -l 0.0.0.0:0 --listen [::1]:8255 -lunix:/run/chinwag --listen=unix:here";
         let unix = ["/run/chinwag", "here"].map(|path| Address::Unix(path.into()));
         let listen = options(given).listen;
         assert_eq!(listen[..2], [tcp("0.0.0.0:0"), tcp("[::1]:8255")]);
@@ -339,6 +450,36 @@ mod tests {
         options(&format!("-l unix:{longest}"));
         let error = action(&format!("-l unix:{longest}p")).unwrap_err();
         assert!(error.contains("--listen unix:ppp"), "{error}");
+    }
+
+    #[test]
+    fn a_network_is_open_only_to_those_with_keys_or_if_that_is_said() {
+        for network in ["0.0.0.0:1", "[::]:1", "192.0.2.1:1", "[2001:db8::1]:1"] {
+            let line = format!("-l unix:/s -l {network}");
+            let error = action(&line).unwrap_err();
+            assert!(error.contains(&format!("--listen {network}")), "{error}");
+            assert!(
+                error.contains("--users") && error.contains("--open"),
+                "{error}"
+            );
+            options(&format!("{line} --open"));
+            options(&format!("{line} --users file"));
+        }
+        options("-l 127.0.0.1:1 -l 127.1.2.3:1 -l [::1]:1 -l unix:/s");
+    }
+
+    #[test]
+    fn a_key_is_made_for_a_name_in_a_file() {
+        let name = Name::parse("ann").unwrap();
+        let made = action("-u file --new-key ann").unwrap();
+        assert_eq!(made, Action::NewKey("file".into(), name));
+        for (line, named) in [
+            ("--new-key ann", "--users"),
+            ("-u file --new-key _", "--new-key _"),
+        ] {
+            let error = action(line).unwrap_err();
+            assert!(error.contains(named), "{error}");
+        }
     }
 
     #[test]

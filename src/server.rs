@@ -5,14 +5,17 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use mio::event::Event;
 use mio::{Events, Interest, Poll, Token};
-use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook_mio::v1_0::Signals;
 
-use crate::chat::ConnId;
+use crate::chat::{ConnId, Origin};
 use crate::conn::Readiness;
 use crate::hub::Hub;
+use crate::keys::Keys;
+use crate::memory;
 use crate::options::Options;
 use crate::socket::{Listener, Stream};
+use crate::startup::{check_memory, load_keys, raise_descriptors};
 use crate::time::{self, Clock as _, Millis, Now};
 
 /// Events that are fetched from the system at once.
@@ -42,6 +45,7 @@ pub struct Server {
     first_conn: usize,
     hub: Hub<Stream>,
     clock: Clock,
+    options: Options,
     /// Accepting rests until then, or until there are fewer connections than that.
     pause: Option<(Millis, usize)>,
     /// The system was out of descriptors, and nothing was accepted since.
@@ -49,7 +53,7 @@ pub struct Server {
 }
 
 impl Server {
-    /// Binds all addresses and says so in the log.
+    /// Reads the users file, binds all addresses, and says so in the log.
     ///
     /// # Errors
     ///
@@ -59,14 +63,20 @@ impl Server {
         // From here on the system's random numbers are there, and no JOIN will have to wait.
         crate::protocol::Secret::random()
             .map_err(|error| format!("cannot get random numbers from the system: {error}"))?;
+        let keys = load_keys(options)?;
+        let mut limits = options.limits;
+        limits.connections_max = raise_descriptors(limits.connections_max, options.listen.len());
+        let ceiling = check_memory(options, &limits, keys.as_ref())?;
+        log::info!("memory: {ceiling}");
+
         let poll = Poll::new().map_err(system)?;
-        let mut signals = Signals::new([SIGTERM, SIGINT]).map_err(system)?;
+        let mut signals = Signals::new([SIGTERM, SIGINT, SIGHUP]).map_err(system)?;
         poll.registry()
             .register(&mut signals, SIGNALS, Interest::READABLE)
             .map_err(system)?;
         let mut doors = Vec::new();
         for (index, address) in options.listen.iter().enumerate() {
-            let mut listener = Listener::bind(address)?;
+            let mut listener = Listener::bind(address, options.socket_buffer)?;
             listener
                 .register(poll.registry(), Token(FIRST_LISTENER + index))
                 .map_err(system)?;
@@ -78,13 +88,18 @@ impl Server {
         for door in &doors {
             log::info!("listening on {}", door.listener.address().map_err(system)?);
         }
+        let clock = Clock::start();
+        let mut hub = Hub::new(limits);
+        hub.set_keys(keys, clock.now());
+        hub.stats().memory_ceiling = ceiling.bytes();
         Ok(Server {
             poll,
             signals,
             first_conn: FIRST_LISTENER + doors.len(),
             doors,
-            hub: Hub::new(options.limits),
-            clock: Clock::start(),
+            hub,
+            clock,
+            options: options.clone(),
             pause: None,
             is_short: false,
         })
@@ -111,6 +126,7 @@ impl Server {
         // deadline counts as over.
         let asked = self.clock.now().past;
         self.wait(events, deadline)?;
+        let start = self.clock.now().at;
         let mut ends = false;
         let mut count = 0;
         for event in events.iter() {
@@ -120,6 +136,13 @@ impl Server {
         let has_accepted = self.accept(self.clock.now());
         let heard_all = count < EVENTS_PER_TURN && !has_accepted;
         self.hub.turn(&self.clock, asked, heard_all);
+        if self.hub.is_crowd_gone() {
+            memory::give_back();
+        }
+        let took = self.clock.now().at.since(start);
+        let stats = self.hub.stats();
+        stats.turns += 1;
+        stats.turn_longest = stats.turn_longest.max(took.0);
         Ok(ends)
     }
 
@@ -141,7 +164,11 @@ impl Server {
     /// Notes what an event says; true if it is a signal to end.
     fn note(&mut self, event: &Event) -> bool {
         if event.token() == SIGNALS {
-            return self.signals.pending().count() > 0;
+            let pending: Vec<_> = self.signals.pending().collect();
+            if pending.contains(&SIGHUP) {
+                self.reload();
+            }
+            return pending.iter().any(|&signal| signal != SIGHUP);
         }
         if event.token().0 < self.first_conn {
             self.doors[event.token().0 - FIRST_LISTENER].is_ready = true;
@@ -174,7 +201,7 @@ impl Server {
             while self.doors[index].is_ready && left > 0 && self.pause.is_none() {
                 left -= 1;
                 match self.doors[index].listener.accept() {
-                    Ok(stream) => self.admit(stream, now),
+                    Ok((stream, origin)) => self.admit(stream, origin, now),
                     Err(error) => self.not_accepted(index, &error, now),
                 }
             }
@@ -182,10 +209,10 @@ impl Server {
         self.hub.len() > conns
     }
 
-    fn admit(&mut self, mut stream: Stream, now: Now) {
+    fn admit(&mut self, mut stream: Stream, origin: Origin, now: Now) {
         let token = Token(self.first_conn + self.hub.next_conn() as usize);
         match stream.register(self.poll.registry(), token) {
-            Ok(()) => _ = self.hub.accept(stream, now),
+            Ok(()) => _ = self.hub.accept(stream, origin, now),
             Err(error) => log::warn!("cannot poll a new connection: {error}"),
         }
     }
@@ -208,6 +235,29 @@ impl Server {
                     log::warn!("cannot accept connections: {error}; those that come have to wait");
                 }
             }
+        }
+    }
+
+    /// Reads the users file again. If that does not do, the keys stay as they are.
+    fn reload(&mut self) {
+        let Some(users) = &self.options.users else {
+            log::info!("there is no users file to read again");
+            return;
+        };
+        let limits = *self.hub.chat().limits();
+        let result = load_keys(&self.options).and_then(|keys| {
+            let ceiling = check_memory(&self.options, &limits, keys.as_ref())?;
+            Ok((keys, ceiling))
+        });
+        match result {
+            Ok((keys, ceiling)) => {
+                let names = keys.as_ref().map_or(0, Keys::len);
+                let s = if names == 1 { "" } else { "s" };
+                log::info!("{} now has {names} name{s}", users.display());
+                self.hub.stats().memory_ceiling = ceiling.bytes();
+                self.hub.set_keys(keys, self.clock.now());
+            }
+            Err(error) => log::error!("{error}; the keys from before stay in force"),
         }
     }
 

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io::{self, IoSlice, Read, Write};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -12,6 +12,7 @@ use mio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use mio::{Interest, Registry, Token};
 use socket2::{Domain, SockAddr, SockRef, Socket, TcpKeepalive, Type};
 
+use crate::chat::Origin;
 use crate::conn::Link;
 use crate::options::Address;
 
@@ -116,25 +117,26 @@ fn watch(socket: SockRef<'_>, idle: Option<u32>) -> io::Result<()> {
 pub enum Listener {
     /// TCP.
     Tcp(TcpListener),
-    /// A Unix socket, and the file that it is reached by.
-    Unix(UnixListener, SocketFile),
+    /// A Unix socket, the file that it is reached by, and the size of its connections' buffers.
+    Unix(UnixListener, SocketFile, usize),
 }
 
 impl Listener {
-    /// Binds an address and listens there.
+    /// Binds an address and listens there. The system keeps at most `socket_buffer` bytes, and as
+    /// many again for its own book-keeping, for each direction of a connection.
     ///
     /// # Errors
     ///
     /// A text for people: the address, the reason, and the way out.
-    pub fn bind(address: &Address) -> Result<Listener, String> {
+    pub fn bind(address: &Address, socket_buffer: usize) -> Result<Listener, String> {
         match address {
-            Address::Tcp(ip) => Self::bind_tcp(*ip),
-            Address::Unix(path) => Self::bind_unix(path),
+            Address::Tcp(ip) => Self::bind_tcp(*ip, socket_buffer),
+            Address::Unix(path) => Self::bind_unix(path, socket_buffer),
         }
         .map_err(|error| format!("cannot listen on {address}: {}", explain(&error)))
     }
 
-    fn bind_tcp(address: SocketAddr) -> io::Result<Listener> {
+    fn bind_tcp(address: SocketAddr, socket_buffer: usize) -> io::Result<Listener> {
         let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
         // A server that was just restarted gets its port back, old connections or not.
         socket.set_reuse_address(true)?;
@@ -142,20 +144,24 @@ impl Listener {
             // `[::]` leaves IPv4 to `0.0.0.0`, so that both can be given.
             socket.set_only_v6(true)?;
         }
+        // Connections inherit these from their listener.
+        socket.set_send_buffer_size(socket_buffer)?;
+        socket.set_recv_buffer_size(socket_buffer)?;
         socket.set_nonblocking(true)?;
         socket.bind(&address.into())?;
         socket.listen(BACKLOG)?;
         Ok(Listener::Tcp(TcpListener::from_std(socket.into())))
     }
 
-    fn bind_unix(path: &Path) -> io::Result<Listener> {
+    fn bind_unix(path: &Path, socket_buffer: usize) -> io::Result<Listener> {
         remove_stale(path)?;
         let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
         socket.set_nonblocking(true)?;
         socket.bind(&SockAddr::unix(path)?)?;
         let file = SocketFile::new(path)?;
         socket.listen(BACKLOG)?;
-        Ok(Listener::Unix(UnixListener::from_std(socket.into()), file))
+        let listener = UnixListener::from_std(socket.into());
+        Ok(Listener::Unix(listener, file, socket_buffer))
     }
 
     /// The address with the port that was found for port 0.
@@ -166,7 +172,7 @@ impl Listener {
     pub fn address(&self) -> io::Result<Address> {
         match self {
             Listener::Tcp(listener) => listener.local_addr().map(Address::Tcp),
-            Listener::Unix(_, file) => Ok(Address::Unix(file.path.clone())),
+            Listener::Unix(_, file, _) => Ok(Address::Unix(file.path.clone())),
         }
     }
 
@@ -178,28 +184,33 @@ impl Listener {
     pub fn register(&mut self, registry: &Registry, token: Token) -> io::Result<()> {
         match self {
             Listener::Tcp(listener) => listener.register(registry, token, Interest::READABLE),
-            Listener::Unix(listener, _) => listener.register(registry, token, Interest::READABLE),
+            Listener::Unix(listener, ..) => listener.register(registry, token, Interest::READABLE),
         }
     }
 
-    /// Takes the next new connection.
+    /// Takes the next new connection, and tells where it comes from.
     ///
     /// # Errors
     ///
     /// `WouldBlock` if there is none; others if the client has gone again or the system has no
     /// descriptors.
-    pub fn accept(&self) -> io::Result<Stream> {
+    pub fn accept(&self) -> io::Result<(Stream, Origin)> {
         match self {
             Listener::Tcp(listener) => {
-                let (stream, _) = listener.accept()?;
+                let (stream, address) = listener.accept()?;
                 let socket = SockRef::from(&stream);
                 // Neither failing would keep a client from chatting.
                 let _ = socket.set_tcp_nodelay(true);
                 // Telnet marks an interrupt with an urgent byte, which belongs where it was sent.
                 let _ = socket.set_out_of_band_inline(true);
-                Ok(Stream::Tcp(stream))
+                Ok((Stream::Tcp(stream), origin(address.ip())))
             }
-            Listener::Unix(listener, _) => Ok(Stream::Unix(listener.accept()?.0)),
+            Listener::Unix(listener, _, socket_buffer) => {
+                let (stream, _) = listener.accept()?;
+                // A Unix socket does not inherit it; it has no buffer for what it receives.
+                let _ = SockRef::from(&stream).set_send_buffer_size(*socket_buffer);
+                Ok((Stream::Unix(stream), Origin::Local))
+            }
         }
     }
 }
@@ -209,6 +220,16 @@ impl Listener {
 pub struct SocketFile {
     path: PathBuf,
     identity: (u64, u64),
+}
+
+fn origin(address: IpAddr) -> Origin {
+    match address.to_canonical() {
+        IpAddr::V4(address) => Origin::V4(address.octets()),
+        IpAddr::V6(address) => {
+            let [a, b, c, d, e, f, g, h, ..] = address.octets();
+            Origin::V6([a, b, c, d, e, f, g, h])
+        }
+    }
 }
 
 impl SocketFile {

@@ -10,8 +10,24 @@ use crate::protocol::{LeaveReason, Listing, write_line};
 pub struct Stats {
     /// Connections open now.
     pub connections: u64,
+    /// The most connections that were open at once.
+    pub connections_most: u64,
     /// Connections accepted.
     pub connections_total: u64,
+    /// Connections refused because there were too many.
+    pub refused_connections: u64,
+    /// Connections refused because there were too many from their address.
+    pub refused_connections_address: u64,
+    /// JOINs refused because there were too many sessions.
+    pub refused_sessions: u64,
+    /// JOINs refused because there were too many sessions from the client's address.
+    pub refused_sessions_address: u64,
+    /// JOINs refused because there were too many rooms.
+    pub refused_rooms: u64,
+    /// JOINs refused for want of the right key.
+    pub refused_keys: u64,
+    /// Lines that had to wait because their client sent too fast.
+    pub lines_throttled: u64,
     /// Bytes received from clients.
     pub bytes_in: u64,
     /// Bytes sent to clients.
@@ -20,14 +36,28 @@ pub struct Stats {
     pub commands: u64,
     /// Lines that got an ERR.
     pub errors: u64,
+    /// The most sessions that there were at once.
+    pub sessions_most: u64,
     /// Sessions created.
     pub sessions_total: u64,
     /// Sessions ended, by [`LeaveReason::index`].
     pub sessions_ended: [u64; LeaveReason::ALL.len()],
     /// Events appended to a room's log.
     pub events: u64,
+    /// Bytes of the lines of those events.
+    pub events_bytes: u64,
+    /// Events that sessions were given.
+    pub events_delivered: u64,
+    /// Bytes of the lines of those events.
+    pub events_delivered_bytes: u64,
     /// Events that sessions were told they lost.
     pub events_lost: u64,
+    /// Turns of the loop.
+    pub turns: u64,
+    /// The longest turn, without the time slept, in milliseconds.
+    pub turn_longest: u64,
+    /// The most memory that the settings can ever need, in bytes.
+    pub memory_ceiling: u64,
 }
 
 /// What is worked out when it is asked for.
@@ -51,29 +81,48 @@ impl Stats {
     /// The lines of a STATS reply.
     pub fn listing(&self, now: &Gauges) -> Listing {
         let mut listing = Listing::default();
+        listing.add(|out| write_line!(out, "STAT version {}", env!("CARGO_PKG_VERSION")));
         let mut add = |name: &str, value: u64| {
             listing.add(|out| write_line!(out, "STAT {name} {value}"));
         };
         add("uptime", now.uptime);
         add("connections", self.connections);
+        add("connections-most", self.connections_most);
         add("connections-total", self.connections_total);
         add("sessions", now.sessions);
         add("sessions-attached", now.sessions_attached);
         add("sessions-detached", now.sessions - now.sessions_attached);
+        add("sessions-most", self.sessions_most);
         add("sessions-total", self.sessions_total);
         for reason in LeaveReason::ALL {
             let name = format!("sessions-{}", reason.as_str());
             add(&name, self.sessions_ended[reason.index()]);
         }
+        add("refused-connections", self.refused_connections);
+        add(
+            "refused-connections-address",
+            self.refused_connections_address,
+        );
+        add("refused-sessions", self.refused_sessions);
+        add("refused-sessions-address", self.refused_sessions_address);
+        add("refused-rooms", self.refused_rooms);
+        add("refused-keys", self.refused_keys);
         add("rooms", now.rooms);
         add("events", self.events);
+        add("events-bytes", self.events_bytes);
+        add("events-delivered", self.events_delivered);
+        add("events-delivered-bytes", self.events_delivered_bytes);
         add("events-lost", self.events_lost);
         add("log-bytes", now.log_bytes);
         add("commands", self.commands);
         add("errors", self.errors);
+        add("lines-throttled", self.lines_throttled);
         add("bytes-in", self.bytes_in);
         add("bytes-out", self.bytes_out);
         add("timers", now.timers);
+        add("turns", self.turns);
+        add("turn-longest", self.turn_longest);
+        add("memory-ceiling", self.memory_ceiling);
         listing
     }
 }

@@ -73,15 +73,18 @@ impl<K: Copy> Default for Wheel<K> {
 }
 
 impl<K: Copy> Wheel<K> {
+    /// What a timer takes, in bytes.
+    pub const TIMER_BYTES: usize = size_of::<Node<K>>();
+
     /// An empty wheel whose present is 0.
     pub fn new() -> Self {
         Wheel {
             present: Millis(0),
             nodes: Slab::new(),
-            buckets: Slab::new(),
+            buckets: Slab::with_capacity(2 * SLOTS),
             slots: [[NONE; SLOTS]; LEVELS],
             occupied: [0; LEVELS],
-            reached: VecDeque::new(),
+            reached: VecDeque::with_capacity(SLOTS),
         }
     }
 

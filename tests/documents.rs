@@ -9,11 +9,12 @@ use std::collections::{BTreeSet, HashMap};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use chinwag::options::{self, Action};
+use chinwag::ceiling::Ceiling;
+use chinwag::options::{self, Action, SOCKET_BUFFER};
 use chinwag::protocol::{
-    self, Bye, Code, ENDED_MAX, ERRORS_MAX, IDLE_TCP_MIN, LINE_BYTES_MAX, LeaveReason, Limits,
-    NAME_BYTES_MAX, POLL_EVENTS_DEFAULT, POLL_EVENTS_MAX, POLL_WAIT_MAX, REPLY_BYTES_MAX, Request,
-    UNASKED, VERBS,
+    self, BURST_SECS, Bye, Code, DENIALS_MAX, ENDED_MAX, ERRORS_MAX, IDLE_TCP_MIN, LINE_BYTES_MAX,
+    LeaveReason, Limits, NAME_BYTES_MAX, POLL_EVENTS_DEFAULT, POLL_EVENTS_MAX, POLL_WAIT_MAX,
+    REPLY_BYTES_MAX, Request, UNASKED, VERBS,
 };
 use chinwag::stats::{Gauges, Stats};
 use support::script::{CoreStage, Script};
@@ -86,6 +87,23 @@ fn the_readme_shows_the_help_as_it_is() {
     let shown = blocks(&document("README.md"), "text");
     assert!(shown.iter().any(|(_, text)| *text == help), "\n{help}");
     assert!(help.lines().all(|line| line.chars().count() <= 100));
+}
+
+/// What things take depends on the width of addresses.
+#[cfg(target_pointer_width = "64")]
+#[test]
+fn the_readme_shows_the_memory_as_it_is() {
+    let ceiling = Ceiling::of(&Limits::default(), 0, SOCKET_BUFFER);
+    let readme = document("README.md");
+    let shown = blocks(&readme, "text");
+    let table = ceiling.table();
+    assert!(shown.iter().any(|(_, text)| *text == table), "\n{table}");
+    let words: Vec<_> = readme.split_whitespace().collect();
+    let line = format!("memory: {ceiling}");
+    assert!(words.join(" ").contains(&line), "{line}");
+    let (_, promise) = readme.split_once("never take more than ").unwrap();
+    let bytes = format!("at most {}", promise.split(',').next().unwrap());
+    assert!(line.contains(&bytes), "{line}");
 }
 
 #[test]
@@ -280,8 +298,24 @@ fn the_table_of_limits_agrees_with_the_code() {
         ("text of a PING, bytes", protocol::PING_BYTES_MAX as u64),
         ("errors in a row", ERRORS_MAX.into()),
         ("ended sessions remembered", ENDED_MAX as u64),
+        ("connections", defaults.connections_max as u64),
         ("sessions", defaults.sessions_max as u64),
         ("rooms", defaults.rooms_max as u64),
+        (
+            "connections from one address",
+            defaults.per_address_max as u64,
+        ),
+        ("sessions from one address", defaults.per_address_max as u64),
+        ("lines a second from one connection", defaults.rate.into()),
+        (
+            "seconds' worth of lines that may come at once",
+            BURST_SECS.into(),
+        ),
+        (
+            "system's buffer for a connection, each way, bytes",
+            SOCKET_BUFFER as u64,
+        ),
+        ("`not-authorized` on one connection", DENIALS_MAX.into()),
     ];
     let table = limits();
     for (limit, number) in expected {
@@ -295,9 +329,17 @@ fn the_table_of_limits_agrees_with_the_code() {
 #[test]
 fn the_core_names_neither_sockets_nor_clocks() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
-    let mut files: Vec<_> = ["line", "room", "event_log", "wheel", "stats", "time"]
-        .map(|name| root.join(name).with_extension("rs"))
-        .into();
+    let mut files: Vec<_> = [
+        "line",
+        "room",
+        "event_log",
+        "wheel",
+        "keys",
+        "stats",
+        "time",
+    ]
+    .map(|name| root.join(name).with_extension("rs"))
+    .into();
     for folder in ["chat", "protocol"] {
         let entries = fs::read_dir(root.join(folder)).unwrap();
         files.extend(entries.map(|entry| entry.unwrap().path()));

@@ -27,7 +27,14 @@ fn member(world: &mut World, join: &str) -> Peer {
 
 /// Limits that are not in the way of tests that are about others.
 fn limits() -> Limits {
-    Limits::default()
+    Limits {
+        connections_max: 1_000_000,
+        sessions_max: 1_000_000,
+        rooms_max: 1_000_000,
+        per_address_max: 1_000_000,
+        rate: 0,
+        ..Limits::default()
+    }
 }
 
 fn log_of(log_bytes: usize) -> Limits {
@@ -408,6 +415,58 @@ fn a_long_turn_makes_no_session_older_than_it_is() {
     world.at = read_by + 3000;
     world.run();
     assert!(text(&peer).starts_with("BYE expired"));
+}
+
+/// G27: neither telnet's answers nor a POLL that waited add up to more than a connection may hold.
+#[test]
+fn telnet_and_a_poll_that_waited_stay_within_what_a_connection_may_hold() {
+    let mut world = World::new(limits());
+    let puller = member(&mut world, "JOIN cron mode=pull");
+    let bob = member(&mut world, "JOIN bob mode=pull");
+    world.send(&puller, b"POLL\n");
+    world.set_room(&puller, 0);
+    world.send(&puller, b"POLL wait=60\n");
+    world.send(&puller, &[255, 251, 1].repeat(1360));
+    for _ in 0..12 {
+        world.send(&bob, format!("SAY {}\n", "x".repeat(1000)).as_bytes());
+        world.hub.assert_consistent(world.now());
+    }
+    world.send(&puller, format!("PING {}\n", "x".repeat(2040)).as_bytes());
+    world.hub.assert_consistent(world.now());
+    // Nor does the beginning of a line beside what is still to be looked at.
+    let other = member(&mut world, "JOIN other mode=pull");
+    world.set_room(&other, 0);
+    world.send(&other, &b"PING and so on\n".repeat(300));
+    world.send(&other, &[b'x'; 2040]);
+    world.send(&other, &[255, 251, 1].repeat(900));
+    world.hub.assert_consistent(world.now());
+}
+
+/// Who can be told nothing any more is still bound to the rate: what is beyond it is dropped.
+#[test]
+fn one_who_is_gone_is_heard_at_his_rate_and_no_faster() {
+    let mut world = World::new(Limits {
+        rate: 50,
+        ..limits()
+    });
+    let ann = member(&mut world, "JOIN ann mode=pull");
+    let witness = member(&mut world, "JOIN witness mode=pull");
+    ann.wire
+        .borrow_mut()
+        .input
+        .extend(b"SAY hi\n".repeat(100_000));
+    world.reset(&ann);
+    assert!(ann.wire.borrow().is_closed);
+    world.send(&witness, b"ROOMS\n");
+    let rooms = text(&witness);
+    let newest: u64 = rooms
+        .trim_end()
+        .rsplit(' ')
+        .next()
+        .unwrap()
+        .parse()
+        .unwrap();
+    assert!((100..=202).contains(&newest), "{rooms}");
 }
 
 /// G27: what was written is not kept, though the rest has to wait.

@@ -1,21 +1,32 @@
 //! Random clients against the whole core: they join, talk, poll, stall, vanish and come back,
-//! time jumps, the server stops for a while. After each step everything must add up: every line has
-//! one reply, in order and in one piece (G1, G2); events come once, in order, and what is missing
-//! was counted (G9, G11, G12); a sender's number is what others see (G10); `said=` is right (G7).
+//! send too fast, are too many, lose their keys; time jumps, the server stops for a while. After
+//! each step everything must add up: every line has one reply, in order and in one piece (G1, G2);
+//! events come once, in order, and what is missing was counted (G9, G11, G12); a sender's number is
+//! what others see (G10); `said=` is right (G7); there are never more of anything than the limits
+//! say, and what there is fits under the ceiling; only who has the key has the name.
 //!
 //! A failure names its seed; `CHINWAG_SEED=<seed> cargo test --test simulation` plays it again.
 
 mod support;
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 
+use chinwag::ceiling::Ceiling;
+use chinwag::chat::{ConnId, Origin};
+use chinwag::conn::Conn;
+use chinwag::keys::{KeyHash, Keys};
 use chinwag::protocol::Limits;
 use fastrand::Rng;
-use support::world::{Peer, World};
+use support::world::{End, Peer, UNIX_MS, World};
 
-const SEEDS: u64 = 150;
+const SEEDS: u64 = 200;
 const STEPS: usize = 600;
 const PEERS_MAX: usize = 12;
+/// How many names there are, and so how many with keys at most.
+const NAMES: u8 = 6;
+const ROOMS: u8 = 3;
+/// How long it takes at most until all lines that wait for their rate are answered, in seconds.
+const LAG_MAX: u64 = 300;
 
 #[test]
 fn nothing_is_lost_doubled_leaked_or_late_whatever_clients_do() {
@@ -39,23 +50,42 @@ fn nothing_is_lost_doubled_leaked_or_late_whatever_clients_do() {
 #[derive(Debug)]
 struct Member {
     token: String,
+    name: u8,
+    room: u8,
     is_push: bool,
+    /// The talker that got it last, and the step in which it did.
+    holder: u64,
+    taken_in: u64,
     /// The number that has to come next.
     next: u64,
     /// How many of its messages got an OK.
     said: u64,
     /// Messages it was given.
     heard: HashSet<String>,
-    is_over: bool,
+    /// The step in which it ended.
+    over_in: Option<u64>,
     /// The line before was a LOST.
     was_lost: bool,
     /// Something may be missing: its last connection broke.
     is_torn: bool,
 }
 
+/// A JOIN that was sent.
+#[derive(Debug)]
+struct Joining {
+    name: u8,
+    room: u8,
+    history: u64,
+    /// Whether it brought the name's key, or needed none, while the keys were of this generation.
+    is_allowed: bool,
+    generation: u64,
+}
+
 /// What the test knows of a connection.
 struct Talker {
+    id: u64,
     peer: Peer,
+    origin: Origin,
     /// What was received of an unfinished line.
     partial: Vec<u8>,
     greeted: bool,
@@ -67,7 +97,7 @@ struct Talker {
     member: Option<usize>,
     /// The session that it asked to resume, for the replies to come, and from where.
     resuming: VecDeque<(usize, Option<u64>)>,
-    histories: VecDeque<u64>,
+    joining: VecDeque<Joining>,
     polls_after: VecDeque<Option<u64>>,
     says: VecDeque<String>,
     ended: bool,
@@ -82,12 +112,31 @@ struct Simulation {
     /// The number that each message got.
     numbers: HashMap<String, u64>,
     messages: u64,
+    /// Steps taken so far.
+    steps: u64,
+    talkers_total: u64,
+    /// All connections that the server has not closed.
+    peers: Vec<(Origin, Peer)>,
+    /// The version of each name's key; none if anybody may join.
+    keys: Option<BTreeMap<u8, u8>>,
+    /// How often they were changed.
+    generation: u64,
+    ceiling: Ceiling,
 }
 
 impl Simulation {
     fn new(seed: u64) -> Self {
         let mut rng = Rng::with_seed(seed);
+        let mut few = |from, to, many| match rng.bool() {
+            true => rng.usize(from..to),
+            false => many,
+        };
         let limits = Limits {
+            connections_max: few(2, PEERS_MAX, 1024),
+            sessions_max: few(1, 12, 4096),
+            rooms_max: few(1, ROOMS.into(), 64),
+            per_address_max: few(1, 5, 64),
+            rate: few(5, 50, 0) as u32,
             idle: rng.u32(1..30),
             idle_max: 40,
             handshake: rng.u32(1..20),
@@ -96,6 +145,12 @@ impl Simulation {
         };
         Simulation {
             rng,
+            steps: 0,
+            talkers_total: 0,
+            peers: Vec::new(),
+            keys: None,
+            generation: 0,
+            ceiling: Ceiling::of(&limits, NAMES.into(), 16384),
             world: World::new(limits),
             talkers: Vec::new(),
             members: Vec::new(),
@@ -106,18 +161,21 @@ impl Simulation {
 
     fn play(&mut self, log: &mut Vec<String>) {
         for _ in 0..STEPS {
+            self.steps += 1;
             let step = self.step();
             log.push(format!("{}: {step}", self.world.at));
             self.listen();
             let now = self.world.now();
             self.world.run();
             self.world.hub.assert_consistent(now);
+            self.assert_ceiling();
         }
         // Everybody goes, and nothing stays.
         for talker in &self.talkers {
             self.world.reset(&talker.peer);
         }
-        self.world.advance(41_000);
+        // Lines that wait for their rate are still answered.
+        self.world.advance(41_000 + LAG_MAX * 1000);
         assert!(self.world.hub.is_empty());
         assert_eq!(self.world.hub.chat().sessions(), 0);
         self.world.hub.assert_consistent(self.world.now());
@@ -137,6 +195,8 @@ impl Simulation {
             6..8 => {
                 let ms = self.rng.u64(1..50_000);
                 self.world.stop_for(ms);
+                // Somebody sets the wall clock meanwhile.
+                self.world.unix_ms = UNIX_MS / 2 + self.rng.u64(..UNIX_MS);
                 format!("stopped for {ms}ms")
             }
             8..12 => {
@@ -162,6 +222,8 @@ impl Simulation {
                 self.world.reset(&talker.peer);
                 format!("{} is gone", talker.peer.conn)
             }
+            14 if self.rng.bool() => self.change_keys(),
+            15 => self.probe(),
             14 => {
                 let at = self.someone();
                 self.talkers[at].ended = true;
@@ -178,17 +240,45 @@ impl Simulation {
     }
 
     fn connect(&mut self) -> String {
+        let origins = [
+            Origin::Local,
+            Origin::V4([192, 0, 2, 1]),
+            Origin::V4([192, 0, 2, 2]),
+            Origin::V6([0x20, 0x01, 0x0d, 0xb8, 0, 0, 0, 1]),
+        ];
+        let origin = origins[self.rng.usize(..origins.len())];
+        self.world.origin = origin;
+        let limits = *self.world.hub.chat().limits();
+        let from_there = self.connected_from(origin);
+        let is_full = self.peers.len() >= limits.connections_max
+            || origin != Origin::Local && from_there >= limits.per_address_max;
+
         let peer = self.world.connect();
-        let said = format!("{} connects", peer.conn);
+        let said = format!("{} connects from {origin:?}", peer.conn);
+        let is_refused = peer.conn == ConnId::MAX;
+        assert_eq!(is_refused, is_full, "{limits:?}");
+        if is_refused {
+            let wire = peer.wire.borrow();
+            let text = std::str::from_utf8(&wire.output).unwrap();
+            let rest = text.strip_prefix("HELLO chinwag/0.1.0 protocol=1\r\nBYE full ");
+            let rest = rest.unwrap_or_else(|| panic!("refused with {text:?}"));
+            assert_eq!(rest.find("\r\n"), Some(rest.len() - 2), "{text:?}");
+            assert!(wire.is_closed);
+            return format!("{said} and is refused");
+        }
+        self.peers.push((origin, peer.clone()));
+        self.talkers_total += 1;
         self.talkers.push(Talker {
+            id: self.talkers_total,
             peer,
+            origin,
             partial: Vec::new(),
             greeted: false,
             asked: VecDeque::new(),
             body: (0, false),
             member: None,
             resuming: VecDeque::new(),
-            histories: VecDeque::new(),
+            joining: VecDeque::new(),
             polls_after: VecDeque::new(),
             says: VecDeque::new(),
             ended: false,
@@ -209,7 +299,13 @@ impl Simulation {
             text += ["\n", "\r\n", "\r\0"][self.rng.usize(..3)];
         }
         let peer = self.talkers[at].peer.clone();
-        let bytes = text.as_bytes();
+        let mut bytes = text.clone().into_bytes();
+        if self.rng.u8(..) < 80 {
+            // Telnet may say something anywhere.
+            let many = if self.rng.u8(..) < 8 { 700 } else { 1 };
+            let within = self.rng.usize(..=bytes.len());
+            bytes.splice(within..within, [255, 251, 1].repeat(many));
+        }
         let cut = self.rng.usize(..=bytes.len());
         self.world.send(&peer, &bytes[..cut]);
         self.world.send(&peer, &bytes[cut..]);
@@ -225,17 +321,15 @@ impl Simulation {
     }
 
     fn command(&mut self, at: usize) -> (&'static str, String) {
-        let name = format!("n{}", self.rng.u8(0..6));
-        let room = format!("r{}", self.rng.u8(0..3));
         match self.rng.u8(0..40) {
             0..6 => {
                 let mode = ["push", "pull"][self.rng.usize(..2)];
                 let alive = ["ping", "tcp"][self.rng.usize(..2)];
                 let history = self.rng.u64(0..4);
                 let idle = self.rng.u32(1..50);
-                self.talkers[at].histories.push_back(history);
                 let options = format!("mode={mode} alive={alive} idle={idle} history={history}");
-                ("JOIN", format!("JOIN {name} room={room} {options}"))
+                let line = self.join(at, history);
+                ("JOIN", format!("{line} {options}"))
             }
             6..10 if !self.members.is_empty() => {
                 let member = self.rng.usize(..self.members.len());
@@ -274,12 +368,167 @@ impl Simulation {
             32 | 33 => ("DETACH", "DETACH".into()),
             34 => ("WHO", "WHO".into()),
             35 => ("ROOMS", "ROOMS".into()),
-            36 => ("STATS", "STATS".into()),
-            37 => ("", String::new()),
+            36..38 => ("STATS", "STATS".into()),
+            38 if self.rng.bool() => ("", String::new()),
             38 => ("nonsense", "nonsense \u{1b}".into()),
             _ if self.rng.u8(0..4) == 0 => ("QUIT", "QUIT".into()),
             _ => ("HELP", "HELP".into()),
         }
+    }
+
+    /// The beginning of a JOIN of some name, with the right key if it takes one, mostly.
+    fn join(&mut self, at: usize, history: u64) -> String {
+        let (name, room) = (self.rng.u8(0..NAMES), self.rng.u8(0..ROOMS));
+        let right = self.keys.as_ref().map(|keys| keys.get(&name).copied());
+        let key = match self.rng.u8(0..10) {
+            0 => None,
+            1 => Some(self.rng.u8(0..3)),
+            _ => right.flatten(),
+        };
+        self.talkers[at].joining.push_back(Joining {
+            name,
+            room,
+            history,
+            is_allowed: right.is_none_or(|right| right.is_some() && right == key),
+            generation: self.generation,
+        });
+        let spelling = ["n", "N"][self.rng.usize(..2)];
+        let key = key.map_or(String::new(), |key| format!(" key={}", secret(name, key)));
+        format!("JOIN {spelling}{name} room=r{room}{key}")
+    }
+
+    /// Others get other keys. Sessions of those names end at once, and all others stay.
+    fn change_keys(&mut self) -> String {
+        let mut keys = self.keys.clone().unwrap_or_else(|| {
+            let names = 0..NAMES;
+            names.map(|name| (name, 0)).collect()
+        });
+        for _ in 0..self.rng.usize(0..3) {
+            let name = self.rng.u8(0..NAMES);
+            match self.rng.u8(0..3) {
+                0 => _ = keys.remove(&name),
+                _ => _ = keys.insert(name, self.rng.u8(0..3)),
+            }
+        }
+        let lines = keys.iter().map(|(&name, &key)| {
+            let hash = KeyHash::of(&secret(name, key));
+            format!("n{name}:{hash}\n")
+        });
+        let parsed = Keys::parse(&lines.collect::<String>()).unwrap();
+        // What is still to happen now belongs to the time before.
+        self.world.run();
+        self.listen();
+        let now = self.world.now();
+        self.world.hub.set_keys(Some(parsed), now);
+        self.world.run();
+
+        let is_revoked = |name: u8| {
+            let is_as_before = |old: &BTreeMap<u8, u8>| old.get(&name) == keys.get(&name);
+            !keys.contains_key(&name) || !self.keys.as_ref().is_none_or(is_as_before)
+        };
+        for talker in &self.talkers {
+            let wire = talker.peer.wire.borrow();
+            let member = talker.member.map(|member| &self.members[member]);
+            let Some(member) = member.filter(|member| member.holder == talker.id) else {
+                continue;
+            };
+            // Who takes what he is sent has heard of all that happened.
+            if wire.room != usize::MAX || talker.ended {
+                continue;
+            }
+            assert_eq!(wire.is_closed, is_revoked(member.name), "{member:?}");
+            if wire.is_closed {
+                let text = std::str::from_utf8(&wire.output).unwrap();
+                let last = text.lines().last();
+                assert!(last.is_some_and(|last| last.starts_with("BYE replaced ")));
+            }
+        }
+        for member in &mut self.members {
+            if is_revoked(member.name) {
+                member.over_in.get_or_insert(self.steps);
+            }
+        }
+        let said = format!("keys are {keys:?}");
+        self.keys = Some(keys);
+        self.generation += 1;
+        said
+    }
+
+    /// Somebody who has nothing else under way joins: he gets in unless something is full.
+    fn probe(&mut self) -> String {
+        self.world.run();
+        self.listen();
+        let limits = *self.world.hub.chat().limits();
+        let is_idle = |talker: &Talker| {
+            let is_quiet = talker.greeted && talker.asked.is_empty() && talker.member.is_none();
+            is_quiet && !talker.ended && talker.peer.wire.borrow().room == usize::MAX
+        };
+        let at = self.talkers.iter().position(is_idle);
+        let Some(at) = at.filter(|_| limits.rate == 0) else {
+            return "nobody".into();
+        };
+        let line = self.join(at, 0);
+        self.talkers[at].asked.push_back("JOIN");
+        let (origin, peer) = (self.talkers[at].origin, self.talkers[at].peer.clone());
+        let is_allowed = self.talkers[at].joining[0].is_allowed;
+        let (before, sessions) = (*self.world.hub.stats(), self.world.hub.chat().sessions());
+        self.world.send(&peer, format!("{line}\n").as_bytes());
+        let after = *self.world.hub.stats();
+
+        let joined = after.sessions_total - before.sessions_total;
+        let denied = after.refused_keys - before.refused_keys;
+        let full = after.refused_sessions - before.refused_sessions;
+        let full_address = after.refused_sessions_address - before.refused_sessions_address;
+        let full_rooms = after.refused_rooms - before.refused_rooms;
+        let is_one_of = joined + denied + full + full_address + full_rooms == 1;
+        assert!(is_one_of || self.keys.is_none(), "{line}");
+        assert_eq!(denied, u64::from(!is_allowed), "{line}");
+        assert!(full == 0 || sessions >= limits.sessions_max, "{line}");
+        assert!(full_address == 0 || origin != Origin::Local, "{line}");
+        assert!(full_rooms == 0 || limits.rooms_max < ROOMS.into(), "{line}");
+        // Who comes for another stays within the limit.
+        assert!(self.world.hub.chat().sessions() <= limits.sessions_max);
+        format!("{} sends {line:?} alone", peer.conn)
+    }
+
+    /// Who is connected from somewhere, as far as the server is concerned.
+    fn connected_from(&mut self, origin: Origin) -> usize {
+        self.peers.retain(|(_, peer)| !peer.wire.borrow().is_closed);
+        let from_there = self.peers.iter().filter(|(from, _)| *from == origin);
+        from_there.count()
+    }
+
+    /// What the ceiling allows for a kind of things, in bytes.
+    fn allowed(&self, name: &str) -> usize {
+        let mut parts = self.ceiling.parts.iter();
+        parts.find(|part| part.name == name).unwrap().bytes as usize
+    }
+
+    /// What is seen from outside is no more than the ceiling has counted.
+    fn assert_ceiling(&self) {
+        let hub = &self.world.hub;
+        assert!(hub.len() * size_of::<Conn<End>>() <= self.allowed("connections"));
+        let names = self.keys.as_ref().map_or(0, BTreeMap::len);
+        let name_bytes = size_of::<KeyHash>() + chinwag::protocol::NAME_BYTES_MAX;
+        assert!(names * name_bytes <= self.allowed("names with keys"));
+        let parts = self.ceiling.parts.iter().map(|part| part.bytes);
+        assert_eq!(parts.sum::<u64>(), self.ceiling.bytes());
+    }
+
+    /// A line of STATS says no more than the limits, and the ceiling, allow.
+    fn assert_stat(&self, name: &str, value: &str) {
+        let limits = self.world.hub.chat().limits();
+        let most = match name {
+            "connections" | "connections-most" => limits.connections_max,
+            "sessions" | "sessions-most" => limits.sessions_max,
+            "sessions-attached" => limits.sessions_max.min(limits.connections_max),
+            "rooms" => limits.rooms_max.min(limits.sessions_max),
+            "log-bytes" => (limits.rooms_max * limits.log_bytes).min(self.allowed("rooms")),
+            // One of each session, and two of each connection.
+            "timers" => limits.sessions_max + 2 * limits.connections_max,
+            _ => return,
+        };
+        assert!(value.parse::<usize>().unwrap() <= most, "{name} {value}");
     }
 
     /// Takes in all that the server has sent.
@@ -289,7 +538,10 @@ impl Simulation {
             let output = std::mem::take(&mut talker.peer.wire.borrow_mut().output);
             talker.partial.extend(output);
             while let Some(end) = self.talkers[at].partial.iter().position(|&b| b == b'\n') {
-                let line: Vec<u8> = self.talkers[at].partial.drain(..=end).collect();
+                let mut line: Vec<u8> = self.talkers[at].partial.drain(..=end).collect();
+                while let Some(answer) = line.iter().position(|&b| b == 255) {
+                    assert_eq!(line.drain(answer..answer + 3).as_slice(), [255, 254, 1]);
+                }
                 let line = String::from_utf8(line).unwrap();
                 self.hear(at, line.strip_suffix("\r\n").unwrap());
             }
@@ -299,7 +551,8 @@ impl Simulation {
             if is_closed {
                 if let Some(member) = talker.member {
                     // It may have been closed with things on their way.
-                    self.members[member].is_torn = true;
+                    let member = &mut self.members[member];
+                    member.is_torn |= member.holder == talker.id;
                 }
             }
             !is_closed
@@ -318,12 +571,14 @@ impl Simulation {
             self.talkers[at].body.0 -= 1;
             if self.talkers[at].body.1 {
                 self.event(at, &words);
+            } else if words[0] == "STAT" {
+                self.assert_stat(words[1], words[2]);
             }
             return;
         }
         match words[0] {
             "OK" => self.reply(at, line, &words),
-            "ERR" => self.refusal(at),
+            "ERR" => self.refusal(at, words[1]),
             "MSG" | "JOINED" | "LEFT" | "LOST" => {
                 let member = self.talkers[at].member.expect("an event for no session");
                 assert!(
@@ -335,9 +590,13 @@ impl Simulation {
             "EXPIRING" => assert!(self.talkers[at].member.is_some()),
             "BYE" => {
                 self.talkers[at].said_bye = true;
+                assert_ne!(
+                    words[1], "full",
+                    "a connection that was taken is not refused"
+                );
                 if matches!(words[1], "expired" | "slow") {
                     if let Some(member) = self.talkers[at].member {
-                        self.members[member].is_over = true;
+                        self.members[member].over_in.get_or_insert(self.steps);
                     }
                 }
             }
@@ -345,14 +604,26 @@ impl Simulation {
         }
     }
 
-    fn refusal(&mut self, at: usize) {
+    fn refusal(&mut self, at: usize, code: &str) {
+        let generation = self.generation;
         let talker = &mut self.talkers[at];
-        match talker
-            .asked
-            .pop_front()
-            .expect("an ERR that nobody asked for")
-        {
-            "JOIN" => _ = talker.histories.pop_front(),
+        let asked = talker.asked.pop_front();
+        let asked = asked.expect("an ERR that nobody asked for");
+        assert!(matches!(asked, "JOIN") || !matches!(code, "full" | "not-authorized"));
+        match asked {
+            "JOIN" => {
+                let joining = talker.joining.pop_front().unwrap();
+                if joining.generation == generation {
+                    let is_right = match code {
+                        "not-authorized" => !joining.is_allowed,
+                        "already-joined" => true,
+                        // Who has the key has the name.
+                        "name-taken" => self.keys.is_none(),
+                        _ => joining.is_allowed,
+                    };
+                    assert!(is_right, "{code} for {joining:?}");
+                }
+            }
             "RESUME" => _ = talker.resuming.pop_front(),
             "POLL" => _ = talker.polls_after.pop_front(),
             "SAY" => _ = talker.says.pop_front(),
@@ -375,15 +646,33 @@ impl Simulation {
             "JOIN" => {
                 assert_eq!(talker.member, None);
                 let seq: u64 = value("seq=").parse().unwrap();
-                let history = talker.histories.pop_front().unwrap();
+                let joining = talker.joining.pop_front().unwrap();
+                let is_current = joining.generation == self.generation;
+                assert!(joining.is_allowed || !is_current, "{joining:?} got {line}");
+                let Joining {
+                    name,
+                    room,
+                    history,
+                    ..
+                } = joining;
                 talker.member = Some(self.members.len());
+                // Nobody else has the name any more.
+                for other in &mut self.members {
+                    if (other.name, other.room) == (name, room) {
+                        other.over_in.get_or_insert(self.steps);
+                    }
+                }
                 self.members.push(Member {
+                    name,
+                    room,
+                    holder: talker.id,
+                    taken_in: self.steps,
                     token: value("session=").into(),
                     is_push: value("mode=") == "push",
                     next: seq.saturating_sub(history).max(1),
                     said: 0,
                     heard: HashSet::new(),
-                    is_over: false,
+                    over_in: None,
                     was_lost: false,
                     // The log may hold less history than was asked for.
                     is_torn: history > 0,
@@ -394,10 +683,14 @@ impl Simulation {
                 let (index, after) = talker.resuming.pop_front().unwrap();
                 talker.member = Some(index);
                 let member = &mut self.members[index];
-                assert!(!member.is_over, "resumed after its end: {line}");
+                // What happened within one step may be heard in another order.
+                let is_over = member.over_in.is_some_and(|step| step < self.steps);
+                assert!(!is_over, "resumed after its end: {line}");
                 let said: u64 = value("said=").parse().unwrap();
-                assert!(said >= member.said);
+                assert!(said >= member.said || member.taken_in == self.steps);
                 member.said = said;
+                member.holder = talker.id;
+                member.taken_in = self.steps;
                 match after {
                     Some(after) => {
                         member.next = after + 1;
@@ -409,14 +702,15 @@ impl Simulation {
             }
             "SAY" => {
                 let member = &mut self.members[talker.member.unwrap()];
-                member.said += 1;
+                member.said += u64::from(member.holder == talker.id);
                 let text = talker.says.pop_front().unwrap();
                 let seq = words[2].parse().unwrap();
                 assert_eq!(*self.numbers.entry(text).or_insert(seq), seq);
             }
             "POLL" => {
                 let member = &mut self.members[talker.member.unwrap()];
-                if let Some(after) = talker.polls_after.pop_front().unwrap() {
+                let after = talker.polls_after.pop_front().unwrap();
+                if let Some(after) = after.filter(|_| member.holder == talker.id) {
                     member.next = after + 1;
                     member.is_torn = false;
                 }
@@ -427,7 +721,7 @@ impl Simulation {
             }
             "LEAVE" | "QUIT" => {
                 if let Some(member) = talker.member.take() {
-                    self.members[member].is_over = true;
+                    self.members[member].over_in.get_or_insert(self.steps);
                 }
             }
             "DETACH" => talker.member = None,
@@ -438,7 +732,12 @@ impl Simulation {
 
     /// An event has come: the one that had to come next, unless something was torn.
     fn event(&mut self, at: usize, words: &[&str]) {
-        let member = &mut self.members[self.talkers[at].member.expect("no session")];
+        let talker = &self.talkers[at];
+        let member = &mut self.members[talker.member.expect("no session")];
+        if member.holder != talker.id {
+            // What came before another took the session over.
+            return;
+        }
         let number = |at: usize| words[at].parse::<u64>().unwrap();
         if words[0] == "LOST" {
             if !member.is_torn {
@@ -463,4 +762,9 @@ impl Simulation {
             member.heard.insert(words[4].into());
         }
     }
+}
+
+/// The text of a version of a name's key.
+fn secret(name: u8, version: u8) -> String {
+    format!("secret-{name}-{version}")
 }

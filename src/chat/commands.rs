@@ -3,7 +3,7 @@
 use std::ops::Bound;
 
 use super::session::Session;
-use super::{Chat, Client, Message, Outcome};
+use super::{Chat, Client, Outcome, Owed};
 use crate::protocol::{
     Alive, Bye, Code, Command, DEFAULT_ROOM, Error, Event, IDLE_MIN, IDLE_TCP_MIN, Join,
     LeaveReason, Listing, Mode, Name, Poll, Reply, Resume, Secret, Token, write_line,
@@ -23,7 +23,7 @@ impl Chat {
         outcome: &mut Outcome,
     ) -> Result<Option<Reply<'a>>, Error> {
         match command {
-            Command::Join(join) => self.join(client, join, now),
+            Command::Join(join) => self.join(client, join, now, outcome),
             Command::Resume(resume) => self.resume(client, resume, now, outcome),
             Command::Say(text) => self.say(client, text, now),
             Command::Poll(poll) => return self.poll(client, poll, now),
@@ -31,8 +31,8 @@ impl Chat {
             Command::Leave => self.leave(client, now),
             Command::Detach => self.let_go(client, now),
             Command::Who { after } => self.who(client, after, now),
-            Command::Rooms { after } => self.list_rooms(after),
-            Command::Stats => self.show_stats(now),
+            Command::Rooms { after } => self.list_rooms(client, after),
+            Command::Stats => self.show_stats(client, now),
             Command::Help => Ok(Reply::Help),
             Command::Quit => self.quit(client, now),
         }
@@ -47,58 +47,45 @@ impl Chat {
         )
     }
 
-    fn join<'a>(&mut self, client: &mut Client, join: Join<'_>, now: Now) -> Answer<'a> {
+    fn join<'a>(
+        &mut self,
+        client: &mut Client,
+        join: Join<'_>,
+        now: Now,
+        outcome: &mut Outcome,
+    ) -> Answer<'a> {
         no_session(client)?;
+        if let Err(error) = self.check_key(&join) {
+            client.denials += 1;
+            self.stats.refused_keys += 1;
+            return Err(error);
+        }
         let room_name = join.room.or_else(|| Name::parse(DEFAULT_ROOM));
         let room_name = room_name.ok_or_else(|| full("the default room has no name"))?;
         let room_key = self.room_names.get(&room_name.folded()).copied();
-        if let Some(room_key) = room_key {
-            let room = &self.rooms[room_key as usize];
-            if room.members.contains_key(&join.name.folded()) {
-                let text = "somebody of that name is in the room; a session that was lost can \
-                            be RESUMEd, or expires";
-                return Err(Error::new(Code::NameTaken, text));
-            }
-        } else if self.rooms.len() >= self.limits.rooms_max {
-            return Err(full("the server has too many rooms"));
+        let members = room_key.map(|key| &self.rooms[key as usize].members);
+        let namesake = members.and_then(|members| members.get(&join.name.folded()).copied());
+        if namesake.is_some() && self.keys.is_none() {
+            let text = "somebody of that name is in the room; a session that was lost can be \
+                        RESUMEd, or expires";
+            return Err(Error::new(Code::NameTaken, text));
         }
-        if self.sessions.len() >= self.limits.sessions_max {
-            return Err(full("the server has too many sessions; try again later"));
-        }
+        self.check_space(client, room_key, namesake)?;
         let secret = Secret::random().map_err(|_| full("the system has no random numbers"))?;
 
-        let room_key = room_key.unwrap_or_else(|| self.open_room(room_name));
-        let shortest = match join.alive {
-            Alive::Ping => IDLE_MIN,
-            Alive::Tcp => IDLE_TCP_MIN,
-        };
-        let key = self.sessions.insert(Session {
-            secret,
-            name: join.name,
-            room: room_key,
-            idle: self.limits.granted_idle(join.idle, shortest),
-            cursor: 0,
-            said: 0,
-            alive_at: now.at,
-            mode: join.mode,
-            alive: join.alive,
-            timer: None,
-            attachment: None,
-        }) as SessionKey;
-        let name = join.name;
-        let seq = self.append(room_key, Event::Joined { name }, now);
-        let room = &mut self.rooms[room_key as usize];
-        room.members.insert(name.folded(), key);
-        log::debug!("{name} joined {}", room.name);
-        self.sessions[key as usize].cursor = room.cursor_for(join.history);
-        self.attach(client, key, now);
-        self.stats.sessions_total += 1;
-        self.crowd = self.crowd.max(self.sessions.len());
-
+        if let Some(namesake) = namesake {
+            // Who holds the key has the name. The room stays, for he is about to enter it.
+            outcome.replaced = self.last_words(namesake, Bye::Replaced, Owed::Told, now);
+            let reason = LeaveReason::Replaced;
+            let (room, name) = self.remove_session(namesake, reason, now);
+            self.append(room, Event::Left { name, reason }, now);
+        }
+        let room = room_key.unwrap_or_else(|| self.open_room(room_name));
+        let (key, seq) = self.create(client, &join, room, secret, now);
         let (session, room) = self.session_and_room(key);
         Ok(Reply::Joined {
             token: Token { slot: key, secret },
-            name,
+            name: session.name,
             room: room.name,
             mode: session.mode,
             idle: session.idle,
@@ -106,6 +93,51 @@ impl Chat {
             seq,
             members: room.members.len(),
         })
+    }
+
+    /// Creates a session, makes it a member, and attaches its connection: the one place where one
+    /// is created. Gives its key and the number of its JOINED.
+    fn create(
+        &mut self,
+        client: &mut Client,
+        join: &Join<'_>,
+        room_key: u32,
+        secret: Secret,
+        now: Now,
+    ) -> (SessionKey, u64) {
+        let shortest = match join.alive {
+            Alive::Ping => IDLE_MIN,
+            Alive::Tcp => IDLE_TCP_MIN,
+        };
+        let name = join.name;
+        let seq = self.append(room_key, Event::Joined { name }, now);
+        let room = &mut self.rooms[room_key as usize];
+        let key = self.sessions.insert(Session {
+            secret,
+            name,
+            room: room_key,
+            origin: client.origin,
+            idle: self.limits.granted_idle(join.idle, shortest),
+            cursor: room.cursor_for(join.history),
+            said: 0,
+            alive_at: now.at,
+            mode: join.mode,
+            alive: join.alive,
+            is_lagging: false,
+            timer: None,
+            attachment: None,
+        }) as SessionKey;
+        room.members.insert(name.folded(), key);
+        log::debug!("{name} joined {}", room.name);
+        self.attach(client, key, now);
+
+        self.shares
+            .change(client.origin, |share| share.sessions += 1);
+        self.stats.sessions_total += 1;
+        let sessions = self.sessions.len();
+        self.stats.sessions_most = self.stats.sessions_most.max(sessions as u64);
+        self.crowd = self.crowd.max(sessions);
+        (key, seq)
     }
 
     fn open_room(&mut self, name: Name) -> u32 {
@@ -126,16 +158,9 @@ impl Chat {
         if let Some(after) = resume.after {
             self.check_after(key, after)?;
         }
-        if let Some(conn) = self.sessions[key as usize].conn() {
-            let mut text = Vec::new();
-            self.end_wait(key, now, &mut text);
-            Bye::Replaced.write(&mut text);
+        if let Some(message) = self.last_words(key, Bye::Replaced, Owed::Kept, now) {
             self.detach(key, now);
-            outcome.replaced = Some(Message {
-                conn,
-                text,
-                closes: true,
-            });
+            outcome.replaced = Some(message);
         }
         if let Some(after) = resume.after {
             self.set_cursor(key, after);
@@ -202,7 +227,7 @@ impl Chat {
             self.start_wait(key, poll.max, poll.wait, now);
             return Ok(None);
         }
-        Ok(Some(self.batch(key, poll.max)))
+        Ok(Some(self.batch(key, poll.max, Listing::BYTES_MAX)))
     }
 
     /// Whether a session can be told to have seen an event: the room must have had it.
@@ -267,7 +292,8 @@ impl Chat {
         })
     }
 
-    fn list_rooms<'a>(&self, after: Option<Name>) -> Answer<'a> {
+    fn list_rooms<'a>(&self, client: &Client, after: Option<Name>) -> Answer<'a> {
+        self.check_member(client)?;
         let mut rooms = Listing::default();
         let mut rest = self.room_names.range(behind(after));
         for (_, &key) in rest.by_ref() {
@@ -281,9 +307,18 @@ impl Chat {
         Ok(Reply::Rooms { rooms, more: 0 })
     }
 
-    fn show_stats<'a>(&self, now: Now) -> Answer<'a> {
+    fn show_stats<'a>(&self, client: &Client, now: Now) -> Answer<'a> {
+        self.check_member(client)?;
         let stats = self.stats.listing(&self.gauges(now));
         Ok(Reply::Stats { stats })
+    }
+
+    /// Where not everybody may join, not everybody may look around.
+    fn check_member(&self, client: &Client) -> Result<(), Error> {
+        match self.keys {
+            Some(_) => session_of(client).map(|_| ()),
+            None => Ok(()),
+        }
     }
 
     fn session_and_room(&self, key: SessionKey) -> (&Session, &Room) {
@@ -311,7 +346,7 @@ fn no_session(client: &Client) -> Result<(), Error> {
     }
 }
 
-fn full(text: &'static str) -> Error {
+pub(super) fn full(text: &'static str) -> Error {
     Error::new(Code::Full, text)
 }
 

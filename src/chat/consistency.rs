@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use super::{Chat, Timer};
+use super::{Chat, Origin, Timer};
 use crate::protocol::Mode;
 use crate::room::SessionKey;
 use crate::time::Now;
@@ -16,12 +16,29 @@ impl Chat {
     /// If they do not. Meant for tests: it looks at everything there is.
     pub fn assert_consistent(&self, now: Now) {
         self.assert_rooms();
+        self.assert_shares();
         self.assert_timers(now);
         let attached = self.sessions.iter().filter(|(_, s)| s.conn().is_some());
         assert_eq!(attached.count() as u64, self.attached);
         let ended: u64 = self.stats.sessions_ended.iter().sum();
         let alive = self.sessions.len() as u64;
         assert_eq!(alive + ended, self.stats.sessions_total);
+    }
+
+    fn assert_shares(&self) {
+        let counted = self
+            .sessions
+            .iter()
+            .filter(|(_, s)| s.origin != Origin::Local);
+        assert_eq!(self.shares.sum().sessions as usize, counted.count());
+        for (_, session) in &self.sessions {
+            let share = self.shares.get(session.origin);
+            assert!(share.sessions as usize <= self.limits.per_address_max);
+            assert!(share.connections as usize <= self.limits.per_address_max);
+        }
+        assert!(self.sessions.len() <= self.limits.sessions_max);
+        assert!(self.rooms.len() <= self.limits.rooms_max);
+        assert!(self.stats.connections <= self.limits.connections_max as u64);
     }
 
     fn assert_rooms(&self) {

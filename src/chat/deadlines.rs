@@ -1,10 +1,13 @@
 //! What happens when time runs out.
 
 use super::session::Deadline;
-use super::{Chat, Client, ConnId, Message, Timer};
-use crate::protocol::{Alive, Bye, LeaveReason, write_expiring};
+use super::{Chat, Client, ConnId, Message, Owed, Timer};
+use crate::protocol::{Alive, BURST_SECS, Bye, LeaveReason, write_expiring};
 use crate::room::SessionKey;
 use crate::time::{Millis, Now};
+
+/// Who sends too fast waits at least so long, so that he is not served line by line.
+const THROTTLE_MIN: Millis = Millis(100);
 
 /// Something that is due unless its connection has already sent a sign of life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -13,6 +16,8 @@ pub enum Due {
     Session(SessionKey, Option<ConnId>),
     /// A connection's time to get a session is over.
     Handshake(ConnId),
+    /// A connection may be read again.
+    Throttle(ConnId),
 }
 
 impl Chat {
@@ -30,6 +35,7 @@ impl Chat {
         while let Some(timer) = self.wheel.pop(now.past, work) {
             match timer {
                 Timer::Handshake(conn) => return Some(Due::Handshake(conn)),
+                Timer::Throttle(conn) => return Some(Due::Throttle(conn)),
                 Timer::Session(key) => {
                     let session = &mut self.sessions[key as usize];
                     session.timer = None;
@@ -52,7 +58,6 @@ impl Chat {
         let due = session.deadline(now.past);
         let due = due.filter(|(when, _)| *when <= now.past).map(|(_, d)| d);
         let mut text = Vec::new();
-        let mut closes = false;
         match due {
             None => {}
             Some(Deadline::Wait) => self.end_wait(key, now, &mut text),
@@ -67,17 +72,60 @@ impl Chat {
                     Some(Deadline::Stalled) => (LeaveReason::Slow, Bye::Slow),
                     _ => (LeaveReason::Expired, Bye::Expired),
                 };
-                self.end_wait(key, now, &mut text);
+                let message = self.last_words(key, bye, Owed::Kept, now);
                 self.destroy(key, reason, now);
-                bye.write(&mut text);
-                closes = true;
+                return message;
             }
         }
-        if !closes {
-            self.arm(key, now.past);
-        }
+        self.arm(key, now.past);
         let conn = conn.filter(|_| !text.is_empty())?;
-        Some(Message { conn, text, closes })
+        Some(Message {
+            conn,
+            text,
+            closes: false,
+        })
+    }
+
+    /// Whether a connection's next line may be answered now. If not, the connection is to be left
+    /// unread until [`Due::Throttle`].
+    ///
+    /// The generic cell rate algorithm, as virtual scheduling (ITU-T I.371, annex A): lines come at
+    /// the rate, after as many at once as come in four seconds.
+    pub fn admits_line(&mut self, client: &mut Client, now: Now) -> bool {
+        let Some(interval_us) = self.limits.line_interval_us() else {
+            return true;
+        };
+        if client.is_throttled() {
+            return false;
+        }
+        let latest_us = client.arrival_us + interval_us;
+        let allowed_us = now.at.0 * 1000 + u64::from(BURST_SECS) * 1_000_000;
+        if latest_us <= allowed_us {
+            return true;
+        }
+        let wait = Millis((latest_us - allowed_us).div_ceil(1000)).max(THROTTLE_MIN);
+        client.throttle = Some(self.wheel.file(now.at + wait, Timer::Throttle(client.conn)));
+        self.stats.lines_throttled += 1;
+        false
+    }
+
+    /// Counts a line against its connection's rate.
+    pub fn count_line(&mut self, client: &mut Client, now: Now) {
+        if let Some(interval_us) = self.limits.line_interval_us() {
+            client.arrival_us = client.arrival_us.max(now.at.0 * 1000) + interval_us;
+        }
+    }
+
+    /// Notes that a connection may be read again.
+    pub fn end_throttle(client: &mut Client) {
+        client.throttle = None;
+    }
+
+    /// Notes that a session's client has sent a line which is still to be answered.
+    pub fn note_line(&mut self, key: SessionKey, now: Now) {
+        if let Some(session) = self.sessions.get_mut(key as usize) {
+            session.touch(now.at);
+        }
     }
 
     /// Notes that a connection's time to get a session is over; to be called before it is read.

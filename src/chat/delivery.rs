@@ -5,7 +5,7 @@
 
 use super::session::Wait;
 use super::{Chat, ConnId};
-use crate::protocol::{Event, Limits, Listing, Mode, Reply, write_lost};
+use crate::protocol::{Event, LINE_BYTES_MAX, Limits, Listing, Mode, Reply, write_lost};
 use crate::room::{Room, SessionKey};
 use crate::time::{Millis, Now};
 
@@ -20,6 +20,7 @@ impl Chat {
         room.log.append(&self.line);
         self.log_bytes += room.log.len_bytes() as u64;
         self.stats.events += 1;
+        self.stats.events_bytes += self.line.len() as u64;
         self.mark_dirty(room_key);
         seq
     }
@@ -97,6 +98,10 @@ impl Chat {
         let Some(seat) = seat else { return };
         let room = &mut self.rooms[session.room as usize];
         room.audience.swap_remove(seat as usize);
+        if room.audience.len() < room.audience.capacity() / 4 {
+            // A crowd's seats are not kept.
+            room.audience.shrink_to(2 * room.audience.len());
+        }
         if let Some(&moved) = room.audience.get(seat as usize) {
             if let Some(attachment) = &mut self.sessions[moved as usize].attachment {
                 attachment.seat = Some(seat);
@@ -129,6 +134,19 @@ impl Chat {
         [notice, head, tail]
     }
 
+    /// Appends to `out` what a push session is owed, if that is no more than a reply may be: what
+    /// has happened in the same turn, to one who takes what it is given.
+    pub(super) fn tell_owed(&self, key: SessionKey, out: &mut Vec<u8>) {
+        let session = &self.sessions[key as usize];
+        let log = &self.rooms[session.room as usize].log;
+        if session.mode == Mode::Push && session.cursor >= log.first() {
+            let to = log.fit(session.cursor, u64::MAX, Listing::BYTES_MAX);
+            for slice in log.range(session.cursor, to) {
+                out.extend_from_slice(slice);
+            }
+        }
+    }
+
     /// Whether a session is still to be written something on its connection without asking anew:
     /// events, or the answer to a POLL that waits.
     pub fn is_owed(&self, key: SessionKey) -> bool {
@@ -147,10 +165,10 @@ impl Chat {
     /// the rest of a line that was broken off, and the event that a LOST line has announced.
     pub fn given(&mut self, key: SessionKey, mut bytes: usize, out: &mut Vec<u8>) {
         let session = &mut self.sessions[key as usize];
-        let log = &self.rooms[session.room as usize].log;
+        let room = &self.rooms[session.room as usize];
+        let log = &room.log;
         if session.cursor < log.first() {
-            let count = log.first() - session.cursor;
-            session.cursor = log.first();
+            let count = session.skip_to(log.first(), &room.name);
             self.stats.events_lost += count;
             write_lost(count, session.cursor, out);
             let of_lost = bytes.min(out.len());
@@ -159,7 +177,9 @@ impl Chat {
             if bytes == 0 {
                 let announced = log.fit(session.cursor, 1, usize::MAX);
                 out.extend(log.range(session.cursor, announced).concat());
-                session.cursor = announced;
+                self.stats.events_delivered += announced - session.cursor;
+                self.stats.events_delivered_bytes += out.len() as u64;
+                session.move_to(announced, log.next());
                 return;
             }
         }
@@ -170,7 +190,9 @@ impl Chat {
         out.extend_from_slice(&head[from.min(head.len())..to.min(head.len())]);
         let skip = head.len();
         out.extend_from_slice(&tail[from.saturating_sub(skip)..to.saturating_sub(skip)]);
-        session.cursor = cursor;
+        self.stats.events_delivered += cursor - session.cursor;
+        self.stats.events_delivered_bytes += (bytes + missing) as u64;
+        session.move_to(cursor, log.next());
     }
 
     /// Answers a POLL that waits, with what there is.
@@ -180,7 +202,9 @@ impl Chat {
         let Some(wait) = wait else { return };
         session.touch(now.at);
         self.leave_seat(key);
-        self.batch(key, wait.max).write(out);
+        // Behind what waits to be written, and before the answer to the line that ends the wait.
+        let room = Listing::BYTES_MAX.saturating_sub(out.len() + LINE_BYTES_MAX);
+        self.batch(key, wait.max, room).write(out);
         self.arm(key, now.past);
     }
 
@@ -194,25 +218,30 @@ impl Chat {
         self.arm(key, now.past);
     }
 
-    /// Gives a pull session the events behind its cursor, as many as `max` lines and a reply hold.
-    pub(super) fn batch(&mut self, key: SessionKey, max: u32) -> Reply<'static> {
+    /// Gives a pull session the events behind its cursor, as many as `max` lines and `bytes_max`
+    /// bytes hold; one in any case.
+    pub(super) fn batch(&mut self, key: SessionKey, max: u32, bytes_max: usize) -> Reply<'static> {
         let session = &mut self.sessions[key as usize];
-        let log = &self.rooms[session.room as usize].log;
+        let room = &self.rooms[session.room as usize];
+        let log = &room.log;
         let mut events = Listing::default();
         if session.cursor < log.first() {
-            let count = log.first() - session.cursor;
-            session.cursor = log.first();
+            let count = session.skip_to(log.first(), &room.name);
             self.stats.events_lost += count;
             events.add(|out| write_lost(count, session.cursor, out));
         }
         let lines_left = u64::from(max) - events.lines();
-        let mut to = log.fit(session.cursor, lines_left, events.room());
+        let bytes_left = events.room().min(bytes_max);
+        let mut to = log.fit(session.cursor, lines_left, bytes_left);
         if to == session.cursor && events.lines() == 0 {
             // A reply may be longer than others for the sake of one long event.
             to = log.next().min(session.cursor + 1);
         }
         events.add_lines(to - session.cursor, log.range(session.cursor, to));
-        session.cursor = to;
+        let bytes = log.tail_bytes(session.cursor) - log.tail_bytes(to);
+        self.stats.events_delivered += to - session.cursor;
+        self.stats.events_delivered_bytes += bytes as u64;
+        session.move_to(to, log.next());
         Reply::Polled {
             events,
             last: to - 1,

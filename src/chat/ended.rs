@@ -13,13 +13,21 @@ pub(super) struct End {
 }
 
 /// The last 1,024 ended sessions by their tokens.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Ended {
     ends: HashMap<Token, End>,
     oldest_first: VecDeque<Token>,
 }
 
 impl Ended {
+    /// Takes its memory at once, so that it does not lie behind that of a crowd which goes.
+    pub fn new() -> Self {
+        Ended {
+            ends: HashMap::with_capacity(ENDED_MAX),
+            oldest_first: VecDeque::with_capacity(ENDED_MAX),
+        }
+    }
+
     pub fn add(&mut self, token: Token, end: End) {
         if self.oldest_first.len() == ENDED_MAX {
             if let Some(oldest) = self.oldest_first.pop_front() {

@@ -6,11 +6,14 @@
 //! detaches and destroys sessions, each in one place; `commands` has a function for each verb,
 //! `deadlines` what the wheel fires, `delivery` what goes out of a room's log.
 
+mod admission;
 mod commands;
 mod consistency;
 mod deadlines;
 mod delivery;
 mod ended;
+mod memory;
+mod origin;
 mod session;
 
 use std::collections::BTreeMap;
@@ -18,27 +21,32 @@ use std::collections::BTreeMap;
 use slab::Slab;
 
 pub use deadlines::Due;
+pub use memory::table;
+pub use origin::Origin;
 pub use session::{Client, ConnId};
 
-use crate::protocol::{Bye, Error, Event, Folded, LeaveReason, Limits, Mode, Reply, Request};
-use crate::protocol::{ERRORS_MAX, Token};
+use crate::keys::Keys;
+use crate::protocol::{Bye, Error, Event, Folded, LeaveReason, Limits, Mode, Name, Reply, Request};
+use crate::protocol::{DENIALS_MAX, ERRORS_MAX, Token};
 use crate::room::{Room, SessionKey};
 use crate::stats::{Gauges, Stats};
 use crate::time::{Millis, Now};
 use crate::wheel::Wheel;
 use ended::{End, Ended};
+use origin::Shares;
 use session::{Attachment, Session};
 
 /// How long a connection may take for its last words, in seconds.
 const GOODBYE_SECS_MAX: u32 = 30;
 /// Fewer sessions than this are not worth giving memory back for, before all are gone.
-const CROWD_MIN: usize = 1024;
+const CROWD_MIN: usize = 16;
 
 /// What a timer in the wheel is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Timer {
     Session(SessionKey),
     Handshake(ConnId),
+    Throttle(ConnId),
 }
 
 /// Bytes for a connection other than the one that is being answered.
@@ -50,6 +58,14 @@ pub struct Message {
     pub text: Vec<u8>,
     /// Whether they are the last, and the connection's session is not its own any more.
     pub closes: bool,
+}
+
+/// What becomes of the events that a session is owed when it loses its connection.
+enum Owed {
+    /// They are written before the last words, as far as they are few.
+    Told,
+    /// They are not: they stay the session's, or cannot be written anyhow.
+    Kept,
 }
 
 /// What an answer means for connections.
@@ -65,10 +81,15 @@ pub struct Outcome {
 #[derive(Debug)]
 pub struct Chat {
     limits: Limits,
+    /// Who may join; none if anybody may.
+    keys: Option<Keys>,
+    shares: Shares,
     sessions: Slab<Session>,
     attached: u64,
     /// The most sessions that there were since memory was last given back.
     crowd: usize,
+    /// Memory was given back to the allocator, which may keep it.
+    is_crowd_gone: bool,
     rooms: Slab<Room>,
     room_names: BTreeMap<Folded, u32>,
     wheel: Wheel<Timer>,
@@ -90,17 +111,20 @@ impl Chat {
     pub fn new(limits: Limits) -> Self {
         Chat {
             limits,
+            keys: None,
+            shares: Shares::default(),
             sessions: Slab::new(),
             attached: 0,
             crowd: 0,
+            is_crowd_gone: false,
             rooms: Slab::new(),
             room_names: BTreeMap::new(),
             wheel: Wheel::new(),
-            ended: Ended::default(),
-            dirty: Vec::new(),
+            ended: Ended::new(),
+            dirty: Vec::with_capacity(64),
             log_bytes: 0,
             must_serve: false,
-            line: Vec::new(),
+            line: Vec::with_capacity(limits.event_bytes_max()),
             stats: Stats::default(),
         }
     }
@@ -125,27 +149,64 @@ impl Chat {
         self.attached as usize
     }
 
-    /// Greets a new connection, which now has to get a session in time.
-    pub fn connect(&mut self, conn: ConnId, now: Now, out: &mut Vec<u8>) -> Client {
+    /// Whether a crowd of sessions has gone since this was asked last.
+    pub fn is_crowd_gone(&mut self) -> bool {
+        std::mem::take(&mut self.is_crowd_gone)
+    }
+
+    /// Greets a new connection, which now has to get a session in time; or says goodbye to one
+    /// for which there is no room.
+    pub fn connect(
+        &mut self,
+        conn: ConnId,
+        origin: Origin,
+        now: Now,
+        out: &mut Vec<u8>,
+    ) -> Option<Client> {
+        crate::protocol::write_hello(out);
+        let from_there = self.shares.get(origin).connections as usize;
+        let refused = if self.stats.connections >= self.limits.connections_max as u64 {
+            Some(&mut self.stats.refused_connections)
+        } else if from_there >= self.limits.per_address_max {
+            Some(&mut self.stats.refused_connections_address)
+        } else {
+            None
+        };
+        if let Some(count) = refused {
+            *count += 1;
+            Bye::Full.write(out);
+            return None;
+        }
+        self.shares.change(origin, |share| share.connections += 1);
+        self.stats.connections += 1;
+        self.stats.connections_total += 1;
+        self.stats.connections_most = self.stats.connections_most.max(self.stats.connections);
         let mut client = Client {
             conn,
+            origin,
             session: None,
             handshake: None,
             errors: 0,
+            denials: 0,
+            throttle: None,
+            arrival_us: 0,
         };
         self.expect_session(&mut client, now.at);
-        crate::protocol::write_hello(out);
-        client
+        Some(client)
     }
 
     /// Lets go of a connection that is gone; its session, if any, lives on without.
     pub fn disconnect(&mut self, client: &mut Client, now: Now) {
-        if let Some(timer) = client.handshake.take() {
+        let timers = [client.handshake.take(), client.throttle.take()];
+        for timer in timers.into_iter().flatten() {
             self.wheel.cancel(timer);
         }
         if let Some(key) = client.session.take() {
             self.detach(key, now);
         }
+        self.shares
+            .change(client.origin, |share| share.connections -= 1);
+        self.stats.connections -= 1;
     }
 
     /// Answers one line of a client, or what came instead of one; the answer is appended to `out`.
@@ -189,7 +250,7 @@ impl Chat {
             }
             Err(error) => {
                 self.refuse(client, &error, out);
-                if client.errors >= ERRORS_MAX {
+                if client.errors >= ERRORS_MAX || client.denials >= DENIALS_MAX {
                     self.part(client, Bye::Abuse, now, out);
                     outcome.closes = true;
                 }
@@ -254,32 +315,16 @@ impl Chat {
         self.arm(key, now.past);
     }
 
-    /// Ends a session: the one place where one is removed, with all that the server holds for it.
+    /// Ends a session, tells its room, and frees that if nobody is left there.
     fn destroy(&mut self, key: SessionKey, reason: LeaveReason, now: Now) {
-        self.leave_seat(key);
-        let session = self.sessions.remove(key as usize);
-        if let Some(timer) = session.timer {
-            self.wheel.cancel(timer);
-        }
-        self.attached -= u64::from(session.attachment.is_some());
-        self.stats.sessions_ended[reason.index()] += 1;
-        let token = Token {
-            slot: key,
-            secret: session.secret,
-        };
-        self.ended.add(token, End { reason, at: now.at });
-
-        let room = &mut self.rooms[session.room as usize];
-        room.members.remove(&session.name.folded());
-        log::debug!("{} left {}: {}", session.name, room.name, reason.as_str());
-        if room.members.is_empty() {
-            self.dirty.retain(|&dirty| dirty != session.room);
-            let room = self.rooms.remove(session.room as usize);
+        let (room_key, name) = self.remove_session(key, reason, now);
+        if self.rooms[room_key as usize].members.is_empty() {
+            self.dirty.retain(|&dirty| dirty != room_key);
+            let room = self.rooms.remove(room_key as usize);
             self.room_names.remove(&room.name.folded());
             self.log_bytes -= room.log.len_bytes() as u64;
         } else {
-            let name = session.name;
-            self.append(session.room, Event::Left { name, reason }, now);
+            self.append(room_key, Event::Left { name, reason }, now);
         }
         self.shrink();
     }
@@ -291,10 +336,76 @@ impl Chat {
         if left > 0 && (self.crowd < CROWD_MIN || left > self.crowd / 4) {
             return;
         }
+        self.is_crowd_gone |= self.crowd >= CROWD_MIN;
         self.crowd = left;
         self.sessions.shrink_to_fit();
         self.rooms.shrink_to_fit();
         self.wheel.shrink();
+    }
+
+    /// Removes a session with all that the server holds for it: the one place where that is done.
+    /// Gives its room, which may be empty now and has not been told, and its name.
+    fn remove_session(&mut self, key: SessionKey, reason: LeaveReason, now: Now) -> (u32, Name) {
+        self.leave_seat(key);
+        let session = self.sessions.remove(key as usize);
+        if let Some(timer) = session.timer {
+            self.wheel.cancel(timer);
+        }
+        self.attached -= u64::from(session.attachment.is_some());
+        self.shares
+            .change(session.origin, |share| share.sessions -= 1);
+        self.stats.sessions_ended[reason.index()] += 1;
+        let token = Token {
+            slot: key,
+            secret: session.secret,
+        };
+        self.ended.add(token, End { reason, at: now.at });
+
+        let (name, room) = (session.name, &mut self.rooms[session.room as usize]);
+        room.members.remove(&name.folded());
+        if reason == LeaveReason::Slow {
+            log::info!("{name} in {} read nothing for too long", room.name);
+        }
+        log::debug!("{name} left {}: {}", room.name, reason.as_str());
+        (session.room, name)
+    }
+
+    /// Has other keys count from now on; none lets anybody join. Gives the sessions whose name has
+    /// no key any more, or another one: they are to be [revoked](Self::revoke).
+    pub fn set_keys(&mut self, keys: Option<Keys>) -> Vec<SessionKey> {
+        let old = std::mem::replace(&mut self.keys, keys);
+        let Some(keys) = &self.keys else {
+            return Vec::new();
+        };
+        let has_other_key = |session: &Session| {
+            let key = keys.get(session.name);
+            key.is_none() || old.as_ref().is_some_and(|old| old.get(session.name) != key)
+        };
+        let ended = self.sessions.iter().filter(|(_, s)| has_other_key(s));
+        ended.map(|(key, _)| key as SessionKey).collect()
+    }
+
+    /// Ends a session that has lost the right to its name; the message is for its connection.
+    pub fn revoke(&mut self, key: SessionKey, now: Now) -> Option<Message> {
+        let message = self.last_words(key, Bye::Replaced, Owed::Told, now);
+        self.destroy(key, LeaveReason::Replaced, now);
+        message
+    }
+
+    /// What the connection of a session is told when it loses that.
+    fn last_words(&mut self, key: SessionKey, bye: Bye, owed: Owed, now: Now) -> Option<Message> {
+        let conn = self.sessions[key as usize].conn()?;
+        let mut text = Vec::new();
+        self.end_wait(key, now, &mut text);
+        if let Owed::Told = owed {
+            self.tell_owed(key, &mut text);
+        }
+        bye.write(&mut text);
+        Some(Message {
+            conn,
+            text,
+            closes: true,
+        })
     }
 
     fn gauges(&self, now: Now) -> Gauges {

@@ -1,5 +1,6 @@
 //! A session, and a client as long as it has a connection.
 
+use super::origin::Origin;
 use crate::protocol::{Alive, Mode, Name, Secret};
 use crate::room::SessionKey;
 use crate::time::Millis;
@@ -12,17 +13,29 @@ pub type ConnId = u32;
 #[derive(Debug)]
 pub struct Client {
     pub(super) conn: ConnId,
+    pub(super) origin: Origin,
     pub(super) session: Option<SessionKey>,
     /// Fires when the connection has been without a session for too long.
     pub(super) handshake: Option<TimerId>,
     /// Errors since the last OK.
     pub(super) errors: u32,
+    /// Refusals for want of the right key.
+    pub(super) denials: u32,
+    /// Fires when it may be read again.
+    pub(super) throttle: Option<TimerId>,
+    /// When its lines would have come at exactly their rate, in microseconds.
+    pub(super) arrival_us: u64,
 }
 
 impl Client {
     /// The session that this connection holds.
     pub fn session(&self) -> Option<SessionKey> {
         self.session
+    }
+
+    /// Whether it has sent lines faster than it may, and has to wait.
+    pub fn is_throttled(&self) -> bool {
+        self.throttle.is_some()
     }
 
     /// Notes that the session is not this connection's any more.
@@ -37,6 +50,8 @@ pub(super) struct Session {
     pub secret: Secret,
     pub name: Name,
     pub room: u32,
+    /// Where the client came from that joined.
+    pub origin: Origin,
     /// Idle time in seconds.
     pub idle: u32,
     /// The number of the event to be given next.
@@ -47,6 +62,8 @@ pub(super) struct Session {
     pub alive_at: Millis,
     pub mode: Mode,
     pub alive: Alive,
+    /// It lost events, and has not had all there are since.
+    pub is_lagging: bool,
     pub timer: Option<TimerId>,
     /// Boxed, so that a session without a connection costs less.
     pub attachment: Option<Box<Attachment>>,
@@ -110,6 +127,23 @@ impl Session {
         if let Some(attachment) = &mut self.attachment {
             attachment.warned = false;
         }
+    }
+
+    /// Moves the cursor over events that the log has dropped, and tells how many. The server's
+    /// log is told once, until the session has had all there is.
+    pub fn skip_to(&mut self, first: u64, room: &Name) -> u64 {
+        let count = first - self.cursor;
+        if !std::mem::replace(&mut self.is_lagging, true) {
+            log::info!("{} in {room} is too slow and loses events", self.name);
+        }
+        self.cursor = first;
+        count
+    }
+
+    /// Moves the cursor behind events that were given; `next` is the number of the next event.
+    pub fn move_to(&mut self, cursor: u64, next: u64) {
+        self.cursor = cursor;
+        self.is_lagging &= cursor < next;
     }
 
     /// Whether it counts as alive without a further sign.

@@ -14,17 +14,19 @@ use read::Share;
 
 use slab::Slab;
 
-use crate::chat::{Chat, ConnId, Due, Message};
-use crate::conn::{Conn, Link, OUT_BYTES_ENOUGH, Readiness};
-use crate::protocol::{Bye, Limits, REPLY_BYTES_MAX};
+use crate::chat::{Chat, ConnId, Due, Message, Origin};
+use crate::conn::{Conn, Link, READ_BYTES, Readiness};
+use crate::keys::Keys;
+use crate::protocol::{Bye, Limits};
+use crate::stats::Stats;
 use crate::time::{Clock, Millis, Now};
 
-/// Bytes that are read at once.
-const READ_BYTES: usize = 4096;
 /// How often a connection is read in one turn.
-const READS_PER_TURN: usize = 16;
+const READS_PER_TURN: usize = 32;
 /// Bytes that are written to a connection in one turn, unless a log is about to drop some.
 const WRITE_BYTES_PER_TURN: usize = 256 * 1024;
+/// Fewer connections than this are not worth giving memory back for.
+const CROWD_MIN: usize = 16;
 /// Timers that are looked at in one turn.
 const TIMERS_PER_TURN: usize = 256;
 /// For how many turns timers are held back, at the most, because not all was read that has come;
@@ -36,6 +38,10 @@ const TIME_HELD_BACK: Millis = Millis(200);
 pub struct Hub<L> {
     chat: Chat,
     conns: Slab<Conn<L>>,
+    /// The most connections that there were since memory was last given back.
+    crowd: usize,
+    /// Memory was given back to the allocator, which may keep it.
+    is_crowd_gone: bool,
     /// Connections to be read in the next turn.
     to_read: Vec<ConnId>,
     /// Connections to be written at the end of the turn.
@@ -64,6 +70,8 @@ impl<L: Link> Hub<L> {
         Hub {
             chat: Chat::new(limits),
             conns: Slab::new(),
+            crowd: 0,
+            is_crowd_gone: false,
             to_read: Vec::new(),
             to_write: Vec::new(),
             horizon: Millis(0),
@@ -72,8 +80,8 @@ impl<L: Link> Hub<L> {
             lines_left: 0,
             bytes_out_max: 0,
             buffer: vec![0; READ_BYTES],
-            notice: Vec::new(),
-            audience: Vec::new(),
+            notice: Vec::with_capacity(64),
+            audience: Vec::with_capacity(limits.connections_max.min(4096)),
         }
     }
 
@@ -102,16 +110,20 @@ impl<L: Link> Hub<L> {
         self.conns.vacant_key() as ConnId
     }
 
-    /// Takes a new connection on.
-    pub fn accept(&mut self, link: L, now: Now) -> ConnId {
+    /// Takes a new connection on, or tells it that there is no room and closes it.
+    pub fn accept(&mut self, mut link: L, origin: Origin, now: Now) -> Option<ConnId> {
         let conn = self.next_conn();
         let mut greeting = Vec::new();
-        let client = self.chat.connect(conn, now, &mut greeting);
+        let Some(client) = self.chat.connect(conn, origin, now, &mut greeting) else {
+            // A new stream takes so little; if not, it cannot be helped.
+            let _ = link.write(&greeting);
+            hang_up(link);
+            return None;
+        };
         self.conns.insert(Conn::new(link, client, greeting));
-        self.chat.stats.connections += 1;
-        self.chat.stats.connections_total += 1;
+        self.crowd = self.crowd.max(self.conns.len());
         self.write_later(conn);
-        conn
+        Some(conn)
     }
 
     /// Notes what the poll reports of a connection.
@@ -140,6 +152,11 @@ impl<L: Link> Hub<L> {
         if let Some(session) = session {
             self.chat.offer_anew(session);
         }
+    }
+
+    /// Whether a crowd of connections or sessions has gone since this was asked last.
+    pub fn is_crowd_gone(&mut self) -> bool {
+        std::mem::take(&mut self.is_crowd_gone) | self.chat.is_crowd_gone()
     }
 
     /// Whether something is left to do without waiting for anything.
@@ -198,6 +215,21 @@ impl<L: Link> Hub<L> {
         }
     }
 
+    /// Has other keys count from now on; who loses his session by that is told.
+    pub fn set_keys(&mut self, keys: Option<Keys>, now: Now) {
+        for session in self.chat.set_keys(keys) {
+            if let Some(message) = self.chat.revoke(session, now) {
+                self.deliver(message, now);
+            }
+            self.serve_if_needed(now);
+        }
+    }
+
+    /// What the server counts, for the caller to add what it alone can see.
+    pub fn stats(&mut self) -> &mut Stats {
+        &mut self.chat.stats
+    }
+
     /// Tells everybody that the server shuts down; connections close as they have taken that.
     pub fn shut_down(&mut self, now: Now) {
         self.serve_rooms(now, false);
@@ -226,13 +258,12 @@ impl<L: Link> Hub<L> {
     pub fn assert_consistent(&self, now: Now) {
         self.chat.assert_consistent(now);
         assert_eq!(self.chat.stats.connections, self.conns.len() as u64);
-        let out_bytes_max = 2 * (OUT_BYTES_ENOUGH + REPLY_BYTES_MAX);
-        let event_bytes_max = self.chat.limits().event_bytes_max();
+        let bytes_max = Conn::<L>::buffers_max(self.chat.limits());
         for (key, conn) in &self.conns {
             if let Some(session) = conn.client.session() {
                 assert_eq!(self.chat.conn_of(session), Some(key as ConnId));
             }
-            assert!(conn.held_bytes() <= READ_BYTES + out_bytes_max + 2 * event_bytes_max);
+            assert!(conn.held_bytes() <= bytes_max, "{}", conn.held_bytes());
         }
         let holding = self
             .conns
@@ -265,6 +296,10 @@ impl<L: Link> Hub<L> {
                 Due::Session(session, conn) => {
                     if let Some(conn) = conn {
                         self.read_at_last(conn, clock);
+                        if self.conns[conn as usize].is_throttled() {
+                            // A line of his has come, and is just not answered yet.
+                            self.chat.note_line(session, now);
+                        }
                         // Likewise, its stream may take what it did not take before: the system
                         // reports that only when there is room for much.
                         self.flush(conn, now, WRITE_BYTES_PER_TURN);
@@ -272,6 +307,10 @@ impl<L: Link> Hub<L> {
                     if let Some(message) = self.chat.settle(session, now) {
                         self.deliver(message, now);
                     }
+                }
+                Due::Throttle(conn) => {
+                    Chat::end_throttle(&mut self.conns[conn as usize].client);
+                    self.read_later(conn);
                 }
                 Due::Handshake(conn) => {
                     Chat::handshake_fired(&mut self.conns[conn as usize].client);
@@ -296,7 +335,7 @@ impl<L: Link> Hub<L> {
     fn deliver(&mut self, message: Message, now: Now) {
         let key = message.conn;
         let conn = &mut self.conns[key as usize];
-        conn.out().extend_from_slice(&message.text);
+        conn.append(&message.text);
         if message.closes {
             conn.client.lose_session();
             conn.is_closing = true;
@@ -313,17 +352,22 @@ impl<L: Link> Hub<L> {
             return;
         };
         self.chat.disconnect(&mut conn.client, now);
-        self.chat.stats.connections -= 1;
-        if self.conns.is_empty() {
+        if self.conns.len() <= self.crowd / 4 {
+            self.is_crowd_gone |= self.crowd >= CROWD_MIN;
+            self.crowd = self.conns.len();
             self.conns.shrink_to_fit();
         }
-        // A socket that is closed with input unread is reset, and the peer may then throw away
-        // the last lines before it has read them.
-        let mut nowhere = [0; READ_BYTES];
-        for _ in 0..READS_PER_TURN {
-            if !matches!(conn.link.read(&mut nowhere), Ok(1..)) {
-                break;
-            }
+        hang_up(conn.link);
+    }
+}
+
+/// Closes a stream. A socket that is closed with input unread is reset, and the peer may then throw
+/// away the last lines before it has read them: so what there is, is read.
+fn hang_up(mut link: impl Link) {
+    let mut nowhere = [0; READ_BYTES];
+    for _ in 0..READS_PER_TURN {
+        if !matches!(link.read(&mut nowhere), Ok(1..)) {
+            break;
         }
     }
 }

@@ -3,10 +3,11 @@
 use std::io;
 
 use super::{Hub, READS_PER_TURN, WRITE_BYTES_PER_TURN};
-use crate::chat::ConnId;
+use crate::chat::{ConnId, Outcome};
 use crate::conn::{Link, OUT_BYTES_ENOUGH};
 use crate::line::Item;
-use crate::protocol::Request;
+use crate::protocol::{Command, Request};
+use crate::room::SessionKey;
 use crate::time::{Clock, Now};
 
 /// What connections may cost together in one turn, as far as each has the least share: lines that
@@ -62,14 +63,23 @@ impl<L: Link> Hub<L> {
     /// more to do for now.
     fn read_once(&mut self, key: ConnId, buffer: &mut [u8], clock: &impl Clock) -> bool {
         let conn = &mut self.conns[key as usize];
-        let input = std::mem::take(&mut conn.input);
-        if !input.is_empty() {
+        if conn.is_throttled() {
+            return false;
+        }
+        if conn.has_unanswered() {
+            let input = std::mem::take(&mut conn.input);
             self.take_input(key, &input, clock.now());
         }
         let conn = &mut self.conns[key as usize];
-        if !conn.may_be_read() || !conn.input.is_empty() {
+        if !conn.may_be_read() || conn.has_unanswered() {
             return false;
         }
+        // With the beginning of a line kept, no more is received than can be looked at at once: the
+        // one is not kept beside the other.
+        if conn.is_within_line() && !self.is_ready_for_line(key, clock.now()) {
+            return false;
+        }
+        let conn = &mut self.conns[key as usize];
         match conn.link.read(buffer) {
             Ok(0) => conn.has_ended = true,
             Ok(len) => {
@@ -97,62 +107,101 @@ impl<L: Link> Hub<L> {
         true
     }
 
-    /// Answers the lines in `input`, until the client ought to take its answers first or has had
-    /// its share of the turn; the rest is kept.
+    /// Answers the lines in `input`, until the client ought to take its answers first, has had its
+    /// share of the turn, or has sent faster than it may; the rest is kept.
     fn take_input(&mut self, key: ConnId, mut input: &[u8], now: Now) {
-        loop {
-            if self.conns[key as usize].out_len() >= OUT_BYTES_ENOUGH {
-                self.flush(key, now, WRITE_BYTES_PER_TURN);
-            }
-            let conn = &mut self.conns[key as usize];
-            if conn.is_closing {
-                return;
-            }
-            let had_its_share =
-                self.lines_left == 0 || self.chat.stats.bytes_out >= self.bytes_out_max;
-            if conn.out_len() >= OUT_BYTES_ENOUGH || had_its_share {
-                conn.input = input.to_vec();
+        while !self.conns[key as usize].is_closing {
+            let is_there_more = !input.is_empty() || self.conns[key as usize].postponed.is_some();
+            if is_there_more && !self.is_ready_for_line(key, now) {
+                self.conns[key as usize].keep_input(input);
                 return;
             }
             if !self.take_line(key, &mut input, now) {
                 return;
             }
-            self.lines_left -= 1;
+            self.lines_left = self.lines_left.saturating_sub(1);
             self.serve_if_needed(now);
         }
+    }
+
+    /// Whether a connection's next line may be answered. One who is gone and has sent faster than he
+    /// may is not waited for: it is closed, with what is left.
+    fn is_ready_for_line(&mut self, key: ConnId, now: Now) -> bool {
+        let conn = &self.conns[key as usize];
+        if conn.out_len() >= OUT_BYTES_ENOUGH || conn.postponed.is_some() {
+            self.flush(key, now, WRITE_BYTES_PER_TURN);
+        }
+        let conn = &mut self.conns[key as usize];
+        let out_len_max = conn.out_len_max();
+        let had_its_share = self.lines_left == 0 || self.chat.stats.bytes_out >= self.bytes_out_max;
+        if conn.out_len() > out_len_max || had_its_share {
+            return false;
+        }
+        // A line that was postponed has been counted.
+        if conn.postponed.is_some() || self.chat.admits_line(&mut conn.client, now) {
+            return true;
+        }
+        conn.is_closing |= conn.is_broken;
+        false
     }
 
     /// Answers the next line in `input`; false if there is none.
     fn take_line(&mut self, key: ConnId, input: &mut &[u8], now: Now) -> bool {
         let limits = *self.chat.limits();
-        let (lines, client, out) = self.conns[key as usize].parts();
+        let conn = &mut self.conns[key as usize];
+        if let Some(command) = conn.postponed.take() {
+            self.answer_after_output(key, *command, now);
+            return true;
+        }
+        let (lines, client, out) = conn.parts();
         let session = client.session();
-        let Some(item) = lines.next(input, limits.line_bytes_max()) else {
-            return false;
-        };
-        let request = match item {
-            Item::Line(line) => Request::read(line, &limits),
-            Item::TooLong => Request::TooLong,
-            Item::Skipped => Request::Empty,
-            Item::Negotiation(answer) => {
-                out.extend_from_slice(&answer);
-                return true;
+        let request = loop {
+            match lines.next(input, limits.line_bytes_max()) {
+                None => return false,
+                Some(Item::Line(line)) => break Request::read(line, &limits),
+                Some(Item::TooLong) => break Request::TooLong,
+                Some(Item::Skipped) => break Request::Empty,
+                Some(Item::Negotiation(answer)) => out.extend_from_slice(&answer),
             }
         };
-        let parting = match &request {
-            Request::Command(command) => command.parting(),
+        self.chat.count_line(client, now);
+        let waits = match &request {
+            Request::Command(command) => command.after_output(),
             _ => None,
         };
-        let outcome = match parting {
-            None => self.chat.answer(client, request, now, out),
-            Some(command) => {
-                // What the session is owed reaches the client before it lets go of it.
-                self.flush(key, now, usize::MAX);
-                let (_, client, out) = self.conns[key as usize].parts();
-                self.chat
-                    .answer(client, Request::Command(command), now, out)
-            }
-        };
+        if let Some(command) = waits {
+            self.answer_after_output(key, command, now);
+        } else {
+            let outcome = self.chat.answer(client, request, now, out);
+            self.after_answer(key, session, outcome, now);
+        }
+        true
+    }
+
+    /// Answers a command behind the output that waits: what a session is owed reaches its client
+    /// before it lets go of it, and there is never more than one long reply.
+    fn answer_after_output(&mut self, key: ConnId, command: Command<'static>, now: Now) {
+        self.flush(key, now, usize::MAX);
+        let conn = &mut self.conns[key as usize];
+        if command.has_long_reply() && conn.out_len() > 0 {
+            conn.postponed = Some(Box::new(command));
+            return;
+        }
+        let (_, client, out) = conn.parts();
+        let session = client.session();
+        let request = Request::Command(command);
+        let outcome = self.chat.answer(client, request, now, out);
+        self.after_answer(key, session, outcome, now);
+    }
+
+    /// Does what an answer means for connections; `session` is what this one held before.
+    fn after_answer(
+        &mut self,
+        key: ConnId,
+        session: Option<SessionKey>,
+        outcome: Outcome,
+        now: Now,
+    ) {
         let conn = &mut self.conns[key as usize];
         conn.is_closing |= outcome.closes;
         if conn.client.session() != session {
@@ -162,6 +211,5 @@ impl<L: Link> Hub<L> {
         if let Some(message) = outcome.replaced {
             self.deliver(message, now);
         }
-        true
     }
 }

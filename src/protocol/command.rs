@@ -105,14 +105,33 @@ pub enum Command<'a> {
 }
 
 impl Command<'_> {
-    /// The command again if the connection lets go of its session with it.
-    pub fn parting(&self) -> Option<Command<'static>> {
-        match self {
+    /// The command without a tie to its line, if it is one before which the connection's output
+    /// has to be written: one whose reply may be long, or with which the connection lets go of its
+    /// session.
+    pub fn after_output(&self) -> Option<Command<'static>> {
+        match *self {
+            Command::Poll(poll) => Some(Command::Poll(poll)),
+            Command::Who { after } => Some(Command::Who { after }),
+            Command::Rooms { after } => Some(Command::Rooms { after }),
+            Command::Stats => Some(Command::Stats),
+            Command::Help => Some(Command::Help),
             Command::Leave => Some(Command::Leave),
             Command::Detach => Some(Command::Detach),
             Command::Quit => Some(Command::Quit),
-            _ => None,
+            Command::Join(_) | Command::Resume(_) | Command::Say(_) | Command::Ping(_) => None,
         }
+    }
+
+    /// Whether the reply may be long.
+    pub fn has_long_reply(&self) -> bool {
+        matches!(
+            self,
+            Command::Poll(_)
+                | Command::Who { .. }
+                | Command::Rooms { .. }
+                | Command::Stats
+                | Command::Help
+        )
     }
 }
 
@@ -783,14 +802,21 @@ mod tests {
     }
 
     #[test]
-    fn only_leave_detach_and_quit_part_a_connection_from_its_session() {
-        for line in ["LEAVE", "DETACH", "QUIT"] {
-            assert_eq!(command(line).parting(), Some(command(line)));
-        }
+    fn commands_that_wait_for_the_output_stay_what_they_are() {
         for line in [
-            "JOIN ann", "RESUME x", "SAY a", "POLL", "PING", "WHO", "HELP",
+            "POLL max=2 after=3 wait=4",
+            "WHO after=a",
+            "ROOMS after=b",
+            "STATS",
+            "HELP",
+            "LEAVE",
+            "DETACH",
+            "QUIT",
         ] {
-            assert_eq!(command(line).parting(), None, "{line:?}");
+            assert_eq!(command(line).after_output(), Some(command(line)));
+        }
+        for line in ["JOIN ann", "RESUME x", "SAY a", "PING"] {
+            assert_eq!(command(line).after_output(), None, "{line:?}");
         }
     }
 }

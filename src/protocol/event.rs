@@ -103,7 +103,7 @@ pub enum Bye {
     Quit,
     /// The session showed no sign of life for its idle time.
     Expired,
-    /// Another connection resumed the session.
+    /// Another connection resumed the session, or its name or key was taken from it.
     Replaced,
     /// The connection took nothing of what it was owed for the session's idle time.
     Slow,
@@ -148,7 +148,7 @@ impl Bye {
         match self {
             Bye::Quit => "goodbye",
             Bye::Expired => "no sign of life; send PING now and then",
-            Bye::Replaced => "another connection resumed the session",
+            Bye::Replaced => "the session, or the right to its name, is another's now",
             Bye::Slow => "nothing was read for too long",
             Bye::Handshake => "no JOIN or RESUME in time",
             Bye::Full => "the server has too many connections; try again later",

@@ -50,6 +50,12 @@ pub const IDLE_MIN: u32 = 1;
 pub const IDLE_TCP_MIN: u32 = 3;
 /// How many errors in a row end a connection.
 pub const ERRORS_MAX: u32 = 100;
+/// How many refusals for want of the right key end a connection.
+pub const DENIALS_MAX: u32 = 3;
+/// How many seconds' worth of lines a connection may send at once.
+pub const BURST_SECS: u32 = 4;
+/// A room's log holds at most one event for so many of its bytes, however short they are.
+pub const LOG_BYTES_PER_EVENT: usize = 32;
 /// How many ended sessions are remembered.
 pub const ENDED_MAX: usize = 1024;
 /// The longest event line other than MSG, in bytes with its end.
@@ -71,10 +77,16 @@ pub struct Limits {
     pub log_bytes: usize,
     /// The longest message, in bytes.
     pub message_bytes_max: usize,
+    /// How many connections there may be.
+    pub connections_max: usize,
     /// How many sessions there may be.
     pub sessions_max: usize,
     /// How many rooms there may be.
     pub rooms_max: usize,
+    /// How many connections, and how many sessions, there may be from one address.
+    pub per_address_max: usize,
+    /// Lines a second that a connection is read at, after a burst; 0 for no bound.
+    pub rate: u32,
 }
 
 impl Default for Limits {
@@ -85,19 +97,25 @@ impl Default for Limits {
             handshake: 30,
             log_bytes: 64 * 1024,
             message_bytes_max: 1024,
-            sessions_max: Limits::SESSIONS_MAX,
-            rooms_max: Limits::SESSIONS_MAX,
+            connections_max: 1024,
+            sessions_max: 4096,
+            rooms_max: 64,
+            per_address_max: 64,
+            rate: 50,
         }
     }
 }
 
 impl Limits {
-    /// How many sessions the server's keys can tell apart.
-    pub const SESSIONS_MAX: usize = 1 << 30;
-
     /// The longest line that a client may send, in bytes without its end.
     pub fn line_bytes_max(&self) -> usize {
         LINE_BYTES_MAX.max(self.message_bytes_max + LINE_OVERHEAD)
+    }
+
+    /// The time between two lines of a connection that sends at its rate, in microseconds; none if
+    /// there is no bound.
+    pub fn line_interval_us(&self) -> Option<u64> {
+        1_000_000_u64.checked_div(self.rate.into())
     }
 
     /// The longest event line, in bytes with its end.

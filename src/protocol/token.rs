@@ -21,6 +21,11 @@ impl Secret {
         getrandom::fill(&mut bytes)?;
         Ok(Secret(bytes))
     }
+
+    /// The secret as 32 hexadecimal digits.
+    pub fn to_hex(self) -> String {
+        format!("{:032x}", u128::from_be_bytes(self.0))
+    }
 }
 
 impl PartialEq for Secret {

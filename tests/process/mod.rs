@@ -10,15 +10,20 @@ use std::mem::MaybeUninit;
 use std::net::{Shutdown, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
-use std::thread;
+use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use socket2::{Domain, SockAddr, Socket, Type};
 
 /// How long a test waits for what is to happen at once, on a busy machine too.
 pub const PATIENCE: Duration = Duration::from_secs(8);
+
+/// Arguments for tests that are not about limits: one machine may have everything, at any speed.
+const UNBOUNDED: [&str; 4] = ["--rate", "0", "--max-per-address", "100000"];
 
 /// Shows how much time has passed since it was made.
 #[derive(Clone, Copy)]
@@ -144,6 +149,17 @@ pub struct Finished {
     pub err: String,
 }
 
+impl Finished {
+    /// Sees that a program has refused to do its work, for a reason that names what it has to.
+    pub fn expect_refusal(&self, code: i32, texts: &[&str]) {
+        assert_eq!(self.code, Some(code), "{self:?}");
+        assert_eq!(self.out, "");
+        for text in texts {
+            assert!(self.err.contains(text), "no {text:?}: {}", self.err);
+        }
+    }
+}
+
 impl Process {
     pub fn start(command: &mut Command) -> Process {
         let mut child = command
@@ -220,6 +236,42 @@ impl Process {
         self.status("VmRSS").parse().unwrap()
     }
 
+    /// The most memory that was ever resident.
+    pub fn peak_kibibytes(&self) -> u64 {
+        self.status("VmHWM").parse().unwrap()
+    }
+
+    /// The soft limit on open files.
+    pub fn descriptors_max(&self) -> u64 {
+        let limits = self.proc("limits");
+        let mut lines = limits.lines();
+        let value = lines.find_map(|line| line.strip_prefix("Max open files"));
+        value
+            .unwrap()
+            .split_whitespace()
+            .next()
+            .unwrap()
+            .parse()
+            .unwrap()
+    }
+
+    /// Lets the process open so many descriptors beside those that it has.
+    pub fn leave_descriptors(&self, room: usize) {
+        // One inherited from whoever runs the tests may be above the others.
+        let open = self.descriptors();
+        let limit = (0..).filter(|fd| !open.contains(fd)).nth(room);
+        self.limit_descriptors(limit.unwrap() as u64);
+    }
+
+    /// Changes the soft limit on open files, from outside.
+    pub fn limit_descriptors(&self, max: u64) {
+        let (pid, limit) = (self.id().to_string(), format!("--nofile={max}:"));
+        let status = Command::new("prlimit")
+            .args(["--pid", &pid, &limit])
+            .status();
+        assert!(status.unwrap().success());
+    }
+
     /// Processor time so far, in the system's ticks of 10 ms.
     pub fn ticks(&self) -> u64 {
         let stat = self.proc("stat");
@@ -294,23 +346,35 @@ pub struct Server {
     pub addresses: Vec<String>,
     /// The lines of the log that said so.
     pub greetings: Vec<String>,
+    /// The line of the log about memory.
+    pub memory: String,
 }
 
 impl Server {
-    /// Starts the server on a port of its own, with more arguments.
+    /// Starts the server on a port of its own, with more arguments, and with neither a rate nor
+    /// bounds for an address.
     pub fn start(args: &[&str]) -> Server {
+        let mut command = program();
+        command.args(["--listen", "127.0.0.1:0"]);
+        Server::start_as(command.args(UNBOUNDED).args(args))
+    }
+
+    /// Starts the server on a port of its own, with the limits that it has if it is not told, and
+    /// with more arguments.
+    pub fn start_bounded(args: &[&str]) -> Server {
         Server::start_as(program().args(["--listen", "127.0.0.1:0"]).args(args))
     }
 
     /// Starts the server on Unix socket alone.
     pub fn start_on(path: &Path) -> Server {
-        Server::start_as(program().args(["--listen", &unix(path)]))
+        Server::start_as(program().args(["--listen", &unix(path)]).args(UNBOUNDED))
     }
 
     /// Starts a command that is a server, given at least one `--listen`.
     pub fn start_as(command: &mut Command) -> Server {
         let addresses = command.get_args().filter(|arg| *arg == "--listen").count();
         let mut process = Process::start(command);
+        let memory = process.expect_error("memory: ");
         let greetings: Vec<String> = (0..addresses)
             .map(|_| process.expect_error("listening on "))
             .collect();
@@ -322,6 +386,7 @@ impl Server {
             process,
             addresses: greetings.iter().map(address).collect(),
             greetings,
+            memory,
         }
     }
 
@@ -334,6 +399,41 @@ impl Server {
     pub fn port(&self) -> &str {
         let (_, port) = self.address().rsplit_once(':').unwrap();
         port
+    }
+
+    /// The most memory that the server says it can ever need, in KiB.
+    pub fn ceiling(&self) -> u64 {
+        let (_, rest) = self.memory.split_once("memory: at most ").unwrap();
+        let (mebibytes, _) = rest.split_once(" MiB for ").unwrap();
+        (mebibytes.parse::<f64>().unwrap() * 1024.0) as u64
+    }
+
+    /// Sees that the server has never had more memory than it says it can need; gives both, for
+    /// people.
+    pub fn expect_below_ceiling(&self) -> String {
+        let (peak, ceiling) = (self.process.peak_kibibytes(), self.ceiling());
+        assert!(peak < ceiling, "{peak} KiB, with a ceiling of {ceiling}");
+        format!("at most {peak} KiB resident, with a ceiling of {ceiling} KiB")
+    }
+
+    /// Waits until the server has no more than so many KiB resident.
+    pub fn await_kibibytes(&self, asker: &mut Client, max: u64) {
+        let watch = Watch::start();
+        while self.process.kibibytes() > max {
+            let now = self.process.kibibytes();
+            assert!(!watch.is_over(), "{now} KiB are more than {max}");
+            asker.expect_nothing(Duration::from_millis(10));
+        }
+    }
+
+    /// Waits until the server has as many descriptors open as it had.
+    pub fn await_descriptors(&self, asker: &mut Client, count: usize) {
+        let watch = Watch::start();
+        while self.process.descriptors().len() != count {
+            assert!(!watch.is_over(), "{:?}", self.process.descriptors());
+            asker.expect_service();
+            asker.expect_nothing(Duration::from_millis(20));
+        }
     }
 
     /// A connection that has been greeted.
@@ -388,6 +488,14 @@ impl Client {
     pub fn narrow(address: &str) -> Client {
         let (socket, address) = socket(address).unwrap();
         socket.set_recv_buffer_size(4096).unwrap();
+        Client::over(socket, &address).unwrap()
+    }
+
+    /// A connection from one of this machine's own addresses, of which 127.0.0.0/8 is full.
+    pub fn from(source: [u8; 4], address: &str) -> Client {
+        let (socket, address) = socket(address).unwrap();
+        let source = SocketAddr::from((source, 0));
+        socket.bind(&source.into()).unwrap();
         Client::over(socket, &address).unwrap()
     }
 
@@ -482,6 +590,30 @@ impl Client {
         self.ask("PING still there?", "OK PING still there?");
     }
 
+    /// One of the server's figures.
+    pub fn stat(&mut self, name: &str) -> u64 {
+        let head = self.ask("STATS", "OK STATS ");
+        let count = head.split(' ').nth(2).unwrap().parse().unwrap();
+        let lines: Vec<_> = (0..count).map(|_| self.expect("STAT ")).collect();
+        let beginning = format!("STAT {name} ");
+        let value = lines.iter().find_map(|line| line.strip_prefix(&beginning));
+        let value = value.unwrap_or_else(|| panic!("no {name} in {lines:?}"));
+        value.parse().unwrap()
+    }
+
+    /// Asks for one of the server's figures until it is this.
+    pub fn await_stat(&mut self, name: &str, value: u64) {
+        let watch = Watch::start();
+        loop {
+            let found = self.stat(name);
+            if found == value {
+                return;
+            }
+            assert!(!watch.is_over(), "{name} is {found} and not {value}");
+            self.expect_nothing(Duration::from_millis(25));
+        }
+    }
+
     /// All lines up to the end of the stream.
     pub fn rest(&mut self) -> Vec<String> {
         let mut lines = Vec::new();
@@ -523,6 +655,7 @@ impl Client {
             match self.fill(watch.left(time)) {
                 Ok(0) => return Ok(Received::End),
                 Ok(_) => {}
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {
                     return Ok(Received::Nothing);
                 }
@@ -555,12 +688,63 @@ impl Client {
         let time = time.ok_or(ErrorKind::WouldBlock)?;
         self.input.drain(..self.start);
         self.start = 0;
+        // What is cut off to no microseconds at all would be forever.
+        let time = time.max(Duration::from_millis(1));
         self.socket.set_read_timeout(Some(time))?;
         let mut buffer = [0; 16 * 1024];
         let len = self.socket.read(&mut buffer)?;
         self.input.extend_from_slice(&buffer[..len]);
         Ok(len)
     }
+}
+
+/// One who keeps to the rules all the while that something else goes on.
+pub struct Polite {
+    is_over: Arc<AtomicBool>,
+    thread: JoinHandle<Duration>,
+}
+
+impl Polite {
+    /// Has a client ask for an answer again and again, in its own thread, and well below the rate
+    /// that a server grants.
+    pub fn start(mut client: Client) -> Polite {
+        let is_over = Arc::new(AtomicBool::new(false));
+        let ends = Arc::clone(&is_over);
+        let thread = thread::spawn(move || {
+            let mut slowest = Duration::ZERO;
+            while !ends.load(Ordering::Relaxed) {
+                let watch = Watch::start();
+                client.expect_service();
+                slowest = slowest.max(watch.elapsed());
+                client.expect_nothing(Duration::from_millis(25));
+            }
+            slowest
+        });
+        Polite { is_over, thread }
+    }
+
+    /// How long the slowest answer took. Every one has come.
+    pub fn end(self) -> Duration {
+        self.is_over.store(true, Ordering::Relaxed);
+        self.thread.join().unwrap()
+    }
+}
+
+/// Lets this process have as many descriptors as it may: tests have many clients.
+pub fn raise_descriptors() {
+    let maximum = getrlimit(Resource::Nofile).maximum;
+    let raised = Rlimit {
+        current: maximum,
+        maximum,
+    };
+    setrlimit(Resource::Nofile, raised).unwrap();
+}
+
+/// Says that a test is skipped, and why. Where the environment says CI, that is not to happen.
+pub fn skip(reason: &str) {
+    let in_ci = std::env::var_os("CI").is_some_and(|ci| !ci.is_empty());
+    assert!(!in_ci, "{reason}");
+    eprintln!("skipped: {reason}");
 }
 
 fn socket(address: &str) -> io::Result<(Socket, SockAddr)> {

@@ -4,6 +4,8 @@
 //!
 //! ```text
 //! $ chinwag --idle 5      the server's options; only as the first line
+//! key ann open-sesame     ann has this key, and the server keys; later: from now on
+//! no key ann bob          from now on these have no key
 //! ann> SAY hi             ann sends a line; her first mention connects her
 //! ann< OK SAY 2 <ms>      ann receives exactly this line next
 //! ann>> "\xff\xf4"        ann sends these bytes
@@ -24,8 +26,10 @@
 //! are named again. A connection's HELLO is passed over unless it is what the script receives
 //! first. At the end nobody may have been sent anything that the script does not show.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
+use chinwag::chat::Origin;
+use chinwag::keys::{KeyHash, Keys};
 use chinwag::options::{self, Action, Options};
 
 use super::world::{Peer, World};
@@ -43,12 +47,16 @@ pub enum Op {
     Stopped(u64),
     Stalls(String, usize),
     ReadsOn(String),
+    /// The server reads a users file of this text.
+    Users(String),
 }
 
 #[derive(Clone, Debug)]
 pub struct Script {
     pub name: String,
     pub args: Vec<String>,
+    /// The text of the users file that the server starts with, if any.
+    pub users: Option<String>,
     /// The steps with their line numbers.
     pub steps: Vec<(usize, Op)>,
 }
@@ -59,8 +67,10 @@ impl Script {
         let mut script = Script {
             name: format!("{name}:{first_line}"),
             args: Vec::new(),
+            users: None,
             steps: Vec::new(),
         };
+        let mut keys = BTreeMap::new();
         for (index, line) in text.lines().enumerate() {
             let number = first_line + index;
             if line.trim().is_empty() || line.starts_with('#') {
@@ -72,6 +82,13 @@ impl Script {
                     "{name}:{number}: options come first"
                 );
                 script.args = args.split_whitespace().map(Into::into).collect();
+                continue;
+            }
+            if let Some(users) = parse_key(line, &mut keys) {
+                match script.steps.is_empty() {
+                    true => script.users = Some(users),
+                    false => script.steps.push((number, Op::Users(users))),
+                }
                 continue;
             }
             let op = parse_op(line).unwrap_or_else(|| panic!("{name}:{number}: what is `{line}`?"));
@@ -111,6 +128,18 @@ impl Script {
         play.rest()
             .map_err(|error| format!("{}: {error}", self.name))
     }
+}
+
+/// Reads a line that gives or takes a key; gives the text of the users file from then on.
+fn parse_key(line: &str, keys: &mut BTreeMap<String, KeyHash>) -> Option<String> {
+    let words: Vec<_> = line.split_whitespace().collect();
+    match words[..] {
+        ["key", name, key] => _ = keys.insert(name.into(), KeyHash::of(key)),
+        ["no", "key", ref names @ ..] => keys.retain(|name, _| !names.contains(&name.as_str())),
+        _ => return None,
+    }
+    let lines = keys.iter().map(|(name, hash)| format!("{name}:{hash}\n"));
+    Some(lines.collect())
 }
 
 fn parse_op(line: &str) -> Option<Op> {
@@ -196,6 +225,8 @@ pub trait Stage {
     fn hang_up(&mut self, who: &str);
     /// Whether the server has closed the connection and all it sent was received.
     fn is_closed(&mut self, who: &str) -> bool;
+    /// Has the server read a users file of this text.
+    fn set_users(&mut self, text: &str);
     /// Steps that need the core's world.
     fn world(&mut self, op: &Op);
     /// The clients that were sent something which was not received, as far as that can be told.
@@ -240,6 +271,7 @@ impl<S: Stage> Play<'_, S> {
                 }
             }
             Op::Ends(who) => self.stage.end(who),
+            Op::Users(text) => self.stage.set_users(text),
             Op::HangsUp(who) => self.stage.hang_up(who),
             Op::Closed(who) => {
                 self.pass_over_hello(who)?;
@@ -369,7 +401,7 @@ fn who(op: &Op) -> Option<&str> {
         | Op::Closed(who)
         | Op::Stalls(who, _)
         | Op::ReadsOn(who) => Some(who),
-        Op::Advance(_) | Op::Stopped(_) => None,
+        Op::Advance(_) | Op::Stopped(_) | Op::Users(_) => None,
     }
 }
 
@@ -411,10 +443,16 @@ pub struct CoreStage {
 
 impl CoreStage {
     pub fn new(script: &Script) -> Self {
-        CoreStage {
+        let mut stage = CoreStage {
             world: World::new(script.options().limits),
             peers: HashMap::new(),
+        };
+        // As over TCP, all come from one address.
+        stage.world.origin = Origin::V4([127, 0, 0, 1]);
+        if let Some(users) = &script.users {
+            stage.set_users(users);
         }
+        stage
     }
 }
 
@@ -453,6 +491,15 @@ impl Stage for CoreStage {
     fn is_closed(&mut self, who: &str) -> bool {
         let wire = self.peers[who].wire.borrow();
         wire.is_closed && wire.output.is_empty()
+    }
+
+    fn set_users(&mut self, text: &str) {
+        let keys = Keys::parse(text).unwrap();
+        let now = self.world.now();
+        self.world.hub.set_keys(Some(keys), now);
+        // As in the server, the turn in which that happens goes on.
+        self.world.hub.turn(&now, now.past, true);
+        self.world.run();
     }
 
     fn world(&mut self, op: &Op) {

@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use std::io::{self, Read, Write};
 use std::rc::Rc;
 
-use chinwag::chat::ConnId;
+use chinwag::chat::{ConnId, Origin};
 use chinwag::conn::{Link, Readiness};
 use chinwag::hub::Hub;
 use chinwag::protocol::Limits;
@@ -105,6 +105,10 @@ pub struct Peer {
 pub struct World {
     pub hub: Hub<End>,
     pub at: u64,
+    /// What the wall clock showed at the start, as it is set now.
+    pub unix_ms: u64,
+    /// Where clients connect from.
+    pub origin: Origin,
     /// Turns that it took so far.
     pub turns: usize,
 }
@@ -114,12 +118,14 @@ impl World {
         World {
             hub: Hub::new(limits),
             at: 0,
+            unix_ms: UNIX_MS,
+            origin: Origin::Local,
             turns: 0,
         }
     }
 
     pub fn now(&self) -> Now {
-        Now::exactly(Millis(self.at), UNIX_MS + self.at)
+        Now::exactly(Millis(self.at), self.unix_ms + self.at)
     }
 
     pub fn connect(&mut self) -> Peer {
@@ -132,7 +138,10 @@ impl World {
             room,
             ..Wire::default()
         }));
-        let conn = self.hub.accept(End(wire.clone()), self.now());
+        let origin = self.origin;
+        let conn = self.hub.accept(End(wire.clone()), origin, self.now());
+        // One that was refused gets a number that no other has.
+        let conn = conn.unwrap_or(ConnId::MAX);
         let peer = Peer { conn, wire };
         self.run();
         peer

@@ -1,26 +1,44 @@
 //! Scripts over TCP, against the built program.
 
 use std::collections::HashMap;
+use std::fs::{self, Permissions};
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpStream};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
 
-use crate::process::{PATIENCE, Server};
+use crate::process::{PATIENCE, Server, TempDir};
 use crate::support::script::{Op, Script, Stage};
 
 /// A server of its own for each script.
 pub struct TcpStage {
     server: Server,
     streams: HashMap<String, (TcpStream, Vec<u8>)>,
+    users: PathBuf,
+    _folder: TempDir,
 }
 
 impl TcpStage {
     pub fn new(script: &Script) -> Self {
-        let args: Vec<_> = script.args.iter().map(String::as_str).collect();
+        let folder = TempDir::new();
+        let users = folder.join("users");
+        let mut args: Vec<_> = script.args.iter().map(String::as_str).collect();
+        if let Some(text) = &script.users {
+            write_users(&users, text);
+            args.extend(["--users", users.to_str().unwrap()]);
+        }
         TcpStage {
-            server: Server::start(&args),
+            server: Server::start_bounded(&args),
             streams: HashMap::new(),
+            users,
+            _folder: folder,
         }
     }
+}
+
+fn write_users(path: &Path, text: &str) {
+    fs::write(path, text).unwrap();
+    fs::set_permissions(path, Permissions::from_mode(0o600)).unwrap();
 }
 
 impl Stage for TcpStage {
@@ -70,6 +88,12 @@ impl Stage for TcpStage {
             Ok(len) => len == 0 && received.is_empty(),
             Err(error) => error.kind() == ErrorKind::ConnectionReset && received.is_empty(),
         }
+    }
+
+    fn set_users(&mut self, text: &str) {
+        write_users(&self.users, text);
+        self.server.process.signal("HUP");
+        self.server.process.expect_error(" now has ");
     }
 
     fn world(&mut self, op: &Op) {

@@ -1,0 +1,256 @@
+//! The most memory that the server can ever need with its settings.
+//!
+//! Everything that clients can make it keep is bounded, and each bound is multiplied here by what
+//! one of its things takes at most: tables at their largest, with the copy that growing makes,
+//! and buffers filled to the brim.
+
+use std::fmt;
+
+use crate::chat::{Chat, table};
+use crate::conn::Conn;
+use crate::event_log::EventLog;
+use crate::protocol::Limits;
+use crate::socket::Stream;
+use crate::users::USERS_BYTES_MAX;
+
+/// What an allocation takes beside its bytes, at most.
+const ALLOCATION_OVERHEAD: u64 = 32;
+
+/// What the program takes before anybody connects: itself, its libraries, the system's events.
+const PROGRAM_BYTES: u64 = 2304 * 1024;
+
+/// One kind of things, and what they take.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Part {
+    /// What it is.
+    pub name: &'static str,
+    /// How many there are, at most.
+    pub count: u64,
+    /// What they take together, in bytes, at most.
+    pub bytes: u64,
+}
+
+/// The most memory that some settings can need.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ceiling {
+    /// What it is made of.
+    pub parts: Vec<Part>,
+    /// What the system keeps for the connections' sockets, in bytes, at most.
+    pub kernel_bytes: u64,
+    limits: Limits,
+}
+
+impl Ceiling {
+    /// Works out the ceiling, with `names` names in the users file and sockets that have
+    /// `socket_buffer` bytes for each direction.
+    pub fn of(limits: &Limits, names: usize, socket_buffer: usize) -> Ceiling {
+        let (conns, sessions, rooms) = (
+            limits.connections_max as u64,
+            limits.sessions_max as u64,
+            limits.rooms_max.min(limits.sessions_max) as u64,
+        );
+        let names = names as u64;
+        let file = if names > 0 { 2 * USERS_BYTES_MAX } else { 0 };
+        let part = |name, count, bytes| Part { name, count, bytes };
+        let conn = Conn::<Stream>::buffers_max(limits) as u64 + 4 * ALLOCATION_OVERHEAD;
+        let log = EventLog::memory_max(limits.log_bytes) as u64 + 2 * ALLOCATION_OVERHEAD;
+        // The lists of those to be read, to be written, and in the audience.
+        let lists = 3 * table(conns, size_of::<u32>());
+        let parts = vec![
+            part("the program itself", 1, PROGRAM_BYTES),
+            part(
+                "connections",
+                conns,
+                table(conns, size_of::<Conn<Stream>>()) + lists + conns * conn,
+            ),
+            part("sessions", sessions, Chat::sessions_memory_max(limits)),
+            // One log may just be growing, and is there twice.
+            part(
+                "rooms",
+                rooms,
+                Chat::rooms_memory_max(limits) + (rooms + 1) * log,
+            ),
+            part(
+                "ended sessions",
+                crate::protocol::ENDED_MAX as u64,
+                Chat::ended_memory_max(),
+            ),
+            // While they are read again, there are the old ones and the new, and the file.
+            part("names with keys", names, names * 2 * 128 + file),
+        ];
+        // The system doubles what it is told, for its own book-keeping: socket(7).
+        let kernel_bytes = conns * 2 * 2 * socket_buffer as u64;
+        Ceiling {
+            parts,
+            kernel_bytes,
+            limits: *limits,
+        }
+    }
+
+    /// All of it, in bytes.
+    pub fn bytes(&self) -> u64 {
+        self.parts.iter().map(|part| part.bytes).sum()
+    }
+
+    /// A table of the parts, for people.
+    pub fn table(&self) -> String {
+        use fmt::Write;
+        let mut text = String::new();
+        for Part { name, count, bytes } in &self.parts {
+            let _ = writeln!(text, "{:>12}  {count} {name}", Mib(*bytes).to_string());
+        }
+        let _ = writeln!(
+            text,
+            "{:>12}  in all, at most",
+            Mib(self.bytes()).to_string()
+        );
+        let kernel = Mib(self.kernel_bytes).to_string();
+        let _ = writeln!(
+            text,
+            "{kernel:>12}  more in the system, for the sockets' buffers"
+        );
+        text
+    }
+}
+
+impl fmt::Display for Ceiling {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "at most {} for {} connections, {} sessions, {} rooms; the system's sockets {} more",
+            Mib(self.bytes()),
+            self.limits.connections_max,
+            self.limits.sessions_max,
+            self.limits.rooms_max,
+            Mib(self.kernel_bytes)
+        )
+    }
+}
+
+/// Bytes, shown as MiB.
+pub struct Mib(pub u64);
+
+impl fmt::Display for Mib {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let tenths = (self.0 * 10).div_ceil(1024 * 1024);
+        write!(f, "{}.{} MiB", tenths / 10, tenths % 10)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MIB: u64 = 1024 * 1024;
+
+    fn ceiling(limits: Limits) -> Ceiling {
+        Ceiling::of(&limits, 0, 32768)
+    }
+
+    #[test]
+    fn the_defaults_need_at_most_20_mib() {
+        let ceiling = ceiling(Limits::default());
+        assert!(ceiling.bytes() <= 20 * MIB, "{ceiling}");
+        assert_eq!(ceiling.kernel_bytes, 128 * MIB);
+    }
+
+    #[test]
+    fn it_is_the_sum_of_its_parts_and_says_so() {
+        let ceiling = ceiling(Limits::default());
+        let sum: u64 = ceiling.parts.iter().map(|part| part.bytes).sum();
+        assert_eq!(ceiling.bytes(), sum);
+        let table = ceiling.table();
+        assert_eq!(table.lines().count(), ceiling.parts.len() + 2);
+        let line = format!("{:>12}  1024 connections", {
+            let part = &ceiling.parts[1];
+            Mib(part.bytes).to_string()
+        });
+        assert!(table.contains(&line), "{table}");
+        assert!(table.contains(&Mib(sum).to_string()), "{table}");
+        let text = ceiling.to_string();
+        assert!(text.contains("1024 connections, 4096 sessions, 64 rooms"));
+    }
+
+    #[test]
+    fn more_of_anything_never_needs_less() {
+        let limits = Limits::default();
+        let more = [
+            Limits {
+                connections_max: 2 * limits.connections_max,
+                ..limits
+            },
+            Limits {
+                sessions_max: 2 * limits.sessions_max,
+                ..limits
+            },
+            Limits {
+                rooms_max: 2 * limits.rooms_max,
+                ..limits
+            },
+            Limits {
+                log_bytes: 2 * limits.log_bytes,
+                ..limits
+            },
+            Limits {
+                message_bytes_max: 8 * limits.message_bytes_max,
+                ..limits
+            },
+        ];
+        for more in more {
+            assert!(ceiling(more).bytes() > ceiling(limits).bytes(), "{more:?}");
+        }
+        let with_names = Ceiling::of(&limits, 1000, 32768);
+        assert!(with_names.bytes() > ceiling(limits).bytes());
+        let with_buffers = Ceiling::of(&limits, 0, 65536);
+        assert_eq!(with_buffers.bytes(), ceiling(limits).bytes());
+        assert_eq!(with_buffers.kernel_bytes, 2 * ceiling(limits).kernel_bytes);
+    }
+
+    #[test]
+    fn there_are_never_more_rooms_than_sessions() {
+        let limits = Limits {
+            sessions_max: 8,
+            rooms_max: 8,
+            ..Limits::default()
+        };
+        let more_rooms = Limits {
+            rooms_max: 1000,
+            ..limits
+        };
+        assert_eq!(ceiling(more_rooms).bytes(), ceiling(limits).bytes());
+    }
+
+    #[test]
+    fn a_table_covers_a_vector_that_grows_by_doubling() {
+        for entries in [1, 4, 5, 100, 1023, 1024, 1025] {
+            let mut vector = Vec::new();
+            let mut most = 0;
+            for _ in 0..entries {
+                let before = vector.capacity();
+                vector.push([0_u8; 24]);
+                let after = vector.capacity();
+                most = most.max(if after > before {
+                    before + after
+                } else {
+                    after
+                });
+            }
+            assert!(most as u64 * 24 <= table(entries, 24), "{entries}");
+        }
+    }
+
+    #[test]
+    fn people_are_shown_mib_with_a_digit_rounded_up() {
+        for (bytes, shown) in [
+            (0, "0.0 MiB"),
+            (1, "0.1 MiB"),
+            (MIB / 2, "0.5 MiB"),
+            (MIB, "1.0 MiB"),
+            (MIB + 1, "1.1 MiB"),
+            (20 * MIB, "20.0 MiB"),
+            (64 * MIB, "64.0 MiB"),
+        ] {
+            assert_eq!(Mib(bytes).to_string(), shown, "{bytes}");
+        }
+    }
+}

@@ -1,0 +1,52 @@
+//! The most memory that sessions and rooms take.
+
+use super::session::{Attachment, Session};
+use super::{Chat, End, Timer, Token};
+use crate::protocol::{ENDED_MAX, Limits};
+use crate::room::Room;
+use crate::wheel::Wheel;
+
+/// What an entry of a sorted map takes: a name and a key, in a node that is half full, with its
+/// share of the nodes above.
+const NAME_ENTRY_BYTES: u64 = 80;
+/// What an entry of the shares takes: an origin and two counts, in a table that is half full and
+/// may be growing.
+const SHARE_ENTRY_BYTES: u64 = 96;
+
+impl Chat {
+    /// The most that sessions take, and what the server keeps with each: timer, name, place in the
+    /// audience, share. In bytes.
+    pub fn sessions_memory_max(limits: &Limits) -> u64 {
+        let (conns, sessions) = (limits.connections_max as u64, limits.sessions_max as u64);
+        // A connection without a session has a timer too, and one that sends too fast another.
+        let timers = sessions + 2 * conns;
+        table(sessions, size_of::<Session>())
+            + table(timers, Wheel::<Timer>::TIMER_BYTES)
+            + conns.min(sessions) * (size_of::<Attachment>() as u64 + 32)
+            + sessions * NAME_ENTRY_BYTES
+            // A room's seats are a table too, of which at least a quarter is taken.
+            + 6 * sessions * size_of::<u32>() as u64
+            + (conns + sessions) * SHARE_ENTRY_BYTES
+    }
+
+    /// The most that rooms take without their logs. In bytes.
+    pub fn rooms_memory_max(limits: &Limits) -> u64 {
+        let rooms = limits.rooms_max.min(limits.sessions_max) as u64;
+        table(rooms, size_of::<Room>())
+            + rooms * NAME_ENTRY_BYTES
+            + 2 * limits.event_bytes_max() as u64
+    }
+
+    /// The most that the memory of ended sessions takes. In bytes.
+    pub fn ended_memory_max() -> u64 {
+        let token = size_of::<Token>();
+        table(ENDED_MAX as u64, token) + 2 * table(ENDED_MAX as u64, token + size_of::<End>())
+    }
+}
+
+/// The most that a growing table of so many entries takes: its room is a power of two, and while
+/// it grows the old one, of half the size, is there too.
+pub fn table(entries: u64, entry_bytes: usize) -> u64 {
+    // A slab's entry may need a word to tell whether it is taken.
+    entries.max(4).next_power_of_two() * (entry_bytes + size_of::<usize>()) as u64 * 3 / 2
+}

@@ -1,0 +1,234 @@
+//! Who may join: names, and the SHA-256 of the key that proves the right to each.
+//!
+//! What a users file says is read here; files themselves are `users`' business.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use sha2::{Digest, Sha256};
+use subtle::ConstantTimeEq;
+
+use crate::protocol::{Folded, Name};
+
+/// The SHA-256 (FIPS 180-4) of a key.
+#[derive(Clone, Copy)]
+pub struct KeyHash([u8; 32]);
+
+impl KeyHash {
+    /// The hash of a key.
+    pub fn of(key: &str) -> KeyHash {
+        KeyHash(Sha256::digest(key.as_bytes()).into())
+    }
+
+    /// Reads 64 hexadecimal digits.
+    pub fn parse(text: &str) -> Option<KeyHash> {
+        if text.len() != 64 || !text.bytes().all(|b| b.is_ascii_hexdigit()) {
+            return None;
+        }
+        let mut hash = [0; 32];
+        for (at, byte) in hash.iter_mut().enumerate() {
+            *byte = u8::from_str_radix(&text[2 * at..2 * at + 2], 16).ok()?;
+        }
+        Some(KeyHash(hash))
+    }
+}
+
+impl fmt::Display for KeyHash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+impl fmt::Debug for KeyHash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("KeyHash(…)")
+    }
+}
+
+impl PartialEq for KeyHash {
+    /// Takes the same time wherever the first difference lies.
+    fn eq(&self, other: &KeyHash) -> bool {
+        self.0.ct_eq(&other.0).into()
+    }
+}
+
+impl Eq for KeyHash {}
+
+/// A line of a users file that is not one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BadLine {
+    /// Its number, from 1.
+    pub number: usize,
+    /// What is wrong with it.
+    pub reason: &'static str,
+}
+
+/// The names that may join, without regard to case, and what their keys hash to.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Keys {
+    by_name: BTreeMap<Folded, KeyHash>,
+}
+
+impl Keys {
+    /// Reads lines of `name:sha256-hex`; empty lines and those that begin with `#` are passed
+    /// over, and so is white space at both ends of a line.
+    ///
+    /// # Errors
+    ///
+    /// The first line that is not of that form, or names somebody again.
+    pub fn parse(text: &str) -> Result<Keys, BadLine> {
+        let mut keys = Keys::default();
+        for (index, line) in text.lines().enumerate() {
+            let number = index + 1;
+            let bad = |reason| BadLine { number, reason };
+            let Some((name, hash)) = entry(line).map_err(bad)? else {
+                continue;
+            };
+            if keys.by_name.insert(name.folded(), hash).is_some() {
+                return Err(bad("this name was given before"));
+            }
+        }
+        Ok(keys)
+    }
+
+    /// How many names there are.
+    pub fn len(&self) -> usize {
+        self.by_name.len()
+    }
+
+    /// Whether nobody may join.
+    pub fn is_empty(&self) -> bool {
+        self.by_name.is_empty()
+    }
+
+    /// What the key of a name hashes to.
+    pub fn get(&self, name: Name) -> Option<KeyHash> {
+        self.by_name.get(&name.folded()).copied()
+    }
+
+    /// Whether a key is the one of a name. It takes as long for a name that is not there.
+    pub fn allow(&self, name: Name, key: &str) -> bool {
+        let nobodys = KeyHash([0; 32]);
+        let expected = self.get(name);
+        let fits = KeyHash::of(key) == expected.unwrap_or(nobodys);
+        fits && expected.is_some()
+    }
+}
+
+/// The name and hash on a line of a users file; none on one that says nothing.
+pub fn entry(line: &str) -> Result<Option<(Name, KeyHash)>, &'static str> {
+    let line = line.trim();
+    if line.is_empty() || line.starts_with('#') {
+        return Ok(None);
+    }
+    let (name, hash) = line
+        .split_once(':')
+        .ok_or("a line is name:hash; there is no colon")?;
+    let name = Name::parse(name.trim_end())
+        .ok_or("a name is 1 to 24 of A-Z a-z 0-9 _ - and begins with a letter or digit")?;
+    let hash = KeyHash::parse(hash.trim_start())
+        .ok_or("behind the colon stand the 64 hexadecimal digits of the key's SHA-256")?;
+    Ok(Some((name, hash)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// FIPS 180-4's example for SHA-256, of "abc".
+    const ABC: &str = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
+
+    fn name(text: &str) -> Name {
+        Name::parse(text).unwrap()
+    }
+
+    #[test]
+    fn a_hash_is_64_hexadecimal_digits_in_either_case() {
+        let abc = KeyHash::of("abc");
+        assert_eq!(abc.to_string(), ABC);
+        assert_eq!(KeyHash::parse(ABC), Some(abc));
+        assert_eq!(KeyHash::parse(&ABC.to_uppercase()), Some(abc));
+        let signed = format!("+{}", &ABC[1..]);
+        let longer = format!("{ABC}0");
+        for bad in ["", &ABC[1..], &longer, &signed, &"é".repeat(32)] {
+            assert_eq!(KeyHash::parse(bad), None, "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn debug_does_not_show_a_hash() {
+        let shown = format!("{:?}", Keys::parse(&format!("ann:{ABC}")).unwrap());
+        assert!(shown.contains("KeyHash(…)"), "{shown}");
+        assert!(!shown.contains("186"), "{shown}");
+    }
+
+    #[test]
+    fn who_has_the_key_of_a_name_may_have_the_name_in_any_case() {
+        let keys = Keys::parse(&format!("Ann:{ABC}")).unwrap();
+        for spelling in ["Ann", "ann", "ANN"] {
+            assert!(keys.allow(name(spelling), "abc"));
+            assert_eq!(keys.get(name(spelling)), Some(KeyHash::of("abc")));
+        }
+        for wrong in ["", "ab", "abcd", "ABC", " abc", ABC] {
+            assert!(!keys.allow(name("ann"), wrong), "{wrong:?}");
+        }
+        assert!(!keys.allow(name("bob"), "abc"));
+        assert_eq!(keys.get(name("bob")), None);
+    }
+
+    #[test]
+    fn without_names_nobody_may_join() {
+        for empty in ["", "\n\n", "# ann:\n   # bob\n\t\r\n"] {
+            let keys = Keys::parse(empty).unwrap();
+            assert!(keys.is_empty() && !keys.allow(name("ann"), ""), "{empty:?}");
+        }
+    }
+
+    /// A name that is not there is compared with a hash that no key is known to have.
+    #[test]
+    fn the_hash_that_stands_in_for_a_missing_one_lets_nobody_in() {
+        let zeros = "0".repeat(64);
+        let keys = Keys::parse(&format!("ann:{zeros}")).unwrap();
+        for key in ["", "0", &zeros] {
+            assert!(!keys.allow(name("ann"), key));
+            assert!(!keys.allow(name("bob"), key));
+        }
+    }
+
+    #[test]
+    fn white_space_empty_lines_and_comments_are_passed_over() {
+        let text = format!("# who may come\n\n  ann : {ABC}\t\r\n#bob:{ABC}\ncat:{ABC}");
+        let keys = Keys::parse(&text).unwrap();
+        assert_eq!(keys.len(), 2);
+        assert!(keys.allow(name("ann"), "abc") && keys.allow(name("cat"), "abc"));
+        assert!(!keys.allow(name("bob"), "abc"));
+    }
+
+    #[test]
+    fn the_first_bad_line_is_named_by_its_number() {
+        let good = format!("ann:{ABC}\n");
+        for (bad, reason) in [
+            ("bob".to_string(), "colon"),
+            (ABC.to_string(), "colon"),
+            (format!(":{ABC}"), "a name is"),
+            (format!("_bob:{ABC}"), "a name is"),
+            (format!("{}:{ABC}", "b".repeat(25)), "a name is"),
+            ("bob:".to_string(), "64 hexadecimal digits"),
+            (format!("bob:{ABC}0"), "64 hexadecimal digits"),
+            (format!("bob:{ABC} # his"), "64 hexadecimal digits"),
+            (format!("ANN:{ABC}"), "given before"),
+        ] {
+            let text = format!("# one\n{good}\n{bad}\nmore\n");
+            let error = Keys::parse(&text).unwrap_err();
+            assert_eq!(error.number, 4, "{bad:?}");
+            assert!(error.reason.contains(reason), "{bad:?}: {}", error.reason);
+        }
+    }
+
+    #[test]
+    fn a_line_as_it_is_written_is_read_back() {
+        let hash = KeyHash::of("secret");
+        let read = entry(&format!("{}:{hash}", name("Ann"))).unwrap();
+        assert_eq!(read, Some((name("Ann"), hash)));
+    }
+}

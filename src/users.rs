@@ -1,0 +1,171 @@
+//! The users file: reading it with care, and making keys.
+//!
+//! What its lines mean is `keys`' business. Errors are texts for people: the file, what is wrong
+//! with it, and the way out.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, chown};
+use std::path::{Path, PathBuf};
+
+use crate::keys::{self, KeyHash, Keys};
+use crate::protocol::{Name, Secret};
+
+/// The longest users file, in bytes.
+pub const USERS_BYTES_MAX: u64 = 1024 * 1024;
+
+/// Reads a users file, which nobody but its owner may have access to.
+///
+/// # Errors
+///
+/// If it cannot be read, if others can, or if it has a line that is not one.
+pub fn load(path: &Path) -> Result<Keys, String> {
+    let text = read(path)?;
+    Keys::parse(&text).map_err(|bad| {
+        let (file, number) = (path.display(), bad.number);
+        format!("{file}, line {number}: {}", bad.reason)
+    })
+}
+
+/// Makes a key for a name, puts its hash into the users file in place of an older one, and gives
+/// the key. The file is replaced in one step, or made, with mode 600.
+///
+/// # Errors
+///
+/// If the file cannot be read or written, or is not a users file; it is then as it was before.
+pub fn new_key(path: &Path, name: Name) -> Result<String, String> {
+    // What is replaced is the file, and not a link to it.
+    let path = match fs::canonicalize(path) {
+        Ok(path) => path,
+        Err(_) if fs::symlink_metadata(path).is_ok() => {
+            return Err(format!("{} is a link to nothing", path.display()));
+        }
+        Err(_) => path.to_owned(),
+    };
+    // Made before the old file is read, so that of two who make keys the second waits or fails.
+    let beside = Beside::new(&path)?;
+    let (text, owner) = match fs::metadata(&path) {
+        Ok(file) => (read(&path)?, Some((file.uid(), file.gid()))),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => (String::new(), None),
+        Err(error) => return Err(format!("cannot read {}: {error}", path.display())),
+    };
+    Keys::parse(&text).map_err(|bad| {
+        let (file, number) = (path.display(), bad.number);
+        format!("{file}, line {number}: {}; mend that first", bad.reason)
+    })?;
+    let key = Secret::random()
+        .map_err(|error| format!("cannot get random numbers from the system: {error}"))?
+        .to_hex();
+    let text = with_key(&text, name, KeyHash::of(&key));
+    beside
+        .replace(&path, &text, owner)
+        .map_err(|error| format!("cannot write {}: {error}", path.display()))?;
+    Ok(key)
+}
+
+/// The text of a users file with one name's line replaced, or appended.
+fn with_key(text: &str, name: Name, hash: KeyHash) -> String {
+    let new_line = format!("{name}:{hash}\n");
+    let is_his = |line: &str| {
+        let entry = keys::entry(line);
+        matches!(entry, Ok(Some((other, _))) if other.folded() == name.folded())
+    };
+    let mut result = String::new();
+    let mut is_replaced = false;
+    for line in text.lines() {
+        if is_his(line) {
+            result += &new_line;
+            is_replaced = true;
+        } else {
+            result += line;
+            result.push('\n');
+        }
+    }
+    if !is_replaced {
+        result += &new_line;
+    }
+    result
+}
+
+fn read(path: &Path) -> Result<String, String> {
+    let file = path.display();
+    let failed = |error| format!("cannot read {file}: {error}");
+    let mut options = OpenOptions::new();
+    // Opening a pipe without that might take for ever.
+    options.read(true).custom_flags(libc::O_NONBLOCK);
+    let opened = options.open(path).map_err(|error| match error.kind() {
+        io::ErrorKind::NotFound => {
+            format!("there is no users file {file}; make it with --users {file} --new-key NAME")
+        }
+        _ => failed(error),
+    })?;
+    let found = opened.metadata().map_err(failed)?;
+    if !found.is_file() {
+        return Err(format!("{file} is not a file; a users file is one"));
+    }
+    if found.mode() & 0o077 != 0 {
+        return Err(format!(
+            "others can read or write {file}: run chmod 600 {file}"
+        ));
+    }
+    let mut bytes = Vec::new();
+    let mut opened = opened.take(USERS_BYTES_MAX + 1);
+    opened.read_to_end(&mut bytes).map_err(failed)?;
+    if bytes.len() as u64 > USERS_BYTES_MAX {
+        return Err(format!(
+            "{file} has more than {USERS_BYTES_MAX} bytes; split it or shorten it"
+        ));
+    }
+    String::from_utf8(bytes).map_err(|error| {
+        let before = &error.as_bytes()[..error.utf8_error().valid_up_to()];
+        let line = 1 + before.iter().filter(|&&byte| byte == b'\n').count();
+        format!("{file}, line {line}: this is not UTF-8 text")
+    })
+}
+
+/// A new file beside an old one, to take its place or be gone.
+struct Beside {
+    file: File,
+    path: PathBuf,
+}
+
+impl Beside {
+    fn new(old: &Path) -> Result<Beside, String> {
+        let mut path = old.as_os_str().to_owned();
+        path.push(".new");
+        let path = PathBuf::from(path);
+        let shown = path.display();
+        let mut options = OpenOptions::new();
+        options.write(true).create_new(true).mode(0o600);
+        match options.open(&path) {
+            Ok(file) => Ok(Beside { file, path }),
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Err(format!(
+                "{shown} exists: another key is being made, or was not; if not, remove it"
+            )),
+            Err(error) => Err(format!("cannot write {shown}: {error}")),
+        }
+    }
+
+    /// Writes the text and puts the file in the place of the old one, in one step.
+    fn replace(mut self, old: &Path, text: &str, owner: Option<(u32, u32)>) -> io::Result<()> {
+        self.file.write_all(text.as_bytes())?;
+        if let Some((uid, gid)) = owner {
+            chown(&self.path, Some(uid), Some(gid))?;
+        }
+        self.file.sync_all()?;
+        fs::rename(&self.path, old)?;
+        // A file of that name is another's from now on.
+        self.path = PathBuf::new();
+        // The folder's change is to last as well; if that fails, the file is there all the same.
+        if let Some(folder) = old.parent().filter(|folder| *folder != Path::new("")) {
+            let _ = File::open(folder).and_then(|folder| folder.sync_all());
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Beside {
+    fn drop(&mut self) {
+        let _ = fs::remove_file(&self.path);
+    }
+}
