@@ -52,26 +52,8 @@ fn wait_for_member(asker: &mut Client, text: &str, present: bool) {
     }
 }
 
-/// Waits until the server has as many descriptors open as it had.
-fn wait_for_descriptors(server: &Server, asker: &mut Client, count: usize) {
-    let watch = Watch::start();
-    while server.process.descriptors().len() != count {
-        assert!(!watch.is_over(), "{:?}", server.process.descriptors());
-        asker.expect_service();
-    }
-}
-
-/// Sees that a program refuses to start, for a reason that names what it has to.
-fn expect_refusal(finished: Finished, code: i32, texts: &[&str]) {
-    assert_eq!(finished.code, Some(code), "{finished:?}");
-    assert_eq!(finished.out, "");
-    for text in texts {
-        assert!(finished.err.contains(text), "no {text:?}: {}", finished.err);
-    }
-}
-
 fn try_to_listen(address: &str) -> Finished {
-    Process::start(program().args(["--listen", address])).finish()
+    Process::start(program().args(["--open", "--listen", address])).finish()
 }
 
 /// Connects to a server that does not say when it listens.
@@ -137,7 +119,7 @@ fn a_port_in_use_is_refused_by_name_and_leaves_no_socket_file_behind() {
     let mut command = program();
     command.args(["--listen", &unix(&path), "--listen", &address]);
     let finished = Process::start(&mut command).finish();
-    expect_refusal(finished, 1, &[&address, "choose another port"]);
+    finished.expect_refusal(1, &[&address, "choose another port"]);
     assert!(!path.exists());
 }
 
@@ -145,7 +127,7 @@ fn a_port_in_use_is_refused_by_name_and_leaves_no_socket_file_behind() {
 fn an_address_of_no_interface_is_refused_by_name() {
     // RFC 5737 keeps this address for documents.
     let finished = try_to_listen("203.0.113.1:8255");
-    expect_refusal(finished, 1, &["203.0.113.1:8255", "no interface"]);
+    finished.expect_refusal(1, &["203.0.113.1:8255", "no interface"]);
 }
 
 #[test]
@@ -165,7 +147,7 @@ fn the_socket_of_a_live_server_is_refused() {
     let path = dir.join("chat");
     let server = Server::start_on(&path);
     let finished = try_to_listen(&unix(&path));
-    expect_refusal(finished, 1, &[&unix(&path), "choose another path"]);
+    finished.expect_refusal(1, &[&unix(&path), "choose another path"]);
     server.connect().expect_service();
 }
 
@@ -176,7 +158,7 @@ fn the_socket_of_a_server_that_is_stopped_is_refused_without_waiting_for_it() {
     let server = Server::start_on(&path);
     server.process.pause();
     let finished = try_to_listen(&unix(&path));
-    expect_refusal(finished, 1, &[&unix(&path), "choose another path"]);
+    finished.expect_refusal(1, &[&unix(&path), "choose another path"]);
     server.process.go_on();
     server.connect().expect_service();
 }
@@ -187,7 +169,7 @@ fn a_file_that_is_no_socket_is_refused_and_kept() {
     let path = dir.join("chat");
     fs::write(&path, "precious").unwrap();
     let finished = try_to_listen(&unix(&path));
-    expect_refusal(finished, 1, &[&unix(&path), "choose another path"]);
+    finished.expect_refusal(1, &[&unix(&path), "choose another path"]);
     assert_eq!(fs::read_to_string(&path).unwrap(), "precious");
 }
 
@@ -196,7 +178,7 @@ fn a_socket_in_a_missing_folder_is_refused() {
     let dir = TempDir::new();
     let address = unix(&dir.join("missing/chat"));
     let finished = try_to_listen(&address);
-    expect_refusal(finished, 1, &[&address, "the folder does not exist"]);
+    finished.expect_refusal(1, &[&address, "the folder does not exist"]);
 }
 
 #[test]
@@ -257,10 +239,10 @@ fn usage_errors_name_the_option_and_the_value() {
     ];
     for (args, texts) in table {
         let finished = Process::start(program().args(args)).finish();
-        expect_refusal(finished, 2, texts);
+        finished.expect_refusal(2, texts);
     }
     let finished = Process::start(program().arg("--idle")).finish();
-    expect_refusal(finished, 2, &["idle", "Try 'chinwag --help'."]);
+    finished.expect_refusal(2, &["idle", "Try 'chinwag --help'."]);
 }
 
 #[test]
@@ -963,21 +945,18 @@ fn connections_that_come_and_go_leave_nothing_behind() {
     }
     // Those were accepted, too, by the time that this one is.
     server.connect().expect_service();
-    wait_for_descriptors(&server, &mut bob, before);
+    server.await_descriptors(&mut bob, before);
 }
 
 #[test]
 fn a_server_without_descriptors_serves_whom_it_has_and_accepts_later() {
-    const LIMIT: usize = 24;
-    let mut command = program_within(&format!(r#"ulimit -n {LIMIT}; exec "$@""#));
-    let mut server = Server::start_as(command.args(["--listen", "127.0.0.1:0"]));
-    let descriptors = server.process.descriptors();
-    // One inherited from whoever runs the test may be above the limit.
-    let room = LIMIT - descriptors.iter().filter(|fd| **fd < LIMIT).count();
-    let mut clients: Vec<_> = (0..room + 3)
+    const ROOM: usize = 8;
+    let mut server = Server::start(&[]);
+    server.process.leave_descriptors(ROOM);
+    let mut clients: Vec<_> = (0..ROOM + 3)
         .map(|_| Client::connect(server.address()))
         .collect();
-    let mut waiting = clients.split_off(room);
+    let mut waiting = clients.split_off(ROOM);
     for client in &mut clients {
         client.expect("HELLO ");
     }
@@ -998,6 +977,9 @@ fn a_server_without_descriptors_serves_whom_it_has_and_accepts_later() {
         waiting.expect("HELLO ");
         waiting.expect_service();
     }
+    // With one to spare it sees that nobody waits any more.
+    drop(clients.pop());
+    server.process.expect_error("accepting connections again");
     clients[0].expect_service();
 }
 

@@ -1,0 +1,643 @@
+//! What clients can do to the server, by mistake or on purpose, over real sockets: the others go
+//! on, memory stays below what the server says when it starts, and all of it comes back.
+//!
+//! Figures are printed for people, with `--nocapture`; the slowest reply to a polite client is
+//! held to nothing but the patience of every test.
+
+mod process;
+
+use std::io::{ErrorKind, Write};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use fastrand::Rng;
+
+use process::{Client, Polite, Received, Server, TempDir, Watch, raise_descriptors, unix};
+
+const SECOND: Duration = Duration::from_secs(1);
+
+/// How much more than at its start a server may have in memory when a load is gone, in KiB: what
+/// the system's allocator keeps for the next time, and parts of the program that were not used.
+const NEARLY: u64 = 1536;
+
+/// Says what something has cost the others.
+fn tell_slowest(during: &str, polite: Polite) {
+    println!("{during}: slowest polite reply {:?}", polite.end());
+}
+
+/// One who asks again and again, in a room of his own.
+fn polite(server: &Server) -> Polite {
+    Polite::start(server.join("polite room=polite mode=pull"))
+}
+
+/// A connection from the `n`th of many addresses.
+fn from_nth(server: &Server, n: usize) -> Client {
+    let (high, low) = (n / 250, n % 250);
+    let source = [127, 1, high as u8, low as u8 + 1];
+    Client::from(source, server.address())
+}
+
+/// What was read of a connection until its end, however that came.
+fn drain(client: &mut Client) -> Vec<String> {
+    let watch = Watch::start();
+    let mut lines = Vec::new();
+    loop {
+        assert!(!watch.is_over(), "no end: {lines:?}");
+        match client.try_receive(Duration::from_secs(4)) {
+            Ok(Received::Line(line)) => lines.push(line),
+            Ok(Received::Nothing) => panic!("no end: {lines:?}"),
+            Ok(Received::End) | Err(_) => return lines,
+        }
+    }
+}
+
+/// Sends until the server takes no more for a while; gives the bytes that were sent.
+fn stuff(client: &Client, bytes: &[u8], patience: Duration) -> usize {
+    client.socket.set_write_timeout(Some(patience)).unwrap();
+    let mut sent = 0;
+    while let Ok(len) = client.socket.send(&bytes[sent % bytes.len()..]) {
+        sent += len;
+        assert!(sent < 64 * 1024 * 1024, "{sent} bytes were taken");
+    }
+    sent
+}
+
+/// Closes a connection so that its peer is told at once that all is lost.
+fn reset(client: Client) {
+    client.socket.set_linger(Some(Duration::ZERO)).unwrap();
+    drop(client);
+}
+
+// Those who give nothing
+
+#[test]
+fn lines_that_drip_in_do_not_hold_a_connection_open() {
+    let server = Server::start(&["--handshake", "1"]);
+    let mut ann = server.join("ann mode=pull");
+    let before = server.process.descriptors().len();
+    let polite = Polite::start(server.join("polite room=polite mode=pull"));
+    let watch = Watch::start();
+    let mut dribblers: Vec<_> = (0..200).map(|_| server.connect()).collect();
+    let accepted = watch.elapsed();
+    let mut round = 0;
+    while watch.elapsed() < SECOND * 9 / 10 {
+        // No line is ever finished; some never begin one, and some finish those that say nothing.
+        let byte = [b"x", b" ", b"\n", b"\xFF"];
+        for (n, dribbler) in dribblers.iter_mut().enumerate() {
+            let _ = dribbler.socket.send(byte[n % 4]);
+        }
+        round += 1;
+        ann.expect_nothing(Duration::from_millis(20));
+    }
+    for dribbler in &mut dribblers {
+        dribbler.expect_bye("handshake");
+    }
+    assert!(watch.elapsed() >= SECOND, "{:?}", watch.elapsed());
+    assert!(
+        watch.elapsed() < accepted + 4 * SECOND,
+        "{:?}",
+        watch.elapsed()
+    );
+    assert!(round > 3);
+    tell_slowest("200 who send byte by byte", polite);
+    server.await_descriptors(&mut ann, before);
+}
+
+#[test]
+fn those_who_never_read_their_replies_cost_little_and_expire() {
+    let server = Server::start(&[]);
+    let mut ann = server.join("ann mode=pull");
+    let before = server.process.descriptors().len();
+    let start = server.process.kibibytes();
+    let polite = polite(&server);
+    let requests = "HELP\r\nSTATS\r\nPING again\r\nNONSENSE\r\n".repeat(1000);
+    let mute: Vec<_> = (0..50)
+        .map(|n| {
+            let mut client = Client::narrow(server.address());
+            client.socket.set_send_buffer_size(4096).unwrap();
+            client.send(&format!("JOIN mute{n} mode=pull idle=3"));
+            stuff(&client, requests.as_bytes(), Duration::from_millis(2));
+            client
+        })
+        .collect();
+    let stuffed = server.process.kibibytes();
+    // They are not read from, so that nothing shows that they are there.
+    ann.await_stat("sessions", 2);
+    ann.await_stat("connections", 2);
+    tell_slowest("50 who never read their replies", polite);
+    server.await_descriptors(&mut ann, before);
+    drop(mute);
+    let ceiling = server.expect_below_ceiling();
+    server.await_kibibytes(&mut ann, start + NEARLY);
+    let end = server.process.kibibytes();
+    println!("50 who never read their replies: {start}, {stuffed}, {end} KiB; {ceiling}");
+}
+
+/// How many messages a conversation has.
+const MESSAGES: usize = 4000;
+
+/// Says something many times and sees the reader be given all of it, from behind event `seq` on;
+/// tells how long it took.
+fn talk(speaker: &mut Client, reader: &mut Client, seq: usize) -> Duration {
+    const BATCH: usize = 40;
+    let lines = format!("SAY {}\r\n", "x".repeat(500)).repeat(BATCH);
+    let watch = Watch::start();
+    for first in (0..MESSAGES).step_by(BATCH) {
+        speaker.send_bytes(lines.as_bytes());
+        for n in 1..=BATCH {
+            speaker.expect("OK SAY ");
+            reader.expect(&format!("MSG {} ", seq + first + n));
+        }
+    }
+    watch.elapsed()
+}
+
+#[test]
+fn those_who_never_read_events_slow_nobody_down() {
+    let server = Server::start(&[]);
+    let start = server.process.kibibytes();
+    let mut speaker = server.join("speaker mode=pull idle=3600");
+    let mut reader = server.join("reader idle=3600");
+    let alone = talk(&mut speaker, &mut reader, 2);
+    let polite = polite(&server);
+    let stuck: Vec<_> = (0..100)
+        .map(|n| {
+            let mut client = Client::narrow(server.address());
+            client.send(&format!("JOIN stuck{n} room=crowd idle=3600"));
+            client
+        })
+        .collect();
+    speaker.await_stat("sessions", 103);
+    let mut crowd_speaker = server.join("speaker room=crowd mode=pull");
+    let mut crowd_reader = server.join("reader room=crowd");
+    // After the first of these they take no more.
+    let beside = talk(&mut crowd_speaker, &mut crowd_reader, 102);
+    let elsewhere = talk(&mut speaker, &mut reader, 2 + MESSAGES);
+    assert_eq!(speaker.stat("sessions-slow"), 0);
+    tell_slowest("100 who never read events", polite);
+    let ceiling = server.expect_below_ceiling();
+    println!(
+        "{MESSAGES} messages: {alone:?} alone, {beside:?} beside 100 who do not read, \
+         {elsewhere:?} in another room; {ceiling}"
+    );
+    drop(stuck);
+    drop((crowd_speaker, crowd_reader));
+    speaker.await_stat("connections", 2);
+    server.await_kibibytes(&mut speaker, start + NEARLY);
+}
+
+// Those who give too much
+
+#[test]
+fn one_who_floods_slows_nobody_down() {
+    let dir = TempDir::new();
+    let on_unix = unix(&dir.join("chat"));
+    for args in [&[][..], &["--rate", "0"]] {
+        let args = [args, &["--listen", &on_unix]].concat();
+        let server = Server::start_bounded(&args);
+        let ends = AtomicBool::new(false);
+        let polite = polite(&server);
+        let mut sent = 0;
+        thread::scope(|scope| {
+            let flood = |n: usize| {
+                let (address, ends) = (&server.addresses[n % 2], &ends);
+                move || {
+                    // One never reads, one does so now and then, and one speaks.
+                    let mut client = Client::connect(address);
+                    client.send(&format!("JOIN flood{n} room=flood mode=pull"));
+                    let lines = ["HELP\r\n", "PING\r\n", "SAY again and again\r\n"][n].repeat(2000);
+                    let patience = Duration::from_millis(20);
+                    client.socket.set_write_timeout(Some(patience)).unwrap();
+                    let mut sent = 0;
+                    while !ends.load(Ordering::Relaxed) {
+                        match client.socket.send(&lines.as_bytes()[sent % lines.len()..]) {
+                            Ok(len) => sent += len,
+                            Err(error) => assert_eq!(error.kind(), ErrorKind::WouldBlock),
+                        }
+                        while n > 0 && receives(&mut client) {}
+                    }
+                    sent
+                }
+            };
+            let floods = [0, 1, 2].map(|n| scope.spawn(flood(n)));
+            let watch = Watch::start();
+            let mut watcher = server.connect();
+            while watch.elapsed() < SECOND * 3 / 2 {
+                watcher.expect_nothing(Duration::from_millis(100));
+                watcher.expect_service();
+            }
+            ends.store(true, Ordering::Relaxed);
+            sent = floods.map(|flood| flood.join().unwrap()).iter().sum();
+        });
+        tell_slowest(&format!("3 who flood with {args:?}, {sent} bytes"), polite);
+        println!("floods: {}", server.expect_below_ceiling());
+    }
+}
+
+/// Whether there is a line now.
+fn receives(client: &mut Client) -> bool {
+    let line = client.try_receive(Duration::from_millis(1)).unwrap();
+    matches!(line, Received::Line(_))
+}
+
+#[test]
+fn vanished_pull_sessions_and_a_hundred_thousand_messages_take_bounded_memory() {
+    const VANISHED: usize = 1000;
+    const MESSAGES: usize = 100_000;
+    const BATCH: usize = 500;
+    let server = Server::start(&[]);
+    let mut ann = server.join("ann mode=pull idle=3600");
+    let mut tokens = Vec::new();
+    for n in 0..VANISHED {
+        let mut gone = server.connect();
+        // Most of them are to expire soon, but not before all is said.
+        let idle = if n < 10 { 3600 } else { 4 };
+        tokens.push(gone.join(&format!("gone{n} mode=pull idle={idle}")));
+        match n % 2 {
+            0 => drop(gone),
+            _ => reset(gone),
+        }
+    }
+    ann.await_stat("connections", 1);
+    let before = server.process.kibibytes();
+    let polite = polite(&server);
+    let line = format!("SAY {}\r\n", "x".repeat(20)).repeat(BATCH);
+    let watch = Watch::start();
+    let mut most = 0;
+    for _ in 0..MESSAGES / BATCH {
+        ann.send_bytes(line.as_bytes());
+        for _ in 0..BATCH {
+            ann.expect("OK SAY ");
+        }
+        most = most.max(server.process.kibibytes());
+    }
+    let took = watch.elapsed();
+    tell_slowest("100,000 messages to 1,000 vanished sessions", polite);
+    // One room's log, and what the allocator leaves around it.
+    assert!(most < before + 512, "{before} KiB became {most}");
+    let ceiling = server.expect_below_ceiling();
+    println!("100,000 messages in {took:?}: {before} KiB became {most}; {ceiling}");
+
+    // One who comes back is told exactly what he has missed.
+    let mut back = server.connect();
+    back.ask(&format!("RESUME {}", tokens[0]), "OK RESUME name=gone0 ");
+    let (mut seen, mut next) = (0, 0);
+    loop {
+        let head = back.ask("POLL max=1000", "OK POLL ");
+        let words: Vec<_> = head.split(' ').collect();
+        for _ in 0..words[2].parse().unwrap() {
+            let line = back.expect("");
+            let numbers: Vec<u64> = line.split(' ').filter_map(|w| w.parse().ok()).collect();
+            if line.starts_with("LOST ") {
+                seen += numbers[0];
+                next = numbers[1];
+                continue;
+            }
+            assert!(next == 0 || numbers[0] == next, "{line} for {next}");
+            next = numbers[0] + 1;
+            seen += 1;
+        }
+        if words[4] == "more=0" {
+            break;
+        }
+    }
+    // His own JOINED was the second event: everything from there on.
+    assert_eq!(seen, next - 2);
+    assert!(seen >= (MESSAGES + VANISHED) as u64, "{seen}");
+    ann.await_stat("sessions-expired", VANISHED as u64 - 10);
+    // The ten that are left, and two who were there.
+    ann.await_stat("sessions", 12);
+    let end = server.process.kibibytes();
+    println!("with 990 of the 1,000 expired: {end} KiB");
+}
+
+// Those who are held up, and those who break off
+
+#[test]
+fn a_server_that_was_stopped_for_longer_than_the_idle_time_ends_only_the_silent() {
+    let server = Server::start(&["--handshake", "1"]);
+    let mut members: Vec<_> = (0..300)
+        .map(|n| server.join(&format!("member{n} room=room{} mode=pull idle=2", n % 50)))
+        .collect();
+    for member in &mut members {
+        member.expect_service();
+    }
+    let mut late: Vec<_> = (0..50).map(|_| server.connect()).collect();
+    server.process.pause();
+    for (n, member) in members.iter_mut().enumerate() {
+        match n % 3 {
+            0 => member.send("PING in time"),
+            1 => member.send_bytes(b"\n"),
+            _ => {}
+        }
+    }
+    for (n, late) in late.iter_mut().enumerate() {
+        late.send(&format!("JOIN late{n}"));
+    }
+    members[2].expect_nothing(SECOND * 5 / 2);
+    server.process.go_on();
+    for (n, member) in members.iter_mut().enumerate() {
+        match n % 3 {
+            0 => _ = member.expect("OK PING in time"),
+            1 => {}
+            _ => member.expect_bye("expired"),
+        }
+    }
+    for member in members.iter_mut().enumerate().filter(|(n, _)| n % 3 < 2) {
+        member.1.expect_service();
+    }
+    for late in &mut late {
+        late.expect("OK JOIN ");
+    }
+    assert_eq!(late.len(), 50);
+    let mut watcher = server.connect();
+    assert_eq!(watcher.stat("sessions-expired"), 100);
+}
+
+#[test]
+fn storms_of_connections_that_are_reset_leave_nothing_behind() {
+    const ROUNDS: usize = 40;
+    let dir = TempDir::new();
+    let on_unix = unix(&dir.join("chat"));
+    let server = Server::start(&["--listen", &on_unix]);
+    let mut ann = server.join("ann mode=pull");
+    let mut storm = |rounds: usize| {
+        for round in 0..rounds {
+            let address = &server.addresses[usize::from(round % 4 == 3)];
+            let mut clients: Vec<_> = (0..100).map(|_| Client::connect(address)).collect();
+            for (n, client) in clients.iter_mut().enumerate() {
+                // Some of them before they are accepted, some with something in hand.
+                match n % 5 {
+                    0 => {}
+                    1 => client.send("PING"),
+                    2 => client.send_bytes(b"SAY unfini"),
+                    3 => client.send_bytes("HELP\n".repeat(50).as_bytes()),
+                    _ => client.send(&format!("JOIN n{n} room=r{round} idle=1 alive=ping")),
+                }
+            }
+            clients.into_iter().for_each(reset);
+        }
+        ann.expect_service();
+    };
+    let before = server.process.descriptors().len();
+    storm(4);
+    let start = server.process.kibibytes();
+    let polite = polite(&server);
+    storm(ROUNDS);
+    tell_slowest("4,000 connections that are reset", polite);
+    let most = server.process.kibibytes();
+    ann.await_stat("connections", 1);
+    ann.await_stat("sessions", 2);
+    server.await_descriptors(&mut ann, before);
+    let ceiling = server.expect_below_ceiling();
+    server.await_kibibytes(&mut ann, start + NEARLY);
+    println!(
+        "4,000 connections that are reset: descriptors {before}, then {}; resident {start}, \
+         {most}, {} KiB; {ceiling}",
+        server.process.descriptors().len(),
+        server.process.kibibytes()
+    );
+}
+
+#[test]
+fn a_crowd_at_the_door_of_a_server_without_descriptors_slows_nobody_down() {
+    let mut server = Server::start(&[]);
+    let mut ann = server.join("ann mode=pull");
+    let before = server.process.descriptors().len();
+    let polite = polite(&server);
+    ann.await_stat("connections", 2);
+    server.process.leave_descriptors(0);
+    let ticks = server.process.ticks();
+    let watch = Watch::start();
+    let mut crowd: Vec<_> = (0..200)
+        .map(|_| Client::connect(server.address()))
+        .collect();
+    server.process.expect_error("cannot accept connections");
+    ann.expect_nothing(SECOND);
+    ann.expect_service();
+    // It has not tried all the time.
+    let share = (server.process.ticks() - ticks) as f64 / 100.0 / watch.elapsed().as_secs_f64();
+    assert!(share < 0.2, "{share} of a processor");
+    server.process.limit_descriptors(1024);
+    for client in &mut crowd {
+        client.expect("HELLO ");
+        client.expect_service();
+    }
+    server.process.expect_error("accepting connections again");
+    tell_slowest("200 at the door without descriptors", polite);
+    drop(crowd);
+    server.await_descriptors(&mut ann, before);
+    println!("without descriptors: {before} open before, and after");
+}
+
+// Those who are no chat clients
+
+/// What a TLS client says first (RFC 8446, section 4.1.2), with a list of ciphers in it.
+fn tls_hello(rng: &mut Rng) -> Vec<u8> {
+    let mut body = vec![3, 3];
+    body.extend((0..32).map(|_| rng.u8(..)));
+    body.push(32);
+    body.extend((0..32).map(|_| rng.u8(..)));
+    body.extend([0, 6, 0x13, 1, 0x13, 2, 0x13, 3, 1, 0, 0, 2, 0, 0x2B]);
+    let mut hello = vec![22, 3, 1, 0, body.len() as u8 + 4, 1, 0, 0, body.len() as u8];
+    hello.extend(body);
+    hello
+}
+
+#[test]
+fn other_protocols_and_random_bytes_harm_nobody() {
+    let server = Server::start(&["--handshake", "1"]);
+    let mut ann = server.join("ann mode=pull");
+    let before = server.process.descriptors().len();
+    let start = server.process.kibibytes();
+    let polite = polite(&server);
+    let mut rng = Rng::with_seed(8255);
+    for request in [
+        "GET / HTTP/1.1\r\nHost: localhost\r\n\r\n",
+        "get /chat HTTP/1.0\n\n",
+        "POST /x HTTP/1.1\r\nContent-Length: 9\r\n\r\nJOIN eve\n",
+        "OPTIONS * HTTP/1.1\r\n\r\n",
+        "CONNECT 192.0.2.1:25 HTTP/1.1\r\n\r\n",
+        "Host: localhost\r\n",
+    ] {
+        let mut browser = server.connect();
+        browser.send_bytes(request.as_bytes());
+        let lines = drain(&mut browser);
+        let abuse = lines.iter().any(|line| line.starts_with("BYE abuse "));
+        assert!(abuse, "{request:?}: {lines:?}");
+    }
+    let strangers: Vec<_> = (0..300)
+        .map(|n| {
+            let mut stranger = server.connect();
+            let len = rng.usize(1..8000);
+            let bytes = match n % 4 {
+                0 => tls_hello(&mut rng),
+                // Telnet's commands, begun and never ended among them.
+                1 => (0..len)
+                    .map(|_| *rng.choice(b"\xFF\xFA\xF0\xFB\xF4\r\n\0x").unwrap())
+                    .collect(),
+                // Verbs with nonsense behind them.
+                2 => {
+                    let verbs = ["JOIN ", "RESUME ", "POLL ", "SAY ", "WHO ", "idle=", "\n"];
+                    let words = (0..len / 8).map(|_| {
+                        let verb = rng.choice(verbs).unwrap();
+                        format!("{verb}{}", char::from(rng.u8(b' '..127)))
+                    });
+                    words.collect::<String>().into_bytes()
+                }
+                _ => (0..len).map(|_| rng.u8(..)).collect(),
+            };
+            // The server may have had enough before all is sent.
+            let _ = stranger.socket.write_all(&bytes);
+            stranger
+        })
+        .collect();
+    ann.expect_service();
+    // Nobody of them got a session, or else it is left as any other.
+    ann.expect_nothing(SECOND);
+    drop(strangers);
+    ann.await_stat("connections", 2);
+    tell_slowest("300 who speak other protocols", polite);
+    server.await_descriptors(&mut ann, before);
+    let ceiling = server.expect_below_ceiling();
+    server.await_kibibytes(&mut ann, start + NEARLY);
+    let end = server.process.kibibytes();
+    println!("300 who speak other protocols: {start}, then {end} KiB; {ceiling}");
+}
+
+// All of it at once
+
+#[test]
+fn a_thousand_idle_connections_take_little_and_give_it_back() {
+    raise_descriptors();
+    let server = Server::start_bounded(&[]);
+    let mut ann = server.join("ann room=other mode=pull");
+    let (start, descriptors) = (
+        server.process.kibibytes(),
+        server.process.descriptors().len(),
+    );
+    let mut members: Vec<_> = (0..1000)
+        .map(|n| {
+            let mut client = from_nth(&server, n / 60);
+            client.send(&format!("JOIN member{n} room=room{} idle=3600", n / 50));
+            client
+        })
+        .collect();
+    ann.await_stat("sessions-attached", 1001);
+    let idle = server.process.kibibytes();
+    println!("resident at the start {start} KiB, with 1,000 idle push connections {idle} KiB");
+    assert!(idle < start + 1500, "{start} KiB became {idle}");
+    for member in &mut members {
+        member.send("QUIT");
+    }
+    drop(members);
+    ann.await_stat("sessions", 1);
+    server.await_descriptors(&mut ann, descriptors);
+    server.await_kibibytes(&mut ann, start + NEARLY);
+    println!("with all of them gone {} KiB", server.process.kibibytes());
+}
+
+#[test]
+fn a_server_at_all_its_limits_stays_below_its_ceiling_and_gives_all_back() {
+    const SESSIONS: usize = 4096;
+    raise_descriptors();
+    // As it comes: 64 addresses have 64 sessions and 16 connections each.
+    let server = Server::start_bounded(&[]);
+    let start = server.process.kibibytes();
+    let descriptors = server.process.descriptors().len();
+    let mut tokens = Vec::new();
+    for n in 0..SESSIONS / 64 {
+        let mut gateway = from_nth(&server, n);
+        gateway.expect("HELLO ");
+        for room in 0..64 {
+            let join = format!("JOIN member-of-long-name{n:02} room=room{room} mode=pull idle=60");
+            gateway.send(&join);
+            gateway.send("DETACH");
+        }
+        for _ in 0..64 {
+            let reply = gateway.expect("OK JOIN ");
+            let token = reply.split(' ').find_map(|w| w.strip_prefix("session="));
+            tokens.push(token.unwrap().to_owned());
+            gateway.expect("OK DETACH");
+        }
+    }
+    let mut ann = from_nth(&server, 100);
+    ann.expect("HELLO ");
+    ann.await_stat("sessions-detached", SESSIONS as u64);
+    ann.await_stat("connections", 1);
+    ann.ask("JOIN ann room=room0", "ERR full ");
+    let detached = server.process.kibibytes();
+    println!("resident at the start {start} KiB, with 4,096 detached pull sessions {detached} KiB");
+
+    // Logs are filled, by one connection for each, for there is a rate.
+    let text = "x".repeat(1000);
+    for (room, token) in tokens.iter().take(64).enumerate() {
+        let mut speaker = from_nth(&server, 200 + room);
+        speaker.send(&format!("RESUME {token}"));
+        for _ in 0..70 {
+            speaker.send(&format!("SAY {text}"));
+        }
+        speaker.expect("HELLO ");
+        speaker.expect("OK RESUME ");
+        for _ in 0..70 {
+            speaker.expect("OK SAY ");
+        }
+    }
+    ann.await_stat("connections", 1);
+    assert!(ann.stat("log-bytes") > 64 * 60_000);
+    let filled = server.process.kibibytes();
+
+    // And everybody asks for more than he reads, and has a line begun.
+    let mut takers = Vec::new();
+    for n in 0..1023 {
+        let mut client = from_nth(&server, n / 16);
+        client.socket.set_recv_buffer_size(4096).unwrap();
+        let (room, member) = (n % 64, n / 16);
+        let mut requests = format!("RESUME {}\r\n", tokens[member * 64 + room]);
+        for _ in 0..30 {
+            requests.push_str("POLL max=1000 after=0\r\n");
+        }
+        requests.push_str(&"x".repeat(2040));
+        client.send_bytes(requests.as_bytes());
+        takers.push(client);
+    }
+    ann.await_stat("sessions-attached", 1023);
+    ann.await_stat("connections", 1024);
+    let stuffed = server.process.kibibytes();
+    let ceiling = server.expect_below_ceiling();
+    println!(
+        "with all logs full {filled} KiB, with 1,023 who do not read {stuffed} KiB; {ceiling}"
+    );
+    let mut refused = from_nth(&server, 101);
+    refused.expect("HELLO ");
+    refused.expect_bye("full");
+
+    // All go, and their sessions expire.
+    takers.into_iter().for_each(reset);
+    ann.await_stat("connections", 1);
+    server.await_descriptors(&mut ann, descriptors + 1);
+    let gone = server.process.kibibytes();
+    drain_sessions(&server, &tokens);
+    ann.await_stat("sessions", 0);
+    server.await_kibibytes(&mut ann, start + NEARLY);
+    let end = server.process.kibibytes();
+    println!("with the connections gone {gone} KiB, with the sessions gone {end} KiB");
+    println!("all limits: {}", server.expect_below_ceiling());
+}
+
+/// Has those of many sessions leave that are still there.
+fn drain_sessions(server: &Server, tokens: &[String]) {
+    for (n, tokens) in tokens.chunks(64).enumerate() {
+        let mut gateway = from_nth(server, n);
+        gateway.expect("HELLO ");
+        for token in tokens {
+            gateway.send(&format!("RESUME {token}"));
+            gateway.send("LEAVE");
+        }
+        for _ in tokens {
+            let is_there = gateway.expect("").starts_with("OK RESUME ");
+            gateway.expect(if is_there { "OK LEAVE" } else { "ERR " });
+        }
+    }
+}

@@ -1,0 +1,229 @@
+//! Hosts that vanish without a word: no end of a stream, no reset, nothing any more.
+//!
+//! Server and clients each have a network namespace of their own, with a cable between them that
+//! is pulled; see ip-netns(8) and veth(4). Where this is not allowed the test is skipped, with a
+//! line that says why; where the environment says CI, that is not to happen.
+
+mod process;
+
+use std::process::Command;
+use std::time::Duration;
+
+use process::{Client, Polite, Process, Server, TempDir, Watch, skip, unix};
+
+const SECOND: Duration = Duration::from_secs(1);
+/// How much later than promised a test may learn of an end: what the server may take on an idle
+/// machine, and what a busy one adds.
+const SLACK: Duration = Duration::from_millis(400);
+
+/// Addresses for measurements (RFC 2544, appendix C.2.2), which are nowhere but here.
+const SERVER: &str = "198.18.0.1";
+const CLIENT: &str = "198.18.0.2";
+
+/// Two network namespaces with a cable between them, removed with this.
+struct Network {
+    server: String,
+    client: String,
+}
+
+impl Network {
+    /// Lays the cable, or says why it cannot be.
+    fn new() -> Result<Network, String> {
+        let name = |side| format!("chinwag-test-{}-{side}", std::process::id());
+        let network = Network {
+            server: name("server"),
+            client: name("client"),
+        };
+        let Network { server, client } = &network;
+        ip(&["netns", "add", server])?;
+        ip(&["netns", "add", client])?;
+        #[rustfmt::skip]
+        ip(&[
+            "-n", server, "link", "add", "cable", "type", "veth", "peer", "name", "cable", "netns",
+            client,
+        ])?;
+        for (side, address) in [(server, SERVER), (client, CLIENT)] {
+            ip(&[
+                "-n",
+                side,
+                "address",
+                "add",
+                &format!("{address}/30"),
+                "dev",
+                "cable",
+            ])?;
+            ip(&["-n", side, "link", "set", "cable", "up"])?;
+        }
+        Ok(network)
+    }
+
+    /// Pulls the cable at the clients' end: neither side is told.
+    fn pull(&self) {
+        ip(&["-n", &self.client, "link", "set", "cable", "down"]).unwrap();
+    }
+
+    /// A command that runs in one of the namespaces.
+    fn within(namespace: &str, program: &str) -> Command {
+        let mut command = Command::new("ip");
+        command.args(["netns", "exec", namespace, program]);
+        command
+    }
+}
+
+impl Drop for Network {
+    fn drop(&mut self) {
+        for namespace in [&self.client, &self.server] {
+            let _ = ip(&["netns", "delete", namespace]);
+        }
+    }
+}
+
+fn ip(args: &[&str]) -> Result<(), String> {
+    let output = Command::new("ip").args(args).output();
+    let output = output.map_err(|error| format!("ip cannot be run: {error}"))?;
+    match output.status.success() {
+        true => Ok(()),
+        false => {
+            let error = String::from_utf8_lossy(&output.stderr);
+            Err(format!("ip {}: {}", args.join(" "), error.trim()))
+        }
+    }
+}
+
+/// Somebody on a host that is to vanish.
+struct Guest {
+    name: &'static str,
+    /// The earliest and the latest that he may be gone, from when the cable was pulled.
+    promised: (Duration, Duration),
+    /// When he joined.
+    joined: Watch,
+    /// His connection.
+    netcat: Process,
+}
+
+impl Guest {
+    fn join(network: &Network, name: &'static str, args: &str, promised: [u32; 2]) -> Guest {
+        let mut command = Network::within(&network.client, "nc");
+        let mut netcat = Process::start(command.args([SERVER, "8255"]));
+        netcat.expect("HELLO ");
+        let joined = Watch::start();
+        netcat.type_in(&format!("JOIN {name} {args}\n"));
+        netcat.expect("OK JOIN ");
+        Guest {
+            name,
+            promised: (SECOND * promised[0], SECOND * promised[1]),
+            joined,
+            netcat,
+        }
+    }
+}
+
+#[test]
+fn hosts_that_vanish_without_a_word_are_found_out_within_the_promised_time() {
+    let network = match Network::new() {
+        Ok(network) => network,
+        Err(error) => return skip(&format!("network namespaces are not to be had: {error}")),
+    };
+    let check = Command::new("nc").arg("-h").output();
+    if !check.is_ok_and(|output| output.stderr.starts_with(b"OpenBSD")) {
+        return skip("netcat-openbsd is missing");
+    }
+    let dir = TempDir::new();
+    let on_unix = unix(&dir.join("chat"));
+    let listen = format!("{SERVER}:8255");
+    let mut command = Network::within(&network.server, env!("CARGO_BIN_EXE_chinwag"));
+    command.args(["--open", "--listen", &listen, "--listen", &on_unix]);
+    let server = Server::start_as(command.env_remove("RUST_LOG"));
+
+    // Those who stay come through a Unix socket, which is no matter of networks.
+    let mut speaker = Client::greeted(&on_unix);
+    speaker.join("speaker room=loud mode=pull idle=3600");
+    let mut witnesses = ["loud", "quiet"].map(|room| {
+        let mut witness = Client::greeted(&on_unix);
+        witness.join(&format!("witness room={room} idle=3600"));
+        witness
+    });
+    let mut polite = Client::greeted(&on_unix);
+    polite.join("polite room=polite mode=pull");
+    let before = server.process.descriptors().len();
+
+    // Found out within the idle time, and then the idle time of a session without a connection.
+    // In the loud room there is always something on its way to them.
+    let mut guests = [
+        Guest::join(&network, "ping-quiet", "room=quiet idle=2", [0, 2]),
+        Guest::join(&network, "tcp-quiet", "room=quiet alive=tcp idle=3", [3, 6]),
+        Guest::join(&network, "ping-loud", "room=loud idle=2", [0, 2]),
+        Guest::join(&network, "tcp-loud", "room=loud alive=tcp idle=3", [3, 6]),
+        Guest::join(
+            &network,
+            "pull",
+            "room=quiet mode=pull alive=tcp idle=3",
+            [3, 6],
+        ),
+    ];
+    for guest in &mut guests {
+        let witness = &mut witnesses[usize::from(!guest.name.ends_with("loud"))];
+        witness.expect_event("JOINED", guest.name);
+    }
+    assert_eq!(server.process.descriptors().len(), before + guests.len());
+
+    let polite = Polite::start(polite);
+    network.pull();
+    let pulled = Watch::start();
+    let mut left = Vec::new();
+    let mut said = 0;
+    while left.len() < guests.len() {
+        assert!(pulled.elapsed() < 9 * SECOND, "only {left:?} have left");
+        said += 1;
+        speaker.ask(&format!("SAY {said}"), "OK SAY ");
+        let mut heard = false;
+        while !heard {
+            let line = witnesses[0].expect("");
+            heard = line.ends_with(&format!(" speaker {said}"));
+            note_end(&line, &guests, pulled, &mut left);
+        }
+        let time = Duration::from_millis(40);
+        while let process::Received::Line(line) = witnesses[1].receive(time) {
+            note_end(&line, &guests, pulled, &mut left);
+        }
+    }
+    let gone: Vec<_> = left
+        .iter()
+        .map(|(name, time)| format!("{name} {time:?}"))
+        .collect();
+    println!("hosts that vanish: {}", gone.join(", "));
+    println!("hosts that vanish: slowest polite reply {:?}", polite.end());
+    for witness in &mut witnesses {
+        witness.expect_service();
+    }
+    speaker.expect_service();
+    server.await_descriptors(&mut speaker, before - 1);
+    // They were told nothing, and for all they know they are still there.
+    for guest in guests {
+        guest.netcat.signal("KILL");
+        let finished = guest.netcat.finish();
+        assert!(!finished.out.contains("BYE "), "{finished:?}");
+    }
+}
+
+/// Notes that somebody has left, and sees that it was in time.
+fn note_end(line: &str, guests: &[Guest], pulled: Watch, left: &mut Vec<(&'static str, Duration)>) {
+    if !line.starts_with("LEFT ") {
+        assert!(line.starts_with("MSG "), "{line}");
+        return;
+    }
+    let name = line.split(' ').nth(3).unwrap();
+    let guest = guests.iter().find(|guest| guest.name == name).unwrap();
+    assert!(line.ends_with(" expired"), "{line}");
+    let (earliest, latest) = guest.promised;
+    let time = pulled.elapsed();
+    assert!(
+        time >= earliest && time <= latest + SLACK,
+        "{name} after {time:?}"
+    );
+    assert!(
+        guest.joined.elapsed() >= latest.min(2 * SECOND),
+        "{name} too early"
+    );
+    left.push((guest.name, time));
+}
