@@ -1,0 +1,5 @@
+//! Fuzzes the users file.
+
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| chinwag_fuzz::users(bytes));
