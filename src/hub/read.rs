@@ -60,7 +60,7 @@ impl<L: Link> Hub<L> {
     }
 
     /// Answers the lines that were received, then receives once more; false if there is nothing
-    /// more to do for now.
+    /// more to do in this turn.
     fn read_once(&mut self, key: ConnId, buffer: &mut [u8], clock: &impl Clock) -> bool {
         let conn = &mut self.conns[key as usize];
         if conn.is_throttled() {
