@@ -3,10 +3,12 @@
 //! An event is written once, into its room's log. A session is a cursor into it; what it is owed
 //! is what lies behind. Nothing here is queued for a session.
 
-use super::session::Wait;
+use super::session::{Session, Wait};
 use super::{Chat, ConnId};
+use crate::event_log::EventLog;
 use crate::protocol::{Event, LINE_BYTES_MAX, Limits, Listing, Mode, Reply, write_lost};
 use crate::room::{Room, SessionKey};
+use crate::stats::Stats;
 use crate::time::{Millis, Now};
 
 impl Chat {
@@ -177,22 +179,15 @@ impl Chat {
             if bytes == 0 {
                 let announced = log.fit(session.cursor, 1, usize::MAX);
                 out.extend(log.range(session.cursor, announced).concat());
-                self.stats.events_delivered += announced - session.cursor;
-                self.stats.events_delivered_bytes += out.len() as u64;
-                session.move_to(announced, log.next());
-                return;
+                return move_on(session, log, announced, &mut self.stats);
             }
         }
         let (cursor, missing) = log.advance(session.cursor, bytes);
-        let [head, tail] = log.tail(session.cursor);
-        // The missing end of the line, which may lie across the two slices.
-        let (from, to) = (bytes, bytes + missing);
-        out.extend_from_slice(&head[from.min(head.len())..to.min(head.len())]);
-        let skip = head.len();
-        out.extend_from_slice(&tail[from.saturating_sub(skip)..to.saturating_sub(skip)]);
-        self.stats.events_delivered += cursor - session.cursor;
-        self.stats.events_delivered_bytes += (bytes + missing) as u64;
-        session.move_to(cursor, log.next());
+        if missing > 0 {
+            let broken_off = log.range(cursor - 1, cursor).concat();
+            out.extend_from_slice(&broken_off[broken_off.len() - missing..]);
+        }
+        move_on(session, log, cursor, &mut self.stats);
     }
 
     /// Answers a POLL that waits, with what there is.
@@ -238,10 +233,7 @@ impl Chat {
             to = log.next().min(session.cursor + 1);
         }
         events.add_lines(to - session.cursor, log.range(session.cursor, to));
-        let bytes = log.tail_bytes(session.cursor) - log.tail_bytes(to);
-        self.stats.events_delivered += to - session.cursor;
-        self.stats.events_delivered_bytes += bytes as u64;
-        session.move_to(to, log.next());
+        move_on(session, log, to, &mut self.stats);
         Reply::Polled {
             events,
             last: to - 1,
@@ -254,6 +246,14 @@ impl Chat {
         let session = &mut self.sessions[key as usize];
         session.cursor = after + 1;
     }
+}
+
+/// Moves a session's cursor behind events that it was given, and counts them.
+fn move_on(session: &mut Session, log: &EventLog, to: u64, stats: &mut Stats) {
+    let bytes = log.tail_bytes(session.cursor) - log.tail_bytes(to);
+    stats.events_delivered += to - session.cursor;
+    stats.events_delivered_bytes += bytes as u64;
+    session.move_to(to, log.next());
 }
 
 impl Room {
