@@ -266,11 +266,7 @@ impl Chat {
             self.end_wait(key, now, out);
             self.detach(key, now);
         }
-        if let Some(timer) = client.handshake.take() {
-            self.wheel.cancel(timer);
-        }
-        let when = now.at + Millis::from_secs(GOODBYE_SECS_MAX);
-        client.handshake = Some(self.wheel.file(when, Timer::Handshake(client.conn)));
+        self.give_time(client, now.at, GOODBYE_SECS_MAX);
         bye.write(out);
     }
 
@@ -282,15 +278,25 @@ impl Chat {
 
     /// Gives a connection without a session its time to get one.
     fn expect_session(&mut self, client: &mut Client, at: Millis) {
-        let when = at + Millis::from_secs(self.limits.handshake);
+        self.give_time(client, at, self.limits.handshake);
+    }
+
+    /// Gives a connection without a session so many seconds, and no others.
+    fn give_time(&mut self, client: &mut Client, at: Millis, secs: u32) {
+        self.end_time(client);
+        let when = at + Millis::from_secs(secs);
         client.handshake = Some(self.wheel.file(when, Timer::Handshake(client.conn)));
+    }
+
+    fn end_time(&mut self, client: &mut Client) {
+        if let Some(timer) = client.handshake.take() {
+            self.wheel.cancel(timer);
+        }
     }
 
     /// Makes a connection the one that holds a session, which no other holds.
     fn attach(&mut self, client: &mut Client, key: SessionKey, now: Now) {
-        if let Some(timer) = client.handshake.take() {
-            self.wheel.cancel(timer);
-        }
+        self.end_time(client);
         client.session = Some(key);
         let session = &mut self.sessions[key as usize];
         session.attachment = Some(Box::new(Attachment::new(client.conn)));
