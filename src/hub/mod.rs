@@ -50,8 +50,6 @@ pub struct Hub<L> {
     horizon: Millis,
     /// Since when, and for how many turns, it was not moved because not all was read.
     held_back: Option<(Millis, u32)>,
-    /// Turns so far.
-    turns: u64,
     /// What the connection in hand may still cost in this turn: lines to be answered, ...
     lines_left: usize,
     /// ... and how far [`Stats::bytes_out`](crate::stats::Stats) may go on its account.
@@ -76,7 +74,6 @@ impl<L: Link> Hub<L> {
             to_write: Vec::new(),
             horizon: Millis(0),
             held_back: None,
-            turns: 0,
             lines_left: 0,
             bytes_out_max: 0,
             buffer: vec![0; READ_BYTES],
@@ -98,11 +95,6 @@ impl<L: Link> Hub<L> {
     /// Whether there is no connection.
     pub fn is_empty(&self) -> bool {
         self.conns.is_empty()
-    }
-
-    /// A connection's stream, while it is open.
-    pub fn link(&mut self, conn: ConnId) -> Option<&mut L> {
-        self.conns.get_mut(conn as usize).map(|c| &mut c.link)
     }
 
     /// The number that the next accepted connection will have.
@@ -175,7 +167,7 @@ impl<L: Link> Hub<L> {
     /// come by the time that it was `asked`.
     pub fn turn(&mut self, clock: &impl Clock, asked: Millis, heard_all: bool) {
         let now = clock.now();
-        self.turns += 1;
+        self.chat.stats.turns += 1;
         self.serve_if_needed(now);
         let to_read = std::mem::take(&mut self.to_read);
         let share = Share::of(to_read.len());

@@ -22,12 +22,13 @@ impl<L: Link> Hub<L> {
             true => usize::MAX,
             false => WRITE_BYTES_PER_TURN,
         };
+        let turn = self.chat.stats.turns;
         let mut audience = std::mem::take(&mut self.audience);
         while self.chat.next_dirty_room(&mut audience) {
             for &key in &audience {
                 let conn = self.conns.get(key as usize);
                 let may_take =
-                    |conn: &Conn<L>| conn.is_writable || urgent && conn.refused_in != self.turns;
+                    |conn: &Conn<L>| conn.is_writable || urgent && conn.refused_in != turn;
                 if conn.is_some_and(may_take) {
                     self.write(key, now, share);
                 }
@@ -94,7 +95,7 @@ impl<L: Link> Hub<L> {
                 Err(error) => match error.kind() {
                     io::ErrorKind::WouldBlock => {
                         conn.is_writable = false;
-                        conn.refused_in = self.turns;
+                        conn.refused_in = self.chat.stats.turns;
                         conn.shrink_out();
                         // Whoever takes a little is not stalled, or not any longer.
                         if sum > 0 || !conn.is_stalled {
