@@ -2,7 +2,6 @@
 //!
 //! What a users file says is read here; files themselves are `users`' business.
 
-use std::collections::BTreeMap;
 use std::fmt;
 
 use sha2::{Digest, Sha256};
@@ -66,7 +65,8 @@ pub struct BadLine {
 /// The names that may join, without regard to case, and what their keys hash to.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Keys {
-    by_name: BTreeMap<Folded, KeyHash>,
+    /// Sorted by name.
+    by_name: Vec<(Folded, KeyHash)>,
 }
 
 impl Keys {
@@ -84,8 +84,9 @@ impl Keys {
             let Some((name, hash)) = entry(line).map_err(bad)? else {
                 continue;
             };
-            if keys.by_name.insert(name.folded(), hash).is_some() {
-                return Err(bad("this name was given before"));
+            match keys.place(name) {
+                Ok(_) => return Err(bad("this name was given before")),
+                Err(place) => keys.by_name.insert(place, (name.folded(), hash)),
             }
         }
         Ok(keys)
@@ -103,7 +104,13 @@ impl Keys {
 
     /// What the key of a name hashes to.
     pub fn get(&self, name: Name) -> Option<KeyHash> {
-        self.by_name.get(&name.folded()).copied()
+        self.place(name).ok().map(|place| self.by_name[place].1)
+    }
+
+    /// Where a name stands, or else where it would.
+    fn place(&self, name: Name) -> Result<usize, usize> {
+        let folded = name.folded();
+        self.by_name.binary_search_by(|(name, _)| name.cmp(&folded))
     }
 
     /// Whether a key is the one of a name. It takes as long for a name that is not there.

@@ -4,9 +4,7 @@ use std::io;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use mio::event::Event;
-use mio::{Events, Interest, Poll, Token};
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
-use signal_hook_mio::v1_0::Signals;
+use mio::{Events, Poll, Token};
 
 use crate::chat::{ConnId, Origin};
 use crate::conn::Readiness;
@@ -14,6 +12,7 @@ use crate::hub::Hub;
 use crate::keys::Keys;
 use crate::memory;
 use crate::options::Options;
+use crate::signals::Signals;
 use crate::socket::{Listener, Stream};
 use crate::startup::{check_memory, load_keys, raise_descriptors};
 use crate::time::{self, Clock as _, Millis, Now};
@@ -70,10 +69,7 @@ impl Server {
         log::info!("memory: {ceiling}");
 
         let poll = Poll::new().map_err(system)?;
-        let mut signals = Signals::new([SIGTERM, SIGINT, SIGHUP]).map_err(system)?;
-        poll.registry()
-            .register(&mut signals, SIGNALS, Interest::READABLE)
-            .map_err(system)?;
+        let signals = Signals::new(poll.registry(), SIGNALS).map_err(system)?;
         let mut doors = Vec::new();
         for (index, address) in options.listen.iter().enumerate() {
             let mut listener = Listener::bind(address, options.socket_buffer)?;
@@ -163,11 +159,11 @@ impl Server {
     /// Notes what an event says; true if it is a signal to end.
     fn note(&mut self, event: &Event) -> bool {
         if event.token() == SIGNALS {
-            let pending: Vec<_> = self.signals.pending().collect();
-            if pending.contains(&SIGHUP) {
+            self.signals.clear();
+            if self.signals.is_to_reload() {
                 self.reload();
             }
-            return pending.iter().any(|&signal| signal != SIGHUP);
+            return self.signals.is_to_end();
         }
         if event.token().0 < self.first_conn {
             self.doors[event.token().0 - FIRST_LISTENER].is_ready = true;

@@ -12,7 +12,7 @@ mod name;
 mod reply;
 mod token;
 
-use std::fmt;
+use std::fmt::{self, Write};
 
 pub use command::{Alive, Command, Join, Mode, Poll, Request, Resume, VERBS, Verb};
 pub use error::{Code, Error};
@@ -147,15 +147,18 @@ impl fmt::Write for Text<'_> {
 
 /// Appends a line with its end to a buffer of bytes.
 macro_rules! write_line {
-    ($out:expr, $($arg:tt)*) => {{
-        use std::fmt::Write as _;
-        let out: &mut Vec<u8> = $out;
-        // Writing to memory does not fail.
-        let _ = write!($crate::protocol::Text(out), $($arg)*);
-        out.extend_from_slice(b"\r\n");
-    }};
+    ($out:expr, $($arg:tt)*) => {
+        $crate::protocol::append_line($out, format_args!($($arg)*))
+    };
 }
 pub(crate) use write_line;
+
+/// What [`write_line!`] does, in one place, since its uses are many.
+pub(crate) fn append_line(out: &mut Vec<u8>, text: fmt::Arguments<'_>) {
+    // Writing to memory does not fail.
+    let _ = Text(out).write_fmt(text);
+    out.extend_from_slice(b"\r\n");
+}
 
 /// Appends the server's first line on a connection.
 pub fn write_hello(out: &mut Vec<u8>) {

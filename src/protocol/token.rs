@@ -1,7 +1,6 @@
 //! Session tokens: where to find a session, and the secret that proves the right to it.
 
 use std::fmt;
-use std::hash::{Hash, Hasher};
 
 use subtle::ConstantTimeEq;
 
@@ -37,12 +36,6 @@ impl PartialEq for Secret {
 
 impl Eq for Secret {}
 
-impl Hash for Secret {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        state.write(&self.0);
-    }
-}
-
 impl fmt::Debug for Secret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Secret(…)")
@@ -53,7 +46,7 @@ impl fmt::Debug for Secret {
 ///
 /// The first eight say in which slot the session is kept, so that it is found without a search;
 /// slots are used again, and the secret tells their sessions apart.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Token {
     /// The session's place among the server's sessions.
     pub slot: u32,
