@@ -21,6 +21,28 @@ pub trait Link: Read + Write {
     fn watch_peer(&mut self, idle: Option<u32>);
 }
 
+/// What a connection holds of what was received, and of what is to be written.
+#[derive(Debug, Default)]
+struct Buffers {
+    /// Cuts what was received into lines.
+    lines: Splitter,
+    /// What was received and not yet looked at.
+    input: Vec<u8>,
+    /// A command that is carried out when the output has been written.
+    postponed: Option<Box<Command<'static>>>,
+    /// Replies, notices, and the rest of an event line that was broken off.
+    out: Vec<u8>,
+    /// How much of `out` has been written.
+    written: usize,
+}
+
+impl Buffers {
+    fn is_idle(&self) -> bool {
+        let has_input = !self.input.is_empty() || self.postponed.is_some();
+        self.lines.is_idle() && !has_input && self.out.is_empty()
+    }
+}
+
 /// A connection whose stream is an `L`.
 #[derive(Debug)]
 pub struct Conn<L> {
@@ -28,16 +50,8 @@ pub struct Conn<L> {
     pub link: L,
     /// The core's part of it.
     pub client: Client,
-    /// Cuts what was received into lines.
-    lines: Splitter,
-    /// What was received and not yet looked at.
-    pub input: Vec<u8>,
-    /// A command that is carried out when the output has been written.
-    pub postponed: Option<Box<Command<'static>>>,
-    /// Replies, notices, and the rest of an event line that was broken off.
-    out: Vec<u8>,
-    /// How much of `out` has been written.
-    written: usize,
+    /// None while there is nothing to hold.
+    buffers: Option<Box<Buffers>>,
     /// The stream may have something to read.
     pub is_readable: bool,
     /// The stream may take something.
@@ -70,11 +84,10 @@ impl<L: Link> Conn<L> {
         Conn {
             link,
             client,
-            lines: Splitter::default(),
-            input: Vec::new(),
-            postponed: None,
-            out: greeting,
-            written: 0,
+            buffers: Some(Box::new(Buffers {
+                out: greeting,
+                ..Buffers::default()
+            })),
             is_readable: false,
             is_writable: true,
             is_read_to_the_end: false,
@@ -99,41 +112,82 @@ impl<L: Link> Conn<L> {
         let short_replies = OUT_BYTES_ENOUGH + LINE_BYTES_MAX;
         let long_reply = REPLY_BYTES_MAX.max(REPLY_HEAD_BYTES_MAX + limits.event_bytes_max());
         let notices = 256;
-        let command = size_of::<Command<'static>>();
+        let command = size_of::<Buffers>() + size_of::<Command<'static>>();
         input + short_replies.max(long_reply) + notices + command
     }
 
     /// Keeps what was received for later. What is unfinished of a line is within it, so that there
     /// is never both.
     pub fn keep_input(&mut self, input: &[u8]) {
-        self.lines.release();
-        self.input = input.to_vec();
+        let buffers = self.buffers();
+        buffers.lines.release();
+        buffers.input = input.to_vec();
+    }
+
+    /// Takes what was received and not yet looked at.
+    pub fn take_input(&mut self) -> Vec<u8> {
+        let buffers = self.buffers.as_mut();
+        buffers.map_or_else(Vec::new, |b| std::mem::take(&mut b.input))
+    }
+
+    /// Keeps a command for when the output has been written.
+    pub fn postpone(&mut self, command: Command<'static>) {
+        self.buffers().postponed = Some(Box::new(command));
+    }
+
+    /// Takes the command that waits for the output to be written.
+    pub fn take_postponed(&mut self) -> Option<Box<Command<'static>>> {
+        self.buffers.as_mut()?.postponed.take()
+    }
+
+    /// Whether a command waits for the output to be written.
+    pub fn has_postponed(&self) -> bool {
+        self.buffers.as_ref().is_some_and(|b| b.postponed.is_some())
     }
 
     /// Whether the beginning of a line is kept.
     pub fn is_within_line(&self) -> bool {
-        self.lines.held_bytes() > 0
+        self.buffers
+            .as_ref()
+            .is_some_and(|b| b.lines.held_bytes() > 0)
     }
 
     /// Appends output that was not asked for, and holds no more memory than that takes.
     pub fn append(&mut self, text: &[u8]) {
-        self.out.reserve_exact(text.len());
-        self.out.extend_from_slice(text);
+        let out = self.out();
+        out.reserve_exact(text.len());
+        out.extend_from_slice(text);
     }
 
     /// The buffer to append output to.
     pub fn out(&mut self) -> &mut Vec<u8> {
-        &mut self.out
+        &mut self.buffers().out
     }
 
     /// The parts that answering a line takes: what cuts it, who sent it, where the answer goes.
     pub fn parts(&mut self) -> (&mut Splitter, &mut Client, &mut Vec<u8>) {
-        (&mut self.lines, &mut self.client, &mut self.out)
+        let buffers = self.buffers.get_or_insert_default();
+        (&mut buffers.lines, &mut self.client, &mut buffers.out)
+    }
+
+    fn buffers(&mut self) -> &mut Buffers {
+        self.buffers.get_or_insert_default()
+    }
+
+    /// Gives back the buffers if they hold nothing.
+    pub fn release_buffers(&mut self) {
+        if let Some(buffers) = &mut self.buffers {
+            buffers.lines.release();
+            if buffers.is_idle() {
+                self.buffers = None;
+            }
+        }
     }
 
     /// How many bytes of output are not yet written.
     pub fn out_len(&self) -> usize {
-        self.out.len() - self.written
+        let buffers = self.buffers.as_ref();
+        buffers.map_or(0, |b| b.out.len() - b.written)
     }
 
     /// Whether there may be something to read that the client is entitled to have looked at: one
@@ -152,15 +206,16 @@ impl<L: Link> Conn<L> {
 
     /// How much output may wait when the next line is answered.
     pub fn out_len_max(&self) -> usize {
-        match self.postponed {
-            Some(_) => 0,
-            None => OUT_BYTES_ENOUGH - 1,
+        match self.has_postponed() {
+            true => 0,
+            false => OUT_BYTES_ENOUGH - 1,
         }
     }
 
     /// Whether something was received that is still to be looked at.
     pub fn has_unanswered(&self) -> bool {
-        self.postponed.is_some() || !self.input.is_empty()
+        let buffers = self.buffers.as_ref();
+        buffers.is_some_and(|b| b.postponed.is_some() || !b.input.is_empty())
     }
 
     /// Whether the connection is to be closed, given whether its session is still owed something.
@@ -179,7 +234,10 @@ impl<L: Link> Conn<L> {
     ///
     /// Those of the stream; `WriteZero` if it takes nothing and does not say why.
     pub fn write(&mut self, owed: [&[u8]; 3]) -> io::Result<Written> {
-        let out = &self.out[self.written..];
+        let out = match &self.buffers {
+            Some(buffers) => &buffers.out[buffers.written..],
+            None => &[],
+        };
         let bytes = match (out, owed) {
             (only, [[], [], []]) | ([], [[], only, []]) => self.link.write(only)?,
             (out, [a, b, c]) => self
@@ -190,11 +248,14 @@ impl<L: Link> Conn<L> {
             return Err(io::ErrorKind::WriteZero.into());
         }
         let of_out = bytes.min(out.len());
-        self.written += of_out;
-        if self.written == self.out.len() {
+        if of_out == out.len() {
             self.drop_out();
-        } else if self.written >= OUT_BYTES_ENOUGH {
-            self.out.drain(..std::mem::take(&mut self.written));
+        } else {
+            let buffers = self.buffers();
+            buffers.written += of_out;
+            if buffers.written >= OUT_BYTES_ENOUGH {
+                buffers.out.drain(..std::mem::take(&mut buffers.written));
+            }
         }
         Ok(Written {
             bytes,
@@ -204,19 +265,24 @@ impl<L: Link> Conn<L> {
 
     /// Holds no more memory for the output than it takes: it may have to wait for long.
     pub fn shrink_out(&mut self) {
-        self.out.drain(..std::mem::take(&mut self.written));
-        self.out.shrink_to_fit();
+        if let Some(buffers) = &mut self.buffers {
+            buffers.out.drain(..std::mem::take(&mut buffers.written));
+            buffers.out.shrink_to_fit();
+        }
     }
 
     /// How many bytes are held for it.
     pub fn held_bytes(&self) -> usize {
-        self.input.capacity() + self.lines.held_bytes() + self.out.len()
+        let held = |b: &Buffers| b.input.capacity() + b.lines.held_bytes() + b.out.len();
+        self.buffers.as_deref().map_or(0, held)
     }
 
     /// Throws the output away: nobody will read it.
     pub fn drop_out(&mut self) {
-        self.out = Vec::new();
-        self.written = 0;
+        if let Some(buffers) = &mut self.buffers {
+            buffers.out = Vec::new();
+            buffers.written = 0;
+        }
     }
 }
 

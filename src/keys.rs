@@ -7,6 +7,7 @@ use std::fmt;
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
+use crate::name_index::NameIndex;
 use crate::protocol::{Folded, Name};
 
 /// The SHA-256 (FIPS 180-4) of a key.
@@ -65,8 +66,9 @@ pub struct BadLine {
 /// The names that may join, without regard to case, and what their keys hash to.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Keys {
-    /// Sorted by name.
-    by_name: Vec<(Folded, KeyHash)>,
+    entries: Vec<(Folded, KeyHash)>,
+    /// Where each name's entry stands.
+    by_name: NameIndex,
 }
 
 impl Keys {
@@ -84,10 +86,14 @@ impl Keys {
             let Some((name, hash)) = entry(line).map_err(bad)? else {
                 continue;
             };
-            match keys.place(name) {
-                Ok(_) => return Err(bad("this name was given before")),
-                Err(place) => keys.by_name.insert(place, (name.folded(), hash)),
+            if keys.get(name).is_some() {
+                return Err(bad("this name was given before"));
             }
+            let place = keys.entries.len() as u32;
+            keys.entries.push((name.folded(), hash));
+            let entries = &keys.entries;
+            keys.by_name
+                .insert(place, &|place| entries[place as usize].0);
         }
         Ok(keys)
     }
@@ -104,13 +110,9 @@ impl Keys {
 
     /// What the key of a name hashes to.
     pub fn get(&self, name: Name) -> Option<KeyHash> {
-        self.place(name).ok().map(|place| self.by_name[place].1)
-    }
-
-    /// Where a name stands, or else where it would.
-    fn place(&self, name: Name) -> Result<usize, usize> {
-        let folded = name.folded();
-        self.by_name.binary_search_by(|(name, _)| name.cmp(&folded))
+        let name_of = |place| self.entries[place as usize].0;
+        let place = self.by_name.get(name.folded(), &name_of)?;
+        Some(self.entries[place as usize].1)
     }
 
     /// Whether a key is the one of a name. It takes as long for a name that is not there.

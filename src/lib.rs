@@ -12,6 +12,7 @@ pub mod hub;
 pub mod keys;
 pub mod line;
 pub mod memory;
+pub mod name_index;
 pub mod options;
 pub mod protocol;
 pub mod room;

@@ -64,6 +64,12 @@ impl Splitter {
         }
     }
 
+    /// Whether it has no memory of what it was given: it stands at the beginning of a line.
+    pub fn is_idle(&self) -> bool {
+        let is_within_line = self.after_cr || self.skipping || self.partial.capacity() > 0;
+        self.telnet == Telnet::Data && !is_within_line
+    }
+
     /// How many bytes are held for a line that has begun.
     pub fn held_bytes(&self) -> usize {
         self.partial.capacity()

@@ -2,10 +2,9 @@
 //!
 //! A room knows sessions by their keys only; what they are is `chat`'s business.
 
-use std::collections::BTreeMap;
-
 use crate::event_log::EventLog;
-use crate::protocol::{Folded, Limits, Name};
+use crate::name_index::NameIndex;
+use crate::protocol::{Limits, Name};
 
 /// A session's key among all sessions, in the size it is stored in.
 pub type SessionKey = u32;
@@ -18,7 +17,7 @@ pub struct Room {
     /// What happened here, as far as it is held.
     pub log: EventLog,
     /// The members, sorted by name without regard to case.
-    pub members: BTreeMap<Folded, SessionKey>,
+    pub members: NameIndex,
     /// The sessions that something may be written to when an event is appended: attached push
     /// sessions and waiting POLLs, in no order.
     pub audience: Vec<SessionKey>,
@@ -34,7 +33,7 @@ impl Room {
         Room {
             name,
             log: EventLog::new(limits.log_bytes),
-            members: BTreeMap::new(),
+            members: NameIndex::default(),
             audience: Vec::new(),
             unserved: 1,
             is_dirty: false,

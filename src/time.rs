@@ -9,6 +9,9 @@ use std::ops::Add;
 pub struct Millis(pub u64);
 
 impl Millis {
+    /// A time that does not come.
+    pub const NEVER: Millis = Millis(u64::MAX);
+
     /// A whole number of seconds as milliseconds.
     pub const fn from_secs(secs: u32) -> Millis {
         Millis(secs as u64 * 1000)

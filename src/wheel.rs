@@ -26,17 +26,22 @@ const SCAN_RATIO: u32 = 8;
 
 const NONE: u32 = u32::MAX;
 
-/// Names a timer that is filed in a [`Wheel`]; void once it was popped or cancelled.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct TimerId(u32);
-
-#[derive(Debug)]
-struct Node<K> {
+#[derive(Clone, Debug)]
+struct Node {
     when: Millis,
-    key: K,
     next: u32,
     prev: u32,
+    /// The bucket it hangs in; none while the timer is not filed.
     bucket: u32,
+}
+
+impl Node {
+    const UNFILED: Node = Node {
+        when: Millis(0),
+        next: NONE,
+        prev: NONE,
+        bucket: NONE,
+    };
 }
 
 /// The timers of one slot.
@@ -54,11 +59,13 @@ struct Bucket {
     removed: u32,
 }
 
-/// Timers that carry a key of type `K`; the keys come back out at their deadlines.
+/// Timers, each known by a number that its owner chose: small numbers, used again, since the wheel
+/// keeps a place for each up to the largest.
 #[derive(Debug)]
-pub struct Wheel<K> {
+pub struct Wheel {
     present: Millis,
-    nodes: Slab<Node<K>>,
+    nodes: Vec<Node>,
+    len: usize,
     buckets: Slab<Bucket>,
     slots: [[u32; SLOTS]; LEVELS],
     occupied: [u64; LEVELS],
@@ -66,21 +73,22 @@ pub struct Wheel<K> {
     reached: VecDeque<u32>,
 }
 
-impl<K: Copy> Default for Wheel<K> {
+impl Default for Wheel {
     fn default() -> Self {
         Self::new()
     }
 }
 
-impl<K: Copy> Wheel<K> {
+impl Wheel {
     /// What a timer takes, in bytes.
-    pub const TIMER_BYTES: usize = size_of::<Node<K>>();
+    pub const TIMER_BYTES: usize = size_of::<Node>();
 
     /// An empty wheel whose present is 0.
     pub fn new() -> Self {
         Wheel {
             present: Millis(0),
-            nodes: Slab::new(),
+            nodes: Vec::new(),
+            len: 0,
             buckets: Slab::with_capacity(2 * SLOTS),
             slots: [[NONE; SLOTS]; LEVELS],
             occupied: [0; LEVELS],
@@ -90,50 +98,53 @@ impl<K: Copy> Wheel<K> {
 
     /// How many timers are filed.
     pub fn len(&self) -> usize {
-        self.nodes.len()
+        self.len
     }
 
     /// Whether no timer is filed.
     pub fn is_empty(&self) -> bool {
-        self.nodes.is_empty()
+        self.len == 0
     }
 
-    /// The keys of all timers with their deadlines, in no order.
-    pub fn iter(&self) -> impl Iterator<Item = (K, Millis)> {
-        self.nodes.iter().map(|(_, node)| (node.key, node.when))
+    /// All timers that are filed, with their deadlines, by their numbers.
+    pub fn iter(&self) -> impl Iterator<Item = (u32, Millis)> {
+        let filed = self.nodes.iter().zip(0..).filter(|(n, _)| n.bucket != NONE);
+        filed.map(|(node, timer)| (timer, node.when))
     }
 
-    /// Files a timer that fires at `when`, or at the next [`pop`](Self::pop) if that has passed.
-    pub fn file(&mut self, when: Millis, key: K) -> TimerId {
-        let id = self.nodes.insert(Node {
-            when,
-            key,
-            next: NONE,
-            prev: NONE,
-            bucket: NONE,
-        }) as u32;
-        self.link(id);
-        TimerId(id)
+    /// Files a timer to fire at `when`, or at the next [`pop`](Self::pop) if that has passed; and
+    /// at no other time, if it was filed before.
+    pub fn file(&mut self, timer: u32, when: Millis) {
+        self.cancel(timer);
+        let index = timer as usize;
+        if index >= self.nodes.len() {
+            self.nodes.resize(index + 1, Node::UNFILED);
+        }
+        self.nodes[index].when = when;
+        self.len += 1;
+        self.link(timer);
     }
 
-    /// Takes a timer out; its id is void afterwards.
-    pub fn cancel(&mut self, id: TimerId) {
-        self.unlink(id.0);
-        self.nodes.remove(id.0 as usize);
+    /// Takes a timer out, if it is filed.
+    pub fn cancel(&mut self, timer: u32) {
+        if self.when(timer).is_some() {
+            self.unlink(timer);
+            self.len -= 1;
+        }
     }
 
-    /// The deadline of a filed timer.
-    pub fn when(&self, id: TimerId) -> Millis {
-        self.nodes[id.0 as usize].when
+    /// The deadline of a timer, if it is filed.
+    pub fn when(&self, timer: u32) -> Option<Millis> {
+        let node = self.nodes.get(timer as usize)?;
+        (node.bucket != NONE).then_some(node.when)
     }
 
-    /// Takes out a timer whose deadline is not after `now` and returns its key; its id is void
-    /// afterwards.
+    /// Takes out a timer whose deadline is not after `now` and returns its number.
     ///
     /// Each timer that is looked at costs one of `work`; at 0 the rest is left for the next call,
     /// and [`next_deadline`](Self::next_deadline) is in the past until it is done. `now` never
     /// goes back.
-    pub fn pop(&mut self, now: Millis, work: &mut usize) -> Option<K> {
+    pub fn pop(&mut self, now: Millis, work: &mut usize) -> Option<u32> {
         self.advance(now);
         while let Some(&bucket) = self.reached.front() {
             let id = self.buckets[bucket as usize].head;
@@ -145,7 +156,8 @@ impl<K: Copy> Wheel<K> {
             *work = work.checked_sub(1)?;
             self.unlink(id);
             if self.nodes[id as usize].when <= self.present {
-                return Some(self.nodes.remove(id as usize).key);
+                self.len -= 1;
+                return Some(id);
             }
             self.link(id);
         }
@@ -179,8 +191,10 @@ impl<K: Copy> Wheel<K> {
         Some(bucket.earliest)
     }
 
-    /// Gives back the memory of timers that are gone, as far as they are the newest.
+    /// Gives back the memory of the places behind that of the last timer that is filed.
     pub fn shrink(&mut self) {
+        let last = self.nodes.iter().rposition(|node| node.bucket != NONE);
+        self.nodes.truncate(last.map_or(0, |last| last + 1));
         self.nodes.shrink_to_fit();
     }
 
@@ -240,8 +254,8 @@ impl<K: Copy> Wheel<K> {
             next,
             prev,
             bucket: bucket_id,
-            ..
-        } = self.nodes[id as usize];
+        } = std::mem::replace(&mut self.nodes[id as usize], Node::UNFILED);
+        self.nodes[id as usize].when = when;
         if let Some(next) = self.nodes.get_mut(next as usize) {
             next.prev = prev;
         }
@@ -328,32 +342,36 @@ mod tests {
         u64::MAX,
     ];
 
-    /// A wheel whose timers carry their deadlines.
-    fn wheel_at(present: u64, deadlines: &[u64]) -> (Wheel<u64>, Vec<TimerId>) {
+    /// A wheel whose timers, numbered from 0, have these deadlines.
+    fn wheel_at(present: u64, deadlines: &[u64]) -> Wheel {
         let mut wheel = Wheel::new();
         assert_eq!(pop_all(&mut wheel, present), []);
-        let ids = deadlines.iter().map(|&when| wheel.file(Millis(when), when));
-        let ids = ids.collect();
-        (wheel, ids)
+        for (timer, &when) in (0..).zip(deadlines) {
+            wheel.file(timer, Millis(when));
+        }
+        wheel
     }
 
-    fn pop_all<K: Copy>(wheel: &mut Wheel<K>, now: u64) -> Vec<K> {
+    fn pop_all(wheel: &mut Wheel, now: u64) -> Vec<u32> {
         let mut work = usize::MAX;
         std::iter::from_fn(|| wheel.pop(Millis(now), &mut work)).collect()
     }
 
-    fn next<K: Copy>(wheel: &mut Wheel<K>) -> Option<u64> {
+    fn next(wheel: &mut Wheel) -> Option<u64> {
         wheel.next_deadline().map(|when| when.0)
     }
 
     #[test]
     fn an_empty_wheel_has_no_deadline() {
-        let (mut wheel, ids) = wheel_at(HOUR, &[DAY]);
+        let mut wheel = wheel_at(HOUR, &[DAY]);
         assert_eq!((wheel.len(), next(&mut wheel)), (1, Some(DAY)));
-        assert_eq!(wheel.when(ids[0]), Millis(DAY));
-        assert!(wheel.iter().eq([(DAY, Millis(DAY))]));
-        wheel.cancel(ids[0]);
+        assert_eq!((wheel.when(0), wheel.when(1)), (Some(Millis(DAY)), None));
+        assert!(wheel.iter().eq([(0, Millis(DAY))]));
+        wheel.cancel(0);
+        wheel.cancel(0);
+        wheel.cancel(7);
         assert!(wheel.is_empty());
+        assert_eq!((wheel.when(0), wheel.iter().next()), (None, None));
         assert_eq!(next(&mut wheel), None);
         assert_eq!(pop_all(&mut wheel, u64::MAX), []);
     }
@@ -362,9 +380,9 @@ mod tests {
     fn a_timer_is_never_early() {
         for present in [0, 1, 4095, DAY - 1, YEAR] {
             for when in TIMES.into_iter().filter(|&when| when > present) {
-                let (mut wheel, _) = wheel_at(present, &[when]);
+                let mut wheel = wheel_at(present, &[when]);
                 assert_eq!(pop_all(&mut wheel, when - 1), [], "{when} from {present}");
-                assert_eq!(pop_all(&mut wheel, when), [when], "{when} from {present}");
+                assert_eq!(pop_all(&mut wheel, when), [0], "{when} from {present}");
             }
         }
     }
@@ -377,11 +395,12 @@ mod tests {
                 .map(|time| time.saturating_add(present))
                 .flat_map(|time| [time, time, time.saturating_add(1)])
                 .collect();
-            let (mut wheel, _) = wheel_at(present, &deadlines);
+            let mut wheel = wheel_at(present, &deadlines);
             let mut fired = Vec::new();
             let mut wakes = 0;
             while let Some(now) = next(&mut wheel) {
                 let due = pop_all(&mut wheel, now);
+                let due: Vec<u64> = due.iter().map(|&t| deadlines[t as usize]).collect();
                 assert!(due.iter().all(|&when| when == now), "{due:?} at {now}");
                 fired.extend(due);
                 wakes += 1;
@@ -397,11 +416,11 @@ mod tests {
     fn a_timer_that_is_filed_again_and_again_does_not_drift() {
         for (period, span) in [(SECOND, DAY / 2), (HOUR, 400 * DAY), (DAY, 20 * YEAR)] {
             let mut wheel = Wheel::new();
-            wheel.file(Millis(period), ());
+            wheel.file(3, Millis(period));
             for round in 1..=span / period {
                 assert_eq!(next(&mut wheel), Some(round * period));
-                assert_eq!(pop_all(&mut wheel, round * period), [()]);
-                wheel.file(Millis((round + 1) * period), ());
+                assert_eq!(pop_all(&mut wheel, round * period), [3]);
+                wheel.file(3, Millis((round + 1) * period));
             }
         }
     }
@@ -409,19 +428,19 @@ mod tests {
     #[test]
     fn a_deadline_in_the_past_fires_at_the_next_pop() {
         for past in [0, 1, HOUR - 1, HOUR] {
-            let (mut wheel, _) = wheel_at(HOUR, &[past, DAY]);
+            let mut wheel = wheel_at(HOUR, &[past, DAY]);
             assert!(next(&mut wheel) <= Some(HOUR));
-            assert_eq!(pop_all(&mut wheel, HOUR), [past]);
+            assert_eq!(pop_all(&mut wheel, HOUR), [0]);
             assert_eq!(next(&mut wheel), Some(DAY));
         }
     }
 
     #[test]
     fn when_the_earliest_timer_is_cancelled_the_next_one_is_the_deadline() {
-        let (mut wheel, ids) = wheel_at(0, &TIMES);
-        for (id, when) in ids.into_iter().zip(TIMES) {
+        let mut wheel = wheel_at(0, &TIMES);
+        for (timer, when) in (0..).zip(TIMES) {
             assert_eq!(next(&mut wheel), Some(when));
-            wheel.cancel(id);
+            wheel.cancel(timer);
         }
         assert_eq!(next(&mut wheel), None);
     }
@@ -430,36 +449,36 @@ mod tests {
     fn when_the_earliest_of_a_crowd_is_cancelled_the_deadline_is_never_late() {
         // All within one slot of the fourth level.
         let deadlines: Vec<u64> = (0..1000).map(|i| (1 << 18) + 200 * i).collect();
-        let (mut wheel, ids) = wheel_at(0, &deadlines);
+        let mut wheel = wheel_at(0, &deadlines);
         let mut exact = 0;
-        for (id, when) in ids.into_iter().zip(deadlines) {
+        for (timer, when) in (0..).zip(deadlines) {
             let deadline = next(&mut wheel).unwrap();
             assert!((1 << 18) <= deadline && deadline <= when);
             exact += usize::from(deadline == when);
-            wheel.cancel(id);
+            wheel.cancel(timer);
         }
         assert!(exact > SCAN_LEN as usize, "{exact}");
     }
 
     #[test]
     fn a_crowd_at_one_deadline_is_worked_off_in_slices() {
-        const CROWD: usize = 100_000;
+        const CROWD: u32 = 100_000;
         const SLICE: usize = 256;
         let mut wheel = Wheel::new();
-        let mut left: HashSet<usize> = (0..CROWD).collect();
-        for key in 0..CROWD {
-            wheel.file(Millis(DAY), key);
+        let mut left: HashSet<u32> = (0..CROWD).collect();
+        for timer in 0..CROWD {
+            wheel.file(timer, Millis(DAY));
         }
         // A moment before, all of them only move nearer; then all are due.
         for now in [DAY - 1, DAY] {
-            for slice in 0..=CROWD / SLICE {
+            for slice in 0..=CROWD as usize / SLICE {
                 assert!(next(&mut wheel) <= Some(now) || slice == 0, "{slice}");
                 let (mut work, len) = (SLICE, wheel.len());
-                while let Some(key) = wheel.pop(Millis(now), &mut work) {
-                    assert!(left.remove(&key));
+                while let Some(timer) = wheel.pop(Millis(now), &mut work) {
+                    assert!(left.remove(&timer));
                 }
                 let looked_at = SLICE - work;
-                assert_eq!(looked_at, SLICE.min(CROWD - slice * SLICE));
+                assert_eq!(looked_at, SLICE.min(CROWD as usize - slice * SLICE));
                 assert_eq!(len - wheel.len(), if now == DAY { looked_at } else { 0 });
             }
             let deadline = (now < DAY).then_some(DAY);
@@ -470,14 +489,40 @@ mod tests {
 
     #[test]
     fn a_wheel_that_is_given_no_time_to_work_loses_no_timer() {
-        const TIMERS: u64 = 70_000;
+        const TIMERS: u32 = 70_000;
         let mut wheel = Wheel::new();
-        for when in 1..=TIMERS {
-            wheel.file(Millis(when), when);
-            assert_eq!(wheel.pop(Millis(when), &mut 0), None);
+        for timer in 0..TIMERS {
+            let when = Millis(u64::from(timer) + 1);
+            wheel.file(timer, when);
+            assert_eq!(wheel.pop(when, &mut 0), None);
         }
-        let mut fired = pop_all(&mut wheel, TIMERS);
+        let mut fired = pop_all(&mut wheel, u64::from(TIMERS));
         fired.sort();
-        assert!(fired.into_iter().eq(1..=TIMERS));
+        assert!(fired.into_iter().eq(0..TIMERS));
+    }
+
+    #[test]
+    fn a_timer_that_is_filed_again_fires_at_its_new_deadline_only() {
+        for (old, new) in [(SECOND, HOUR), (HOUR, SECOND), (HOUR, HOUR)] {
+            let mut wheel = wheel_at(0, &[old, DAY]);
+            wheel.file(0, Millis(new));
+            assert_eq!((wheel.len(), wheel.when(0)), (2, Some(Millis(new))));
+            assert_eq!(pop_all(&mut wheel, new - 1), []);
+            assert_eq!(pop_all(&mut wheel, HOUR), [0]);
+            assert_eq!(pop_all(&mut wheel, DAY), [1]);
+        }
+    }
+
+    #[test]
+    fn the_places_behind_the_last_timer_are_given_back() {
+        let mut wheel = wheel_at(0, &[DAY; 1000]);
+        // Whatever was filed last: a place is a timer's own.
+        (1..1000).for_each(|timer| wheel.cancel(timer));
+        wheel.file(0, Millis(HOUR));
+        wheel.shrink();
+        assert_eq!((wheel.nodes.len(), wheel.nodes.capacity()), (1, 1));
+        assert_eq!(pop_all(&mut wheel, DAY), [0]);
+        wheel.shrink();
+        assert_eq!(wheel.nodes.capacity(), 0);
     }
 }

@@ -1,13 +1,13 @@
 //! Properties that hold for any input: the timer wheel and the event log against simple models,
 //! lines however their stream is cut, and commands from whatever bytes.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 
 use chinwag::event_log::EventLog;
 use chinwag::line::{Item, Splitter};
 use chinwag::protocol::{Command, Limits, Request, VERBS};
 use chinwag::time::Millis;
-use chinwag::wheel::{TimerId, Wheel};
+use chinwag::wheel::Wheel;
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::{Index, select};
@@ -38,6 +38,8 @@ enum WheelStep {
     FileAt(u64),
     /// Cancels one timer.
     Cancel(Index),
+    /// Files a timer that is filed again, so long from now.
+    Refile(Index, u64),
     /// Cancels the earliest timers.
     CancelEarliest(usize),
     /// Lets time pass and pops with an allowance.
@@ -54,6 +56,7 @@ fn wheel_step() -> impl Strategy<Value = WheelStep> {
         2 => (span(), 2..100_u64).prop_map(|(delay, timers)| WheelStep::File(delay, timers)),
         1 => prop_oneof![any::<u64>(), Just(0), Just(u64::MAX)].prop_map(WheelStep::FileAt),
         2 => any::<Index>().prop_map(WheelStep::Cancel),
+        2 => (any::<Index>(), span()).prop_map(|(index, delay)| WheelStep::Refile(index, delay)),
         1 => (1..40_usize).prop_map(WheelStep::CancelEarliest),
         2 => (span(), 0..80_usize).prop_map(|(step, work)| WheelStep::Pop(step, work)),
         3 => span().prop_map(WheelStep::PopAll),
@@ -63,9 +66,11 @@ fn wheel_step() -> impl Strategy<Value = WheelStep> {
 
 /// A wheel beside its model: the same timers, sorted by deadline.
 struct Checked {
-    wheel: Wheel<(Millis, u32)>,
-    model: BTreeMap<(Millis, u32), TimerId>,
-    filed: u32,
+    wheel: Wheel,
+    model: BTreeSet<(Millis, u32)>,
+    /// The numbers of timers that are not filed any more, and the next one.
+    free: Vec<u32>,
+    fresh: u32,
     now: Millis,
     /// Whether the last pop ended for want of timers, not of work.
     is_settled: bool,
@@ -75,8 +80,9 @@ impl Checked {
     fn at(now: u64) -> Self {
         let mut checked = Checked {
             wheel: Wheel::new(),
-            model: BTreeMap::new(),
-            filed: 0,
+            model: BTreeSet::new(),
+            free: Vec::new(),
+            fresh: 0,
             now: Millis(0),
             is_settled: true,
         };
@@ -85,25 +91,41 @@ impl Checked {
     }
 
     fn file(&mut self, when: Millis) {
-        let key = (when, self.filed);
-        self.filed += 1;
-        self.model.insert(key, self.wheel.file(when, key));
+        let timer = self.free.pop().unwrap_or_else(|| {
+            self.fresh += 1;
+            self.fresh - 1
+        });
+        assert_eq!(self.wheel.when(timer), None);
+        self.wheel.file(timer, when);
+        self.model.insert((when, timer));
     }
 
     fn cancel(&mut self, index: usize) {
-        let key = *self.model.keys().nth(index).unwrap();
-        let id = self.model.remove(&key).unwrap();
-        assert_eq!(self.wheel.when(id), key.0);
-        self.wheel.cancel(id);
+        let key = *self.model.iter().nth(index).unwrap();
+        let (when, timer) = key;
+        self.model.remove(&key);
+        assert_eq!(self.wheel.when(timer), Some(when));
+        self.wheel.cancel(timer);
+        self.free.push(timer);
+    }
+
+    fn refile(&mut self, index: usize, when: Millis) {
+        let key = *self.model.iter().nth(index).unwrap();
+        self.model.remove(&key);
+        self.wheel.file(key.1, when);
+        self.model.insert((when, key.1));
     }
 
     fn pop(&mut self, now: Millis, allowance: usize) {
         self.now = now;
         let mut work = allowance;
         let mut popped = 0;
-        while let Some(key) = self.wheel.pop(now, &mut work) {
-            assert!(key.0 <= now, "{key:?} is early at {now:?}");
-            assert!(self.model.remove(&key).is_some(), "{key:?} comes twice");
+        while let Some(timer) = self.wheel.pop(now, &mut work) {
+            let due = self.model.iter().take_while(|(when, _)| *when <= now);
+            let key = due.copied().find(|key| key.1 == timer);
+            let key = key.unwrap_or_else(|| panic!("{timer} is early at {now:?}, or comes twice"));
+            self.model.remove(&key);
+            self.free.push(timer);
             popped += 1;
         }
         assert!(popped <= allowance - work);
@@ -114,7 +136,7 @@ impl Checked {
     }
 
     fn earliest(&self) -> Option<Millis> {
-        self.model.keys().next().map(|key| key.0)
+        self.model.first().map(|key| key.0)
     }
 
     fn sleep(&mut self) {
@@ -136,6 +158,10 @@ impl Checked {
             WheelStep::FileAt(when) => self.file(Millis(when)),
             WheelStep::Cancel(_) if self.model.is_empty() => {}
             WheelStep::Cancel(index) => self.cancel(index.index(self.model.len())),
+            WheelStep::Refile(..) if self.model.is_empty() => {}
+            WheelStep::Refile(index, delay) => {
+                self.refile(index.index(self.model.len()), self.now + Millis(delay));
+            }
             WheelStep::CancelEarliest(timers) => {
                 (0..timers.min(self.model.len())).for_each(|_| self.cancel(0));
             }
@@ -179,9 +205,8 @@ proptest! {
         for step in steps {
             checked.step(step);
         }
-        let mut held: Vec<_> = checked.wheel.iter().map(|(key, _)| key).collect();
-        held.sort();
-        assert!(held.iter().eq(checked.model.keys()));
+        let held = checked.wheel.iter().map(|(timer, when)| (when, timer));
+        assert!(held.collect::<BTreeSet<_>>() == checked.model);
         checked.pop(Millis(u64::MAX), usize::MAX);
         assert!(checked.wheel.is_empty());
     }

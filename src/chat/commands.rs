@@ -1,9 +1,7 @@
 //! What each command does: one small function a verb.
 
-use std::ops::Bound;
-
 use super::session::Session;
-use super::{Chat, Client, Outcome, Owed};
+use super::{Chat, Client, Outcome, Owed, name_of_room, name_of_session};
 use crate::protocol::{
     Alive, Bye, Code, Command, DEFAULT_ROOM, Error, Event, IDLE_MIN, IDLE_TCP_MIN, Join,
     LeaveReason, Listing, Mode, Name, Poll, Reply, Resume, Secret, Token, write_line,
@@ -62,9 +60,8 @@ impl Chat {
         }
         let room_name = join.room.or_else(|| Name::parse(DEFAULT_ROOM));
         let room_name = room_name.ok_or_else(|| full("the default room has no name"))?;
-        let room_key = self.room_names.get(&room_name.folded()).copied();
-        let members = room_key.map(|key| &self.rooms[key as usize].members);
-        let namesake = members.and_then(|members| members.get(&join.name.folded()).copied());
+        let room_key = self.room_named(room_name);
+        let namesake = room_key.and_then(|room| self.member_named(room, join.name));
         if namesake.is_some() && self.keys.is_none() {
             let text = "somebody of that name is in the room; a session that was lost can be \
                         RESUMEd, or expires";
@@ -93,6 +90,16 @@ impl Chat {
             seq,
             members: room.members.len(),
         })
+    }
+
+    fn room_named(&self, name: Name) -> Option<u32> {
+        self.room_names
+            .get(name.folded(), &name_of_room(&self.rooms))
+    }
+
+    fn member_named(&self, room: u32, name: Name) -> Option<SessionKey> {
+        let members = &self.rooms[room as usize].members;
+        members.get(name.folded(), &name_of_session(&self.sessions))
     }
 
     /// Creates a session, makes it a member, and attaches its connection: the one place where one
@@ -124,10 +131,9 @@ impl Chat {
             mode: join.mode,
             alive: join.alive,
             is_lagging: false,
-            timer: None,
             attachment: None,
         }) as SessionKey;
-        room.members.insert(name.folded(), key);
+        room.members.insert(key, &name_of_session(&self.sessions));
         log::debug!("{name} joined {}", room.name);
         self.attach(client, key, now);
 
@@ -142,7 +148,7 @@ impl Chat {
 
     fn open_room(&mut self, name: Name) -> u32 {
         let key = self.rooms.insert(Room::new(name, &self.limits)) as u32;
-        self.room_names.insert(name.folded(), key);
+        self.room_names.insert(key, &name_of_room(&self.rooms));
         key
     }
 
@@ -266,8 +272,11 @@ impl Chat {
     fn who<'a>(&self, client: &Client, after: Option<Name>, now: Now) -> Answer<'a> {
         let (_, room) = self.session_and_room(session_of(client)?);
         let mut members = Listing::default();
-        let mut rest = room.members.range(behind(after));
-        for (_, &key) in rest.by_ref() {
+        let name_of = name_of_session(&self.sessions);
+        let (keys, count) = room
+            .members
+            .behind(after.map(|name| name.folded()), &name_of);
+        for key in keys {
             let member = &self.sessions[key as usize];
             let mode = member.mode.as_str();
             let attached = if member.conn().is_some() {
@@ -278,33 +287,30 @@ impl Chat {
             let silent = member.silent_secs(now.at);
             let name = member.name;
             if !members.add(|out| write_line!(out, "MEMBER {name} {mode} {attached} {silent}")) {
-                return Ok(Reply::Who {
-                    members,
-                    seq: room.newest(),
-                    more: 1 + rest.count() as u64,
-                });
+                break;
             }
         }
-        Ok(Reply::Who {
-            members,
-            seq: room.newest(),
-            more: 0,
-        })
+        let more = count as u64 - members.lines();
+        let seq = room.newest();
+        Ok(Reply::Who { members, seq, more })
     }
 
     fn list_rooms<'a>(&self, client: &Client, after: Option<Name>) -> Answer<'a> {
         self.check_member(client)?;
         let mut rooms = Listing::default();
-        let mut rest = self.room_names.range(behind(after));
-        for (_, &key) in rest.by_ref() {
+        let name_of = name_of_room(&self.rooms);
+        let (keys, count) = self
+            .room_names
+            .behind(after.map(|name| name.folded()), &name_of);
+        for key in keys {
             let room = &self.rooms[key as usize];
             let (name, members, newest) = (room.name, room.members.len(), room.newest());
             if !rooms.add(|out| write_line!(out, "ROOM {name} {members} {newest}")) {
-                let more = 1 + rest.count() as u64;
-                return Ok(Reply::Rooms { rooms, more });
+                break;
             }
         }
-        Ok(Reply::Rooms { rooms, more: 0 })
+        let more = count as u64 - rooms.lines();
+        Ok(Reply::Rooms { rooms, more })
     }
 
     fn show_stats<'a>(&self, client: &Client, now: Now) -> Answer<'a> {
@@ -348,15 +354,4 @@ fn no_session(client: &Client) -> Result<(), Error> {
 
 pub(super) fn full(text: &'static str) -> Error {
     Error::new(Code::Full, text)
-}
-
-/// The names behind `after`, or all.
-fn behind(
-    after: Option<Name>,
-) -> (
-    Bound<crate::protocol::Folded>,
-    Bound<crate::protocol::Folded>,
-) {
-    let from = after.map_or(Bound::Unbounded, |name| Bound::Excluded(name.folded()));
-    (from, Bound::Unbounded)
 }

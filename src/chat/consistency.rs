@@ -2,10 +2,12 @@
 
 use std::collections::HashSet;
 
-use super::{Chat, Origin, Timer};
+use super::origin::OriginKey;
+use super::{Chat, name_of_room, name_of_session};
 use crate::protocol::Mode;
 use crate::room::SessionKey;
 use crate::time::Now;
+use crate::wheel::Wheel;
 
 impl Chat {
     /// Checks that all parts agree, that no entry of a freed thing is left anywhere, and that no
@@ -29,7 +31,7 @@ impl Chat {
         let counted = self
             .sessions
             .iter()
-            .filter(|(_, s)| s.origin != Origin::Local);
+            .filter(|(_, s)| s.origin != OriginKey::LOCAL);
         assert_eq!(self.shares.sum().sessions as usize, counted.count());
         for (_, session) in &self.sessions {
             let share = self.shares.get(session.origin);
@@ -46,16 +48,22 @@ impl Chat {
         let (mut members, mut log_bytes) = (0, 0);
         for (room_key, room) in &self.rooms {
             assert!(!room.members.is_empty(), "{} has no members", room.name);
-            assert_eq!(self.room_names[&room.name.folded()], room_key as u32);
+            assert_eq!(
+                self.room_names
+                    .get(room.name.folded(), &name_of_room(&self.rooms)),
+                Some(room_key as u32)
+            );
             assert!(room.log.len_bytes() <= self.limits.log_bytes);
             members += room.members.len();
             log_bytes += room.log.len_bytes() as u64;
-            for (name, &key) in &room.members {
+            let name_of = name_of_session(&self.sessions);
+            let (keys, count) = room.members.behind(None, &name_of);
+            let keys: Vec<SessionKey> = keys.collect();
+            assert_eq!((keys.len(), keys.len()), (count, room.members.len()));
+            assert!(keys.is_sorted_by(|&a, &b| name_of(a) < name_of(b)));
+            for key in keys {
                 let session = &self.sessions[key as usize];
-                assert_eq!(
-                    (session.room, session.name.folded()),
-                    (room_key as u32, *name)
-                );
+                assert_eq!(session.room, room_key as u32);
                 assert!(session.cursor <= room.log.next());
                 let seat = session.attachment.as_ref().and_then(|a| a.seat);
                 let seated = seat.map(|seat| room.audience[seat as usize]);
@@ -89,23 +97,16 @@ impl Chat {
     }
 
     fn assert_timers(&self, now: Now) {
-        let mut timers = HashSet::new();
-        for (timer, when) in self.wheel.iter() {
+        for (_, when) in self.wheels().into_iter().flat_map(Wheel::iter) {
             assert!(when > now.past, "a timer was missed");
-            if let Timer::Session(key) = timer {
-                assert!(timers.insert(key), "a session has two timers");
-                let filed = self.sessions[key as usize].timer;
-                assert_eq!(filed.map(|id| self.wheel.when(id)), Some(when));
-            }
+        }
+        for (key, _) in self.session_timers.iter() {
+            assert!(self.sessions.contains(key as usize), "{key} has a timer");
         }
         for (key, session) in &self.sessions {
-            assert_eq!(
-                session.timer.is_some(),
-                timers.contains(&(key as SessionKey))
-            );
             if let Some((when, what)) = session.deadline(now.past) {
                 assert!(when > now.past, "{} missed {what:?}", session.name);
-                let filed = session.timer.map(|id| self.wheel.when(id));
+                let filed = self.session_timers.when(key as SessionKey);
                 assert!(filed.is_some_and(|filed| filed <= when));
             }
         }

@@ -1,10 +1,11 @@
 //! What happens when time runs out.
 
 use super::session::Deadline;
-use super::{Chat, Client, ConnId, Message, Owed, Timer};
+use super::{Chat, Client, ConnId, Message, Owed};
 use crate::protocol::{Alive, BURST_SECS, Bye, LeaveReason, write_expiring};
 use crate::room::SessionKey;
 use crate::time::{Millis, Now};
+use crate::wheel::Wheel;
 
 /// Who sends too fast waits at least so long, so that he is not served line by line.
 const THROTTLE_MIN: Millis = Millis(100);
@@ -23,7 +24,12 @@ pub enum Due {
 impl Chat {
     /// When something is due next. It may be a deadline that signs of life have put off since.
     pub fn next_deadline(&mut self) -> Option<Millis> {
-        self.wheel.next_deadline()
+        let wheels = [
+            &mut self.session_timers,
+            &mut self.handshakes,
+            &mut self.throttles,
+        ];
+        wheels.into_iter().filter_map(Wheel::next_deadline).min()
     }
 
     /// The next thing that is due, within an allowance of `work` timers to look at.
@@ -32,20 +38,20 @@ impl Chat {
     /// in time counts even if the server was slow to look, and then settles the matter:
     /// with [`settle`](Self::settle) or [`settle_handshake`](Self::settle_handshake).
     pub fn due(&mut self, now: Now, work: &mut usize) -> Option<Due> {
-        while let Some(timer) = self.wheel.pop(now.past, work) {
-            match timer {
-                Timer::Handshake(conn) => return Some(Due::Handshake(conn)),
-                Timer::Throttle(conn) => return Some(Due::Throttle(conn)),
-                Timer::Session(key) => {
-                    let session = &mut self.sessions[key as usize];
-                    session.timer = None;
-                    match session.deadline(now.past) {
-                        Some((when, _)) if when <= now.past => {
-                            return Some(Due::Session(key, session.conn()));
-                        }
-                        _ => self.arm(key, now.past),
-                    }
+        // Who may be read again is read before anything is over for him.
+        if let Some(conn) = self.throttles.pop(now.past, work) {
+            return Some(Due::Throttle(conn));
+        }
+        if let Some(conn) = self.handshakes.pop(now.past, work) {
+            return Some(Due::Handshake(conn));
+        }
+        while let Some(key) = self.session_timers.pop(now.past, work) {
+            let session = &mut self.sessions[key as usize];
+            match session.deadline(now.past) {
+                Some((when, _)) if when <= now.past => {
+                    return Some(Due::Session(key, session.conn()));
                 }
+                _ => self.arm(key, now.past),
             }
         }
         None
@@ -86,6 +92,27 @@ impl Chat {
         })
     }
 
+    /// Gives a connection without a session so many seconds, and no others.
+    pub(super) fn give_time(&mut self, client: &mut Client, at: Millis, secs: u32) {
+        client.is_timed = true;
+        let when = at + Millis::from_secs(secs);
+        self.handshakes.file(client.conn, when);
+    }
+
+    pub(super) fn end_time(&mut self, client: &mut Client) {
+        if std::mem::take(&mut client.is_timed) {
+            self.handshakes.cancel(client.conn);
+        }
+    }
+
+    /// Cancels all timers of a connection.
+    pub(super) fn end_timers(&mut self, client: &mut Client) {
+        self.end_time(client);
+        if std::mem::take(&mut client.is_throttled) {
+            self.throttles.cancel(client.conn);
+        }
+    }
+
     /// Whether a connection's next line may be answered now. If not, the connection is to be left
     /// unread until [`Due::Throttle`].
     ///
@@ -104,7 +131,8 @@ impl Chat {
             return true;
         }
         let wait = Millis((latest_us - allowed_us).div_ceil(1000)).max(THROTTLE_MIN);
-        client.throttle = Some(self.wheel.file(now.at + wait, Timer::Throttle(client.conn)));
+        client.is_throttled = true;
+        self.throttles.file(client.conn, now.at + wait);
         self.stats.lines_throttled += 1;
         false
     }
@@ -118,7 +146,7 @@ impl Chat {
 
     /// Notes that a connection may be read again.
     pub fn end_throttle(client: &mut Client) {
-        client.throttle = None;
+        client.is_throttled = false;
     }
 
     /// Notes that a session's client has sent a line which is still to be answered.
@@ -130,12 +158,12 @@ impl Chat {
 
     /// Notes that a connection's time to get a session is over; to be called before it is read.
     pub fn handshake_fired(client: &mut Client) {
-        client.handshake = None;
+        client.is_timed = false;
     }
 
     /// Whether a connection whose time was over has still not got a session.
     pub fn settle_handshake(client: &Client) -> bool {
-        client.session.is_none() && client.handshake.is_none()
+        client.session.is_none() && !client.is_timed
     }
 
     /// The idle time in seconds of a session that an open connection keeps alive, for the kernel
@@ -149,7 +177,7 @@ impl Chat {
     /// it takes it.
     pub fn set_stalled(&mut self, key: SessionKey, since: Option<Now>) {
         if let Some(attachment) = &mut self.sessions[key as usize].attachment {
-            attachment.stalled_at = since.map(|now| now.at);
+            attachment.stalled_at = since.map_or(Millis::NEVER, |now| now.at);
         }
         if let Some(now) = since {
             self.arm(key, now.past);
@@ -158,16 +186,15 @@ impl Chat {
 
     /// Sees to it that a session's timer fires no later than its deadline.
     pub(super) fn arm(&mut self, key: SessionKey, past: Millis) {
-        let session = &mut self.sessions[key as usize];
-        let Some((when, _)) = session.deadline(past) else {
+        let Some((when, _)) = self.sessions[key as usize].deadline(past) else {
             return;
         };
-        if let Some(timer) = session.timer {
-            if self.wheel.when(timer) <= when {
-                return;
-            }
-            self.wheel.cancel(timer);
+        if self
+            .session_timers
+            .when(key)
+            .is_none_or(|filed| filed > when)
+        {
+            self.session_timers.file(key, when);
         }
-        session.timer = Some(self.wheel.file(when, Timer::Session(key)));
     }
 }

@@ -3,6 +3,8 @@
 //! An event is written once, into its room's log. A session is a cursor into it; what it is owed
 //! is what lies behind. Nothing here is queued for a session.
 
+use std::num::NonZeroU32;
+
 use super::session::{Session, Wait};
 use super::{Chat, ConnId};
 use crate::event_log::EventLog;
@@ -199,12 +201,13 @@ impl Chat {
         self.leave_seat(key);
         // Behind what waits to be written, and before the answer to the line that ends the wait.
         let room = Listing::BYTES_MAX.saturating_sub(out.len() + LINE_BYTES_MAX);
-        self.batch(key, wait.max, room).write(out);
+        self.batch(key, wait.max.get(), room).write(out);
         self.arm(key, now.past);
     }
 
     /// Lets a POLL wait.
     pub(super) fn start_wait(&mut self, key: SessionKey, max: u32, seconds: u32, now: Now) {
+        let max = NonZeroU32::new(max).unwrap_or(NonZeroU32::MIN);
         let until = now.at + Millis::from_secs(seconds);
         if let Some(attachment) = &mut self.sessions[key as usize].attachment {
             attachment.wait = Some(Wait { until, max });

@@ -1,7 +1,7 @@
 //! The most memory that sessions and rooms take.
 
 use super::session::{Attachment, Session};
-use super::{Chat, End, Timer, Token};
+use super::{Chat, End, Token};
 use crate::protocol::{ENDED_MAX, Limits};
 use crate::room::Room;
 use crate::wheel::Wheel;
@@ -18,10 +18,9 @@ impl Chat {
     /// audience, share. In bytes.
     pub fn sessions_memory_max(limits: &Limits) -> u64 {
         let (conns, sessions) = (limits.connections_max as u64, limits.sessions_max as u64);
-        // A connection without a session has a timer too, and one that sends too fast another.
-        let timers = sessions + 2 * conns;
         table(sessions, size_of::<Session>())
-            + table(timers, Wheel::<Timer>::TIMER_BYTES)
+            + table(sessions, Wheel::TIMER_BYTES)
+            + table(2 * conns, Wheel::TIMER_BYTES)
             + conns.min(sessions) * (size_of::<Attachment>() as u64 + 32)
             + sessions * NAME_ENTRY_BYTES
             // A room's seats are a table too, of which at least a quarter is taken.

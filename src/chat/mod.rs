@@ -16,8 +16,6 @@ mod memory;
 mod origin;
 mod session;
 
-use std::collections::BTreeMap;
-
 use slab::Slab;
 
 pub use deadlines::Due;
@@ -26,6 +24,7 @@ pub use origin::Origin;
 pub use session::{Client, ConnId};
 
 use crate::keys::Keys;
+use crate::name_index::NameIndex;
 use crate::protocol::{Bye, Error, Event, Folded, LeaveReason, Limits, Mode, Name, Reply, Request};
 use crate::protocol::{DENIALS_MAX, ERRORS_MAX, Token};
 use crate::room::{Room, SessionKey};
@@ -38,16 +37,8 @@ use session::{Attachment, Session};
 
 /// How long a connection may take for its last words, in seconds.
 const GOODBYE_SECS_MAX: u32 = 30;
-/// Fewer sessions than this are not worth giving memory back for, before all are gone.
+/// A table for fewer sessions than this is not worth giving memory back for.
 const CROWD_MIN: usize = 16;
-
-/// What a timer in the wheel is for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Timer {
-    Session(SessionKey),
-    Handshake(ConnId),
-    Throttle(ConnId),
-}
 
 /// Bytes for a connection other than the one that is being answered.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -91,8 +82,13 @@ pub struct Chat {
     /// Memory was given back to the allocator, which may keep it.
     is_crowd_gone: bool,
     rooms: Slab<Room>,
-    room_names: BTreeMap<Folded, u32>,
-    wheel: Wheel<Timer>,
+    room_names: NameIndex,
+    /// A timer for each session, under its key.
+    session_timers: Wheel,
+    /// A timer for each connection that has no session.
+    handshakes: Wheel,
+    /// A timer for each connection that has to wait before it is read again.
+    throttles: Wheel,
     ended: Ended,
     /// Rooms whose audience is to be served.
     dirty: Vec<u32>,
@@ -118,8 +114,10 @@ impl Chat {
             crowd: 0,
             is_crowd_gone: false,
             rooms: Slab::new(),
-            room_names: BTreeMap::new(),
-            wheel: Wheel::new(),
+            room_names: NameIndex::default(),
+            session_timers: Wheel::new(),
+            handshakes: Wheel::new(),
+            throttles: Wheel::new(),
             ended: Ended::new(),
             dirty: Vec::with_capacity(64),
             log_bytes: 0,
@@ -164,7 +162,7 @@ impl Chat {
         out: &mut Vec<u8>,
     ) -> Option<Client> {
         crate::protocol::write_hello(out);
-        let from_there = self.shares.get(origin).connections as usize;
+        let from_there = self.shares.connections(origin) as usize;
         let refused = if self.stats.connections >= self.limits.connections_max as u64 {
             Some(&mut self.stats.refused_connections)
         } else if from_there >= self.limits.per_address_max {
@@ -177,18 +175,17 @@ impl Chat {
             Bye::Full.write(out);
             return None;
         }
-        self.shares.change(origin, |share| share.connections += 1);
         self.stats.connections += 1;
         self.stats.connections_total += 1;
         self.stats.connections_most = self.stats.connections_most.max(self.stats.connections);
         let mut client = Client {
             conn,
-            origin,
+            origin: self.shares.connect(origin),
             session: None,
-            handshake: None,
+            is_timed: false,
             errors: 0,
             denials: 0,
-            throttle: None,
+            is_throttled: false,
             arrival_us: 0,
         };
         self.expect_session(&mut client, now.at);
@@ -197,10 +194,7 @@ impl Chat {
 
     /// Lets go of a connection that is gone; its session, if any, lives on without.
     pub fn disconnect(&mut self, client: &mut Client, now: Now) {
-        let timers = [client.handshake.take(), client.throttle.take()];
-        for timer in timers.into_iter().flatten() {
-            self.wheel.cancel(timer);
-        }
+        self.end_timers(client);
         if let Some(key) = client.session.take() {
             self.detach(key, now);
         }
@@ -281,19 +275,6 @@ impl Chat {
         self.give_time(client, at, self.limits.handshake);
     }
 
-    /// Gives a connection without a session so many seconds, and no others.
-    fn give_time(&mut self, client: &mut Client, at: Millis, secs: u32) {
-        self.end_time(client);
-        let when = at + Millis::from_secs(secs);
-        client.handshake = Some(self.wheel.file(when, Timer::Handshake(client.conn)));
-    }
-
-    fn end_time(&mut self, client: &mut Client) {
-        if let Some(timer) = client.handshake.take() {
-            self.wheel.cancel(timer);
-        }
-    }
-
     /// Makes a connection the one that holds a session, which no other holds.
     fn attach(&mut self, client: &mut Client, key: SessionKey, now: Now) {
         self.end_time(client);
@@ -326,8 +307,9 @@ impl Chat {
         let (room_key, name) = self.remove_session(key, reason, now);
         if self.rooms[room_key as usize].members.is_empty() {
             self.dirty.retain(|&dirty| dirty != room_key);
+            let name = self.rooms[room_key as usize].name.folded();
+            self.room_names.remove(name, &name_of_room(&self.rooms));
             let room = self.rooms.remove(room_key as usize);
-            self.room_names.remove(&room.name.folded());
             self.log_bytes -= room.log.len_bytes() as u64;
         } else {
             self.append(room_key, Event::Left { name, reason }, now);
@@ -335,28 +317,30 @@ impl Chat {
         self.shrink();
     }
 
-    /// Gives memory back when most of a crowd is gone: of each table as much as lies behind the
+    /// Gives memory back when half of a crowd is gone: of each table as much as lies behind the
     /// last entry that is in use.
     fn shrink(&mut self) {
         let left = self.sessions.len();
-        if left > 0 && (self.crowd < CROWD_MIN || left > self.crowd / 4) {
+        if left > self.crowd / 2 || self.sessions.capacity() < CROWD_MIN {
             return;
         }
-        self.is_crowd_gone |= self.crowd >= CROWD_MIN;
+        self.is_crowd_gone = true;
         self.crowd = left;
         self.sessions.shrink_to_fit();
         self.rooms.shrink_to_fit();
-        self.wheel.shrink();
+        self.session_timers.shrink();
     }
 
     /// Removes a session with all that the server holds for it: the one place where that is done.
     /// Gives its room, which may be empty now and has not been told, and its name.
     fn remove_session(&mut self, key: SessionKey, reason: LeaveReason, now: Now) -> (u32, Name) {
         self.leave_seat(key);
+        let Session { name, room, .. } = self.sessions[key as usize];
+        let room = &mut self.rooms[room as usize];
+        room.members
+            .remove(name.folded(), &name_of_session(&self.sessions));
         let session = self.sessions.remove(key as usize);
-        if let Some(timer) = session.timer {
-            self.wheel.cancel(timer);
-        }
+        self.session_timers.cancel(key);
         self.attached -= u64::from(session.attachment.is_some());
         self.shares
             .change(session.origin, |share| share.sessions -= 1);
@@ -367,8 +351,6 @@ impl Chat {
         };
         self.ended.add(token, End { reason, at: now.at });
 
-        let (name, room) = (session.name, &mut self.rooms[session.room as usize]);
-        room.members.remove(&name.folded());
         if reason == LeaveReason::Slow {
             log::info!("{name} in {} read nothing for too long", room.name);
         }
@@ -414,6 +396,16 @@ impl Chat {
         })
     }
 
+    fn wheels(&self) -> [&Wheel; 3] {
+        [&self.session_timers, &self.handshakes, &self.throttles]
+    }
+
+    /// Gives back the memory that timers of connections took which are gone.
+    pub fn shrink_timers(&mut self) {
+        self.handshakes.shrink();
+        self.throttles.shrink();
+    }
+
     fn gauges(&self, now: Now) -> Gauges {
         Gauges {
             uptime: now.at.secs(),
@@ -421,7 +413,17 @@ impl Chat {
             sessions_attached: self.attached,
             rooms: self.rooms.len() as u64,
             log_bytes: self.log_bytes,
-            timers: self.wheel.len() as u64,
+            timers: self.wheels().iter().map(|wheel| wheel.len() as u64).sum(),
         }
     }
+}
+
+/// How the index of a room's members gets from a session's key to its name.
+fn name_of_session(sessions: &Slab<Session>) -> impl Fn(SessionKey) -> Folded {
+    |key| sessions[key as usize].name.folded()
+}
+
+/// How the index of rooms gets from a room's key to its name.
+fn name_of_room(rooms: &Slab<Room>) -> impl Fn(u32) -> Folded {
+    |key| rooms[key as usize].name.folded()
 }

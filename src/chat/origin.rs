@@ -2,6 +2,8 @@
 
 use std::collections::HashMap;
 
+use slab::Slab;
+
 /// Whose share of connections and sessions something is counted against.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Origin {
@@ -11,6 +13,15 @@ pub enum Origin {
     V4([u8; 4]),
     /// The first 64 bits of an IPv6 address, which are one network's (RFC 4291, section 2.5.4).
     V6([u8; 8]),
+}
+
+/// Names an origin that has something; void once it has nothing any more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct OriginKey(u32);
+
+impl OriginKey {
+    /// That of all who are not counted.
+    pub const LOCAL: OriginKey = OriginKey(u32::MAX);
 }
 
 /// What there is of one origin.
@@ -23,25 +34,47 @@ pub(super) struct Share {
 /// The shares of all origins that have something.
 #[derive(Debug, Default)]
 pub(super) struct Shares {
-    by_origin: HashMap<Origin, Share>,
+    shares: Slab<(Origin, Share)>,
+    by_origin: HashMap<Origin, u32>,
 }
 
 impl Shares {
-    pub fn get(&self, origin: Origin) -> Share {
-        self.by_origin.get(&origin).copied().unwrap_or_default()
+    /// How many connections an origin has.
+    pub fn connections(&self, origin: Origin) -> u32 {
+        let key = self.by_origin.get(&origin);
+        key.map_or(0, |key| self.shares[*key as usize].1.connections)
+    }
+
+    /// Counts one more connection of an origin.
+    pub fn connect(&mut self, origin: Origin) -> OriginKey {
+        if origin == Origin::Local {
+            return OriginKey::LOCAL;
+        }
+        let shares = &mut self.shares;
+        let key = self.by_origin.entry(origin);
+        let key = *key.or_insert_with(|| shares.insert((origin, Share::default())) as u32);
+        shares[key as usize].1.connections += 1;
+        OriginKey(key)
+    }
+
+    /// What an origin has.
+    pub fn get(&self, key: OriginKey) -> Share {
+        self.shares
+            .get(key.0 as usize)
+            .map_or(Share::default(), |(_, share)| *share)
     }
 
     /// Changes an origin's share, which is forgotten when nothing is left of it.
-    pub fn change(&mut self, origin: Origin, change: impl FnOnce(&mut Share)) {
-        if origin == Origin::Local {
+    pub fn change(&mut self, key: OriginKey, change: impl FnOnce(&mut Share)) {
+        let Some((origin, share)) = self.shares.get_mut(key.0 as usize) else {
             return;
-        }
-        let share = self.by_origin.entry(origin).or_default();
+        };
         change(share);
         if *share == Share::default() {
-            self.by_origin.remove(&origin);
+            self.by_origin.remove(origin);
+            self.shares.remove(key.0 as usize);
             if self.by_origin.is_empty() {
-                self.by_origin = HashMap::new();
+                *self = Shares::default();
             }
         }
     }
@@ -49,7 +82,7 @@ impl Shares {
     /// What all origins have together.
     pub fn sum(&self) -> Share {
         let mut sum = Share::default();
-        for share in self.by_origin.values() {
+        for (_, (_, share)) in &self.shares {
             sum.connections += share.connections;
             sum.sessions += share.sessions;
         }

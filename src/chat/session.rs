@@ -1,10 +1,11 @@
 //! A session, and a client as long as it has a connection.
 
-use super::origin::Origin;
+use std::num::NonZeroU32;
+
+use super::origin::OriginKey;
 use crate::protocol::{Alive, Mode, Name, Secret};
 use crate::room::SessionKey;
 use crate::time::Millis;
-use crate::wheel::TimerId;
 
 /// A connection's key among the caller's connections.
 pub type ConnId = u32;
@@ -13,16 +14,16 @@ pub type ConnId = u32;
 #[derive(Debug)]
 pub struct Client {
     pub(super) conn: ConnId,
-    pub(super) origin: Origin,
+    pub(super) origin: OriginKey,
     pub(super) session: Option<SessionKey>,
-    /// Fires when the connection has been without a session for too long.
-    pub(super) handshake: Option<TimerId>,
+    /// A timer is filed for when it will have been without a session for too long.
+    pub(super) is_timed: bool,
     /// Errors since the last OK.
     pub(super) errors: u32,
     /// Refusals for want of the right key.
     pub(super) denials: u32,
-    /// Fires when it may be read again.
-    pub(super) throttle: Option<TimerId>,
+    /// A timer is filed for when it may be read again.
+    pub(super) is_throttled: bool,
     /// When its lines would have come at exactly their rate, in microseconds.
     pub(super) arrival_us: u64,
 }
@@ -35,7 +36,7 @@ impl Client {
 
     /// Whether it has sent lines faster than it may, and has to wait.
     pub fn is_throttled(&self) -> bool {
-        self.throttle.is_some()
+        self.is_throttled
     }
 
     /// Notes that the session is not this connection's any more.
@@ -51,7 +52,7 @@ pub(super) struct Session {
     pub name: Name,
     pub room: u32,
     /// Where the client came from that joined.
-    pub origin: Origin,
+    pub origin: OriginKey,
     /// Idle time in seconds.
     pub idle: u32,
     /// The number of the event to be given next.
@@ -64,7 +65,6 @@ pub(super) struct Session {
     pub alive: Alive,
     /// It lost events, and has not had all there are since.
     pub is_lagging: bool,
-    pub timer: Option<TimerId>,
     /// Boxed, so that a session without a connection costs less.
     pub attachment: Option<Box<Attachment>>,
 }
@@ -75,8 +75,8 @@ pub(super) struct Attachment {
     pub conn: ConnId,
     /// The POLL that waits for an event.
     pub wait: Option<Wait>,
-    /// Since when the connection has taken nothing of what it is owed.
-    pub stalled_at: Option<Millis>,
+    /// Since when the connection has taken nothing of what it is owed; never if it takes it.
+    pub stalled_at: Millis,
     /// Whether EXPIRING was said in this idle period.
     pub warned: bool,
     /// Its place in the room's audience.
@@ -87,7 +87,7 @@ pub(super) struct Attachment {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Wait {
     pub until: Millis,
-    pub max: u32,
+    pub max: NonZeroU32,
 }
 
 /// What a session's deadline is about.
@@ -108,7 +108,7 @@ impl Attachment {
         Attachment {
             conn,
             wait: None,
-            stalled_at: None,
+            stalled_at: Millis::NEVER,
             warned: false,
             seat: None,
         }
@@ -171,7 +171,8 @@ impl Session {
         let is_held = self.is_held();
         let attached = self.attachment.as_ref();
         let wait = attached.and_then(|a| a.wait).map(|w| w.until);
-        let stalled = attached.and_then(|a| a.stalled_at).map(|at| at + idle);
+        let stalled = attached.map(|a| a.stalled_at + idle);
+        let stalled = stalled.filter(|&when| when < Millis::NEVER);
         let warning = attached
             .filter(|a| self.mode == Mode::Push && !is_held && !a.warned)
             .map(|_| self.alive_at + Millis(idle.0 - idle.0 / 3));

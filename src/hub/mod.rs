@@ -25,7 +25,7 @@ use crate::time::{Clock, Millis, Now};
 const READS_PER_TURN: usize = 32;
 /// Bytes that are written to a connection in one turn, unless a log is about to drop some.
 const WRITE_BYTES_PER_TURN: usize = 256 * 1024;
-/// Fewer connections than this are not worth giving memory back for.
+/// A table for fewer connections than this is not worth giving memory back for.
 const CROWD_MIN: usize = 16;
 /// Timers that are looked at in one turn.
 const TIMERS_PER_TURN: usize = 256;
@@ -344,10 +344,11 @@ impl<L: Link> Hub<L> {
             return;
         };
         self.chat.disconnect(&mut conn.client, now);
-        if self.conns.len() <= self.crowd / 4 {
-            self.is_crowd_gone |= self.crowd >= CROWD_MIN;
-            self.crowd = self.conns.len();
+        if self.conns.len() <= self.crowd / 2 && self.conns.capacity() >= CROWD_MIN {
             self.conns.shrink_to_fit();
+            self.chat.shrink_timers();
+            self.is_crowd_gone = true;
+            self.crowd = self.conns.len();
         }
         hang_up(conn.link);
     }

@@ -67,7 +67,7 @@ impl<L: Link> Hub<L> {
             return false;
         }
         if conn.has_unanswered() {
-            let input = std::mem::take(&mut conn.input);
+            let input = conn.take_input();
             self.take_input(key, &input, clock.now());
         }
         let conn = &mut self.conns[key as usize];
@@ -111,7 +111,7 @@ impl<L: Link> Hub<L> {
     /// share of the turn, or has sent faster than it may; the rest is kept.
     fn take_input(&mut self, key: ConnId, mut input: &[u8], now: Now) {
         while !self.conns[key as usize].is_closing {
-            let is_there_more = !input.is_empty() || self.conns[key as usize].postponed.is_some();
+            let is_there_more = !input.is_empty() || self.conns[key as usize].has_postponed();
             if is_there_more && !self.is_ready_for_line(key, now) {
                 self.conns[key as usize].keep_input(input);
                 return;
@@ -128,7 +128,7 @@ impl<L: Link> Hub<L> {
     /// may is not waited for: it is closed, with what is left.
     fn is_ready_for_line(&mut self, key: ConnId, now: Now) -> bool {
         let conn = &self.conns[key as usize];
-        if conn.out_len() >= OUT_BYTES_ENOUGH || conn.postponed.is_some() {
+        if conn.out_len() >= OUT_BYTES_ENOUGH || conn.has_postponed() {
             self.flush(key, now, WRITE_BYTES_PER_TURN);
         }
         let conn = &mut self.conns[key as usize];
@@ -138,7 +138,7 @@ impl<L: Link> Hub<L> {
             return false;
         }
         // A line that was postponed has been counted.
-        if conn.postponed.is_some() || self.chat.admits_line(&mut conn.client, now) {
+        if conn.has_postponed() || self.chat.admits_line(&mut conn.client, now) {
             return true;
         }
         conn.is_closing |= conn.is_broken;
@@ -149,7 +149,7 @@ impl<L: Link> Hub<L> {
     fn take_line(&mut self, key: ConnId, input: &mut &[u8], now: Now) -> bool {
         let limits = *self.chat.limits();
         let conn = &mut self.conns[key as usize];
-        if let Some(command) = conn.postponed.take() {
+        if let Some(command) = conn.take_postponed() {
             self.answer_after_output(key, *command, now);
             return true;
         }
@@ -184,7 +184,7 @@ impl<L: Link> Hub<L> {
         self.flush(key, now, usize::MAX);
         let conn = &mut self.conns[key as usize];
         if command.has_long_reply() && conn.out_len() > 0 {
-            conn.postponed = Some(Box::new(command));
+            conn.postpone(command);
             return;
         }
         let (_, client, out) = conn.parts();

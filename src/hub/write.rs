@@ -51,9 +51,12 @@ impl<L: Link> Hub<L> {
         let is_owed = session.is_some_and(|session| self.chat.is_owed(session));
         if conn.is_done(is_owed) {
             self.close(key, now);
-        } else if conn.may_be_read() {
+            return;
+        }
+        if conn.may_be_read() {
             self.read_later(key);
         }
+        self.conns[key as usize].release_buffers();
     }
 
     /// Writes what a connection is owed until its stream takes no more, or about `share` bytes.
