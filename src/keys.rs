@@ -2,13 +2,14 @@
 //!
 //! What a users file says is read here; files themselves are `users`' business.
 
+use std::cmp::Ordering;
 use std::fmt;
 
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
-use crate::name_index::NameIndex;
 use crate::protocol::{Folded, Name};
+use crate::sorted_index::SortedIndex;
 
 /// The SHA-256 (FIPS 180-4) of a key.
 #[derive(Clone, Copy)]
@@ -68,7 +69,7 @@ pub struct BadLine {
 pub struct Keys {
     entries: Vec<(Folded, KeyHash)>,
     /// Where each name's entry stands.
-    by_name: NameIndex,
+    by_name: SortedIndex,
 }
 
 impl Keys {
@@ -91,9 +92,8 @@ impl Keys {
             }
             let place = keys.entries.len() as u32;
             keys.entries.push((name.folded(), hash));
-            let entries = &keys.entries;
-            keys.by_name
-                .insert(place, &|place| entries[place as usize].0);
+            let compare = by_name(&keys.entries, name);
+            keys.by_name.insert(place, &compare);
         }
         Ok(keys)
     }
@@ -110,8 +110,7 @@ impl Keys {
 
     /// What the key of a name hashes to.
     pub fn get(&self, name: Name) -> Option<KeyHash> {
-        let name_of = |place| self.entries[place as usize].0;
-        let place = self.by_name.get(name.folded(), &name_of)?;
+        let place = self.by_name.get(&by_name(&self.entries, name))?;
         Some(self.entries[place as usize].1)
     }
 
@@ -122,6 +121,12 @@ impl Keys {
         let fits = KeyHash::of(key) == expected.unwrap_or(nobodys);
         fits && expected.is_some()
     }
+}
+
+/// How the name of an entry compares with a name.
+fn by_name(entries: &[(Folded, KeyHash)], name: Name) -> impl Fn(u32) -> Ordering {
+    let name = name.folded();
+    move |place| entries[place as usize].0.cmp(&name)
 }
 
 /// The name and hash on a line of a users file; none on one that says nothing.

@@ -3,8 +3,8 @@
 //! A room knows sessions by their keys only; what they are is `chat`'s business.
 
 use crate::event_log::EventLog;
-use crate::name_index::NameIndex;
 use crate::protocol::{Limits, Name};
+use crate::sorted_index::SortedIndex;
 
 /// A session's key among all sessions, in the size it is stored in.
 pub type SessionKey = u32;
@@ -17,7 +17,7 @@ pub struct Room {
     /// What happened here, as far as it is held.
     pub log: EventLog,
     /// The members, sorted by name without regard to case.
-    pub members: NameIndex,
+    pub members: SortedIndex,
     /// The sessions that something may be written to when an event is appended: attached push
     /// sessions and waiting POLLs, in no order.
     pub audience: Vec<SessionKey>,
@@ -33,7 +33,7 @@ impl Room {
         Room {
             name,
             log: EventLog::new(limits.log_bytes),
-            members: NameIndex::default(),
+            members: SortedIndex::default(),
             audience: Vec::new(),
             unserved: 1,
             is_dirty: false,

@@ -1,6 +1,6 @@
 //! What the fuzz targets do with their bytes. tests/fuzz_corpus.rs plays the kept ones as tests.
 
-use std::collections::HashSet;
+use std::collections::BTreeSet;
 
 use chinwag::chat::Origin;
 use chinwag::conn::READ_BYTES;
@@ -113,7 +113,7 @@ pub fn users(bytes: &[u8]) {
     for key in &known {
         text = text.replace(&format!("${key}"), &KeyHash::of(key).to_string());
     }
-    let mut names = HashSet::new();
+    let mut names = BTreeSet::new();
     let mut entries = Vec::new();
     let mut bad = None;
     for (index, line) in text.lines().enumerate() {

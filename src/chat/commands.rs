@@ -1,7 +1,7 @@
 //! What each command does: one small function a verb.
 
 use super::session::Session;
-use super::{Chat, Client, Outcome, Owed, name_of_room, name_of_session};
+use super::{Chat, Client, Outcome, Owed, by_name, by_room_name};
 use crate::protocol::{
     Alive, Bye, Code, Command, DEFAULT_ROOM, Error, Event, IDLE_MIN, IDLE_TCP_MIN, Join,
     LeaveReason, Listing, Mode, Name, Poll, Reply, Resume, Secret, Token, write_line,
@@ -93,13 +93,12 @@ impl Chat {
     }
 
     fn room_named(&self, name: Name) -> Option<u32> {
-        self.room_names
-            .get(name.folded(), &name_of_room(&self.rooms))
+        self.room_names.get(&by_room_name(&self.rooms, name))
     }
 
     fn member_named(&self, room: u32, name: Name) -> Option<SessionKey> {
         let members = &self.rooms[room as usize].members;
-        members.get(name.folded(), &name_of_session(&self.sessions))
+        members.get(&by_name(&self.sessions, name))
     }
 
     /// Creates a session, makes it a member, and attaches its connection: the one place where one
@@ -133,7 +132,7 @@ impl Chat {
             is_lagging: false,
             attachment: None,
         }) as SessionKey;
-        room.members.insert(key, &name_of_session(&self.sessions));
+        room.members.insert(key, &by_name(&self.sessions, name));
         log::debug!("{name} joined {}", room.name);
         self.attach(client, key, now);
 
@@ -148,7 +147,8 @@ impl Chat {
 
     fn open_room(&mut self, name: Name) -> u32 {
         let key = self.rooms.insert(Room::new(name, &self.limits)) as u32;
-        self.room_names.insert(key, &name_of_room(&self.rooms));
+        self.room_names
+            .insert(key, &by_room_name(&self.rooms, name));
         key
     }
 
@@ -272,10 +272,8 @@ impl Chat {
     fn who<'a>(&self, client: &Client, after: Option<Name>, now: Now) -> Answer<'a> {
         let (_, room) = self.session_and_room(session_of(client)?);
         let mut members = Listing::default();
-        let name_of = name_of_session(&self.sessions);
-        let (keys, count) = room
-            .members
-            .behind(after.map(|name| name.folded()), &name_of);
+        let after = after.map(|name| by_name(&self.sessions, name));
+        let (keys, count) = room.members.behind(after.as_ref().map(|after| after as _));
         for key in keys {
             let member = &self.sessions[key as usize];
             let mode = member.mode.as_str();
@@ -298,10 +296,10 @@ impl Chat {
     fn list_rooms<'a>(&self, client: &Client, after: Option<Name>) -> Answer<'a> {
         self.check_member(client)?;
         let mut rooms = Listing::default();
-        let name_of = name_of_room(&self.rooms);
+        let after = after.map(|name| by_room_name(&self.rooms, name));
         let (keys, count) = self
             .room_names
-            .behind(after.map(|name| name.folded()), &name_of);
+            .behind(after.as_ref().map(|after| after as _));
         for key in keys {
             let room = &self.rooms[key as usize];
             let (name, members, newest) = (room.name, room.members.len(), room.newest());

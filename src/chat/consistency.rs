@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use super::origin::OriginKey;
-use super::{Chat, name_of_room, name_of_session};
+use super::{Chat, by_room_name};
 use crate::protocol::Mode;
 use crate::room::SessionKey;
 use crate::time::Now;
@@ -49,15 +49,14 @@ impl Chat {
         for (room_key, room) in &self.rooms {
             assert!(!room.members.is_empty(), "{} has no members", room.name);
             assert_eq!(
-                self.room_names
-                    .get(room.name.folded(), &name_of_room(&self.rooms)),
+                self.room_names.get(&by_room_name(&self.rooms, room.name)),
                 Some(room_key as u32)
             );
             assert!(room.log.len_bytes() <= self.limits.log_bytes);
             members += room.members.len();
             log_bytes += room.log.len_bytes() as u64;
-            let name_of = name_of_session(&self.sessions);
-            let (keys, count) = room.members.behind(None, &name_of);
+            let name_of = |key: SessionKey| self.sessions[key as usize].name.folded();
+            let (keys, count) = room.members.behind(None);
             let keys: Vec<SessionKey> = keys.collect();
             assert_eq!((keys.len(), keys.len()), (count, room.members.len()));
             assert!(keys.is_sorted_by(|&a, &b| name_of(a) < name_of(b)));

@@ -16,6 +16,8 @@ mod memory;
 mod origin;
 mod session;
 
+use std::cmp::Ordering;
+
 use slab::Slab;
 
 pub use deadlines::Due;
@@ -24,10 +26,10 @@ pub use origin::Origin;
 pub use session::{Client, ConnId};
 
 use crate::keys::Keys;
-use crate::name_index::NameIndex;
-use crate::protocol::{Bye, Error, Event, Folded, LeaveReason, Limits, Mode, Name, Reply, Request};
+use crate::protocol::{Bye, Error, Event, LeaveReason, Limits, Mode, Name, Reply, Request};
 use crate::protocol::{DENIALS_MAX, ERRORS_MAX, Token};
 use crate::room::{Room, SessionKey};
+use crate::sorted_index::SortedIndex;
 use crate::stats::{Gauges, Stats};
 use crate::time::{Millis, Now};
 use crate::wheel::Wheel;
@@ -82,7 +84,7 @@ pub struct Chat {
     /// Memory was given back to the allocator, which may keep it.
     is_crowd_gone: bool,
     rooms: Slab<Room>,
-    room_names: NameIndex,
+    room_names: SortedIndex,
     /// A timer for each session, under its key.
     session_timers: Wheel,
     /// A timer for each connection that has no session.
@@ -114,7 +116,7 @@ impl Chat {
             crowd: 0,
             is_crowd_gone: false,
             rooms: Slab::new(),
-            room_names: NameIndex::default(),
+            room_names: SortedIndex::default(),
             session_timers: Wheel::new(),
             handshakes: Wheel::new(),
             throttles: Wheel::new(),
@@ -307,8 +309,8 @@ impl Chat {
         let (room_key, name) = self.remove_session(key, reason, now);
         if self.rooms[room_key as usize].members.is_empty() {
             self.dirty.retain(|&dirty| dirty != room_key);
-            let name = self.rooms[room_key as usize].name.folded();
-            self.room_names.remove(name, &name_of_room(&self.rooms));
+            let name = self.rooms[room_key as usize].name;
+            self.room_names.remove(&by_room_name(&self.rooms, name));
             let room = self.rooms.remove(room_key as usize);
             self.log_bytes -= room.log.len_bytes() as u64;
         } else {
@@ -337,8 +339,7 @@ impl Chat {
         self.leave_seat(key);
         let Session { name, room, .. } = self.sessions[key as usize];
         let room = &mut self.rooms[room as usize];
-        room.members
-            .remove(name.folded(), &name_of_session(&self.sessions));
+        room.members.remove(&by_name(&self.sessions, name));
         let session = self.sessions.remove(key as usize);
         self.session_timers.cancel(key);
         self.attached -= u64::from(session.attachment.is_some());
@@ -418,12 +419,14 @@ impl Chat {
     }
 }
 
-/// How the index of a room's members gets from a session's key to its name.
-fn name_of_session(sessions: &Slab<Session>) -> impl Fn(SessionKey) -> Folded {
-    |key| sessions[key as usize].name.folded()
+/// How a session's name compares with a name.
+fn by_name(sessions: &Slab<Session>, name: Name) -> impl Fn(SessionKey) -> Ordering {
+    let name = name.folded();
+    move |key| sessions[key as usize].name.folded().cmp(&name)
 }
 
-/// How the index of rooms gets from a room's key to its name.
-fn name_of_room(rooms: &Slab<Room>) -> impl Fn(u32) -> Folded {
-    |key| rooms[key as usize].name.folded()
+/// How a room's name compares with a name.
+fn by_room_name(rooms: &Slab<Room>, name: Name) -> impl Fn(u32) -> Ordering {
+    let name = name.folded();
+    move |key| rooms[key as usize].name.folded().cmp(&name)
 }

@@ -1,11 +1,13 @@
 //! Where clients come from, and how many come from there.
 
-use std::collections::HashMap;
+use std::cmp::Ordering;
 
 use slab::Slab;
 
+use crate::sorted_index::SortedIndex;
+
 /// Whose share of connections and sessions something is counted against.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Origin {
     /// This machine, through a Unix socket: not counted.
     Local,
@@ -35,14 +37,14 @@ pub(super) struct Share {
 #[derive(Debug, Default)]
 pub(super) struct Shares {
     shares: Slab<(Origin, Share)>,
-    by_origin: HashMap<Origin, u32>,
+    by_origin: SortedIndex,
 }
 
 impl Shares {
     /// How many connections an origin has.
     pub fn connections(&self, origin: Origin) -> u32 {
-        let key = self.by_origin.get(&origin);
-        key.map_or(0, |key| self.shares[*key as usize].1.connections)
+        let key = self.by_origin.get(&by_origin(&self.shares, origin));
+        key.map_or(0, |key| self.shares[key as usize].1.connections)
     }
 
     /// Counts one more connection of an origin.
@@ -50,10 +52,13 @@ impl Shares {
         if origin == Origin::Local {
             return OriginKey::LOCAL;
         }
-        let shares = &mut self.shares;
-        let key = self.by_origin.entry(origin);
-        let key = *key.or_insert_with(|| shares.insert((origin, Share::default())) as u32);
-        shares[key as usize].1.connections += 1;
+        let key = self.by_origin.get(&by_origin(&self.shares, origin));
+        let key = key.unwrap_or_else(|| {
+            let key = self.shares.insert((origin, Share::default())) as u32;
+            self.by_origin.insert(key, &by_origin(&self.shares, origin));
+            key
+        });
+        self.shares[key as usize].1.connections += 1;
         OriginKey(key)
     }
 
@@ -71,7 +76,8 @@ impl Shares {
         };
         change(share);
         if *share == Share::default() {
-            self.by_origin.remove(origin);
+            let origin = *origin;
+            self.by_origin.remove(&by_origin(&self.shares, origin));
             self.shares.remove(key.0 as usize);
             if self.by_origin.is_empty() {
                 *self = Shares::default();
@@ -88,4 +94,9 @@ impl Shares {
         }
         sum
     }
+}
+
+/// How the origin of a key compares with an origin.
+fn by_origin(shares: &Slab<(Origin, Share)>, origin: Origin) -> impl Fn(u32) -> Ordering {
+    move |key| shares[key as usize].0.cmp(&origin)
 }

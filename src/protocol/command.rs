@@ -277,9 +277,13 @@ pub(super) fn find(word: &str) -> Option<&'static Verb> {
 
 /// UTF-8 without control characters but TAB: no member's terminal can be driven by another's text.
 fn decode(line: &[u8]) -> Result<&str, Error> {
+    let is_c0 = |&b: &u8| b < b' ' && b != b'\t' || b == 0x7f;
+    // U+0080 to U+009F.
+    let is_c1 = |pair: &[u8]| pair[0] == 0xc2 && pair[1] < 0xa0;
+    let has_control = line.iter().any(is_c0) || !line.is_ascii() && line.windows(2).any(is_c1);
     std::str::from_utf8(line)
         .ok()
-        .filter(|text| !text.chars().any(|c| c.is_control() && c != '\t'))
+        .filter(|_| !has_control)
         .ok_or_else(|| {
             Error::new(
                 Code::BadEncoding,

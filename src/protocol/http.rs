@@ -10,10 +10,24 @@ pub fn is_http(line: &[u8]) -> bool {
     if line.len() >= HOST.len() && line[..HOST.len()].eq_ignore_ascii_case(HOST) {
         return true;
     }
-    let mut words = line.trim_ascii_start().split(|&b| b == b' ');
-    let (method, _target, version) = (words.next(), words.next(), words.next());
-    let is_version = version
-        .is_some_and(|v| matches!(v, [b'H', b'T', b'T', b'P', b'/', b'1', b'.', b'0'..=b'9']));
-    let is_verb = method.is_some_and(|m| std::str::from_utf8(m).is_ok_and(|m| find(m).is_some()));
-    is_version && words.next().is_none() && !is_verb
+    let [
+        request @ ..,
+        b' ',
+        b'H',
+        b'T',
+        b'T',
+        b'P',
+        b'/',
+        b'1',
+        b'.',
+        b'0'..=b'9',
+    ] = line
+    else {
+        return false;
+    };
+    let mut words = request.trim_ascii_start().split(|&b| b == b' ');
+    let (Some(method), Some(_target), None) = (words.next(), words.next(), words.next()) else {
+        return false;
+    };
+    !std::str::from_utf8(method).is_ok_and(|word| find(word).is_some())
 }

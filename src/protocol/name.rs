@@ -9,8 +9,8 @@ use super::NAME_BYTES_MAX;
 pub struct Name([u8; NAME_BYTES_MAX]);
 
 /// A name without regard to case: what names are compared and sorted by.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Folded([u8; NAME_BYTES_MAX]);
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Folded([u64; NAME_BYTES_MAX / 8]);
 
 impl Name {
     /// The name that a word spells, if it is one.
@@ -36,7 +36,14 @@ impl Name {
 
     /// The name without regard to case.
     pub fn folded(&self) -> Folded {
-        Folded(self.0.map(|b| b.to_ascii_lowercase()))
+        let mut folded = [0; NAME_BYTES_MAX / 8];
+        for (folded, word) in folded.iter_mut().zip(self.0.chunks_exact(8)) {
+            // The first byte counts most, as it does between texts.
+            *folded = word
+                .iter()
+                .fold(0, |sum, b| sum << 8 | u64::from(b.to_ascii_lowercase()));
+        }
+        Folded(folded)
     }
 }
 

@@ -1,56 +1,54 @@
-//! A sorted index of names: keys of things that have one, in the order of their names.
+//! A sorted index: keys of things, in the order of what they are looked up by.
 //!
-//! The names themselves stay with the things. Whoever calls says how to get from a key to its
-//! name, always in the same way.
+//! That itself stays with the things. Whoever calls says how the thing of a key compares with
+//! the one in question, always in the same order.
 
 use std::cmp::Ordering;
-
-use crate::protocol::Folded;
 
 /// Keys in one chunk, at most: what an insertion may have to move.
 const CHUNK_MAX: usize = 256;
 
-/// Gives the name that a key stands for.
-pub type NameOf<'a> = &'a dyn Fn(u32) -> Folded;
+/// How the thing of a key compares with the one in question.
+pub type Compare<'a> = &'a dyn Fn(u32) -> Ordering;
 
-/// Keys sorted by name, no name twice.
+/// Keys of things, sorted, no two of them equal.
 ///
 /// They lie in a row of sorted chunks, so that a key costs little more than its four bytes, an
 /// insertion moves few of them, and where a key stands in the whole is known without counting.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct NameIndex {
+pub struct SortedIndex {
     chunks: Vec<Vec<u32>>,
     len: usize,
 }
 
-/// Where a name stands, or would stand: its chunk, and its place there.
+/// Where a thing stands, or would stand: its chunk, and its place there.
 struct Place {
     chunk: usize,
     at: usize,
     is_taken: bool,
 }
 
-impl NameIndex {
-    /// How many names there are.
+impl SortedIndex {
+    /// How many keys there are.
     pub fn len(&self) -> usize {
         self.len
     }
 
-    /// Whether there is no name.
+    /// Whether there is none.
     pub fn is_empty(&self) -> bool {
         self.len == 0
     }
 
-    /// The key of a name.
-    pub fn get(&self, name: Folded, name_of: NameOf<'_>) -> Option<u32> {
-        let place = self.place(name, name_of);
+    /// The key of the thing in question.
+    pub fn get(&self, compare: Compare<'_>) -> Option<u32> {
+        let place = self.place(compare);
         place.is_taken.then(|| self.chunks[place.chunk][place.at])
     }
 
-    /// Puts a key under its name, which must not be there yet.
-    pub fn insert(&mut self, key: u32, name_of: NameOf<'_>) {
-        let mut place = self.place(name_of(key), name_of);
-        debug_assert!(!place.is_taken, "a name is there twice");
+    /// Puts in the key of the thing in question, to which none that is there may be equal.
+    pub fn insert(&mut self, key: u32, compare: Compare<'_>) {
+        let mut place = self.place(compare);
+        debug_assert!(!place.is_taken, "something is there twice");
         match self.chunks.get_mut(place.chunk) {
             None => self.chunks.push(Vec::new()),
             Some(chunk) if chunk.len() == CHUNK_MAX => {
@@ -68,9 +66,9 @@ impl NameIndex {
         self.len += 1;
     }
 
-    /// Takes a name out, if it is there.
-    pub fn remove(&mut self, name: Folded, name_of: NameOf<'_>) {
-        let place = self.place(name, name_of);
+    /// Takes out the key of the thing in question, if it is there.
+    pub fn remove(&mut self, compare: Compare<'_>) {
+        let place = self.place(compare);
         if !place.is_taken {
             return;
         }
@@ -94,25 +92,25 @@ impl NameIndex {
         }
     }
 
-    /// The keys of all names behind `after`, in order, or of all names; and how many those are.
+    /// The keys of all things behind the one in question, in order, or of all there are; and how
+    /// many those are.
     pub fn behind(
         &self,
-        after: Option<Folded>,
-        name_of: NameOf<'_>,
+        compare: Option<Compare<'_>>,
     ) -> (impl Iterator<Item = u32> + use<'_>, usize) {
-        let place = after.map(|name| self.place(name, name_of));
+        let place = compare.map(|compare| self.place(compare));
         let (chunk, at) = place.map_or((0, 0), |p| (p.chunk, p.at + usize::from(p.is_taken)));
         let before: usize = self.chunks[..chunk].iter().map(Vec::len).sum();
         let keys = self.chunks[chunk..].iter().flatten().skip(at).copied();
         (keys, self.len - before - at)
     }
 
-    fn place(&self, name: Folded, name_of: NameOf<'_>) -> Place {
-        let is_behind = |chunk: &Vec<u32>| name_of(chunk[0]).cmp(&name) == Ordering::Greater;
+    fn place(&self, compare: Compare<'_>) -> Place {
+        let is_behind = |chunk: &Vec<u32>| compare(chunk[0]) == Ordering::Greater;
         let behind = self.chunks.partition_point(|chunk| !is_behind(chunk));
         let chunk = behind.saturating_sub(1);
         let found = match self.chunks.get(chunk) {
-            Some(keys) => keys.binary_search_by(|&key| name_of(key).cmp(&name)),
+            Some(keys) => keys.binary_search_by(|&key| compare(key)),
             None => Err(0),
         };
         Place {
@@ -126,52 +124,53 @@ impl NameIndex {
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeMap;
+    use std::ops::Bound;
 
     use super::*;
-    use crate::protocol::Name;
 
-    /// Keys spell their names, in an order that is not theirs.
-    fn name_of(key: u32) -> Folded {
-        let text = format!("n{:08x}", key.reverse_bits() >> 3 ^ key);
-        Name::parse(&text).unwrap().folded()
+    /// Keys stand for numbers, whose order is not theirs.
+    fn number(key: u32) -> u32 {
+        key.reverse_bits() >> 3 ^ key
+    }
+
+    fn with(number_sought: u32) -> impl Fn(u32) -> Ordering {
+        move |key| number(key).cmp(&number_sought)
     }
 
     struct Checked {
-        index: NameIndex,
-        model: BTreeMap<Folded, u32>,
+        index: SortedIndex,
+        model: BTreeMap<u32, u32>,
     }
 
     impl Checked {
         fn new() -> Checked {
             Checked {
-                index: NameIndex::default(),
+                index: SortedIndex::default(),
                 model: BTreeMap::new(),
             }
         }
 
         fn toggle(&mut self, key: u32) {
-            let name = name_of(key);
-            match self.model.remove(&name) {
-                Some(_) => self.index.remove(name, &name_of),
+            let compare = with(number(key));
+            match self.model.remove(&number(key)) {
+                Some(_) => self.index.remove(&compare),
                 None => {
-                    self.model.insert(name, key);
-                    self.index.insert(key, &name_of);
+                    self.model.insert(number(key), key);
+                    self.index.insert(key, &compare);
                 }
             }
             assert_eq!(self.index.len(), self.model.len());
             assert_eq!(self.index.is_empty(), self.model.is_empty());
-            assert_eq!(
-                self.index.get(name, &name_of),
-                self.model.get(&name).copied()
-            );
+            let kept = self.model.get(&number(key)).copied();
+            assert_eq!(self.index.get(&compare), kept);
         }
 
-        fn check(&self, after: Option<Folded>) {
-            let (keys, count) = self.index.behind(after, &name_of);
-            let expected = self
-                .model
-                .iter()
-                .filter(|(name, _)| after.is_none_or(|a| **name > a));
+        fn check(&self, after: Option<u32>) {
+            let compare = after.map(with);
+            let compare: Option<Compare<'_>> = compare.as_ref().map(|compare| compare as _);
+            let (keys, count) = self.index.behind(compare);
+            let from = after.map_or(Bound::Unbounded, Bound::Excluded);
+            let expected = self.model.range((from, Bound::Unbounded));
             let expected: Vec<u32> = expected.map(|(_, &key)| key).collect();
             assert_eq!(count, expected.len());
             assert_eq!(keys.collect::<Vec<u32>>(), expected);
@@ -185,23 +184,23 @@ mod tests {
     }
 
     #[test]
-    fn names_come_in_order_from_wherever_one_begins() {
+    fn things_come_in_order_from_wherever_one_begins() {
         let mut checked = Checked::new();
         checked.check(None);
-        checked.check(Some(name_of(1)));
+        checked.check(Some(number(1)));
         for key in 0..2000 {
             checked.toggle(key);
         }
         checked.check(None);
-        // Behind names that are there, and names that are not.
+        // Behind things that are there, and things that are not.
         for key in (0..4000).step_by(7) {
-            checked.check(Some(name_of(key)));
+            checked.check(Some(number(key)));
         }
         checked.check_chunks();
     }
 
     #[test]
-    fn names_come_and_go_in_any_order() {
+    fn things_come_and_go_in_any_order() {
         let mut checked = Checked::new();
         let mut random = fastrand::Rng::with_seed(1);
         for range in [10, 300, 5000, 600, 3] {
@@ -217,12 +216,12 @@ mod tests {
     }
 
     #[test]
-    fn a_name_that_is_not_there_is_neither_found_nor_removed() {
+    fn a_thing_that_is_not_there_is_neither_found_nor_removed() {
         let mut checked = Checked::new();
         (0..1000).for_each(|key| checked.toggle(key));
         for key in 1000..2000 {
-            assert_eq!(checked.index.get(name_of(key), &name_of), None);
-            checked.index.remove(name_of(key), &name_of);
+            assert_eq!(checked.index.get(&with(number(key))), None);
+            checked.index.remove(&with(number(key)));
         }
         assert_eq!(checked.index.len(), 1000);
     }
