@@ -16,6 +16,9 @@ use crate::users::USERS_BYTES_MAX;
 /// What an allocation takes beside its bytes, at most.
 const ALLOCATION_OVERHEAD: u64 = 32;
 
+/// What a stream is made of, without what a debug build adds to check its use.
+type Descriptor = u64;
+
 /// What the program takes before anybody connects: itself, its libraries, the system's events.
 const PROGRAM_BYTES: u64 = 2304 * 1024;
 
@@ -61,7 +64,7 @@ impl Ceiling {
             part(
                 "connections",
                 conns,
-                table(conns, size_of::<Conn<Stream>>()) + lists + conns * conn,
+                table(conns, size_of::<Conn<Descriptor>>()) + lists + conns * conn,
             ),
             part("sessions", sessions, Chat::sessions_memory_max(limits)),
             // One log may just be growing, and is there twice.

@@ -50,7 +50,10 @@ impl SortedIndex {
         let mut place = self.place(compare);
         debug_assert!(!place.is_taken, "something is there twice");
         match self.chunks.get_mut(place.chunk) {
-            None => self.chunks.push(Vec::new()),
+            None => {
+                self.chunks.reserve_exact(1);
+                self.chunks.push(Vec::new());
+            }
             Some(chunk) if chunk.len() == CHUNK_MAX => {
                 let half = chunk.split_off(CHUNK_MAX / 2);
                 chunk.shrink_to_fit();

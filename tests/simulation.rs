@@ -76,6 +76,8 @@ struct Joining {
     name: u8,
     room: u8,
     history: u64,
+    /// The step in which it was sent.
+    sent_in: u64,
     /// Whether it brought the name's key, or needed none, while the keys were of this generation.
     is_allowed: bool,
     generation: u64,
@@ -216,8 +218,13 @@ impl Simulation {
                 if let Some(member) = talker.member {
                     self.members[member].is_torn = true;
                 }
-                for (member, _) in talker.resuming {
-                    self.members[member].is_torn = true;
+                for (member, after) in talker.resuming {
+                    let member = &mut self.members[member];
+                    member.is_torn = true;
+                    if after.is_some() {
+                        // It may have set the cursor back, unheard.
+                        member.heard.clear();
+                    }
                 }
                 self.world.reset(&talker.peer);
                 format!("{} is gone", talker.peer.conn)
@@ -389,6 +396,7 @@ impl Simulation {
             name,
             room,
             history,
+            sent_in: self.steps,
             is_allowed: right.is_none_or(|right| right.is_some() && right == key),
             generation: self.generation,
         });
@@ -653,12 +661,15 @@ impl Simulation {
                     name,
                     room,
                     history,
+                    sent_in,
                     ..
                 } = joining;
                 talker.member = Some(self.members.len());
-                // Nobody else has the name any more.
+                // Nobody else has the name any more who was in when this was sent; who was heard to
+                // come in since may have come behind this one, which was heard late.
                 for other in &mut self.members {
-                    if (other.name, other.room) == (name, room) {
+                    let is_older = other.taken_in < sent_in;
+                    if is_older && (other.name, other.room) == (name, room) {
                         other.over_in.get_or_insert(self.steps);
                     }
                 }

@@ -8,7 +8,9 @@ use std::num::NonZeroU32;
 use super::session::{Session, Wait};
 use super::{Chat, ConnId};
 use crate::event_log::EventLog;
-use crate::protocol::{Event, LINE_BYTES_MAX, Limits, Listing, Mode, Reply, write_lost};
+use crate::protocol::{
+    Command, Event, LINE_BYTES_MAX, Limits, Listing, Mode, Poll, Reply, write_lost,
+};
 use crate::room::{Room, SessionKey};
 use crate::stats::Stats;
 use crate::time::{Millis, Now};
@@ -149,6 +151,18 @@ impl Chat {
                 out.extend_from_slice(slice);
             }
         }
+    }
+
+    /// Whether the reply to a command that may have a long one can be long as things are: an empty
+    /// POLL's is not.
+    pub fn may_give_much(&self, session: Option<SessionKey>, command: &Command<'_>) -> bool {
+        let Command::Poll(Poll { after: None, .. }) = command else {
+            return true;
+        };
+        session.is_some_and(|key| {
+            let session = &self.sessions[key as usize];
+            session.cursor < self.rooms[session.room as usize].log.next()
+        })
     }
 
     /// Whether a session is still to be written something on its connection without asking anew:

@@ -6,9 +6,11 @@ use crate::protocol::{ENDED_MAX, Limits};
 use crate::room::Room;
 use crate::wheel::Wheel;
 
-/// What an entry of a sorted map takes: a name and a key, in a node that is half full, with its
-/// share of the nodes above.
-const NAME_ENTRY_BYTES: u64 = 80;
+/// What a key takes in a sorted index: four bytes, in a chunk that is a quarter full, with its
+/// share of the row of chunks.
+const INDEX_ENTRY_BYTES: u64 = 20;
+/// What an index takes beside, be there a single key in it.
+const INDEX_BYTES: u64 = 96;
 /// What an entry of the shares takes: an origin and two counts, in a table that is half full and
 /// may be growing.
 const SHARE_ENTRY_BYTES: u64 = 96;
@@ -22,7 +24,7 @@ impl Chat {
             + table(sessions, Wheel::TIMER_BYTES)
             + table(2 * conns, Wheel::TIMER_BYTES)
             + conns.min(sessions) * (size_of::<Attachment>() as u64 + 32)
-            + sessions * NAME_ENTRY_BYTES
+            + sessions * INDEX_ENTRY_BYTES
             // A room's seats are a table too, of which at least a quarter is taken.
             + 6 * sessions * size_of::<u32>() as u64
             + (conns + sessions) * SHARE_ENTRY_BYTES
@@ -32,7 +34,7 @@ impl Chat {
     pub fn rooms_memory_max(limits: &Limits) -> u64 {
         let rooms = limits.rooms_max.min(limits.sessions_max) as u64;
         table(rooms, size_of::<Room>())
-            + rooms * NAME_ENTRY_BYTES
+            + rooms * (INDEX_ENTRY_BYTES + INDEX_BYTES)
             + 2 * limits.event_bytes_max() as u64
     }
 

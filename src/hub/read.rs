@@ -181,9 +181,14 @@ impl<L: Link> Hub<L> {
     /// Answers a command behind the output that waits: what a session is owed reaches its client
     /// before it lets go of it, and there is never more than one long reply.
     fn answer_after_output(&mut self, key: ConnId, command: Command<'static>, now: Now) {
-        self.flush(key, now, usize::MAX);
+        let session = self.conns[key as usize].client.session();
+        let is_owed = session.is_some_and(|session| self.chat.is_owed(session));
+        let is_long = command.has_long_reply() && self.chat.may_give_much(session, &command);
+        if is_owed || is_long {
+            self.flush(key, now, usize::MAX);
+        }
         let conn = &mut self.conns[key as usize];
-        if command.has_long_reply() && conn.out_len() > 0 {
+        if is_long && conn.out_len() > 0 {
             conn.postpone(command);
             return;
         }
