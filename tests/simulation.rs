@@ -98,7 +98,8 @@ struct Talker {
     /// The session it holds, once a reply said so.
     member: Option<usize>,
     /// The session that it asked to resume, for the replies to come, and from where.
-    resuming: VecDeque<(usize, Option<u64>)>,
+    /// The session, `after=`, and the step in which it was sent.
+    resuming: VecDeque<(usize, Option<u64>, u64)>,
     joining: VecDeque<Joining>,
     polls_after: VecDeque<Option<u64>>,
     says: VecDeque<String>,
@@ -218,7 +219,7 @@ impl Simulation {
                 if let Some(member) = talker.member {
                     self.members[member].is_torn = true;
                 }
-                for (member, after) in talker.resuming {
+                for (member, after, _) in talker.resuming {
                     let member = &mut self.members[member];
                     member.is_torn = true;
                     if after.is_some() {
@@ -342,7 +343,9 @@ impl Simulation {
                 let member = self.rng.usize(..self.members.len());
                 let seen = self.members[member].next.saturating_sub(1);
                 let after = self.rng.bool().then_some(seen);
-                self.talkers[at].resuming.push_back((member, after));
+                self.talkers[at]
+                    .resuming
+                    .push_back((member, after, self.steps));
                 let token = &self.members[member].token;
                 match after {
                     Some(after) => ("RESUME", format!("RESUME {token} after={after}")),
@@ -691,14 +694,14 @@ impl Simulation {
             }
             "RESUME" => {
                 assert_eq!(talker.member, None);
-                let (index, after) = talker.resuming.pop_front().unwrap();
+                let (index, after, sent_in) = talker.resuming.pop_front().unwrap();
                 talker.member = Some(index);
                 let member = &mut self.members[index];
-                // What happened within one step may be heard in another order.
-                let is_over = member.over_in.is_some_and(|step| step < self.steps);
+                // It may have ended since, and this have been heard late.
+                let is_over = member.over_in.is_some_and(|step| step < sent_in);
                 assert!(!is_over, "resumed after its end: {line}");
                 let said: u64 = value("said=").parse().unwrap();
-                assert!(said >= member.said || member.taken_in == self.steps);
+                assert!(said >= member.said || member.taken_in >= sent_in);
                 member.said = said;
                 member.holder = talker.id;
                 member.taken_in = self.steps;
