@@ -1,0 +1,148 @@
+//! How long the core's operations take, without sockets: `cargo bench --bench core`.
+//!
+//! Where a benchmark's name ends in a number, that is how many sessions, timers or receivers there
+//! are. The time of an operation on one of them is to stay the same, but for what memory takes that is
+//! not in the processor's caches.
+
+use std::hint::black_box;
+use std::time::Duration;
+
+use chinwag::event_log::EventLog;
+use chinwag::line::Splitter;
+use chinwag::protocol::Request;
+use criterion::{BatchSize, BenchmarkId, Criterion, Throughput};
+use support::crowd::Crowd;
+use support::fan_out::{Audience, Hall};
+use support::{EVENT, SAY, Timers, limits};
+
+mod support;
+
+const SIZES: [usize; 3] = [1000, 100_000, 1_000_000];
+
+const LINES: [(&str, &[u8]); 7] = [
+    ("say", SAY),
+    ("ping", b"PING"),
+    ("poll", b"POLL max=100 after=123456 wait=30"),
+    (
+        "join",
+        b"JOIN ann room=kitchen mode=pull idle=300 history=20",
+    ),
+    ("resume", b"RESUME 00000000c6b1f09e8a3d4417b25a90c3de7f6612"),
+    ("quit", b"QUIT"),
+    ("unknown", b"SHOUT hello"),
+];
+
+fn lines(c: &mut Criterion) {
+    let limits = limits();
+    let mut group = c.benchmark_group("parse");
+    for (name, line) in LINES {
+        group.bench_function(name, |b| b.iter(|| is_command(line)));
+    }
+    group.finish();
+    let mut splitter = Splitter::default();
+    let stream = [SAY, b"\r\n"].concat();
+    c.bench_function("split", |b| {
+        b.iter(|| {
+            let mut input = black_box(&stream[..]);
+            splitter.next(&mut input, limits.line_bytes_max()).is_some()
+        });
+    });
+}
+
+/// Whether the server would carry a line out.
+fn is_command(line: &[u8]) -> bool {
+    let request = Request::read(black_box(line), &limits());
+    matches!(black_box(request), Request::Command(_))
+}
+
+/// A log that is full: for each event others go.
+fn log(c: &mut Criterion) {
+    let mut log = EventLog::new(limits().log_bytes);
+    for _ in 0..2000 {
+        log.append(EVENT);
+    }
+    assert!(log.first() > 1);
+    c.bench_function("append", |b| b.iter(|| log.append(black_box(EVENT))));
+}
+
+/// One event for many: the time for all, and how many that is a second.
+fn fan_out(c: &mut Criterion) {
+    let mut group = c.benchmark_group("fan-out");
+    for members in [100, 1000] {
+        group.throughput(Throughput::Elements(members as u64));
+        let mut audience = Audience::new(members);
+        group.bench_function(BenchmarkId::new("cursors", members), |b| {
+            b.iter(|| audience.say());
+        });
+        let mut hall = Hall::audience(members);
+        group.bench_function(BenchmarkId::new("turn", members), |b| b.iter(|| hall.say()));
+    }
+    group.finish();
+}
+
+/// What must not take longer the more sessions there are.
+fn crowds(c: &mut Criterion) {
+    let mut crowds = SIZES.map(|size| (size, Crowd::scattered(size)));
+    on_each(c, "ping", &mut crowds, Crowd::ping);
+    on_each(c, "say", &mut crowds, Crowd::say);
+    on_each(c, "poll-100", &mut crowds, Crowd::poll);
+    on_each(c, "join-leave", &mut crowds, Crowd::join_and_leave);
+    on_each(c, "resume-detach", &mut crowds, Crowd::resume_and_detach);
+}
+
+/// The same in one large room, where a place among sorted names is found in logarithmic time.
+fn one_room(c: &mut Criterion) {
+    let mut crowds = SIZES.map(|size| (size, Crowd::together(size)));
+    let join_and_leave = Crowd::join_the_crowd_and_leave;
+    on_each(c, "one-room/join-leave", &mut crowds, join_and_leave);
+    on_each(c, "one-room/who", &mut crowds, Crowd::who);
+}
+
+/// A whole turn of the loop for one connection among many that are silent.
+fn turns(c: &mut Criterion) {
+    let mut halls = SIZES.map(|size| (size, Hall::silent(size)));
+    on_each(c, "turn-ping", &mut halls, Hall::ping);
+}
+
+/// Measures an operation in each of several states, named for their size.
+fn on_each<T>(c: &mut Criterion, name: &str, states: &mut [(usize, T)], operation: fn(&mut T)) {
+    let mut group = c.benchmark_group(name);
+    for (size, state) in states {
+        group.bench_function(size.to_string(), |b| b.iter(|| operation(state)));
+    }
+    group.finish();
+}
+
+fn timers(c: &mut Criterion) {
+    let mut timers = SIZES.map(|size| (size, Timers::new(size)));
+    on_each(c, "timer", &mut timers, Timers::file_and_cancel);
+}
+
+/// All sessions expire: the time for all, and how many that is a second.
+fn expiry(c: &mut Criterion) {
+    let mut group = c.benchmark_group("expire");
+    group.sample_size(10);
+    for size in SIZES {
+        group.throughput(Throughput::Elements(size as u64));
+        let expire = |mut crowd: Crowd| (crowd.expire(), crowd);
+        group.bench_function(size.to_string(), |b| {
+            b.iter_batched(|| Crowd::scattered(size), expire, BatchSize::PerIteration);
+        });
+    }
+    group.finish();
+}
+
+fn main() {
+    if !support::is_bench() {
+        return;
+    }
+    let mut c = Criterion::default()
+        .sample_size(20)
+        .warm_up_time(Duration::from_millis(300))
+        .measurement_time(Duration::from_secs(1))
+        .configure_from_args();
+    for measure in [lines, log, fan_out, crowds, one_room, turns, timers, expiry] {
+        measure(&mut c);
+    }
+    c.final_summary();
+}

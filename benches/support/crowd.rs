@@ -1,0 +1,193 @@
+//! Many sessions, and one client among them.
+
+use chinwag::chat::{Chat, Client, ConnId, Due, Origin};
+use chinwag::protocol::Request;
+use chinwag::time::Now;
+
+use super::{SAY, limits, moment};
+
+/// How many members the rooms of a scattered crowd have.
+const ROOM: usize = 1000;
+/// How many of a crowd's sessions are attached.
+const ATTACHED: usize = 100;
+/// Within how many milliseconds a crowd comes; its idle time is twice as long.
+const ARRIVAL_MS: usize = 1_800_000;
+/// Timers that the loop looks at in one turn.
+const WORK: usize = 256;
+/// As many ended sessions as are remembered, and some.
+const ENDED: usize = 1100;
+
+/// The core without the hub: answers lines.
+pub struct Core {
+    pub chat: Chat,
+    pub now: Now,
+    conns: ConnId,
+    out: Vec<u8>,
+}
+
+impl Core {
+    pub fn new() -> Core {
+        Core {
+            chat: Chat::new(limits()),
+            now: moment(0),
+            conns: 0,
+            out: Vec::with_capacity(16 * 1024),
+        }
+    }
+
+    pub fn connect(&mut self) -> Client {
+        let conn = self.conns;
+        self.conns += 1;
+        self.out.clear();
+        let client = self
+            .chat
+            .connect(conn, Origin::Local, self.now, &mut self.out);
+        client.expect("there is room for as many as can be counted")
+    }
+
+    /// Reads and answers one line, which has to be right.
+    pub fn answer(&mut self, client: &mut Client, line: &[u8]) -> &[u8] {
+        self.out.clear();
+        let request = Request::read(line, self.chat.limits());
+        self.chat.answer(client, request, self.now, &mut self.out);
+        assert!(self.out.starts_with(b"OK "), "{}", line.escape_ascii());
+        &self.out
+    }
+
+    /// Does what a turn does about time, and asks until when the loop may sleep.
+    pub fn fire(&mut self) -> Option<u64> {
+        let mut work = WORK;
+        while let Some(due) = self.chat.due(self.now, &mut work) {
+            if let Due::Session(key, _) = due {
+                self.chat.settle(key, self.now);
+            }
+        }
+        self.chat.next_deadline().map(|when| when.0)
+    }
+}
+
+/// Many sessions. All have come within half their idle time and let go of their connections, but for
+/// a hundred of them.
+pub struct Crowd {
+    core: Core,
+    attached: Vec<Client>,
+    /// RESUME for each session that is not attached.
+    resumes: Vec<Vec<u8>>,
+    visitor: Client,
+    resident: Client,
+    turn: usize,
+}
+
+impl Crowd {
+    /// A crowd in rooms of a thousand.
+    pub fn scattered(sessions: usize) -> Crowd {
+        Crowd::new(sessions, ROOM)
+    }
+
+    /// A crowd in one room.
+    pub fn together(sessions: usize) -> Crowd {
+        Crowd::new(sessions, sessions)
+    }
+
+    fn new(sessions: usize, room_size: usize) -> Crowd {
+        let mut core = Core::new();
+        let mut gateway = core.connect();
+        let mut resumes = Vec::with_capacity(sessions);
+        for i in 0..sessions {
+            core.now = moment((i * ARRIVAL_MS / sessions) as u64);
+            core.fire();
+            let (name, room) = (i % room_size, i / room_size);
+            let join = format!("JOIN n{name} room=r{room} mode=pull idle=3600");
+            let reply = core.answer(&mut gateway, join.as_bytes());
+            let token = &reply["OK JOIN session=".len()..][..40];
+            resumes.push([b"RESUME ", token].concat());
+            core.answer(&mut gateway, b"DETACH");
+        }
+        let apart = sessions / ATTACHED;
+        let attached = (0..ATTACHED).rev().map(|i| {
+            let resume = resumes.swap_remove(i * apart);
+            let mut client = core.connect();
+            core.answer(&mut client, &resume);
+            client
+        });
+        let attached = attached.collect();
+        let mut resident = core.connect();
+        core.answer(&mut resident, b"JOIN resident mode=pull idle=3600");
+        let visitor = core.connect();
+        let mut crowd = Crowd {
+            core,
+            attached,
+            resumes,
+            visitor,
+            resident,
+            turn: 0,
+        };
+        for _ in 0..ENDED {
+            crowd.join_and_leave();
+            crowd.say();
+        }
+        crowd
+    }
+
+    /// One of the attached sends a PING.
+    pub fn ping(&mut self) {
+        self.attached_sends(b"PING");
+    }
+
+    /// One of the attached asks who is there.
+    pub fn who(&mut self) {
+        self.attached_sends(b"WHO");
+    }
+
+    /// One of the attached fetches 100 events.
+    pub fn poll(&mut self) {
+        self.attached_sends(b"POLL max=100 after=100");
+    }
+
+    fn attached_sends(&mut self, line: &[u8]) {
+        self.turn = (self.turn + 1) % self.attached.len();
+        self.core.answer(&mut self.attached[self.turn], line);
+    }
+
+    /// Somebody says something in a room whose log is full, and where nobody else is.
+    pub fn say(&mut self) {
+        self.core.answer(&mut self.resident, SAY);
+    }
+
+    /// Somebody enters a room where one other is, and leaves it.
+    pub fn join_and_leave(&mut self) {
+        self.visit(b"JOIN visitor");
+    }
+
+    /// Somebody enters the first of the crowd's rooms, and leaves it.
+    pub fn join_the_crowd_and_leave(&mut self) {
+        self.visit(b"JOIN visitor room=r0");
+    }
+
+    fn visit(&mut self, join: &[u8]) {
+        self.core.answer(&mut self.visitor, join);
+        self.core.fire();
+        self.core.answer(&mut self.visitor, b"LEAVE");
+        self.core.fire();
+    }
+
+    /// One of the detached comes back and goes again; another one each time, far from the last.
+    pub fn resume_and_detach(&mut self) {
+        self.turn = (self.turn + 7919) % self.resumes.len();
+        let resume = &self.resumes[self.turn];
+        self.core.answer(&mut self.visitor, resume);
+        self.core.fire();
+        self.core.answer(&mut self.visitor, b"DETACH");
+        self.core.fire();
+    }
+
+    /// Nobody sends anything any more; time passes until all are gone. Gives how many those were.
+    pub fn expire(&mut self) -> usize {
+        let sessions = self.core.chat.sessions();
+        while let Some(deadline) = self.core.fire() {
+            self.core.now = moment(deadline);
+        }
+        assert_eq!(self.core.chat.sessions(), 0);
+        sessions
+    }
+}

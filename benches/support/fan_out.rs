@@ -1,0 +1,173 @@
+//! Many connections: rooms in which all are sent what one says, and clients that are silent.
+
+use std::cell::{Cell, RefCell};
+use std::io::{self, Read, Write};
+use std::rc::Rc;
+
+use chinwag::chat::{Client, ConnId, Origin};
+use chinwag::conn::{Link, Readiness};
+use chinwag::hub::Hub;
+
+use super::crowd::Core;
+use super::{SAY, limits, moment};
+
+/// A room of push members, without the hub.
+pub struct Audience {
+    core: Core,
+    clients: Vec<Client>,
+    conns: Vec<ConnId>,
+    notice: Vec<u8>,
+    rest: Vec<u8>,
+}
+
+impl Audience {
+    pub fn new(members: usize) -> Audience {
+        let mut core = Core::new();
+        let clients = (0..members).map(|i| {
+            let mut client = core.connect();
+            core.answer(&mut client, format!("JOIN n{i}").as_bytes());
+            client
+        });
+        let mut audience = Audience {
+            clients: clients.collect(),
+            core,
+            conns: Vec::with_capacity(members),
+            notice: Vec::with_capacity(64),
+            rest: Vec::new(),
+        };
+        audience.say();
+        audience
+    }
+
+    /// One says something, and all take it. Gives how many bytes those were.
+    pub fn say(&mut self) -> usize {
+        self.core.answer(&mut self.clients[0], SAY);
+        let chat = &mut self.core.chat;
+        let mut sum = 0;
+        while chat.next_dirty_room(&mut self.conns) {
+            for &conn in &self.conns {
+                let session = self.clients[conn as usize].session();
+                let session = session.expect("all have joined");
+                let owed = chat.owed(session, &mut self.notice);
+                let bytes = owed.iter().map(|slice| slice.len()).sum();
+                chat.given(session, bytes, &mut self.rest);
+                sum += bytes;
+            }
+        }
+        assert!(self.rest.is_empty());
+        sum
+    }
+}
+
+/// A client's end and the server's end share this.
+#[derive(Default)]
+struct Wire {
+    input: RefCell<Vec<u8>>,
+    taken: Cell<usize>,
+}
+
+/// A stream that takes everything, keeps nothing of it, and counts it.
+struct End(Rc<Wire>);
+
+impl Read for End {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let mut input = self.0.input.borrow_mut();
+        if input.is_empty() {
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
+        let len = input.len().min(buffer.len());
+        buffer[..len].copy_from_slice(&input[..len]);
+        input.drain(..len);
+        Ok(len)
+    }
+}
+
+impl Write for End {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.taken.set(self.0.taken.get() + bytes.len());
+        Ok(bytes.len())
+    }
+
+    fn write_vectored(&mut self, slices: &[io::IoSlice<'_>]) -> io::Result<usize> {
+        let bytes = slices.iter().map(|slice| slice.len()).sum();
+        self.0.taken.set(self.0.taken.get() + bytes);
+        Ok(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Link for End {
+    fn watch_peer(&mut self, _idle: Option<u32>) {}
+}
+
+/// A hub whose connections are all members of rooms.
+pub struct Hall {
+    hub: Hub<End>,
+    wires: Vec<Rc<Wire>>,
+    turn: usize,
+}
+
+impl Hall {
+    /// Push members of one room.
+    pub fn audience(members: usize) -> Hall {
+        let mut hall = Hall::new(members, |i| format!("JOIN n{i}\n"));
+        hall.say();
+        hall
+    }
+
+    /// Pull members of rooms of a thousand.
+    pub fn silent(members: usize) -> Hall {
+        Hall::new(members, |i| {
+            format!("JOIN n{i} room=r{} mode=pull\n", i / 1000)
+        })
+    }
+
+    fn new(members: usize, join: fn(usize) -> String) -> Hall {
+        let mut hall = Hall {
+            hub: Hub::new(limits()),
+            wires: Vec::with_capacity(members),
+            turn: 0,
+        };
+        for i in 0..members {
+            let wire = Rc::<Wire>::default();
+            let conn = hall.hub.accept(End(wire.clone()), Origin::Local, moment(0));
+            assert_eq!(conn, Some(i as ConnId));
+            hall.wires.push(wire);
+            hall.send(i, join(i).as_bytes());
+        }
+        hall
+    }
+
+    /// One of many sends a PING, another one each time, and has its answer a turn later.
+    pub fn ping(&mut self) {
+        self.turn = (self.turn + 7919) % self.wires.len();
+        let before = self.wires[self.turn].taken.get();
+        self.send(self.turn, b"PING\n");
+        assert!(self.wires[self.turn].taken.get() > before);
+    }
+
+    /// One says something, and a turn of the loop later all have it.
+    pub fn say(&mut self) {
+        let last = self.wires.len() - 1;
+        let before = self.wires[last].taken.get();
+        self.send(0, &[SAY, b"\n"].concat());
+        assert!(self.wires[last].taken.get() > before + SAY.len());
+    }
+
+    fn send(&mut self, client: usize, line: &[u8]) {
+        self.wires[client]
+            .input
+            .borrow_mut()
+            .extend_from_slice(line);
+        let readable = Readiness {
+            readable: true,
+            ..Readiness::default()
+        };
+        self.hub.ready(client as ConnId, readable);
+        self.hub.turn(&moment(0), moment(0).at, true);
+        self.hub.next_deadline();
+    }
+}

@@ -1,0 +1,73 @@
+//! What the benchmarks measure: the core in states that it may come into, and one operation each.
+//!
+//! Nothing here measures. An operation does what the server's loop would do, and can be repeated.
+
+#![allow(dead_code, reason = "no benchmark program uses all of it")]
+
+pub mod crowd;
+pub mod fan_out;
+
+use chinwag::protocol::Limits;
+use chinwag::time::{Millis, Now};
+use chinwag::wheel::{TimerId, Wheel};
+
+/// An event line of a common length.
+pub const EVENT: &[u8] = b"MSG 123456 1763800000000 ann Shall we have another cup of tea?\r\n";
+
+/// A message of a common length, as its sender types it.
+pub const SAY: &[u8] = b"SAY Shall we have another cup of tea?";
+
+/// Whether `cargo bench` runs the program. `cargo test --all-targets` runs it too; measuring would
+/// take long without optimization, and tells nothing.
+pub fn is_bench() -> bool {
+    std::env::args().any(|arg| arg == "--bench")
+}
+
+/// The defaults, for as many as there may be.
+pub fn limits() -> Limits {
+    Limits {
+        connections_max: usize::MAX,
+        sessions_max: usize::MAX,
+        rooms_max: usize::MAX,
+        per_address_max: usize::MAX,
+        rate: 0,
+        ..Limits::default()
+    }
+}
+
+/// The moment so many milliseconds after the start.
+pub fn moment(at: u64) -> Now {
+    Now::exactly(Millis(at), 1_763_800_000_000 + at)
+}
+
+/// A wheel with timers that are due within two hours, the longest that sessions have.
+pub struct Timers {
+    wheel: Wheel<u32>,
+    count: u64,
+}
+
+impl Timers {
+    pub fn new(count: usize) -> Timers {
+        let mut timers = Timers {
+            wheel: Wheel::new(),
+            count: 0,
+        };
+        for _ in 0..count {
+            timers.file();
+        }
+        timers
+    }
+
+    /// Files one more, and takes it out again.
+    pub fn file_and_cancel(&mut self) {
+        let id = self.file();
+        self.wheel.cancel(id);
+    }
+
+    fn file(&mut self) -> TimerId {
+        // Deadlines in no order, with a stride that meets each millisecond.
+        self.count += 1;
+        let when = Millis(1 + self.count * 3_600_007 % 7_200_000);
+        self.wheel.file(when, self.count as u32)
+    }
+}
