@@ -1,0 +1,100 @@
+//! What was measured: as a table for people, or as one JSON object.
+
+use std::fmt::Write;
+
+/// Rows that have the same columns.
+pub struct Section {
+    name: &'static str,
+    columns: Vec<String>,
+    rows: Vec<Row>,
+}
+
+struct Row {
+    key: String,
+    what: String,
+    cells: Vec<f64>,
+    /// What the last cell is to be at most.
+    target: Option<f64>,
+}
+
+impl Section {
+    pub fn new(name: &'static str, columns: Vec<String>) -> Section {
+        Section {
+            name,
+            columns,
+            rows: Vec::new(),
+        }
+    }
+
+    /// Adds a row: a key for programs, words for people, a cell for each column.
+    pub fn add(&mut self, key: &str, what: String, cells: Vec<f64>, target: Option<f64>) {
+        let key = key.to_owned();
+        self.rows.push(Row {
+            key,
+            what,
+            cells,
+            target,
+        });
+    }
+
+    pub fn table(&self) -> String {
+        let mut text = format!("{:<58}", self.name);
+        for column in &self.columns {
+            let _ = write!(text, " {column:>11}");
+        }
+        let _ = writeln!(text, " {:>8}", "target");
+        for row in &self.rows {
+            let _ = write!(text, "  {:<56}", row.what);
+            for &cell in &row.cells {
+                let _ = write!(text, " {:>11}", short(cell));
+            }
+            let verdict = if row.is_met() == Some(false) {
+                "  MISSED"
+            } else {
+                ""
+            };
+            let target = row.target.map(|target| format!("<= {}", short(target)));
+            let _ = write!(text, " {:>8}{verdict}", target.unwrap_or_default());
+            text.truncate(text.trim_end().len());
+            text.push('\n');
+        }
+        text
+    }
+
+    /// The section as a member of a JSON object.
+    pub fn json(&self) -> String {
+        let columns: Vec<String> = self.columns.iter().map(|c| format!("\"{c}\"")).collect();
+        let rows: Vec<String> = self.rows.iter().map(Row::json).collect();
+        format!(
+            "\"{}\":{{\"columns\":[{}],\"rows\":{{{}}}}}",
+            self.name,
+            columns.join(","),
+            rows.join(",")
+        )
+    }
+}
+
+impl Row {
+    fn is_met(&self) -> Option<bool> {
+        Some(*self.cells.last()? <= self.target?)
+    }
+
+    fn json(&self) -> String {
+        let cells: Vec<String> = self.cells.iter().map(|cell| format!("{cell:.3}")).collect();
+        let mut text = format!("\"{}\":{{\"values\":[{}]", self.key, cells.join(","));
+        if let (Some(target), Some(is_met)) = (self.target, self.is_met()) {
+            let _ = write!(text, ",\"target\":{target},\"met\":{is_met}");
+        }
+        text.push('}');
+        text
+    }
+}
+
+/// A number with three digits that count, or all those before the point.
+fn short(number: f64) -> String {
+    match number.abs() {
+        size if size >= 100.0 || size == size.trunc() => format!("{number:.0}"),
+        size if size >= 10.0 => format!("{number:.1}"),
+        _ => format!("{number:.2}"),
+    }
+}

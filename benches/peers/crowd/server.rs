@@ -1,0 +1,175 @@
+//! A server of our own to measure: started on a processor of its own, and what the system tells of
+//! it: processor time, resident memory.
+
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::net::SocketAddr;
+use std::path::Path;
+use std::process::{Child, ChildStderr, Command, Stdio};
+
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
+
+use crate::client::{Client, PATIENCE, Watch};
+
+/// What the server logs of itself before it serves.
+const LISTENING: &str = "listening on ";
+
+/// A running server, killed with this.
+pub struct Server {
+    child: Child,
+    address: SocketAddr,
+    /// Kept open: the server logs to it.
+    _log: BufReader<ChildStderr>,
+}
+
+/// What a server is to allow beside one idle time for all.
+pub struct Room {
+    pub connections: usize,
+    pub sessions: usize,
+    pub rooms: usize,
+    pub log_bytes: &'static str,
+}
+
+impl Server {
+    /// Starts a server that bounds as little as it can, and puts it and this process on a processor
+    /// each, as far as there are two.
+    pub fn start(program: &Path, room: &Room) -> Result<Server, String> {
+        let cores = cores()?;
+        let shown = program.display();
+        pin(cores[0])?;
+        let most = room.sessions.max(room.connections).to_string();
+        let spawned = Command::new(program)
+            .args(["--listen", "127.0.0.1:0", "--rate", "0"])
+            .args(["--handshake", "86400", "--max-idle", "86400"])
+            .args(["--idle", "86400", "--log-bytes", room.log_bytes])
+            .args(["--max-connections", &room.connections.to_string()])
+            .args(["--max-sessions", &room.sessions.to_string()])
+            .args(["--max-rooms", &room.rooms.to_string()])
+            .args(["--max-per-address", &most])
+            .env("RUST_LOG", "warn,chinwag::server=info")
+            .stdin(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn();
+        pin(*cores.last().unwrap_or(&cores[0]))?;
+        let mut child = spawned.map_err(|error| {
+            format!("{shown}: cannot be started: {error}; build it with 'cargo build --release', or name one with --server")
+        })?;
+        let Some(log) = child.stderr.take() else {
+            return Err(format!("{shown}: has no standard error"));
+        };
+        let mut log = BufReader::new(log);
+        match listening(&mut log) {
+            Ok(address) => Ok(Server {
+                child,
+                address,
+                _log: log,
+            }),
+            Err(seen) => {
+                let _ = child.kill();
+                let _ = child.wait();
+                Err(format!("{shown}: does not listen: {}", seen.trim_end()))
+            }
+        }
+    }
+
+    /// A new connection.
+    pub fn connect(&self) -> Result<Client, String> {
+        Client::connect(self.address)
+    }
+
+    /// Waits until the server waits: it has done all that it was told to.
+    pub fn rest(&self) -> Result<(), String> {
+        let watch = Watch::start();
+        loop {
+            let stat = self.read("stat")?;
+            // The name, which may hold spaces, ends with the last parenthesis.
+            let state = stat.rsplit_once(") ").map(|(_, rest)| rest.as_bytes()[0]);
+            match state {
+                Some(b'S') => return Ok(()),
+                Some(b'Z' | b'X') | None => return Err("the server has ended".into()),
+                _ if watch.elapsed() > PATIENCE => return Err("the server is never idle".into()),
+                _ => std::hint::spin_loop(),
+            }
+        }
+    }
+
+    /// Its resident memory in bytes, once it rests: counted page by page, which `status` does not.
+    pub fn resident(&self) -> Result<i64, String> {
+        self.rest()?;
+        let rollup = self.read("smaps_rollup")?;
+        let mut lines = rollup.lines();
+        let rss = lines.find_map(|line| line.strip_prefix("Rss:"));
+        let word = rss.and_then(|rest| rest.split_whitespace().next());
+        let kib: Option<i64> = word.and_then(|word| word.parse().ok());
+        let kib = kib.ok_or("smaps_rollup: no Rss in it; this takes Linux 4.14 or newer")?;
+        Ok(kib * 1024)
+    }
+
+    fn read(&self, file: &str) -> Result<String, String> {
+        let path = format!("/proc/{}/{file}", self.child.id());
+        fs::read_to_string(&path).map_err(|error| format!("{path}: {error}"))
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Reads the log up to where it tells the address; else all that it says.
+fn listening(log: &mut impl BufRead) -> Result<SocketAddr, String> {
+    let mut seen = String::new();
+    let mut line = String::new();
+    while log.read_line(&mut line).is_ok_and(|len| len > 0) {
+        if let Some((_, address)) = line.split_once(LISTENING) {
+            return address.trim().parse().map_err(|_| line.clone());
+        }
+        seen.push_str(&line);
+        line.clear();
+    }
+    Err(seen)
+}
+
+/// How many processors there are for us: with one, the figures for time are the worse.
+pub fn core_count() -> usize {
+    cores().map_or(1, |cores| cores.len())
+}
+
+/// The first and the last processor that this process was given, before it gave itself one.
+fn cores() -> Result<Vec<usize>, String> {
+    use std::sync::OnceLock;
+    static CORES: OnceLock<Result<Vec<usize>, String>> = OnceLock::new();
+    let find = || {
+        let set = sched_getaffinity(None).map_err(|error| format!("sched_getaffinity: {error}"))?;
+        let all: Vec<usize> = (0..CpuSet::MAX_CPU).filter(|&c| set.is_set(c)).collect();
+        match all[..] {
+            [] => Err("sched_getaffinity: no processor".into()),
+            [only] => Ok(vec![only]),
+            [first, .., last] => Ok(vec![first, last]),
+        }
+    };
+    CORES.get_or_init(find).clone()
+}
+
+fn pin(core: usize) -> Result<(), String> {
+    let mut set = CpuSet::new();
+    set.set(core);
+    sched_setaffinity(None, &set).map_err(|error| format!("sched_setaffinity({core}): {error}"))
+}
+
+/// Raises the soft limit on open files, and gives how many of `wanted` connections it allows here
+/// and in the server, which inherits it.
+pub fn connections_possible(wanted: usize) -> usize {
+    const OTHERS: u64 = 64;
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit {
+        current: limit.maximum,
+        maximum: limit.maximum,
+    };
+    let _ = setrlimit(Resource::Nofile, raised);
+    let soft = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
+    wanted.min(usize::try_from(soft.saturating_sub(OTHERS)).unwrap_or(usize::MAX))
+}
