@@ -7,6 +7,8 @@
 
 #[path = "crowd/client.rs"]
 mod client;
+#[path = "crowd/cost.rs"]
+mod cost;
 #[path = "crowd/memory.rs"]
 mod memory;
 #[path = "crowd/people.rs"]
@@ -15,6 +17,8 @@ mod people;
 mod report;
 #[path = "crowd/server.rs"]
 mod server;
+#[path = "crowd/visits.rs"]
+mod visits;
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -27,8 +31,8 @@ const SESSIONS: usize = 1_000_000;
 const SESSIONS_MIN: usize = 1_000;
 const SESSIONS_MAX: usize = 10_000_000;
 
-type Measure = fn(&Path, usize) -> Result<Section, String>;
-const PARTS: [(&str, Measure); 1] = [("memory", memory::measure)];
+type Measure = fn(&Path, usize) -> Result<Vec<Section>, String>;
+const PARTS: [(&str, Measure); 2] = [("memory", memory::measure), ("cost", cost::measure)];
 
 /// What is asked for.
 struct Plan {
@@ -150,7 +154,7 @@ fn run(plan: &Plan) -> Result<String, String> {
     let mut sections = Vec::new();
     for (name, measure) in &plan.parts {
         eprintln!("crowd: measuring {name}");
-        sections.push(measure(&plan.server, plan.sessions)?);
+        sections.extend(measure(&plan.server, plan.sessions)?);
     }
     if plan.is_json {
         let sections: Vec<String> = sections.iter().map(Section::json).collect();

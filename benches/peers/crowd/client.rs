@@ -164,3 +164,15 @@ pub fn in_blocks(clients: &mut [Client], count: usize, work: &mut impl Work) -> 
     }
     Ok(())
 }
+
+/// Does work one group of commands at a time.
+pub fn one_by_one(client: &mut Client, count: usize, work: &mut impl Work) -> Result<(), String> {
+    let mut out = Vec::new();
+    for index in 0..count {
+        out.clear();
+        work.write(index, &mut out);
+        client.send(&out)?;
+        work.read(index, client)?;
+    }
+    Ok(())
+}

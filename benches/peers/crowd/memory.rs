@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use crate::client::{Client, Work, in_blocks};
-use crate::people::{Crowd, clients, read_join, write_name, write_token};
+use crate::people::{Crowd, IDLE, clients, read_join, write_name, write_token};
 use crate::report::Section;
 use crate::server::{Room, Server};
 
@@ -11,7 +11,6 @@ use crate::server::{Room, Server};
 const CONNECTED: usize = 10_000;
 /// Events of a room are kept in the fewest bytes that the server offers.
 const LOG_BYTES: &str = "4K";
-const IDLE: u64 = 86_400;
 
 const ATTACHED_BYTES_MAX: f64 = 400.0;
 const DETACHED_BYTES_MAX: f64 = 200.0;
@@ -23,15 +22,15 @@ const ROOMS_SPOKEN_TO: usize = 1_000;
 /// What may move by chance: a few pages.
 const GROWTH_BYTES_MAX: f64 = 64.0 * 1024.0;
 
-pub fn measure(program: &Path, sessions: usize) -> Result<Section, String> {
-    let mut section = Section::new("memory", vec!["bytes".into()]);
+pub fn measure(program: &Path, sessions: usize) -> Result<Vec<Section>, String> {
+    let mut section = Section::new("memory".into(), vec!["bytes".into()]);
     let connected = crate::server::connections_possible(CONNECTED).min(sessions);
     bare(program, connected, &mut section)?;
     attached(program, connected, &mut section)?;
     for room_size in [1_000, 10] {
         detached(program, sessions, room_size, &mut section)?;
     }
-    Ok(section)
+    Ok(vec![section])
 }
 
 /// A server, a connection that asks it things, and what it took before anything came.

@@ -7,6 +7,9 @@ use crate::server::Server;
 const CONNECTIONS: usize = 4;
 const TOKEN_BYTES: usize = 20;
 
+/// An idle time in seconds that outlasts every measurement.
+pub const IDLE: u64 = 86_400;
+
 /// A session's token in the size that a crowd's memory allows.
 pub type Token = [u8; TOKEN_BYTES];
 

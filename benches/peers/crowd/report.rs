@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 /// Rows that have the same columns.
 pub struct Section {
-    name: &'static str,
+    name: String,
     columns: Vec<String>,
     rows: Vec<Row>,
 }
@@ -18,7 +18,7 @@ struct Row {
 }
 
 impl Section {
-    pub fn new(name: &'static str, columns: Vec<String>) -> Section {
+    pub fn new(name: String, columns: Vec<String>) -> Section {
         Section {
             name,
             columns,
@@ -38,13 +38,13 @@ impl Section {
     }
 
     pub fn table(&self) -> String {
-        let mut text = format!("{:<58}", self.name);
+        let mut text = format!("{:<66}", self.name);
         for column in &self.columns {
             let _ = write!(text, " {column:>11}");
         }
         let _ = writeln!(text, " {:>8}", "target");
         for row in &self.rows {
-            let _ = write!(text, "  {:<56}", row.what);
+            let _ = write!(text, "  {:<64}", row.what);
             for &cell in &row.cells {
                 let _ = write!(text, " {:>11}", short(cell));
             }

@@ -94,6 +94,15 @@ impl Server {
         }
     }
 
+    /// The processor time that it has taken, in nanoseconds, once it rests.
+    pub fn cpu_ns(&self) -> Result<u64, String> {
+        self.rest()?;
+        let stat = self.read("schedstat")?;
+        let first = stat.split_whitespace().next();
+        let time = first.and_then(|word| word.parse().ok());
+        time.ok_or_else(|| "schedstat: no processor time in it".into())
+    }
+
     /// Its resident memory in bytes, once it rests: counted page by page, which `status` does not.
     pub fn resident(&self) -> Result<i64, String> {
         self.rest()?;
