@@ -9,6 +9,8 @@
 mod client;
 #[path = "crowd/cost.rs"]
 mod cost;
+#[path = "crowd/expire.rs"]
+mod expire;
 #[path = "crowd/memory.rs"]
 mod memory;
 #[path = "crowd/people.rs"]
@@ -32,7 +34,11 @@ const SESSIONS_MIN: usize = 1_000;
 const SESSIONS_MAX: usize = 10_000_000;
 
 type Measure = fn(&Path, usize) -> Result<Vec<Section>, String>;
-const PARTS: [(&str, Measure); 2] = [("memory", memory::measure), ("cost", cost::measure)];
+const PARTS: [(&str, Measure); 3] = [
+    ("memory", memory::measure),
+    ("cost", cost::measure),
+    ("expire", expire::measure),
+];
 
 /// What is asked for.
 struct Plan {

@@ -1,0 +1,181 @@
+//! What happens when a whole crowd expires within a few seconds: how long a client waits for its
+//! PINGs meanwhile, when the last one is gone, and what memory comes back.
+
+use std::path::Path;
+use std::time::Duration;
+
+use crate::client::{Client, PATIENCE, Watch};
+use crate::people::{Crowd, clients};
+use crate::report::Section;
+use crate::server::{Room, Server};
+
+const ROOM_SIZE: usize = 10;
+const LOG_BYTES: &str = "4K";
+/// Within so many seconds all expire.
+const SPREAD_SECS: u64 = 10;
+/// How long a crowd takes to come at the most: so many a second, and some seconds more.
+const JOINS_PER_SECOND: u64 = 50_000;
+const BEFORE_SECS: u64 = 5;
+/// How long PINGs are sent before the first expires.
+const QUIET: Duration = Duration::from_secs(2);
+
+/// A PING is sent so often, or as soon as the one before is answered.
+const PING_EVERY: Duration = Duration::from_millis(1);
+/// How often it is asked who is left.
+const ASK_EVERY: Duration = Duration::from_millis(100);
+
+const P99_MS_MAX: f64 = 20.0;
+/// What may stay resident of all that the crowd took, or in any case.
+const LEFT_SHARE_MAX: f64 = 0.02;
+const LEFT_MIB_MAX: f64 = 0.5;
+const MIB: f64 = 1024.0 * 1024.0;
+
+pub fn measure(program: &Path, sessions: usize) -> Result<Vec<Section>, String> {
+    let rooms = sessions.div_ceil(ROOM_SIZE);
+    let room = Room {
+        connections: 16,
+        sessions: sessions + 16,
+        rooms: rooms + 16,
+        log_bytes: LOG_BYTES,
+    };
+    let server = Server::start(program, &room)?;
+    let mut control = server.connect()?;
+    control.ask("JOIN first\n", "OK JOIN ")?;
+    control.expect("JOINED ")?;
+    control.ask("LEAVE\n", "OK LEAVE")?;
+    let start = server.resident()?;
+
+    // Whoever comes later asks for less.
+    let watch = Watch::start();
+    let first_end = BEFORE_SECS + sessions as u64 / JOINS_PER_SECOND;
+    let mut last_end = Duration::ZERO;
+    let idle = |session: usize| {
+        let (now, end) = (watch.elapsed(), first_end + session as u64 % SPREAD_SECS);
+        let idle = end.saturating_sub(now.as_secs()).max(1);
+        last_end = last_end.max(now + Duration::from_secs(idle));
+        idle
+    };
+    Crowd::build(&mut clients(&server)?, sessions, ROOM_SIZE, idle)?;
+    let full = server.resident()?;
+    if control.stat("sessions-expired")? > 0 {
+        return Err(
+            "the crowd came so slowly that it expires already; use fewer --sessions".into(),
+        );
+    }
+
+    let mut pinger = Pinger::new(server.connect()?, control);
+    let first_end = Duration::from_secs(first_end);
+    let quiet = first_end.saturating_sub(QUIET);
+    while watch.elapsed() < quiet {
+        pause(quiet - watch.elapsed());
+    }
+    let before = pinger.ping_until(watch, |elapsed, _| elapsed >= first_end)?;
+    let during = pinger.ping_until(watch, |_, left| left == 0)?;
+    let rest = watch.elapsed().saturating_sub(last_end);
+    let after = server.resident()?;
+    let mut section = Section::new("expire".into(), vec!["measured".into()]);
+    add_waits(&mut section, "quiet", "before", before, None);
+    let what = format!("while {sessions} sessions expire within {SPREAD_SECS} s");
+    add_waits(&mut section, "expire", &what, during, Some(P99_MS_MAX));
+    let what = "all of them are gone so long after the last deadline, s".into();
+    section.add("gone", what, vec![rest.as_secs_f64()], None);
+    let turn = pinger.control.stat("turn-longest")? as f64;
+    section.add(
+        "turn",
+        "the server's longest turn, ms".into(),
+        vec![turn],
+        None,
+    );
+    add_memory(&mut section, start, full, after);
+    Ok(vec![section])
+}
+
+fn add_waits(
+    section: &mut Section,
+    key: &str,
+    when: &str,
+    waits: Vec<Duration>,
+    target: Option<f64>,
+) {
+    let mut waits = waits;
+    waits.sort();
+    let at = |share: f64| {
+        let place = (waits.len() as f64 * share).ceil() as usize;
+        let wait = waits.get(place.saturating_sub(1));
+        wait.map_or(f64::NAN, |wait| wait.as_secs_f64() * 1000.0)
+    };
+    let mut add = |name: &str, share, target| {
+        let what = format!("PING, {name}, {when}, ms");
+        section.add(&format!("ping-{key}-{name}"), what, vec![at(share)], target);
+    };
+    add("p50", 0.5, None);
+    add("p99", 0.99, target);
+    add("max", 1.0, None);
+}
+
+fn add_memory(section: &mut Section, start: i64, full: i64, after: i64) {
+    let mut add = |key: &str, what: &str, bytes: i64, target| {
+        section.add(key, what.into(), vec![bytes as f64 / MIB], target);
+    };
+    let most = ((full - start) as f64 / MIB * LEFT_SHARE_MAX).max(LEFT_MIB_MAX);
+    add("memory-start", "resident before, MiB", start, None);
+    add("memory-full", "resident with all of them, MiB", full, None);
+    add(
+        "memory-left",
+        "resident afterwards, beyond what it was before, MiB",
+        after - start,
+        Some(most),
+    );
+}
+
+/// Sends PINGs on one connection, and asks on another who is left.
+struct Pinger {
+    client: Client,
+    control: Client,
+}
+
+impl Pinger {
+    fn new(client: Client, control: Client) -> Pinger {
+        Pinger { client, control }
+    }
+
+    /// Sends PINGs until it is over, which is told by the time since the start and by who is left;
+    /// gives how long each waited for its answer, or was kept from being sent by one that waited.
+    fn ping_until(
+        &mut self,
+        watch: Watch,
+        is_over: impl Fn(Duration, u64) -> bool,
+    ) -> Result<Vec<Duration>, String> {
+        let start = watch.elapsed();
+        let mut waits = Vec::new();
+        let mut due = start;
+        let mut ask = start;
+        loop {
+            let now = watch.elapsed();
+            if now >= ask {
+                let left = self.control.stat("sessions")?;
+                if is_over(now, left) {
+                    return Ok(waits);
+                }
+                if now - start > PATIENCE {
+                    return Err(format!("{left} sessions do not expire"));
+                }
+                ask = now + ASK_EVERY;
+            }
+            let now = watch.elapsed();
+            let is_late = now > due;
+            if !is_late {
+                pause(due - now);
+            }
+            let from = if is_late { due } else { watch.elapsed() };
+            self.client.ask("PING\n", "OK PING")?;
+            waits.push(watch.elapsed() - from);
+            due += PING_EVERY;
+        }
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "PINGs come at their times")]
+fn pause(time: Duration) {
+    std::thread::sleep(time);
+}
