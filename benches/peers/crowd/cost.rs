@@ -83,7 +83,7 @@ pub fn measure(program: &Path, sessions: usize) -> Result<Vec<Section>, String> 
         let mut places = places.collect::<Result<Vec<_>, _>>()?;
         for figures in measure_all(&mut places)? {
             let mut cells: Vec<f64> = figures.ns.iter().map(|ns| median(ns)).collect();
-            cells.push(cells[cells.len() - 1] / cells[0]);
+            cells.push(figures.ratio());
             section.add(&figures.key(), figures.what(), cells, Some(RATIO_MAX));
         }
         sections.push(section);
@@ -107,6 +107,14 @@ impl Figures {
             Pace::One => "one-at-a-time",
         };
         format!("{deed}-{order}-{pace}")
+    }
+
+    /// The last server's time in that of the first, round by round: the machine's speed may change
+    /// between two.
+    fn ratio(&self) -> f64 {
+        let pairs = self.ns[0].iter().zip(&self.ns[self.ns.len() - 1]);
+        let ratios: Vec<f64> = pairs.map(|(first, last)| last / first).collect();
+        median(&ratios)
     }
 
     fn what(&self) -> String {
