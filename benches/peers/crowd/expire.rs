@@ -70,8 +70,10 @@ pub fn measure(program: &Path, sessions: usize) -> Result<Vec<Section>, String> 
         pause(quiet - watch.elapsed());
     }
     let before = pinger.ping_until(watch, |elapsed, _| elapsed >= first_end)?;
+    let queued = server.queued_ns()?;
     let during = pinger.ping_until(watch, |_, left| left == 0)?;
     let rest = watch.elapsed().saturating_sub(last_end);
+    let queued = server.queued_ns()? - queued;
     let after = server.resident()?;
     let mut section = Section::new("expire".into(), vec!["measured".into()]);
     add_waits(&mut section, "quiet", "before", before, None);
@@ -79,6 +81,8 @@ pub fn measure(program: &Path, sessions: usize) -> Result<Vec<Section>, String> 
     add_waits(&mut section, "expire", &what, during, Some(P99_MS_MAX));
     let what = "all of them are gone so long after the last deadline, s".into();
     section.add("gone", what, vec![rest.as_secs_f64()], None);
+    let what = "other programs had the processors meanwhile, s".into();
+    section.add("queued", what, vec![queued as f64 / 1e9], None);
     let turn = pinger.control.stat("turn-longest")? as f64;
     section.add(
         "turn",

@@ -96,11 +96,20 @@ impl Server {
 
     /// The processor time that it has taken, in nanoseconds, once it rests.
     pub fn cpu_ns(&self) -> Result<u64, String> {
+        self.schedule(0)
+    }
+
+    /// How long it and this process have waited for others to leave a processor, in nanoseconds,
+    /// once it rests.
+    pub fn queued_ns(&self) -> Result<u64, String> {
+        let own = fs::read_to_string("/proc/self/schedstat");
+        let own = own.map_err(|error| format!("/proc/self/schedstat: {error}"))?;
+        Ok(self.schedule(1)? + schedule(&own, 1)?)
+    }
+
+    fn schedule(&self, place: usize) -> Result<u64, String> {
         self.rest()?;
-        let stat = self.read("schedstat")?;
-        let first = stat.split_whitespace().next();
-        let time = first.and_then(|word| word.parse().ok());
-        time.ok_or_else(|| "schedstat: no processor time in it".into())
+        schedule(&self.read("schedstat")?, place)
     }
 
     /// Its resident memory in bytes, once it rests: counted page by page, which `status` does not.
@@ -126,6 +135,13 @@ impl Drop for Server {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// One of the times in a `schedstat`.
+fn schedule(stat: &str, place: usize) -> Result<u64, String> {
+    let word = stat.split_whitespace().nth(place);
+    let time = word.and_then(|word| word.parse().ok());
+    time.ok_or_else(|| format!("schedstat: no times in it: '{}'", stat.trim_end()))
 }
 
 /// Reads the log up to where it tells the address; else all that it says.
