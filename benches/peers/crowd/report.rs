@@ -80,7 +80,11 @@ impl Row {
     }
 
     fn json(&self) -> String {
-        let cells: Vec<String> = self.cells.iter().map(|cell| format!("{cell:.3}")).collect();
+        let number = |cell: &f64| match cell.is_finite() {
+            true => format!("{cell:.3}"),
+            false => "null".into(),
+        };
+        let cells: Vec<String> = self.cells.iter().map(number).collect();
         let mut text = format!("\"{}\":{{\"values\":[{}]", self.key, cells.join(","));
         if let (Some(target), Some(is_met)) = (self.target, self.is_met()) {
             let _ = write!(text, ",\"target\":{target},\"met\":{is_met}");
