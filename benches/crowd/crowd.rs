@@ -5,21 +5,13 @@
 //! server's process, or ratios within one run; the exit code says whether they could be had, and
 //! the table marks targets that are missed.
 
-#[path = "crowd/client.rs"]
 mod client;
-#[path = "crowd/cost.rs"]
 mod cost;
-#[path = "crowd/expire.rs"]
 mod expire;
-#[path = "crowd/memory.rs"]
 mod memory;
-#[path = "crowd/people.rs"]
 mod people;
-#[path = "crowd/report.rs"]
 mod report;
-#[path = "crowd/server.rs"]
 mod server;
-#[path = "crowd/visits.rs"]
 mod visits;
 
 use std::io::Write;
