@@ -1,0 +1,370 @@
+//! Many clients of one server, in one thread and one poll: coming in, being sent to, and counting
+//! what they are sent.
+//!
+//! What is said and when is the scenarios' business; clients that are in only count marks.
+
+use std::io::{self, Read, Write};
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use mio::net::TcpStream;
+use mio::{Events, Interest, Poll, Token};
+use socket2::{Domain, Socket, Type};
+
+use crate::adapter::{Adapter, MARK, Opening, contains};
+use crate::now;
+
+const EVENTS_PER_TURN: usize = 1024;
+const READ_BYTES: usize = 256 * 1024;
+/// What is remembered of what a client was sent last.
+const TAIL_BYTES: usize = 200;
+/// A server that sends nothing for so long has nothing more to send.
+const SILENCE: Duration = Duration::from_millis(100);
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    Connecting,
+    Joining,
+    In,
+    /// It was not let in.
+    Refused,
+    /// It was in, and the server has closed its connection.
+    CutOff,
+}
+
+struct Client {
+    stream: TcpStream,
+    stage: Stage,
+    opening: Opening,
+    /// The end of what it was sent before it was in.
+    tail: Vec<u8>,
+    /// Bytes that its stream has not taken yet.
+    out: Vec<u8>,
+    /// Marks that it was sent.
+    marks: u64,
+}
+
+/// Marks that a client was sent at once: who, how many it had before, how many these are.
+pub struct Arrival {
+    pub who: usize,
+    pub before: u64,
+    pub marks: u64,
+}
+
+/// How a crowd came in.
+#[derive(Clone, Copy, Default)]
+pub struct Joined {
+    pub confirmed: usize,
+    pub refused: usize,
+    pub unconfirmed: usize,
+    pub seconds: f64,
+}
+
+/// Clients that are to come in.
+#[derive(Clone, Copy)]
+pub struct Plan {
+    pub count: usize,
+    /// How many share a room; the first ones share room 0.
+    pub rooms_of: usize,
+    /// How many may be on their way in at once.
+    pub at_once: usize,
+    /// What the system may keep for each of what it did not read; none for the system's default.
+    pub receive_buffer: Option<usize>,
+    pub deadline: Duration,
+}
+
+/// The clients of one server. They are numbered in the order of their coming.
+pub struct Crowd {
+    pub adapter: Box<dyn Adapter>,
+    address: SocketAddr,
+    poll: Poll,
+    events: Events,
+    clients: Vec<Client>,
+    buffer: Vec<u8>,
+    pending: usize,
+}
+
+impl Crowd {
+    /// Nobody, yet.
+    pub fn new(adapter: Box<dyn Adapter>, address: SocketAddr) -> Result<Crowd, String> {
+        let poll = Poll::new().map_err(|error| format!("cannot set up the poll: {error}"))?;
+        Ok(Crowd {
+            adapter,
+            address,
+            poll,
+            events: Events::with_capacity(EVENTS_PER_TURN),
+            clients: Vec::new(),
+            buffer: vec![0; READ_BYTES],
+            pending: 0,
+        })
+    }
+
+    /// Marks that a client was sent so far.
+    pub fn marks(&self, who: usize) -> u64 {
+        self.clients[who].marks
+    }
+
+    /// How many were in and then had their connection closed by the server.
+    pub fn cut_off(&self) -> usize {
+        let stages = self.clients.iter().map(|client| client.stage);
+        stages.filter(|&stage| stage == Stage::CutOff).count()
+    }
+
+    /// Lets clients in, as fast as the plan allows.
+    ///
+    /// # Errors
+    ///
+    /// When the system fails; not when the server refuses somebody.
+    pub fn join(&mut self, plan: Plan, mut arrival: impl FnMut(Arrival)) -> Result<Joined, String> {
+        let first = self.clients.len();
+        let start = now();
+        while self.clients.len() < first + plan.count || self.pending > 0 {
+            while self.clients.len() < first + plan.count && self.pending < plan.at_once {
+                let who = self.clients.len();
+                let opening = self.adapter.join(who, (who - first) / plan.rooms_of);
+                self.connect(opening, plan.receive_buffer)?;
+                // Those who are connected already do not have to wait for the rest.
+                if self.pending % 64 == 0 {
+                    self.turn(Duration::ZERO, &mut arrival)?;
+                }
+            }
+            let left = plan.deadline.saturating_sub(start.elapsed());
+            if left.is_zero() {
+                break;
+            }
+            if self.pending > 0 {
+                self.turn(left, &mut arrival)?;
+            }
+        }
+        let seconds = start.elapsed().as_secs_f64();
+        let mut joined = Joined {
+            seconds,
+            unconfirmed: plan.count - (self.clients.len() - first),
+            ..Joined::default()
+        };
+        for client in &self.clients[first..] {
+            match client.stage {
+                Stage::In | Stage::CutOff => joined.confirmed += 1,
+                Stage::Refused => joined.refused += 1,
+                Stage::Connecting | Stage::Joining => joined.unconfirmed += 1,
+            }
+        }
+        self.pending = 0;
+        Ok(joined)
+    }
+
+    /// Lets all of them in, and waits until the server has nothing more to say about it.
+    ///
+    /// # Errors
+    ///
+    /// If not all get in.
+    pub fn join_all(&mut self, plan: Plan) -> Result<(), String> {
+        let joined = self.join(plan, |_| ())?;
+        if joined.confirmed == plan.count {
+            return self.settle();
+        }
+        let stray = self
+            .clients
+            .iter()
+            .find(|client| !matches!(client.stage, Stage::In | Stage::CutOff));
+        let last = stray.map_or(&[][..], |client| &client.tail);
+        Err(format!(
+            "of {} clients {} were refused, and {} not confirmed within {:.0} s; one was sent \
+             \"{}\"; does the server allow so many?",
+            plan.count,
+            joined.refused,
+            joined.unconfirmed,
+            joined.seconds,
+            last.escape_ascii()
+        ))
+    }
+
+    /// Lets one in who will say something, and gives its number.
+    pub fn join_sender(&mut self, deadline: Duration) -> Result<usize, String> {
+        let who = self.clients.len();
+        self.connect(self.adapter.join_sender(), None)?;
+        let start = now();
+        while self.pending > 0 {
+            let left = deadline.saturating_sub(start.elapsed());
+            if left.is_zero() {
+                break;
+            }
+            self.turn(left, |_| ())?;
+        }
+        if self.clients[who].stage != Stage::In {
+            let tail = self.clients[who].tail.escape_ascii();
+            return Err(format!("the sender was not let in; it was sent \"{tail}\""));
+        }
+        self.settle()?;
+        Ok(who)
+    }
+
+    /// Waits until the server has nothing more to send.
+    pub fn settle(&mut self) -> Result<(), String> {
+        while self.turn(SILENCE, |_| ())? > 0 {}
+        Ok(())
+    }
+
+    /// Sends bytes as one of the clients: now, or as soon as its stream takes them.
+    pub fn send(&mut self, who: usize, bytes: impl FnOnce(&dyn Adapter, &mut Vec<u8>)) {
+        let client = &mut self.clients[who];
+        bytes(&*self.adapter, &mut client.out);
+        client.flush();
+    }
+
+    /// One turn: sleeps until something happens or `timeout` is over, and counts what has come. Gives
+    /// how many events there were.
+    pub fn turn(
+        &mut self,
+        timeout: Duration,
+        mut arrival: impl FnMut(Arrival),
+    ) -> Result<usize, String> {
+        // Out of the way, while the clients that they are about are changed.
+        let mut events = std::mem::replace(&mut self.events, Events::with_capacity(0));
+        let result = self.poll.poll(&mut events, Some(timeout));
+        let mut count = 0;
+        for event in events.iter() {
+            count += 1;
+            let who = event.token().0;
+            if event.is_writable() {
+                self.writable(who);
+            }
+            if event.is_readable() {
+                self.read(who, &mut arrival);
+            }
+        }
+        self.events = events;
+        match result {
+            Err(error) if error.kind() != io::ErrorKind::Interrupted => {
+                Err(format!("the poll failed: {error}"))
+            }
+            _ => Ok(count),
+        }
+    }
+
+    fn connect(&mut self, opening: Opening, receive_buffer: Option<usize>) -> Result<(), String> {
+        let who = self.clients.len();
+        let mut stream = connect(self.address, receive_buffer)
+            .map_err(|error| format!("cannot open connection {who}: {error}"))?;
+        self.poll
+            .registry()
+            .register(
+                &mut stream,
+                Token(who),
+                Interest::READABLE | Interest::WRITABLE,
+            )
+            .map_err(|error| format!("cannot poll connection {who}: {error}"))?;
+        self.pending += 1;
+        self.clients.push(Client {
+            stream,
+            stage: Stage::Connecting,
+            opening,
+            tail: Vec::new(),
+            out: Vec::new(),
+            marks: 0,
+        });
+        Ok(())
+    }
+
+    fn writable(&mut self, who: usize) {
+        let client = &mut self.clients[who];
+        if client.stage == Stage::Connecting {
+            match client.stream.take_error() {
+                Ok(None) if client.stream.peer_addr().is_ok() => client.stage = Stage::Joining,
+                Ok(None) => return,
+                _ => return self.closed(who),
+            }
+            let client = &mut self.clients[who];
+            client.out.append(&mut client.opening.bytes);
+        }
+        self.clients[who].flush();
+    }
+
+    fn read(&mut self, who: usize, arrival: &mut impl FnMut(Arrival)) {
+        loop {
+            let client = &mut self.clients[who];
+            match client.stream.read(&mut self.buffer) {
+                Ok(len @ 1..) => {
+                    self.take(who, len, arrival);
+                    // Less than was asked for is all there is.
+                    if len < self.buffer.len() {
+                        return;
+                    }
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == io::ErrorKind::NotConnected => return,
+                Ok(0) | Err(_) => return self.closed(who),
+            }
+        }
+    }
+
+    fn take(&mut self, who: usize, len: usize, arrival: &mut impl FnMut(Arrival)) {
+        let block = &self.buffer[..len];
+        let client = &mut self.clients[who];
+        let marks = memchr::memchr_iter(MARK, block).count() as u64;
+        if marks > 0 {
+            arrival(Arrival {
+                who,
+                before: client.marks,
+                marks,
+            });
+            client.marks += marks;
+        } else if let Some(answer) = self.adapter.keep_alive(block) {
+            // Asked for while messages come it is not seen. That does no harm: all servers are
+            // set up to ask not before an hour is over.
+            client.out.extend(answer);
+            client.flush();
+        }
+        if client.stage == Stage::Joining {
+            client.tail.extend_from_slice(block);
+            if contains(&client.tail, client.opening.confirmation) {
+                client.stage = Stage::In;
+                client.tail = Vec::new();
+                self.pending -= 1;
+            } else {
+                let excess = client.tail.len().saturating_sub(TAIL_BYTES);
+                client.tail.drain(..excess);
+            }
+        }
+    }
+
+    fn closed(&mut self, who: usize) {
+        let client = &mut self.clients[who];
+        client.stage = match client.stage {
+            Stage::Connecting | Stage::Joining => {
+                self.pending = self.pending.saturating_sub(1);
+                Stage::Refused
+            }
+            Stage::In => Stage::CutOff,
+            stage => stage,
+        };
+    }
+}
+
+impl Client {
+    /// Writes what is left, as far as the stream takes it. Why it takes no more, reading will tell.
+    fn flush(&mut self) {
+        while !self.out.is_empty() {
+            match self.stream.write(&self.out) {
+                Ok(len) => drop(self.out.drain(..len)),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(_) => return,
+            }
+        }
+    }
+}
+
+/// Begins to connect.
+fn connect(address: SocketAddr, receive_buffer: Option<usize>) -> io::Result<TcpStream> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
+    if let Some(bytes) = receive_buffer {
+        socket.set_recv_buffer_size(bytes)?;
+    }
+    socket.set_nonblocking(true)?;
+    socket.set_tcp_nodelay(true)?;
+    match socket.connect(&address.into()) {
+        Err(error) if error.raw_os_error() != Some(libc::EINPROGRESS) => Err(error),
+        _ => Ok(TcpStream::from_std(socket.into())),
+    }
+}

@@ -1,0 +1,167 @@
+//! One who says something to many: as fast as the window allows, or at a steady pace.
+//!
+//! The window is over the average of the receivers: the next message is sent when so many have been
+//! delivered as it takes for all but `in_flight` messages to have reached everybody.
+
+use std::time::Duration;
+
+use crate::crowd::Crowd;
+use crate::now;
+use crate::probe::Process;
+
+/// If nothing happens for so long, what is on its way will not arrive.
+const GIVEN_UP: Duration = Duration::from_secs(5);
+
+/// Who says something, and who is sent it.
+pub struct Talk<'a> {
+    pub crowd: &'a mut Crowd,
+    pub process: &'a Process,
+    pub sender: usize,
+    /// The first so many clients of the crowd; nobody else counts.
+    pub receivers: usize,
+}
+
+/// What a run has come to.
+pub struct Run {
+    pub messages: u64,
+    pub deliveries: u64,
+    pub seconds: f64,
+    pub cpu_ns: u64,
+    /// How long each delivery took, in microseconds and in order; only of a paced run.
+    pub latencies_us: Vec<u32>,
+}
+
+impl Run {
+    /// Messages that did not reach somebody.
+    pub fn lost(&self, receivers: usize) -> u64 {
+        (self.messages * receivers as u64).saturating_sub(self.deliveries)
+    }
+
+    /// The server's time on the CPU for each message that somebody was sent.
+    pub fn cpu_us_per_delivery(&self) -> f64 {
+        self.cpu_ns as f64 / 1e3 / self.deliveries as f64
+    }
+
+    /// Deliveries per second.
+    pub fn rate(&self) -> f64 {
+        self.deliveries as f64 / self.seconds
+    }
+
+    /// What so many of a hundred deliveries did not take longer than, in milliseconds.
+    pub fn latency_ms(&self, percent: usize) -> f64 {
+        let count = self.latencies_us.len();
+        let at = (count * percent).div_ceil(100).saturating_sub(1);
+        self.latencies_us
+            .get(at)
+            .map_or(f64::NAN, |&us| f64::from(us) / 1e3)
+    }
+}
+
+impl Talk<'_> {
+    /// Keeps `in_flight` messages on their way for that long, and waits for the last.
+    pub fn windowed(&mut self, in_flight: u64, duration: Duration) -> Result<Run, String> {
+        let (start, cpu_start) = (now(), self.process.cpu_ns()?);
+        let receivers = self.receivers;
+        let (mut messages, mut deliveries) = (0, 0);
+        let mut last = start;
+        loop {
+            if start.elapsed() < duration {
+                let allowed = deliveries / receivers as u64 + in_flight;
+                self.say(allowed - messages);
+                messages = allowed;
+            } else if deliveries >= messages * receivers as u64 {
+                break;
+            }
+            let before = deliveries;
+            let events = self.crowd.turn(GIVEN_UP, |arrival| {
+                if arrival.who < receivers {
+                    deliveries += arrival.marks;
+                }
+            })?;
+            if deliveries > before {
+                last = now();
+            } else if events == 0 {
+                break;
+            }
+        }
+        self.crowd.settle()?;
+        Ok(Run {
+            messages,
+            deliveries,
+            seconds: (last - start).as_secs_f64(),
+            cpu_ns: self.process.cpu_ns()? - cpu_start,
+            latencies_us: Vec::new(),
+        })
+    }
+
+    /// Says so many messages, at equal distances. Each receiver is sent them in order, and each
+    /// carries one mark, so the how-manieth mark it is tells which message has arrived.
+    pub fn paced(&mut self, total: u64, distance: Duration) -> Result<Run, String> {
+        let (receivers, first) = (self.receivers, self.marks_of_all()?);
+        let (start, cpu_start) = (now(), self.process.cpu_ns()?);
+        let mut said_at = Vec::with_capacity(total as usize);
+        let mut latencies_us = Vec::with_capacity(total as usize * receivers);
+        let mut last = start;
+        let mut next = start;
+        while latencies_us.len() < total as usize * receivers {
+            let time = now();
+            while (said_at.len() as u64) < total && time >= next {
+                said_at.push(time);
+                self.say(1);
+                next += distance;
+            }
+            let is_done = said_at.len() as u64 == total;
+            let timeout = match is_done {
+                true => GIVEN_UP,
+                // Rounded down to what the poll knows, so that the rest is not slept through.
+                false => {
+                    Duration::from_millis(next.saturating_duration_since(now()).as_millis() as u64)
+                }
+            };
+            let events = self.crowd.turn(timeout, |arrival| {
+                if arrival.who < receivers {
+                    last = now();
+                    let from = (arrival.before - first) as usize;
+                    for &said_at in &said_at[from..from + arrival.marks as usize] {
+                        latencies_us.push((last - said_at).as_micros() as u32);
+                    }
+                }
+            })?;
+            if is_done && events == 0 {
+                break;
+            }
+        }
+        self.crowd.settle()?;
+        latencies_us.sort_unstable();
+        Ok(Run {
+            messages: total,
+            deliveries: latencies_us.len() as u64,
+            seconds: (last - start).as_secs_f64(),
+            cpu_ns: self.process.cpu_ns()? - cpu_start,
+            latencies_us,
+        })
+    }
+
+    fn say(&mut self, messages: u64) {
+        if messages > 0 {
+            self.crowd.send(self.sender, |adapter, out| {
+                for _ in 0..messages {
+                    adapter.say(out);
+                }
+            });
+        }
+    }
+
+    /// How many messages each receiver was sent so far: all of them the same.
+    fn marks_of_all(&self) -> Result<u64, String> {
+        let marks = self.crowd.marks(0);
+        match (0..self.receivers).find(|&who| self.crowd.marks(who) != marks) {
+            None => Ok(marks),
+            Some(who) => Err(format!(
+                "receiver 0 was sent {marks} messages and receiver {who} {}: the server has lost \
+                 some, so it cannot be told which arrive when",
+                self.crowd.marks(who)
+            )),
+        }
+    }
+}

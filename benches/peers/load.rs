@@ -1,0 +1,49 @@
+//! The load: many clients of one chat or publish-subscribe server, and what that costs the server.
+//!
+//! One scenario a run; the result is one line of JSON. Everything is the same for all servers, but
+//! for what stands in `adapter`. `benches/peers/run` starts the servers, and runs this on a CPU of
+//! its own.
+
+mod adapter;
+mod crowd;
+mod flood;
+mod probe;
+mod report;
+mod scenarios;
+mod settings;
+
+use std::process::ExitCode;
+use std::time::Instant;
+
+use crate::settings::{Settings, Wish};
+
+fn main() -> ExitCode {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let settings = match Settings::parse(&args) {
+        Ok(Wish::Help(text)) => {
+            print!("{text}");
+            return ExitCode::SUCCESS;
+        }
+        Ok(Wish::Run(settings)) => settings,
+        Err(error) => {
+            eprintln!("load: {error}\nTry 'load --help'.");
+            return ExitCode::from(2);
+        }
+    };
+    match scenarios::run(&settings) {
+        Ok(report) => {
+            println!("{report}");
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            eprintln!("load: {} {}: {error}", settings.protocol, settings.scenario);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// The time.
+#[expect(clippy::disallowed_methods, reason = "measuring takes a clock")]
+fn now() -> Instant {
+    Instant::now()
+}
