@@ -32,6 +32,12 @@ pub trait Adapter {
         None
     }
 
+    /// A byte that a client is sent once for its own coming, and once for each that comes into its
+    /// room from then on, itself included; if it is told of that.
+    fn joined_mark(&self) -> Option<u8> {
+        None
+    }
+
     /// How many may be connecting at once without the server's queue of them, whose length is built
     /// in, being too short.
     fn joins_at_once(&self) -> usize {
@@ -80,6 +86,11 @@ impl Adapter for Chinwag {
 
     fn keep_alive(&self, block: &[u8]) -> Option<Vec<u8>> {
         contains(block, b"EXPIRING ").then(|| b"PING\r\n".to_vec())
+    }
+
+    fn joined_mark(&self) -> Option<u8> {
+        // In `OK JOIN`, in `JOINED`, and nowhere else before somebody speaks.
+        Some(b'J')
     }
 }
 

@@ -3,46 +3,20 @@
 //!
 //! What is said and when is the scenarios' business; clients that are in only count marks.
 
-use std::io::{self, Read, Write};
+use std::io::{self, Read};
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use mio::net::TcpStream;
 use mio::{Events, Interest, Poll, Token};
-use socket2::{Domain, Socket, Type};
 
-use crate::adapter::{Adapter, MARK, Opening, contains};
+use crate::adapter::{Adapter, MARK, Opening};
+use crate::client::{Client, Stage};
 use crate::now;
 
 const EVENTS_PER_TURN: usize = 1024;
 const READ_BYTES: usize = 256 * 1024;
-/// What is remembered of what a client was sent last.
-const TAIL_BYTES: usize = 200;
 /// A server that sends nothing for so long has nothing more to send.
 const SILENCE: Duration = Duration::from_millis(100);
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Stage {
-    Connecting,
-    Joining,
-    In,
-    /// It was not let in.
-    Refused,
-    /// It was in, and the server has closed its connection.
-    CutOff,
-}
-
-struct Client {
-    stream: TcpStream,
-    stage: Stage,
-    opening: Opening,
-    /// The end of what it was sent before it was in.
-    tail: Vec<u8>,
-    /// Bytes that its stream has not taken yet.
-    out: Vec<u8>,
-    /// Marks that it was sent.
-    marks: u64,
-}
 
 /// Marks that a client was sent at once: who, how many it had before, how many these are.
 pub struct Arrival {
@@ -68,7 +42,7 @@ pub struct Plan {
     pub rooms_of: usize,
     /// How many may be on their way in at once.
     pub at_once: usize,
-    /// What the system may keep for each of what it did not read; none for the system's default.
+    /// What the system may keep for each of what it does not read; none for the system's default.
     pub receive_buffer: Option<usize>,
     pub deadline: Duration,
 }
@@ -81,6 +55,8 @@ pub struct Crowd {
     events: Events,
     clients: Vec<Client>,
     buffer: Vec<u8>,
+    /// The byte that is counted.
+    mark: u8,
     pending: usize,
 }
 
@@ -95,8 +71,19 @@ impl Crowd {
             events: Events::with_capacity(EVENTS_PER_TURN),
             clients: Vec::new(),
             buffer: vec![0; READ_BYTES],
+            mark: MARK,
             pending: 0,
         })
+    }
+
+    /// How many clients there are, whatever became of them.
+    pub fn len(&self) -> usize {
+        self.clients.len()
+    }
+
+    /// Counts another byte than that of messages.
+    pub fn count_byte(&mut self, mark: u8) {
+        self.mark = mark;
     }
 
     /// Marks that a client was sent so far.
@@ -163,10 +150,7 @@ impl Crowd {
         if joined.confirmed == plan.count {
             return self.settle();
         }
-        let stray = self
-            .clients
-            .iter()
-            .find(|client| !matches!(client.stage, Stage::In | Stage::CutOff));
+        let stray = self.clients.iter().find(|client| !client.was_in());
         let last = stray.map_or(&[][..], |client| &client.tail);
         Err(format!(
             "of {} clients {} were refused, and {} not confirmed within {:.0} s; one was sent \
@@ -203,6 +187,30 @@ impl Crowd {
     pub fn settle(&mut self) -> Result<(), String> {
         while self.turn(SILENCE, |_| ())? > 0 {}
         Ok(())
+    }
+
+    /// Lets time pass; who is asked for a sign of life gives one.
+    pub fn rest(&mut self, duration: Duration) -> Result<(), String> {
+        let start = now();
+        loop {
+            let left = duration.saturating_sub(start.elapsed());
+            if left.is_zero() {
+                return Ok(());
+            }
+            self.turn(left, |_| ())?;
+        }
+    }
+
+    /// Has a client never read again. (The poll may still tell of it once.)
+    pub fn stop_reading(&mut self, who: usize) -> Result<(), String> {
+        let stream = &mut self.clients[who].stream;
+        let result = self.poll.registry().deregister(stream);
+        result.map_err(|error| format!("cannot stop polling a client: {error}"))
+    }
+
+    /// Reads what is left for those who did not read, to see who was cut off.
+    pub fn read_at_last(&mut self, who: usize) {
+        self.read(who, &mut |_| ());
     }
 
     /// Sends bytes as one of the clients: now, or as soon as its stream takes them.
@@ -244,40 +252,26 @@ impl Crowd {
 
     fn connect(&mut self, opening: Opening, receive_buffer: Option<usize>) -> Result<(), String> {
         let who = self.clients.len();
-        let mut stream = connect(self.address, receive_buffer)
-            .map_err(|error| format!("cannot open connection {who}: {error}"))?;
+        let mut client =
+            Client::connect(self.address, receive_buffer, opening).map_err(|error| {
+                format!("cannot open connection {who}: {error}; does ulimit -n allow so many?")
+            })?;
+        let interest = Interest::READABLE | Interest::WRITABLE;
         self.poll
             .registry()
-            .register(
-                &mut stream,
-                Token(who),
-                Interest::READABLE | Interest::WRITABLE,
-            )
+            .register(&mut client.stream, Token(who), interest)
             .map_err(|error| format!("cannot poll connection {who}: {error}"))?;
         self.pending += 1;
-        self.clients.push(Client {
-            stream,
-            stage: Stage::Connecting,
-            opening,
-            tail: Vec::new(),
-            out: Vec::new(),
-            marks: 0,
-        });
+        self.clients.push(client);
         Ok(())
     }
 
     fn writable(&mut self, who: usize) {
         let client = &mut self.clients[who];
-        if client.stage == Stage::Connecting {
-            match client.stream.take_error() {
-                Ok(None) if client.stream.peer_addr().is_ok() => client.stage = Stage::Joining,
-                Ok(None) => return,
-                _ => return self.closed(who),
-            }
-            let client = &mut self.clients[who];
-            client.out.append(&mut client.opening.bytes);
+        if client.stage == Stage::Connecting && !client.go_on_connecting() {
+            return self.closed(who);
         }
-        self.clients[who].flush();
+        client.flush();
     }
 
     fn read(&mut self, who: usize, arrival: &mut impl FnMut(Arrival)) {
@@ -302,7 +296,7 @@ impl Crowd {
     fn take(&mut self, who: usize, len: usize, arrival: &mut impl FnMut(Arrival)) {
         let block = &self.buffer[..len];
         let client = &mut self.clients[who];
-        let marks = memchr::memchr_iter(MARK, block).count() as u64;
+        let marks = memchr::memchr_iter(self.mark, block).count() as u64;
         if marks > 0 {
             arrival(Arrival {
                 who,
@@ -316,16 +310,8 @@ impl Crowd {
             client.out.extend(answer);
             client.flush();
         }
-        if client.stage == Stage::Joining {
-            client.tail.extend_from_slice(block);
-            if contains(&client.tail, client.opening.confirmation) {
-                client.stage = Stage::In;
-                client.tail = Vec::new();
-                self.pending -= 1;
-            } else {
-                let excess = client.tail.len().saturating_sub(TAIL_BYTES);
-                client.tail.drain(..excess);
-            }
+        if client.stage == Stage::Joining && client.is_confirmed_by(block) {
+            self.pending -= 1;
         }
     }
 
@@ -339,32 +325,5 @@ impl Crowd {
             Stage::In => Stage::CutOff,
             stage => stage,
         };
-    }
-}
-
-impl Client {
-    /// Writes what is left, as far as the stream takes it. Why it takes no more, reading will tell.
-    fn flush(&mut self) {
-        while !self.out.is_empty() {
-            match self.stream.write(&self.out) {
-                Ok(len) => drop(self.out.drain(..len)),
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(_) => return,
-            }
-        }
-    }
-}
-
-/// Begins to connect.
-fn connect(address: SocketAddr, receive_buffer: Option<usize>) -> io::Result<TcpStream> {
-    let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
-    if let Some(bytes) = receive_buffer {
-        socket.set_recv_buffer_size(bytes)?;
-    }
-    socket.set_nonblocking(true)?;
-    socket.set_tcp_nodelay(true)?;
-    match socket.connect(&address.into()) {
-        Err(error) if error.raw_os_error() != Some(libc::EINPROGRESS) => Err(error),
-        _ => Ok(TcpStream::from_std(socket.into())),
     }
 }

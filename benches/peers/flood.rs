@@ -7,10 +7,12 @@ use std::time::Duration;
 
 use crate::crowd::Crowd;
 use crate::now;
-use crate::probe::Process;
+use crate::probe::{Process, tcp_memory_bytes};
 
 /// If nothing happens for so long, what is on its way will not arrive.
-const GIVEN_UP: Duration = Duration::from_secs(5);
+pub const GIVEN_UP: Duration = Duration::from_secs(5);
+/// How often the system's memory is looked at.
+const LOOK: Duration = Duration::from_millis(50);
 
 /// Who says something, and who is sent it.
 pub struct Talk<'a> {
@@ -19,11 +21,14 @@ pub struct Talk<'a> {
     pub sender: usize,
     /// The first so many clients of the crowd; nobody else counts.
     pub receivers: usize,
+    /// The most memory, in bytes, that TCP was seen to take while somebody spoke as fast as allowed.
+    pub tcp_peak: u64,
 }
 
 /// What a run has come to.
 pub struct Run {
     pub messages: u64,
+    pub receivers: usize,
     pub deliveries: u64,
     pub seconds: f64,
     pub cpu_ns: u64,
@@ -32,9 +37,9 @@ pub struct Run {
 }
 
 impl Run {
-    /// Messages that did not reach somebody.
-    pub fn lost(&self, receivers: usize) -> u64 {
-        (self.messages * receivers as u64).saturating_sub(self.deliveries)
+    /// Deliveries that did not come.
+    pub fn lost(&self) -> u64 {
+        (self.messages * self.receivers as u64).saturating_sub(self.deliveries)
     }
 
     /// The server's time on the CPU for each message that somebody was sent.
@@ -63,7 +68,7 @@ impl Talk<'_> {
         let (start, cpu_start) = (now(), self.process.cpu_ns()?);
         let receivers = self.receivers;
         let (mut messages, mut deliveries) = (0, 0);
-        let mut last = start;
+        let (mut last, mut looked) = (start, start);
         loop {
             if start.elapsed() < duration {
                 let allowed = deliveries / receivers as u64 + in_flight;
@@ -83,10 +88,21 @@ impl Talk<'_> {
             } else if events == 0 {
                 break;
             }
+            if looked.elapsed() >= LOOK {
+                looked = now();
+                self.tcp_peak = self.tcp_peak.max(tcp_memory_bytes()?);
+            }
         }
         self.crowd.settle()?;
+        if deliveries > messages * receivers as u64 {
+            return Err(format!(
+                "{deliveries} marks came of {messages} messages to {receivers}: something else that \
+                 the server sends has marks too"
+            ));
+        }
         Ok(Run {
             messages,
+            receivers,
             deliveries,
             seconds: (last - start).as_secs_f64(),
             cpu_ns: self.process.cpu_ns()? - cpu_start,
@@ -135,6 +151,7 @@ impl Talk<'_> {
         latencies_us.sort_unstable();
         Ok(Run {
             messages: total,
+            receivers,
             deliveries: latencies_us.len() as u64,
             seconds: (last - start).as_secs_f64(),
             cpu_ns: self.process.cpu_ns()? - cpu_start,

@@ -5,12 +5,16 @@
 //! its own.
 
 mod adapter;
+mod asking;
+mod client;
 mod crowd;
 mod flood;
 mod probe;
+mod pull;
 mod report;
 mod scenarios;
 mod settings;
+mod storm;
 
 use std::process::ExitCode;
 use std::time::Instant;

@@ -1,4 +1,4 @@
-//! What the system knows about a server's process: numbers from `/proc`.
+//! What the system knows about a server's process, and about TCP as a whole: numbers from `/proc`.
 //!
 //! Numbers of threads are added up, so a server may have several. Errors are texts for people.
 
@@ -30,11 +30,28 @@ impl Process {
         })
     }
 
+    /// How often it has gone to sleep of its own accord, which is how often it was woken up.
+    pub fn wakeups(&self) -> Result<u64, String> {
+        self.sum_over_threads("status", |text| field(text, "voluntary_ctxt_switches:"))
+    }
+
     /// Its resident memory in KiB, shared pages included.
     pub fn resident_kib(&self) -> Result<u64, String> {
         // Counted page by page; what status says may be off by some hundred KiB.
         let path = format!("/proc/{}/smaps_rollup", self.pid);
         field(&read(&path)?, "Rss:").ok_or_else(|| strange(&path))
+    }
+
+    /// The most resident memory, in KiB, since [`reset_peak`](Self::reset_peak).
+    pub fn peak_kib(&self) -> Result<u64, String> {
+        let path = format!("/proc/{}/status", self.pid);
+        field(&read(&path)?, "VmHWM:").ok_or_else(|| strange(&path))
+    }
+
+    /// Has the system look for the peak anew.
+    pub fn reset_peak(&self) -> Result<(), String> {
+        let path = format!("/proc/{}/clear_refs", self.pid);
+        fs::write(&path, "5").map_err(|error| format!("cannot write {path}: {error}"))
     }
 
     fn sum_over_threads(
@@ -57,6 +74,53 @@ impl Process {
     }
 }
 
+/// The memory of all TCP sockets' buffers, in bytes.
+pub fn tcp_memory_bytes() -> Result<u64, String> {
+    let path = "/proc/net/sockstat";
+    let text = read(path)?;
+    let line = text.lines().find_map(|line| line.strip_prefix("TCP:"));
+    let mut words = line.unwrap_or("").split_whitespace();
+    let pages = words
+        .find(|&word| word == "mem")
+        .and_then(|_| words.next()?.parse::<u64>().ok())
+        .ok_or_else(|| strange(path))?;
+    let path = "/proc/self/smaps";
+    let page_kib = field(&read(path)?, "KernelPageSize:").ok_or_else(|| strange(path))?;
+    Ok(pages * page_kib * 1024)
+}
+
+/// Connections that a listener's queue had no room for, on the whole machine since it started.
+#[derive(Clone, Copy)]
+pub struct QueueLosses {
+    pub overflows: u64,
+    pub drops: u64,
+    /// Requests for a connection that were dropped because the queue of them was full.
+    pub syn_drops: u64,
+}
+
+impl QueueLosses {
+    /// Reads the counters.
+    pub fn read() -> Result<QueueLosses, String> {
+        let path = "/proc/net/netstat";
+        let text = read(path)?;
+        let counter = |name| counter(&text, "TcpExt:", name).ok_or_else(|| strange(path));
+        Ok(QueueLosses {
+            overflows: counter("ListenOverflows")?,
+            drops: counter("ListenDrops")?,
+            syn_drops: counter("TCPReqQFullDrop")?,
+        })
+    }
+
+    /// What has been counted since `before`.
+    pub fn since(self, before: QueueLosses) -> QueueLosses {
+        QueueLosses {
+            overflows: self.overflows - before.overflows,
+            drops: self.drops - before.drops,
+            syn_drops: self.syn_drops - before.syn_drops,
+        }
+    }
+}
+
 fn read(path: &str) -> Result<String, String> {
     fs::read_to_string(path).map_err(|error| {
         format!("cannot read {path}: {error}; is the server alive, and this user's?")
@@ -71,4 +135,14 @@ fn strange(path: &str) -> String {
 fn field(text: &str, name: &str) -> Option<u64> {
     let line = text.lines().find_map(|line| line.strip_prefix(name))?;
     line.split_whitespace().next()?.parse().ok()
+}
+
+/// The number below `name`, from two lines that begin with `group`.
+fn counter(text: &str, group: &str, name: &str) -> Option<u64> {
+    let mut lines = text.lines().filter_map(|line| line.strip_prefix(group));
+    let at = lines
+        .next()?
+        .split_whitespace()
+        .position(|word| word == name)?;
+    lines.next()?.split_whitespace().nth(at)?.parse().ok()
 }

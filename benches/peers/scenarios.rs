@@ -5,12 +5,20 @@ use std::time::Duration;
 use crate::adapter::{self, PAYLOAD};
 use crate::crowd::{Crowd, Plan};
 use crate::flood::{Run, Talk};
-use crate::probe::Process;
+use crate::probe::{Process, tcp_memory_bytes};
+use crate::pull;
 use crate::report::Report;
 use crate::settings::Settings;
+use crate::storm;
 
 /// How long a run is before the one that counts.
 const WARM_UP: Duration = Duration::from_millis(500);
+/// How long nothing has to have happened before that counts as idle.
+const REST: Duration = Duration::from_secs(3);
+/// What the system may keep for each of those who never read: little, so that the memory that is
+/// seen to grow is the server's side.
+const DEAF_BUFFER: usize = 4 * 1024;
+const MIB: f64 = 1024.0 * 1024.0;
 
 /// Runs the scenario that the settings name.
 pub fn run(settings: &Settings) -> Result<Report, String> {
@@ -21,8 +29,14 @@ pub fn run(settings: &Settings) -> Result<Report, String> {
         .text("protocol", &settings.protocol)
         .count("payload_bytes", PAYLOAD.len() as u64);
     match settings.scenario.as_str() {
+        "start" => stage.start(&mut report)?,
+        "idle" => stage.idle(&mut report)?,
         "flood" => stage.flood(&mut report)?,
         "paced" => stage.paced(&mut report)?,
+        "deaf" => stage.deaf(&mut report)?,
+        "storm" => stage.storm(&mut report)?,
+        "pull" => pull::pull(settings, &stage.process, &mut report)?,
+        "ask" => pull::ask(settings, &stage.process, &mut report)?,
         other => unreachable!("settings know {other} and scenarios do not"),
     }
     Ok(report)
@@ -75,6 +89,7 @@ impl<'a> Stage<'a> {
             process: &self.process,
             sender,
             receivers,
+            tcp_peak: 0,
         })
     }
 
@@ -113,13 +128,108 @@ impl<'a> Stage<'a> {
         self.report_run(&run, report)
     }
 
+    /// Nobody is there.
+    fn start(&mut self, report: &mut Report) -> Result<(), String> {
+        self.crowd.rest(REST)?;
+        report.count("resident_kib_start", self.process.resident_kib()?);
+        Ok(())
+    }
+
+    /// Many are there and nothing happens.
+    fn idle(&mut self, report: &mut Report) -> Result<(), String> {
+        let Settings {
+            receivers,
+            duration,
+            ..
+        } = *self.settings;
+        self.assemble(receivers, report)?;
+        // What a server does after somebody came is over by then.
+        self.crowd.rest(REST)?;
+        let joined = self.process.resident_kib()?;
+        let (wakeups, cpu_ns) = (self.process.wakeups()?, self.process.cpu_ns()?);
+        self.crowd.rest(duration)?;
+        let wakeups = self.process.wakeups()? - wakeups;
+        let cpu_ns = self.process.cpu_ns()? - cpu_ns;
+        let seconds = duration.as_secs_f64();
+        report
+            .count("resident_kib_idle", joined)
+            .decimal("seconds", seconds)
+            .count("wakeups", wakeups)
+            .decimal("wakeups_per_second", wakeups as f64 / seconds)
+            .decimal("cpu_ms_per_second", cpu_ns as f64 / 1e6 / seconds)
+            .count("cut_off", self.crowd.cut_off() as u64);
+        Ok(())
+    }
+
+    /// One to many of whom some never read, compared with the same without those.
+    fn deaf(&mut self, report: &mut Report) -> Result<(), String> {
+        let Settings {
+            receivers,
+            deaf,
+            in_flight,
+            duration,
+            ..
+        } = *self.settings;
+        let plan = Plan {
+            receive_buffer: Some(DEAF_BUFFER),
+            ..self.plan(deaf)
+        };
+        let mut talk = self.assemble(receivers - deaf, report)?;
+        talk.windowed(in_flight, WARM_UP)?;
+        let alone = talk.windowed(in_flight, duration)?;
+        let tcp_alone = std::mem::take(&mut talk.tcp_peak);
+
+        let first = talk.crowd.len();
+        talk.crowd.join_all(plan)?;
+        for who in first..first + deaf {
+            talk.crowd.stop_reading(who)?;
+        }
+        talk.process.reset_peak()?;
+        let resident = talk.process.peak_kib()?;
+        let tcp = tcp_memory_bytes()?;
+        let beside = talk.windowed(in_flight, duration)?;
+        // What is there after everybody else has read everything is there for those who do not.
+        let tcp_held = tcp_memory_bytes()?;
+        let tcp_beside = talk.tcp_peak;
+        let growth = |to: u64| (to as f64 - tcp as f64) / MIB;
+        report
+            .decimal("tcp_memory_held_growth_mib", growth(tcp_held))
+            .decimal("tcp_memory_peak_growth_mib", growth(tcp_beside))
+            .decimal("tcp_memory_peak_growth_alone_mib", growth(tcp_alone));
+
+        for who in first..first + deaf {
+            self.crowd.read_at_last(who);
+        }
+        let growth = self.process.peak_kib()? - resident;
+        report
+            .count("deaf", deaf as u64)
+            .count("deaf_receive_buffer_bytes", DEAF_BUFFER as u64)
+            .count("in_flight", in_flight)
+            .count("resident_peak_growth_kib", growth)
+            .decimal("deliveries_per_second_alone", alone.rate())
+            .decimal("rate_kept", beside.rate() / alone.rate());
+        self.report_run(&beside, report)
+    }
+
+    /// All come at once.
+    fn storm(&mut self, report: &mut Report) -> Result<(), String> {
+        let count = self.settings.receivers;
+        let plan = Plan {
+            at_once: count,
+            ..self.plan(count)
+        };
+        let storm = storm::storm(&mut self.crowd, &self.process, plan)?;
+        storm.report(report);
+        report.count("cut_off", self.crowd.cut_off() as u64);
+        Ok(())
+    }
+
     fn report_run(&self, run: &Run, report: &mut Report) -> Result<(), String> {
-        let receivers = self.settings.receivers;
         report
             .decimal("seconds", run.seconds)
             .count("messages", run.messages)
             .count("deliveries", run.deliveries)
-            .count("lost", run.lost(receivers))
+            .count("lost", run.lost())
             .count("cut_off", self.crowd.cut_off() as u64)
             .decimal("deliveries_per_second", run.rate())
             .decimal("cpu_us_per_delivery", run.cpu_us_per_delivery())

@@ -30,10 +30,13 @@ pub struct Settings {
     pub rate: u32,
     /// How many share a room; 0 for all.
     pub rooms_of: usize,
+    /// How many are to read never.
+    pub deaf: usize,
+    pub events: usize,
     pub deadline: Duration,
 }
 
-const SCENARIOS: &str = "flood, paced";
+const SCENARIOS: &str = "start, idle, flood, paced, deaf, storm, pull, ask";
 
 impl Settings {
     /// Reads the command line.
@@ -61,6 +64,13 @@ impl Settings {
             let names = adapter::NAMES;
             return Err(format!("--protocol {protocol}: there are {names}"));
         }
+        let receivers = number(&matches, "receivers", 1000, 1..=1_000_000)?;
+        let deaf = number(&matches, "deaf", 100, 1..=1_000_000)?;
+        if scenario == "deaf" && deaf >= receivers {
+            return Err(format!(
+                "--deaf {deaf}: it has to be less than --receivers {receivers}"
+            ));
+        }
         let seconds = |name, default| number(&matches, name, default, 0.01..=3600.0);
         let deadline = seconds("deadline", 60.0)?;
         let duration = seconds("seconds", 5.0)?;
@@ -69,11 +79,13 @@ impl Settings {
             protocol,
             address: required(&matches, "address")?,
             pid: required(&matches, "pid")?,
-            receivers: number(&matches, "receivers", 1000, 1..=1_000_000)?,
+            receivers,
             in_flight: number(&matches, "in-flight", 100, 1..=1_000_000)?,
             duration: Duration::from_secs_f64(duration),
             rate: number(&matches, "rate", 100, 1..=1_000_000)?,
             rooms_of: number(&matches, "rooms-of", 0, 0..=1_000_000)?,
+            deaf,
+            events: number(&matches, "events", 100_000, 1..=10_000_000)?,
             deadline: Duration::from_secs_f64(deadline),
         }))
     }
@@ -99,6 +111,8 @@ fn options() -> Options {
         "clients that share a room; 0 for all (0)",
         "N",
     );
+    options.optopt("", "deaf", "deaf: how many never read (100)", "N");
+    options.optopt("", "events", "pull: events to be fetched (100000)", "N");
     options.optopt("", "deadline", "for all to come in (60)", "S");
     options.optflag("h", "help", "show this text");
     options

@@ -1,0 +1,245 @@
+//! One who asks for what has been said: what a server spends on each event that it is asked for, and
+//! on a request for which there is nothing to give.
+//!
+//! One connection, with so many requests on their way.
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::time::Duration;
+
+use crate::asking::{Asking, asking};
+use crate::now;
+use crate::probe::Process;
+use crate::report::Report;
+use crate::settings::Settings;
+
+/// How long a server may take for a reply.
+const REPLY_MAX: Duration = Duration::from_secs(10);
+const READ_BYTES: usize = 256 * 1024;
+/// How many events are written before their replies are read.
+const FILL_AT_ONCE: usize = 200;
+
+/// One asks for everything that was said.
+pub fn pull(settings: &Settings, process: &Process, report: &mut Report) -> Result<(), String> {
+    let mut puller = Puller::new(settings)?;
+    puller.fill(settings.events)?;
+    let asked = puller.pull(settings, process)?;
+    report
+        .count("events_held", settings.events as u64)
+        .count("events", asked.events)
+        .decimal(
+            "events_per_request",
+            asked.events as f64 / asked.requests as f64,
+        )
+        .decimal("cpu_us_per_event", asked.cpu_us() / asked.events as f64);
+    asked.report(settings, report);
+    Ok(())
+}
+
+/// One asks for what is not there.
+pub fn ask(settings: &Settings, process: &Process, report: &mut Report) -> Result<(), String> {
+    let asked = Puller::new(settings)?.ask_for_nothing(settings, process)?;
+    asked.report(settings, report);
+    Ok(())
+}
+
+/// What asking has come to.
+struct Asked {
+    requests: u64,
+    events: u64,
+    seconds: f64,
+    cpu_ns: u64,
+}
+
+impl Asked {
+    fn cpu_us(&self) -> f64 {
+        self.cpu_ns as f64 / 1e3
+    }
+
+    fn report(&self, settings: &Settings, report: &mut Report) {
+        let requests = self.requests as f64;
+        report
+            .count("in_flight", settings.in_flight)
+            .count("requests", self.requests)
+            .decimal("seconds", self.seconds)
+            .decimal("requests_per_second", requests / self.seconds)
+            .decimal("cpu_us_per_request", self.cpu_us() / requests);
+    }
+}
+
+/// The connection of the one who asks.
+struct Puller {
+    protocol: Box<dyn Asking>,
+    stream: TcpStream,
+    input: Vec<u8>,
+    /// How many bytes of `input` are the beginning of a line.
+    kept: usize,
+    /// Of the reply that is coming in: lines that have come, and how many there will be.
+    lines: usize,
+    announced: Option<usize>,
+}
+
+impl Puller {
+    /// Connects.
+    fn new(settings: &Settings) -> Result<Puller, String> {
+        let name = &settings.protocol;
+        let protocol = asking(name)
+            .ok_or_else(|| format!("{name} has nothing to ask for; chinwag and resp have"))?;
+        let stream = TcpStream::connect(settings.address)
+            .and_then(|stream| {
+                stream.set_nodelay(true)?;
+                stream.set_read_timeout(Some(REPLY_MAX))?;
+                Ok(stream)
+            })
+            .map_err(|error| format!("cannot connect: {error}"))?;
+        let mut puller = Puller {
+            protocol,
+            stream,
+            input: vec![0; READ_BYTES],
+            kept: 0,
+            lines: 0,
+            announced: None,
+        };
+        let (text, lines) = puller.protocol.open();
+        puller.write(text.as_bytes())?;
+        puller.skip(lines)?;
+        Ok(puller)
+    }
+
+    /// Adds events to what can be asked for.
+    fn fill(&mut self, events: usize) -> Result<(), String> {
+        let mut out = Vec::new();
+        let mut lines = 0;
+        for index in 1..=events {
+            lines += self.protocol.add(index, &mut out);
+            if index % FILL_AT_ONCE == 0 || index == events {
+                self.write(&out)?;
+                self.skip(lines)?;
+                out.clear();
+                lines = 0;
+            }
+        }
+        Ok(())
+    }
+
+    /// Asks for all events again and again, for that long, and for all once at least.
+    fn pull(&mut self, settings: &Settings, process: &Process) -> Result<Asked, String> {
+        let events = settings.events;
+        // One at a time, to see how many requests that takes.
+        let mut requests = 0;
+        let mut given = 0;
+        while given < events as u64 {
+            let got = self.rounds(requests, 1, 1)?;
+            if got == 0 {
+                return Err(format!("only {given} of {events} events were given"));
+            }
+            given += got;
+            requests += 1;
+        }
+        let (start, cpu_start) = (now(), process.cpu_ns()?);
+        let mut asked = Asked {
+            requests: 0,
+            events: 0,
+            seconds: 0.0,
+            cpu_ns: 0,
+        };
+        while asked.events == 0 || start.elapsed() < settings.duration {
+            asked.events += self.rounds(0, requests, settings.in_flight as usize)?;
+            asked.requests += requests as u64;
+        }
+        asked.seconds = start.elapsed().as_secs_f64();
+        asked.cpu_ns = process.cpu_ns()? - cpu_start;
+        match asked.events == asked.requests / requests as u64 * given {
+            true => Ok(asked),
+            false => Err("not every round gave the same events".into()),
+        }
+    }
+
+    /// Asks for nothing again and again, for that long.
+    fn ask_for_nothing(&mut self, settings: &Settings, process: &Process) -> Result<Asked, String> {
+        let in_flight = settings.in_flight as usize;
+        let request = self.protocol.ask_for_nothing().repeat(in_flight);
+        let (start, cpu_start) = (now(), process.cpu_ns()?);
+        let mut requests = 0;
+        while start.elapsed() < settings.duration {
+            self.write(&request)?;
+            self.skip(in_flight)?;
+            requests += in_flight as u64;
+        }
+        Ok(Asked {
+            requests,
+            events: 0,
+            seconds: start.elapsed().as_secs_f64(),
+            cpu_ns: process.cpu_ns()? - cpu_start,
+        })
+    }
+
+    /// Asks so many times from round `first` on, with `in_flight` requests on their way as long as
+    /// there are more to come, and gives how many events came.
+    fn rounds(&mut self, first: usize, count: usize, in_flight: usize) -> Result<u64, String> {
+        let (mut asked, mut answered, mut events) = (0, 0, 0);
+        let mut out = Vec::new();
+        while answered < count {
+            out.clear();
+            while asked < count && asked - answered < in_flight {
+                self.protocol.ask(first + asked, &mut out);
+                asked += 1;
+            }
+            if !out.is_empty() {
+                self.write(&out)?;
+            }
+            let len = self.read()?;
+            let mut at = 0;
+            while let Some(end) = memchr::memchr(b'\n', &self.input[at..len]) {
+                let line = &self.input[at..at + end];
+                at += end + 1;
+                self.lines += 1;
+                if self.announced.is_none() {
+                    if let Some((lines, count)) = self.protocol.announced(self.lines, line) {
+                        self.announced = Some(lines);
+                        events += count as u64;
+                    }
+                }
+                if self.announced == Some(self.lines) {
+                    (self.lines, self.announced) = (0, None);
+                    answered += 1;
+                }
+            }
+            self.keep(at, len);
+        }
+        Ok(events)
+    }
+
+    fn write(&mut self, bytes: &[u8]) -> Result<(), String> {
+        let result = self.stream.write_all(bytes);
+        result.map_err(|error| format!("cannot send a request: {error}"))
+    }
+
+    /// Reads until so many lines have come.
+    fn skip(&mut self, mut lines: usize) -> Result<(), String> {
+        while lines > 0 {
+            let len = self.read()?;
+            let (mut at, input) = (0, &self.input[..len]);
+            for end in memchr::memchr_iter(b'\n', input).take(lines) {
+                (at, lines) = (end + 1, lines - 1);
+            }
+            self.keep(at, len);
+        }
+        Ok(())
+    }
+
+    /// Reads what has come behind what was kept; gives where it ends.
+    fn read(&mut self) -> Result<usize, String> {
+        match self.stream.read(&mut self.input[self.kept..]) {
+            Ok(len @ 1..) => Ok(self.kept + len),
+            Ok(_) => Err("the server has closed the connection".into()),
+            Err(error) => Err(format!("no reply came: {error}")),
+        }
+    }
+
+    /// Keeps the beginning of a line, for its end to be read behind it.
+    fn keep(&mut self, from: usize, to: usize) {
+        self.input.copy_within(from..to, 0);
+        self.kept = to - from;
+    }
+}
