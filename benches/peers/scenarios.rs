@@ -207,6 +207,7 @@ impl<'a> Stage<'a> {
             .count("in_flight", in_flight)
             .count("resident_peak_growth_kib", growth)
             .decimal("deliveries_per_second_alone", alone.rate())
+            .decimal("cpu_us_per_delivery_alone", alone.cpu_us_per_delivery())
             .decimal("rate_kept", beside.rate() / alone.rate());
         self.report_run(&beside, report)
     }

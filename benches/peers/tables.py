@@ -42,9 +42,10 @@ def report(record):
     """Everything that there is to say."""
     results = Results(record)
     machine = record["machine"]
-    head = (f"{machine['cpu']}, {machine['cpus']} CPUs, {machine['system']}. Medians of "
-            f"{record['rounds']} rounds, {record['seconds']} s each; 64-byte messages over loopback; "
-            "the server on one CPU, the load on another.")
+    rounds = "one round" if record["rounds"] == 1 else f"medians of {record['rounds']} rounds"
+    head = (f"{machine['cpu']}, {machine['cpus']} CPUs, {machine['system']}; {rounds}, "
+            f"{record['seconds']} s each; 64-byte messages over loopback; the server on one CPU, "
+            "the load on another.")
     parts = [head, main_table(results), deaf_table(results), join_table(results),
              pull_table(results), curve_table(results), failures(record), targets_table(results)]
     return "\n\n".join(part for part in parts if part)
@@ -80,9 +81,11 @@ def deaf_table(results):
         ("peak growth, MiB", of("resident_peak_growth_kib", mib)),
         ("TCP memory held after it, MiB", of("tcp_memory_held_growth_mib", short)),
         ("TCP memory at its peak, MiB", of("tcp_memory_peak_growth_mib", short)),
-        ("the same without them", of("tcp_memory_peak_growth_alone_mib", short)),
+        ("the same without them, MiB", of("tcp_memory_peak_growth_alone_mib", short)),
         ("deliveries/s of the 900", of("deliveries_per_second", whole)),
         ("part of their rate alone", of("rate_kept", percent)),
+        ("CPU µs per delivery", of("cpu_us_per_delivery", short)),
+        ("the same without them", of("cpu_us_per_delivery_alone", short)),
         ("cut off", of("cut_off", whole)),
     ]
     return table(results, "100 of 1,000 never read", columns)
@@ -201,8 +204,8 @@ def targets(results):
                times(1.2, of("floor", "paced", field)), of("chinwag", "paced", field))
     yield "bytes per idle session of 10,000", 400, of("chinwag", "idle", "bytes_per_session")
     start = of("floor", "start", "resident_kib_start")
-    yield ("resident at start, KiB: floor's and 0.4 MB", None if start is None else start + 0.4 * MB_KIB,
-           of("chinwag", "start", "resident_kib_start"))
+    yield ("resident at start, KiB: floor's and 0.4 MB",
+           None if start is None else start + 0.4 * MB_KIB, of("chinwag", "start", "resident_kib_start"))
     yield "wake-ups with 10,000 idle, in all", 0, results.worst("chinwag", "idle", "wakeups")
     yield "CPU with 10,000 idle, ms/s", 0.1, results.worst("chinwag", "idle", "cpu_ms_per_second")
     growth = of("chinwag", "deaf", "resident_peak_growth_kib")
