@@ -18,8 +18,8 @@ pub trait Asking {
     /// Asks in the cheapest way, with nothing to be given: the reply is one line.
     fn ask_for_nothing(&self) -> &'static [u8];
 
-    /// If a reply of which so many lines have come, the last of which is `line`, tells how many it has
-    /// in all and how many events: these.
+    /// If a reply of which so many lines have come, the last of which is `line`, tells how many it
+    /// has in all and how many events: these.
     fn announced(&self, lines: usize, line: &[u8]) -> Option<(usize, usize)>;
 }
 

@@ -1,4 +1,5 @@
-//! One client: its stream, how far in it is, and what it was sent. What it is for is not known here.
+//! One client: its stream, how far in it is, and what it was sent. What it is for is not known
+//! here.
 
 use std::io::{self, Write};
 use std::net::SocketAddr;
@@ -37,8 +38,8 @@ pub struct Client {
 }
 
 impl Client {
-    /// Begins to connect. The system keeps at most `receive_buffer` bytes, and as many again for its
-    /// own book-keeping, of what the client did not read; none for the system's default.
+    /// Begins to connect. The system keeps at most `receive_buffer` bytes, and as many again for
+    /// its own book-keeping, of what the client did not read; none for the system's default.
     pub fn connect(
         address: SocketAddr,
         receive_buffer: Option<usize>,
@@ -64,7 +65,8 @@ impl Client {
         })
     }
 
-    /// Sees whether it is connected by now, and says what it has to say then; false if it was refused.
+    /// Sees whether it is connected by now, and has it say what it has to say then; false if it was
+    /// refused.
     pub fn go_on_connecting(&mut self) -> bool {
         match self.stream.take_error() {
             Ok(None) if self.stream.peer_addr().is_ok() => {

@@ -220,8 +220,8 @@ impl Crowd {
         client.flush();
     }
 
-    /// One turn: sleeps until something happens or `timeout` is over, and counts what has come. Gives
-    /// how many events there were.
+    /// One turn: sleeps until something happens or `timeout` is over, and counts what has come.
+    /// Gives how many events there were.
     pub fn turn(
         &mut self,
         timeout: Duration,

@@ -21,7 +21,7 @@ pub struct Talk<'a> {
     pub sender: usize,
     /// The first so many clients of the crowd; nobody else counts.
     pub receivers: usize,
-    /// The most memory, in bytes, that TCP was seen to take while somebody spoke as fast as allowed.
+    /// The most memory, in bytes, that TCP was seen to take in runs by the window.
     pub tcp_peak: u64,
 }
 
@@ -96,8 +96,8 @@ impl Talk<'_> {
         self.crowd.settle()?;
         if deliveries > messages * receivers as u64 {
             return Err(format!(
-                "{deliveries} marks came of {messages} messages to {receivers}: something else that \
-                 the server sends has marks too"
+                "{deliveries} marks came of {messages} messages to {receivers}: something else \
+                 that the server sends has marks too"
             ));
         }
         Ok(Run {

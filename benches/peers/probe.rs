@@ -2,7 +2,7 @@
 //!
 //! Numbers of threads are added up, so a server may have several. Errors are texts for people.
 
-use std::fs;
+use std::{fs, io};
 
 /// The process of the server.
 pub struct Process {
@@ -22,8 +22,8 @@ impl Process {
         Ok(process)
     }
 
-    /// The time that it has been on a CPU, in nanoseconds, the system's work on its behalf included.
-    /// Of a thread that is running, up to a timer's tick may be missing.
+    /// The time that it has been on a CPU, in nanoseconds, the system's work on its behalf
+    /// included. Of a thread that is running, up to a timer's tick may be missing.
     pub fn cpu_ns(&self) -> Result<u64, String> {
         self.sum_over_threads("schedstat", |text| {
             text.split_whitespace().next()?.parse().ok()
@@ -60,8 +60,7 @@ impl Process {
         number: impl Fn(&str) -> Option<u64>,
     ) -> Result<u64, String> {
         let tasks = format!("/proc/{}/task", self.pid);
-        let threads =
-            fs::read_dir(&tasks).map_err(|error| format!("cannot read {tasks}: {error}"))?;
+        let threads = fs::read_dir(&tasks).map_err(|error| unreadable(&tasks, &error))?;
         let mut sum = 0;
         for thread in threads.flatten() {
             let path = thread.path().join(file);
@@ -122,9 +121,11 @@ impl QueueLosses {
 }
 
 fn read(path: &str) -> Result<String, String> {
-    fs::read_to_string(path).map_err(|error| {
-        format!("cannot read {path}: {error}; is the server alive, and this user's?")
-    })
+    fs::read_to_string(path).map_err(|error| unreadable(path, &error))
+}
+
+fn unreadable(path: &str, error: &io::Error) -> String {
+    format!("cannot read {path}: {error}; is the server alive, and this user's?")
 }
 
 fn strange(path: &str) -> String {

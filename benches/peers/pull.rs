@@ -1,5 +1,5 @@
-//! One who asks for what has been said: what a server spends on each event that it is asked for, and
-//! on a request for which there is nothing to give.
+//! One who asks for what has been said: what a server spends on each event that it is asked for,
+//! and on a request for which there is nothing to give.
 //!
 //! One connection, with so many requests on their way.
 

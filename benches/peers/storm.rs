@@ -1,5 +1,5 @@
-//! Many who come in all at once: how long that takes, who is not let in, and whether those who are in
-//! are told of everybody who comes after them.
+//! Many who come in all at once: how long that takes, who is not let in, and whether those who are
+//! in are told of everybody who comes after them.
 
 use crate::adapter::MARK;
 use crate::crowd::{Crowd, Joined, Plan};
@@ -58,8 +58,8 @@ pub fn storm(crowd: &mut Crowd, process: &Process, plan: Plan) -> Result<Storm, 
     })
 }
 
-/// How often somebody is told that somebody has come, if each is told of itself and of all that come
-/// into its room after it.
+/// How often somebody is told that somebody has come, if each is told of itself and of all that
+/// come into its room after it.
 fn arrivals(count: usize, rooms_of: usize) -> u64 {
     let in_room = |size: usize| (size * (size + 1) / 2) as u64;
     (count / rooms_of) as u64 * in_room(rooms_of) + in_room(count % rooms_of)
