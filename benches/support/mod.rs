@@ -9,7 +9,7 @@ pub mod fan_out;
 
 use chinwag::protocol::Limits;
 use chinwag::time::{Millis, Now};
-use chinwag::wheel::{TimerId, Wheel};
+use chinwag::wheel::Wheel;
 
 /// An event line of a common length.
 pub const EVENT: &[u8] = b"MSG 123456 1763800000000 ann Shall we have another cup of tea?\r\n";
@@ -42,32 +42,35 @@ pub fn moment(at: u64) -> Now {
 
 /// A wheel with timers that are due within two hours, the longest that sessions have.
 pub struct Timers {
-    wheel: Wheel<u32>,
-    count: u64,
+    wheel: Wheel,
+    timers: u32,
+    deadlines: u64,
 }
 
 impl Timers {
     pub fn new(count: usize) -> Timers {
         let mut timers = Timers {
             wheel: Wheel::new(),
-            count: 0,
+            timers: 0,
+            deadlines: 0,
         };
         for _ in 0..count {
             timers.file();
+            timers.timers += 1;
         }
         timers
     }
 
     /// Files one more, and takes it out again.
     pub fn file_and_cancel(&mut self) {
-        let id = self.file();
-        self.wheel.cancel(id);
+        self.file();
+        self.wheel.cancel(self.timers);
     }
 
-    fn file(&mut self) -> TimerId {
+    fn file(&mut self) {
         // Deadlines in no order, with a stride that meets each millisecond.
-        self.count += 1;
-        let when = Millis(1 + self.count * 3_600_007 % 7_200_000);
-        self.wheel.file(when, self.count as u32)
+        self.deadlines += 1;
+        let when = Millis(1 + self.deadlines * 3_600_007 % 7_200_000);
+        self.wheel.file(self.timers, when);
     }
 }
