@@ -147,6 +147,9 @@ impl Listener {
         // Connections inherit these from their listener.
         socket.set_send_buffer_size(socket_buffer)?;
         socket.set_recv_buffer_size(socket_buffer)?;
+        socket.set_tcp_nodelay(true)?;
+        // Telnet marks an interrupt with an urgent byte, which belongs where it was sent.
+        socket.set_out_of_band_inline(true)?;
         socket.set_nonblocking(true)?;
         socket.bind(&address.into())?;
         socket.listen(BACKLOG)?;
@@ -198,11 +201,6 @@ impl Listener {
         match self {
             Listener::Tcp(listener) => {
                 let (stream, address) = listener.accept()?;
-                let socket = SockRef::from(&stream);
-                // Neither failing would keep a client from chatting.
-                let _ = socket.set_tcp_nodelay(true);
-                // Telnet marks an interrupt with an urgent byte, which belongs where it was sent.
-                let _ = socket.set_out_of_band_inline(true);
                 Ok((Stream::Tcp(stream), origin(address.ip())))
             }
             Listener::Unix(listener, _, socket_buffer) => {

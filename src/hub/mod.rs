@@ -114,6 +114,9 @@ impl<L: Link> Hub<L> {
         };
         self.conns.insert(Conn::new(link, client, greeting));
         self.crowd = self.crowd.max(self.conns.len());
+        // Who did not wait for the greeting has it in one with his first answer.
+        self.conns[conn as usize].is_readable = true;
+        self.read_later(conn);
         self.write_later(conn);
         Some(conn)
     }
