@@ -1,0 +1,27 @@
+//! Leaves the tables for unwinding out of the release build, which never unwinds: a panic aborts.
+//!
+//! They are a tenth of the program. Those of the standard library are there whatever its user does,
+//! and no compiler option for one profile drops ours; so the linker is told to throw them away.
+
+use std::path::PathBuf;
+use std::{env, fs};
+
+/// Adds to the linker's own script, by GNU ld's and LLVM's rules alike.
+const SCRIPT: &str = "\
+SECTIONS { /DISCARD/ : { *(.eh_frame) *(.eh_frame_hdr) *(.gcc_except_table*) } }
+INSERT AFTER .text;
+";
+
+fn main() {
+    println!("cargo:rerun-if-changed=build.rs");
+    let is = |name, value| env::var(name).is_ok_and(|found| found == value);
+    if is("PROFILE", "release") && is("CARGO_CFG_TARGET_OS", "linux") {
+        let script =
+            PathBuf::from(env::var_os("OUT_DIR").expect("Cargo sets it")).join("tables.ld");
+        fs::write(&script, SCRIPT).expect("Cargo's folder can be written");
+        println!(
+            "cargo:rustc-link-arg-bin=chinwag=-Wl,-T,{}",
+            script.display()
+        );
+    }
+}
