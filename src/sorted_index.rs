@@ -133,7 +133,7 @@ mod tests {
 
     /// Keys stand for numbers, whose order is not theirs.
     fn number(key: u32) -> u32 {
-        key.reverse_bits() >> 3 ^ key
+        (key.reverse_bits() >> 3) ^ key
     }
 
     fn with(number_sought: u32) -> impl Fn(u32) -> Ordering {

@@ -115,13 +115,16 @@ impl Chat {
         }
     }
 
-    /// Appends to `out` the answer to a POLL that has waited, if there is something to give.
-    pub fn prepare(&mut self, key: SessionKey, now: Now, out: &mut Vec<u8>) {
+    /// Whether there is something to give to a POLL that waits.
+    pub fn has_answer(&self, key: SessionKey) -> bool {
         let session = &self.sessions[key as usize];
-        let log = &self.rooms[session.room as usize].log;
-        if session.mode == Mode::Pull && session.cursor < log.next() {
-            self.end_wait(key, now, out);
-        }
+        let is_waiting = session.mode == Mode::Pull && self.is_owed(key);
+        is_waiting && session.cursor < self.rooms[session.room as usize].log.next()
+    }
+
+    /// Appends to `out` the answer to a POLL that [has one](Self::has_answer).
+    pub fn prepare(&mut self, key: SessionKey, now: Now, out: &mut Vec<u8>) {
+        self.end_wait(key, now, out);
     }
 
     /// What a push session is owed: a LOST line if its room's log has overtaken it, which is put

@@ -46,6 +46,8 @@ pub struct Hub<L> {
     to_read: Vec<ConnId>,
     /// Connections to be written at the end of the turn.
     to_write: Vec<ConnId>,
+    /// Room for the next of these lists while one is worked on.
+    spare: Vec<ConnId>,
     /// Timers fire up to this moment.
     horizon: Millis,
     /// Since when, and for how many turns, it was not moved because not all was read.
@@ -72,6 +74,7 @@ impl<L: Link> Hub<L> {
             is_crowd_gone: false,
             to_read: Vec::new(),
             to_write: Vec::new(),
+            spare: Vec::new(),
             horizon: Millis(0),
             held_back: None,
             lines_left: 0,
@@ -172,9 +175,10 @@ impl<L: Link> Hub<L> {
         let now = clock.now();
         self.chat.stats.turns += 1;
         self.serve_if_needed(now);
-        let to_read = std::mem::take(&mut self.to_read);
+        let spare = std::mem::take(&mut self.spare);
+        let mut to_read = std::mem::replace(&mut self.to_read, spare);
         let share = Share::of(to_read.len());
-        for key in to_read {
+        for key in to_read.drain(..) {
             if let Some(conn) = self.conns.get_mut(key as usize) {
                 conn.is_to_read = false;
                 self.read(key, share, clock);
@@ -185,7 +189,8 @@ impl<L: Link> Hub<L> {
         let past = self.horizon;
         self.fire(Now { past, ..now }, clock);
         self.serve_rooms(now, false);
-        for key in std::mem::take(&mut self.to_write) {
+        let mut to_write = std::mem::replace(&mut self.to_write, to_read);
+        for key in to_write.drain(..) {
             if let Some(conn) = self.conns.get_mut(key as usize) {
                 conn.is_to_write = false;
                 if conn.is_writable || conn.is_broken {
@@ -194,6 +199,7 @@ impl<L: Link> Hub<L> {
                 self.finish(key, now);
             }
         }
+        self.spare = to_write;
     }
 
     /// Lets timers fire up to the time when the poll was asked, if all that had come by then was
@@ -350,6 +356,9 @@ impl<L: Link> Hub<L> {
         if self.conns.len() <= self.crowd / 2 && self.conns.capacity() >= CROWD_MIN {
             self.conns.shrink_to_fit();
             self.chat.shrink_timers();
+            for list in [&mut self.to_read, &mut self.to_write, &mut self.spare] {
+                list.shrink_to_fit();
+            }
             self.is_crowd_gone = true;
             self.crowd = self.conns.len();
         }

@@ -72,7 +72,7 @@ impl<L: Link> Hub<L> {
             let session = conn.client.session().filter(|_| !conn.is_closing);
             let mut owed = [&[][..]; 3];
             if let Some(session) = session {
-                if conn.out_len() == 0 {
+                if conn.out_len() == 0 && self.chat.has_answer(session) {
                     self.chat.prepare(session, now, conn.out());
                 }
                 owed = self.chat.owed(session, &mut self.notice);
@@ -87,12 +87,20 @@ impl<L: Link> Hub<L> {
                 self.write_later(key);
                 return self.set_stalled(key, None);
             }
+            let owed_bytes: usize = owed.iter().map(|slice| slice.len()).sum();
             match conn.write(owed) {
                 Ok(written) => {
                     sum += written.bytes;
                     self.chat.stats.bytes_out += written.bytes as u64;
                     if let Some(session) = session.filter(|_| written.of_owed > 0) {
-                        self.chat.given(session, written.of_owed, conn.out());
+                        self.notice.clear();
+                        self.chat.given(session, written.of_owed, &mut self.notice);
+                        if !self.notice.is_empty() {
+                            conn.append(&self.notice);
+                        }
+                        if written.of_owed == owed_bytes {
+                            return self.set_stalled(key, None);
+                        }
                     }
                 }
                 Err(error) => match error.kind() {
