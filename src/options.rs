@@ -3,7 +3,7 @@
 //! A usage error is a text that names the option, the value and the way out.
 
 use std::fmt;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
 use getopts::{Fail, HasArg, Matches, Occur};
@@ -11,7 +11,7 @@ use getopts::{Fail, HasArg, Matches, Occur};
 use crate::protocol::{IDLE_MIN, Limits, Name};
 
 /// Where the server listens if it is not told.
-pub const DEFAULT_ADDRESS: &str = "127.0.0.1:8255";
+pub const DEFAULT_ADDRESS: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8255);
 /// The longest idle time that can be configured, in seconds: a year.
 const SECONDS_MAX: u64 = 365 * 24 * 3600;
 /// The most bytes of events that can be kept per room.
@@ -60,8 +60,10 @@ pub enum Verbosity {
 /// What the server was told.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Options {
-    /// Where to listen: one address or more.
+    /// Where to listen, as far as that was said; see [`Options::addresses`].
     pub listen: Vec<Address>,
+    /// Anybody may join who reaches an address of a network.
+    pub is_open: bool,
     /// What to allow.
     pub limits: Limits,
     /// Bytes that the system may keep for a connection, in each direction.
@@ -72,6 +74,37 @@ pub struct Options {
     pub users: Option<PathBuf>,
     /// How much to log.
     pub verbosity: Verbosity,
+}
+
+impl Options {
+    /// Where to listen: where it was said, or else at the default address, unless the server has
+    /// sockets that listen already.
+    pub fn addresses(&self, has_sockets: bool) -> &[Address] {
+        static DEFAULT: [Address; 1] = [Address::Tcp(DEFAULT_ADDRESS)];
+        match self.listen.is_empty() && !has_sockets {
+            true => &DEFAULT,
+            false => &self.listen,
+        }
+    }
+
+    /// Without a users file anybody who reaches the server may join: that is not to be had by
+    /// mistake.
+    ///
+    /// # Errors
+    ///
+    /// A text for people, if anybody could who reaches this address of a network.
+    pub fn check_open(&self, address: &Address) -> Result<(), String> {
+        match address {
+            Address::Tcp(tcp) if !tcp.ip().is_loopback() => {}
+            _ => return Ok(()),
+        }
+        match self.users.is_some() || self.is_open {
+            true => Ok(()),
+            false => Err(format!(
+                "anybody who reaches {address} could join; give --users, or --open if that is meant"
+            )),
+        }
+    }
 }
 
 /// What the command line asks for.
@@ -112,6 +145,7 @@ pub fn parse(args: &[String]) -> Result<Action, String> {
     }
     let options = Options {
         listen: addresses(&matches)?,
+        is_open: matches.opt_present("open"),
         limits: limits(&matches)?,
         socket_buffer: size(&matches, "socket-buffer", 4096, 64 * 1024 * 1024)?
             .unwrap_or(SOCKET_BUFFER),
@@ -119,7 +153,10 @@ pub fn parse(args: &[String]) -> Result<Action, String> {
         users: matches.opt_str("users").map(PathBuf::from),
         verbosity: verbosity(&matches)?,
     };
-    check_open(&options, &matches)?;
+    for address in &options.listen {
+        let is_open = options.check_open(address);
+        is_open.map_err(|error| format!("--listen {address}: {error}"))?;
+    }
     match matches.opt_present("check") {
         true => Ok(Action::Check(options)),
         false => Ok(Action::Run(options)),
@@ -142,24 +179,6 @@ fn new_key(matches: &Matches, name: &str) -> Result<Action, String> {
         )
     })?;
     Ok(Action::NewKey(users.into(), parsed))
-}
-
-/// Without a users file anybody who reaches the server may join: that is not to be had by mistake.
-fn check_open(options: &Options, matches: &Matches) -> Result<(), String> {
-    if options.users.is_some() || matches.opt_present("open") {
-        return Ok(());
-    }
-    let is_open = |address: &&Address| match address {
-        Address::Tcp(address) => !address.ip().is_loopback(),
-        Address::Unix(_) => false,
-    };
-    match options.listen.iter().find(is_open) {
-        None => Ok(()),
-        Some(address) => Err(format!(
-            "--listen {address}: anybody who reaches this address could join; give --users, or \
-             --open if that is meant"
-        )),
-    }
 }
 
 /// What is wrong with the form of the command line, and the way out.
@@ -245,10 +264,7 @@ fn help() -> String {
 }
 
 fn addresses(matches: &Matches) -> Result<Vec<Address>, String> {
-    let mut given = matches.opt_strs("listen");
-    if given.is_empty() {
-        given.push(DEFAULT_ADDRESS.into());
-    }
+    let given = matches.opt_strs("listen");
     for (index, text) in given.iter().enumerate() {
         if given[..index].contains(text) {
             return Err(format!("--listen {text}: this address is given twice"));
@@ -410,7 +426,8 @@ mod tests {
     #[test]
     fn without_arguments_there_are_defaults() {
         let defaults = Options {
-            listen: vec![tcp(DEFAULT_ADDRESS)],
+            listen: Vec::new(),
+            is_open: false,
             limits: Limits::default(),
             socket_buffer: 32 * 1024,
             memory_max: None,
@@ -418,6 +435,16 @@ mod tests {
             verbosity: Verbosity::Normal,
         };
         assert_eq!(options(""), defaults);
+        assert_eq!(defaults.addresses(false), [tcp("127.0.0.1:8255")]);
+    }
+
+    #[test]
+    fn sockets_that_listen_already_replace_the_default_address_alone() {
+        assert_eq!(options("").addresses(true), []);
+        for has_sockets in [false, true] {
+            let given = options("-l [::1]:1");
+            assert_eq!(given.addresses(has_sockets), [tcp("[::1]:1")]);
+        }
     }
 
     #[test]
@@ -619,7 +646,7 @@ mod tests {
         }
         let limits = Limits::default();
         for default in [
-            DEFAULT_ADDRESS.to_owned(),
+            DEFAULT_ADDRESS.to_string(),
             limits.idle.to_string(),
             limits.idle_max.to_string(),
             limits.handshake.to_string(),

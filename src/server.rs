@@ -64,14 +64,15 @@ impl Server {
             .map_err(|error| format!("cannot get random numbers from the system: {error}"))?;
         let keys = load_keys(options)?;
         let mut limits = options.limits;
-        limits.connections_max = raise_descriptors(limits.connections_max, options.listen.len());
+        limits.connections_max =
+            raise_descriptors(limits.connections_max, options.addresses(false).len());
         let ceiling = check_memory(options, &limits, keys.as_ref())?;
         log::info!("memory: {ceiling}");
 
         let poll = Poll::new().map_err(system)?;
         let signals = Signals::new(poll.registry(), SIGNALS).map_err(system)?;
         let mut doors = Vec::new();
-        for (index, address) in options.listen.iter().enumerate() {
+        for (index, address) in options.addresses(false).iter().enumerate() {
             let mut listener = Listener::bind(address, options.socket_buffer)?;
             listener
                 .register(poll.registry(), Token(FIRST_LISTENER + index))

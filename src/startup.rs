@@ -22,7 +22,8 @@ const DESCRIPTORS_BESIDE: usize = 12;
 pub fn check(options: &Options) -> Result<Ceiling, String> {
     let keys = load_keys(options)?;
     let mut limits = options.limits;
-    limits.connections_max = raise_descriptors(limits.connections_max, options.listen.len());
+    limits.connections_max =
+        raise_descriptors(limits.connections_max, options.addresses(false).len());
     check_memory(options, &limits, keys.as_ref())
 }
 
