@@ -16,6 +16,7 @@ pub mod options;
 pub mod protocol;
 pub mod room;
 pub mod server;
+pub mod service_manager;
 pub mod signals;
 pub mod socket;
 pub mod sorted_index;

@@ -12,6 +12,7 @@ use crate::hub::Hub;
 use crate::keys::Keys;
 use crate::memory;
 use crate::options::Options;
+use crate::service_manager::{self, Manager, Status};
 use crate::signals::Signals;
 use crate::socket::{Listener, Stream};
 use crate::startup::{check_memory, load_keys, raise_descriptors};
@@ -49,10 +50,13 @@ pub struct Server {
     pause: Option<(Millis, usize)>,
     /// The system was out of descriptors, and nothing was accepted since.
     is_short: bool,
+    /// Who is told how the server is, if anybody.
+    manager: Option<Manager>,
 }
 
 impl Server {
-    /// Reads the users file, binds all addresses, and says so in the log.
+    /// Reads the users file, takes the sockets that were passed, binds all addresses, and says so
+    /// in the log.
     ///
     /// # Errors
     ///
@@ -63,19 +67,24 @@ impl Server {
         crate::protocol::Secret::random()
             .map_err(|error| format!("cannot get random numbers from the system: {error}"))?;
         let keys = load_keys(options)?;
+        let mut listeners = passed_listeners(options)?;
+        let manager = Manager::from_env()?;
+        let addresses = options.addresses(!listeners.is_empty());
         let mut limits = options.limits;
-        limits.connections_max =
-            raise_descriptors(limits.connections_max, options.addresses(false).len());
+        let count = listeners.len() + addresses.len();
+        limits.connections_max = raise_descriptors(limits.connections_max, count);
         let ceiling = check_memory(options, &limits, keys.as_ref())?;
         log::info!("memory: {ceiling}");
 
         let poll = Poll::new().map_err(system)?;
         let signals = Signals::new(poll.registry(), SIGNALS).map_err(system)?;
+        for address in addresses {
+            listeners.push(Listener::bind(address, options.socket_buffer)?);
+        }
         let mut doors = Vec::new();
-        for (index, address) in options.addresses(false).iter().enumerate() {
-            let mut listener = Listener::bind(address, options.socket_buffer)?;
+        for mut listener in listeners {
             listener
-                .register(poll.registry(), Token(FIRST_LISTENER + index))
+                .register(poll.registry(), Token(FIRST_LISTENER + doors.len()))
                 .map_err(system)?;
             doors.push(Door {
                 listener,
@@ -99,6 +108,7 @@ impl Server {
             options: options.clone(),
             pause: None,
             is_short: false,
+            manager,
         })
     }
 
@@ -109,6 +119,7 @@ impl Server {
     /// When the poll fails, which it does not on a working system.
     pub fn run(mut self) -> io::Result<()> {
         let mut events = Events::with_capacity(EVENTS_PER_TURN);
+        self.tell_manager(self.clock.now());
         while !self.turn(&mut events)? {}
         self.shut_down(&mut events)
     }
@@ -117,7 +128,8 @@ impl Server {
     fn turn(&mut self, events: &mut Events) -> io::Result<bool> {
         let deadline = self.hub.next_deadline();
         let resume = self.pause.map(|(until, _)| until);
-        let deadline = deadline.into_iter().chain(resume).min();
+        let tell = self.manager.as_ref().and_then(Manager::next_deadline);
+        let deadline = deadline.into_iter().chain(resume).chain(tell).min();
         // Whatever has come by now is reported by the poll; of what comes later that is not sure.
         // So a poll that sleeps until a deadline is followed by one that does not, before the
         // deadline counts as over.
@@ -136,10 +148,22 @@ impl Server {
         if self.hub.is_crowd_gone() {
             memory::give_back();
         }
-        let took = self.clock.now().at.since(start);
+        let end = self.clock.now();
+        let took = end.at.since(start);
         let stats = self.hub.stats();
         stats.turn_longest = stats.turn_longest.max(took.0);
+        self.tell_manager(end);
         Ok(ends)
+    }
+
+    fn tell_manager(&mut self, now: Now) {
+        if let Some(manager) = &mut self.manager {
+            let status = Status {
+                connections: self.hub.len(),
+                sessions: self.hub.chat().sessions(),
+            };
+            manager.turn(status, now);
+        }
     }
 
     /// Sleeps until something happens or `deadline` has come, unless there is work to do.
@@ -260,7 +284,11 @@ impl Server {
     /// Says goodbye to everybody, for as long as that may take.
     fn shut_down(mut self, events: &mut Events) -> io::Result<()> {
         log::info!("shutting down");
-        // Nobody new comes in, and socket files go.
+        if let Some(manager) = &self.manager {
+            manager.stopping();
+        }
+        // Nobody new comes in, and socket files go. Who connects to a socket that was passed waits
+        // for the next server.
         self.doors.clear();
         let start = self.clock.now();
         self.hub.shut_down(start);
@@ -276,6 +304,18 @@ impl Server {
         }
         Ok(())
     }
+}
+
+/// The sockets that the service manager passed, which are as open as any address.
+fn passed_listeners(options: &Options) -> Result<Vec<Listener>, String> {
+    let passed = service_manager::listeners(options.socket_buffer)?;
+    for listener in &passed {
+        let address = listener.address();
+        let address = address.map_err(|error| format!("cannot use a passed socket: {error}"))?;
+        let is_open = options.check_open(&address);
+        is_open.map_err(|error| format!("the service manager passed {address}: {error}"))?;
+    }
+    Ok(passed)
 }
 
 /// The clocks, read here and nowhere else.

@@ -1,8 +1,12 @@
 //! Sockets: a connection's stream, and the listeners that streams come from.
 
+use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::io::{self, IoSlice, Read, Write};
-use std::net::{IpAddr, SocketAddr};
+use std::net::{self, IpAddr, SocketAddr};
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -117,8 +121,8 @@ fn watch(socket: SockRef<'_>, idle: Option<u32>) -> io::Result<()> {
 pub enum Listener {
     /// TCP.
     Tcp(TcpListener),
-    /// A Unix socket, the file that it is reached by, and the size of its connections' buffers.
-    Unix(UnixListener, SocketFile, usize),
+    /// A Unix socket, the size of its connections' buffers, and its file if that is to be removed.
+    Unix(UnixListener, usize, Option<SocketFile>),
 }
 
 impl Listener {
@@ -144,12 +148,7 @@ impl Listener {
             // `[::]` leaves IPv4 to `0.0.0.0`, so that both can be given.
             socket.set_only_v6(true)?;
         }
-        // Connections inherit these from their listener.
-        socket.set_send_buffer_size(socket_buffer)?;
-        socket.set_recv_buffer_size(socket_buffer)?;
-        socket.set_tcp_nodelay(true)?;
-        // Telnet marks an interrupt with an urgent byte, which belongs where it was sent.
-        socket.set_out_of_band_inline(true)?;
+        set_up(&socket, socket_buffer)?;
         socket.set_nonblocking(true)?;
         socket.bind(&address.into())?;
         socket.listen(BACKLOG)?;
@@ -164,7 +163,32 @@ impl Listener {
         let file = SocketFile::new(path)?;
         socket.listen(BACKLOG)?;
         let listener = UnixListener::from_std(socket.into());
-        Ok(Listener::Unix(listener, file, socket_buffer))
+        Ok(Listener::Unix(listener, socket_buffer, Some(file)))
+    }
+
+    /// Takes a TCP socket that listens already.
+    ///
+    /// # Errors
+    ///
+    /// When the system does not let it be set up.
+    pub fn adopt_tcp(listener: net::TcpListener, socket_buffer: usize) -> io::Result<Listener> {
+        set_up(&SockRef::from(&listener), socket_buffer)?;
+        listener.set_nonblocking(true)?;
+        Ok(Listener::Tcp(TcpListener::from_std(listener)))
+    }
+
+    /// Takes a Unix socket that listens already; its file is another's, and stays.
+    ///
+    /// # Errors
+    ///
+    /// When the system does not let it be set up.
+    pub fn adopt_unix(
+        listener: unix::net::UnixListener,
+        socket_buffer: usize,
+    ) -> io::Result<Listener> {
+        listener.set_nonblocking(true)?;
+        let listener = UnixListener::from_std(listener);
+        Ok(Listener::Unix(listener, socket_buffer, None))
     }
 
     /// The address with the port that was found for port 0.
@@ -175,7 +199,10 @@ impl Listener {
     pub fn address(&self) -> io::Result<Address> {
         match self {
             Listener::Tcp(listener) => listener.local_addr().map(Address::Tcp),
-            Listener::Unix(_, file, _) => Ok(Address::Unix(file.path.clone())),
+            Listener::Unix(listener, ..) => listener.local_addr().map(|address| {
+                let path = address.as_pathname().map(Path::to_owned);
+                Address::Unix(path.unwrap_or_else(|| abstract_path(&address)))
+            }),
         }
     }
 
@@ -203,7 +230,7 @@ impl Listener {
                 let (stream, address) = listener.accept()?;
                 Ok((Stream::Tcp(stream), origin(address.ip())))
             }
-            Listener::Unix(listener, _, socket_buffer) => {
+            Listener::Unix(listener, socket_buffer, _) => {
                 let (stream, _) = listener.accept()?;
                 // A Unix socket does not inherit it; it has no buffer for what it receives.
                 let _ = SockRef::from(&stream).set_send_buffer_size(*socket_buffer);
@@ -211,6 +238,24 @@ impl Listener {
             }
         }
     }
+}
+
+/// Connections inherit these from their listener.
+fn set_up(listener: &Socket, socket_buffer: usize) -> io::Result<()> {
+    listener.set_send_buffer_size(socket_buffer)?;
+    listener.set_recv_buffer_size(socket_buffer)?;
+    listener.set_tcp_nodelay(true)?;
+    // Telnet marks an interrupt with an urgent byte, which belongs where it was sent.
+    listener.set_out_of_band_inline(true)
+}
+
+/// How people write the name of a Unix socket that has no file.
+fn abstract_path(address: &unix::net::SocketAddr) -> PathBuf {
+    let mut path = OsString::from("@");
+    path.push(OsStr::from_bytes(
+        address.as_abstract_name().unwrap_or_default(),
+    ));
+    path.into()
 }
 
 /// The file of a Unix socket; it is removed with this, unless it is another's by then.

@@ -11,7 +11,8 @@ use crate::protocol::Limits;
 use crate::users;
 
 /// Descriptors beside those of connections and listeners: the standard streams, the poll, the
-/// signals, a connection that is told there is no room, the users file, and some to spare.
+/// signals, a connection that is told there is no room, the users file, the socket to the service
+/// manager, and some to spare.
 const DESCRIPTORS_BESIDE: usize = 12;
 
 /// Checks what the options say: reads the users file, and works out the memory.

@@ -162,15 +162,19 @@ impl Finished {
 
 impl Process {
     pub fn start(command: &mut Command) -> Process {
-        let mut child = command
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
+        Process::spawn(command.stdin(Stdio::piped()).stdout(Stdio::piped()))
+    }
+
+    /// Starts a command with the input and output that it was given.
+    pub fn spawn(command: &mut Command) -> Process {
+        let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
+        let out: Box<dyn Read + Send> = match child.stdout.take() {
+            Some(out) => Box::new(out),
+            None => Box::new(io::empty()),
+        };
         Process {
             stdin: child.stdin.take(),
-            out: Output::of(child.stdout.take().unwrap()),
+            out: Output::of(out),
             err: Output::of(child.stderr.take().unwrap()),
             child,
         }

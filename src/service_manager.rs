@@ -1,0 +1,462 @@
+//! The service manager that has started the server, if one has: systemd, or another of its kind.
+//!
+//! Sockets that listen already come from it as sd_listen_fds(3) says; what it is told goes out as
+//! sd_notify(3) and sd_watchdog_enabled(3) say. It never keeps the server waiting. The loop asks
+//! for the next deadline and calls at the end of each turn; errors are texts for people.
+
+use std::env;
+use std::ffi::{OsStr, OsString};
+use std::fmt;
+use std::io;
+use std::os::fd::{FromRawFd, OwnedFd, RawFd};
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::net::{SocketAddr, UnixDatagram};
+use std::process;
+
+use socket2::{Domain, Socket, Type};
+
+use crate::socket::Listener;
+use crate::time::{Millis, Now};
+
+/// The time between two messages, but for the watchdog's.
+const PAUSE: Millis = Millis(1000);
+/// The most sockets that can be passed.
+const SOCKETS_MAX: u64 = 1024;
+/// The first descriptor that is passed.
+const FIRST_DESCRIPTOR: RawFd = 3;
+
+/// Looks up a variable of the environment.
+type Lookup<'a> = &'a dyn Fn(&str) -> Option<OsString>;
+
+/// The sockets that were passed. The system keeps at most `socket_buffer` bytes, and as many again
+/// for its own book-keeping, for each direction of the connections that come from now on.
+///
+/// # Errors
+///
+/// If what was passed is not what the environment says, or not sockets that listen.
+pub fn listeners(socket_buffer: usize) -> Result<Vec<Listener>, String> {
+    let count = sockets_passed(&|name| env::var_os(name), process::id())?;
+    let mut listeners = Vec::new();
+    for number in (FIRST_DESCRIPTOR..).take(count) {
+        let listener = passed(number, socket_buffer).ok_or_else(|| {
+            format!(
+                "LISTEN_FDS={count} in the environment: descriptor {number} is not a TCP or Unix \
+                 socket that listens; in the socket's unit, say ListenStream= and Accept=no"
+            )
+        });
+        listeners.push(listener?);
+    }
+    Ok(listeners)
+}
+
+fn passed(number: RawFd, socket_buffer: usize) -> Option<Listener> {
+    let socket = Socket::from(inherited(number)?);
+    socket.set_cloexec(true).ok()?;
+    let is_stream = socket.r#type().ok()? == Type::STREAM;
+    if !is_stream || !socket.is_listener().ok()? {
+        return None;
+    }
+    match socket.domain().ok()? {
+        Domain::IPV4 | Domain::IPV6 => Listener::adopt_tcp(socket.into(), socket_buffer).ok(),
+        Domain::UNIX => Listener::adopt_unix(socket.into(), socket_buffer).ok(),
+        _ => None,
+    }
+}
+
+/// A descriptor that was there when the program started. Only such a one lacks the close-on-exec
+/// flag, with which all are opened here, and which is to be given to those that are taken.
+#[expect(unsafe_code, reason = "what is passed is known by its number alone")]
+fn inherited(number: RawFd) -> Option<OwnedFd> {
+    // SAFETY: This asks for the flags of a number and touches no memory.
+    let flags = unsafe { libc::fcntl(number, libc::F_GETFD) };
+    let is_inherited = flags >= 0 && flags & libc::FD_CLOEXEC == 0;
+    // SAFETY: It is open, and nothing in the program has opened or taken it.
+    is_inherited.then(|| unsafe { OwnedFd::from_raw_fd(number) })
+}
+
+fn sockets_passed(lookup: Lookup<'_>, pid: u32) -> Result<usize, String> {
+    // Inherited from a parent, it is the parent's business.
+    if number(lookup, "LISTEN_PID", u32::MAX.into())? != Some(pid.into()) {
+        return Ok(0);
+    }
+    let count = number(lookup, "LISTEN_FDS", SOCKETS_MAX)?;
+    Ok(count.unwrap_or(0) as usize)
+}
+
+/// The time between two signs of life, if they are asked for: half of what is waited for them.
+fn watchdog(lookup: Lookup<'_>, pid: u32) -> Result<Option<Millis>, String> {
+    let micros = number(lookup, "WATCHDOG_USEC", u64::MAX - 1)?;
+    let watched = number(lookup, "WATCHDOG_PID", u32::MAX.into())?;
+    let is_watched = watched.is_none_or(|watched| watched == pid.into());
+    let interval = |micros: u64| Millis((micros / 2000).max(1));
+    Ok(micros.filter(|_| is_watched).map(interval))
+}
+
+/// A variable's number, if it is set.
+fn number(lookup: Lookup<'_>, name: &str, max: u64) -> Result<Option<u64>, String> {
+    let Some(value) = lookup(name) else {
+        return Ok(None);
+    };
+    let value = value.to_string_lossy();
+    let is_number = value.bytes().all(|b| b.is_ascii_digit());
+    let number = value.parse().ok().filter(|_| is_number);
+    match number.filter(|number| (1..=max).contains(number)) {
+        Some(number) => Ok(Some(number)),
+        None => Err(format!(
+            "{name}={value} in the environment: this is not a number from 1 to {max}; leave the \
+             variable to the service manager, or unset it"
+        )),
+    }
+}
+
+/// What the service manager shows of the server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Status {
+    /// Connections open now.
+    pub connections: usize,
+    /// Sessions now.
+    pub sessions: usize,
+}
+
+impl fmt::Display for Status {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let s = |count| if count == 1 { "" } else { "s" };
+        let (connections, sessions) = (self.connections, self.sessions);
+        let (connections_s, sessions_s) = (s(connections), s(sessions));
+        write!(
+            f,
+            "{connections} connection{connections_s}, {sessions} session{sessions_s}"
+        )
+    }
+}
+
+/// The service manager that is told how the server is.
+pub struct Manager {
+    socket: UnixDatagram,
+    address: SocketAddr,
+    /// It has been told that the server is ready.
+    is_ready: bool,
+    status: Option<Status>,
+    /// The status that it has been told.
+    told: Option<Status>,
+    /// When it may be told another.
+    tell_at: Millis,
+    /// The time between two signs of life, and when the next one is due.
+    watchdog: Option<(Millis, Millis)>,
+}
+
+impl Manager {
+    /// The one that the environment names. An address that is of no use is warned of.
+    ///
+    /// # Errors
+    ///
+    /// If the environment says of the watchdog what cannot be understood.
+    pub fn from_env() -> Result<Option<Manager>, String> {
+        let lookup = |name: &str| env::var_os(name);
+        let interval = watchdog(&lookup, process::id())?;
+        let name = lookup("NOTIFY_SOCKET").filter(|name| !name.is_empty());
+        let Some(name) = name else {
+            return Ok(None);
+        };
+        let manager = Manager::new(name.as_bytes(), interval);
+        if let Err(error) = &manager {
+            let name = name.to_string_lossy();
+            log::warn!(
+                "NOTIFY_SOCKET={name}: {error}; the service manager will not be told anything"
+            );
+        }
+        Ok(manager.ok())
+    }
+
+    fn new(name: &[u8], interval: Option<Millis>) -> io::Result<Manager> {
+        let address = match name {
+            [b'@', name @ ..] => SocketAddr::from_abstract_name(name)?,
+            [b'/', ..] => SocketAddr::from_pathname(OsStr::from_bytes(name))?,
+            _ => return Err(io::Error::other("this is neither /path nor @name")),
+        };
+        let socket = UnixDatagram::unbound()?;
+        socket.set_nonblocking(true)?;
+        Ok(Manager {
+            socket,
+            address,
+            is_ready: false,
+            status: None,
+            told: None,
+            tell_at: Millis(0),
+            watchdog: interval.map(|interval| (interval, Millis(0))),
+        })
+    }
+
+    /// When something is to be told next, whatever happens until then. As long as nothing changes
+    /// and no watchdog waits, that is never.
+    pub fn next_deadline(&self) -> Option<Millis> {
+        let status = (self.told != self.status).then_some(self.tell_at);
+        let watchdog = self.watchdog.map(|(_, due)| due);
+        status.into_iter().chain(watchdog).min()
+    }
+
+    /// Tells what is due. What changes soon after something was told waits, so that a busy server
+    /// does not keep its manager busy; the last change is told in the end.
+    pub fn turn(&mut self, status: Status, now: Now) {
+        self.status = Some(status);
+        if self.next_deadline().is_none_or(|due| due > now.past) {
+            return;
+        }
+        let ready = if self.is_ready { "" } else { "READY=1\n" };
+        let alive = self.watchdog.map_or("", |_| "WATCHDOG=1\n");
+        let result = self.send(&format!("{ready}STATUS={status}\n{alive}"));
+        // One that is just behind with its reading is told again. Whatever else is wrong will not
+        // have changed in a second.
+        let is_behind = result.is_err_and(|kind| kind == io::ErrorKind::WouldBlock);
+        self.is_ready |= !is_behind;
+        self.told = self.status.filter(|_| !is_behind);
+        self.tell_at = now.at + PAUSE;
+        if let Some((interval, due)) = &mut self.watchdog {
+            *due = now.at + *interval;
+        }
+    }
+
+    /// Tells that the server is ending.
+    pub fn stopping(&self) {
+        let _ = self.send("STOPPING=1\nSTATUS=saying goodbye\n");
+    }
+
+    fn send(&self, text: &str) -> Result<(), io::ErrorKind> {
+        let sent = self.socket.send_to_addr(text.as_bytes(), &self.address);
+        sent.map(drop).map_err(|error| {
+            let level = match self.is_ready {
+                true => log::Level::Debug,
+                false => log::Level::Warn,
+            };
+            log::log!(level, "cannot reach the service manager: {error}");
+            error.kind()
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PID: u32 = 4711;
+
+    /// Looks things up in a list as if that were the environment.
+    fn within<T>(environment: &str, ask: impl Fn(Lookup<'_>, u32) -> T) -> T {
+        let lookup = |name: &str| {
+            let mut variables = environment.split_whitespace();
+            let value = variables.find_map(|text| text.strip_prefix(name)?.strip_prefix('='));
+            value.map(OsString::from)
+        };
+        ask(&lookup, PID)
+    }
+
+    #[test]
+    fn sockets_are_for_the_process_that_is_named() {
+        for (environment, count) in [
+            ("", 0),
+            ("LISTEN_FDS=2", 0),
+            ("LISTEN_PID=4711", 0),
+            ("LISTEN_PID=4712 LISTEN_FDS=2", 0),
+            ("LISTEN_PID=4712 LISTEN_FDS=x", 0),
+            ("LISTEN_PID=4711 LISTEN_FDS=1", 1),
+            ("LISTEN_FDS=1024 LISTEN_PID=4711", 1024),
+        ] {
+            assert_eq!(
+                within(environment, sockets_passed),
+                Ok(count),
+                "{environment}"
+            );
+        }
+    }
+
+    #[test]
+    fn the_watchdog_is_shown_two_signs_of_life_in_its_time() {
+        for (environment, millis) in [
+            ("", None),
+            ("WATCHDOG_PID=4711", None),
+            ("WATCHDOG_USEC=30000000", Some(15_000)),
+            ("WATCHDOG_USEC=30000000 WATCHDOG_PID=4711", Some(15_000)),
+            ("WATCHDOG_USEC=30000000 WATCHDOG_PID=4712", None),
+            ("WATCHDOG_USEC=1", Some(1)),
+            ("WATCHDOG_USEC=18446744073709551614", Some(u64::MAX / 2000)),
+        ] {
+            let expected = Ok(millis.map(Millis));
+            assert_eq!(within(environment, watchdog), expected, "{environment}");
+        }
+    }
+
+    #[test]
+    fn a_number_that_is_none_is_named() {
+        for value in [
+            "",
+            "0",
+            "x",
+            "-1",
+            "+1",
+            "1.5",
+            "0x1",
+            "18446744073709551616",
+        ] {
+            for environment in [
+                format!("LISTEN_PID={value} LISTEN_FDS=1"),
+                format!("LISTEN_PID=4711 LISTEN_FDS={value}"),
+                "LISTEN_PID=4711 LISTEN_FDS=1025".to_owned(),
+            ] {
+                let error = within(&environment, sockets_passed).unwrap_err();
+                let mut variables = environment.split(' ');
+                assert!(
+                    variables.any(|text| error.starts_with(&format!("{text} "))),
+                    "{error}"
+                );
+            }
+            for environment in [
+                format!("WATCHDOG_USEC={value}"),
+                format!("WATCHDOG_USEC=1 WATCHDOG_PID={value}"),
+            ] {
+                let error = within(&environment, watchdog).unwrap_err();
+                let last = environment.split(' ').next_back().unwrap();
+                assert!(error.starts_with(&format!("{last} ")), "{error}");
+            }
+        }
+    }
+
+    /// A service manager's socket, and what it tells whom.
+    struct Stage {
+        name: Vec<u8>,
+        socket: UnixDatagram,
+        manager: Manager,
+    }
+
+    impl Stage {
+        fn new(test: &str, watchdog: Option<Millis>) -> Stage {
+            let name = format!("@chinwag-test-{}-{test}", process::id()).into_bytes();
+            let address = SocketAddr::from_abstract_name(&name[1..]).unwrap();
+            let socket = UnixDatagram::bind_addr(&address).unwrap();
+            socket.set_nonblocking(true).unwrap();
+            let manager = Manager::new(&name, watchdog).unwrap();
+            Stage {
+                name,
+                socket,
+                manager,
+            }
+        }
+
+        fn turn(&mut self, connections: usize, at: u64) {
+            let status = Status {
+                connections,
+                sessions: 0,
+            };
+            self.manager.turn(status, Now::exactly(Millis(at), 0));
+        }
+
+        fn received(&self) -> Option<String> {
+            let mut buffer = [0; 1024];
+            let len = self.socket.recv(&mut buffer).ok()?;
+            Some(String::from_utf8(buffer[..len].to_vec()).unwrap())
+        }
+
+        /// Sees what the manager is told, and when something is due next.
+        fn expect(&self, told: Option<&str>, deadline: Option<u64>) {
+            assert_eq!(self.received().as_deref(), told);
+            assert_eq!(self.received(), None);
+            assert_eq!(self.manager.next_deadline(), deadline.map(Millis));
+        }
+    }
+
+    #[test]
+    fn changes_are_told_in_the_end_and_once_a_second_at_most() {
+        let mut stage = Stage::new("changes", None);
+        stage.turn(0, 5);
+        stage.expect(Some("READY=1\nSTATUS=0 connections, 0 sessions\n"), None);
+        stage.turn(0, 5000);
+        stage.expect(None, None);
+        stage.turn(1, 5001);
+        stage.expect(Some("STATUS=1 connection, 0 sessions\n"), None);
+        for connections in 2..10 {
+            stage.turn(connections, 5002);
+            stage.expect(None, Some(6001));
+        }
+        stage.turn(9, 6000);
+        stage.expect(None, Some(6001));
+        stage.turn(9, 6001);
+        stage.expect(Some("STATUS=9 connections, 0 sessions\n"), None);
+        // Who has gone again by then has not been.
+        stage.turn(10, 6002);
+        stage.expect(None, Some(7001));
+        stage.turn(9, 6003);
+        stage.expect(None, None);
+        stage.manager.stopping();
+        stage.expect(Some("STOPPING=1\nSTATUS=saying goodbye\n"), None);
+    }
+
+    #[test]
+    fn a_watchdog_is_shown_signs_of_life_though_nothing_happens() {
+        let mut stage = Stage::new("watchdog", Some(Millis(15_000)));
+        let status = "STATUS=0 connections, 0 sessions\nWATCHDOG=1\n";
+        stage.turn(0, 5);
+        stage.expect(Some(&format!("READY=1\n{status}")), Some(15_005));
+        stage.turn(0, 15_004);
+        stage.expect(None, Some(15_005));
+        stage.turn(0, 15_005);
+        stage.expect(Some(status), Some(30_005));
+    }
+
+    #[test]
+    fn a_manager_that_is_behind_is_told_later() {
+        let mut stage = Stage::new("behind", Some(Millis(15_000)));
+        let mut at = 0;
+        let mut connections = 0;
+        while stage.manager.told.is_some() || at == 0 {
+            (at, connections) = (at + 1000, connections + 1);
+            stage.turn(connections, at);
+        }
+        assert_eq!(stage.manager.next_deadline(), Some(Millis(at + 1000)));
+        while stage.received().is_some() {}
+        stage.turn(connections, at + 1000);
+        let status = format!("STATUS={connections} connections, 0 sessions\nWATCHDOG=1\n");
+        stage.expect(Some(&status), Some(at + 16_000));
+    }
+
+    #[test]
+    fn a_manager_that_has_not_heard_that_the_server_is_ready_is_told_again() {
+        let mut stage = Stage::new("ready", None);
+        let other = Manager::new(&stage.name, None).unwrap();
+        while other.send("").is_ok() {}
+        stage.turn(0, 0);
+        assert_eq!(stage.manager.next_deadline(), Some(Millis(1000)));
+        while stage.received().is_some() {}
+        stage.turn(0, 1000);
+        stage.expect(Some("READY=1\nSTATUS=0 connections, 0 sessions\n"), None);
+    }
+
+    #[test]
+    fn a_manager_that_is_gone_keeps_nobody_awake() {
+        let Stage {
+            socket,
+            mut manager,
+            ..
+        } = Stage::new("gone", None);
+        drop(socket);
+        let status = |connections| Status {
+            connections,
+            sessions: 0,
+        };
+        manager.turn(status(0), Now::exactly(Millis(0), 0));
+        assert_eq!(manager.next_deadline(), None);
+        manager.turn(status(1), Now::exactly(Millis(5000), 0));
+        assert_eq!(manager.next_deadline(), None);
+    }
+
+    #[test]
+    fn an_address_is_a_path_or_an_abstract_name() {
+        for name in ["chat", "vsock:2:1234", "~/socket"] {
+            assert!(Manager::new(name.as_bytes(), None).is_err(), "{name}");
+        }
+        let too_long = format!("/{}", "p".repeat(108));
+        assert!(Manager::new(too_long.as_bytes(), None).is_err());
+        for name in ["/run/notify", "@notify"] {
+            Manager::new(name.as_bytes(), None).unwrap();
+        }
+    }
+}
