@@ -94,16 +94,16 @@ impl Options {
     ///
     /// A text for people, if anybody could who reaches this address of a network.
     pub fn check_open(&self, address: &Address) -> Result<(), String> {
-        match address {
-            Address::Tcp(tcp) if !tcp.ip().is_loopback() => {}
-            _ => return Ok(()),
+        let reaches_network = match address {
+            Address::Tcp(tcp) => !tcp.ip().is_loopback(),
+            Address::Unix(_) => false,
+        };
+        if !reaches_network || self.users.is_some() || self.is_open {
+            return Ok(());
         }
-        match self.users.is_some() || self.is_open {
-            true => Ok(()),
-            false => Err(format!(
-                "anybody who reaches {address} could join; give --users, or --open if that is meant"
-            )),
-        }
+        let text = "anybody who reaches this address could join; give --users, or --open if that \
+                    is meant";
+        Err(text.to_owned())
     }
 }
 
