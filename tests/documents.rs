@@ -89,6 +89,76 @@ fn the_readme_shows_the_help_as_it_is() {
     assert!(help.lines().all(|line| line.chars().count() <= 100));
 }
 
+/// An option as people are told it.
+#[derive(Debug, PartialEq, Eq)]
+struct Shown {
+    /// Its names, and its argument in small letters.
+    names: String,
+    default: Option<String>,
+}
+
+/// The options in `--help`. The default stands in parentheses at the end.
+fn options_in_help(help: &str) -> Vec<Shown> {
+    let (_, list) = help.split_once("Options:\n").unwrap();
+    let (list, _) = list.split_once("\n\n").unwrap();
+    let mut items: Vec<String> = Vec::new();
+    for line in list.lines().map(str::trim) {
+        match items.last_mut() {
+            Some(item) if !line.starts_with('-') => *item += &format!("  {line}"),
+            _ => items.push(line.to_owned()),
+        }
+    }
+    let option = |item: &String| {
+        let (names, text) = item.split_once("  ").unwrap();
+        let default = text
+            .strip_suffix(')')
+            .and_then(|text| text.rsplit_once('('));
+        let (names, argument) = match names.rsplit_once(' ') {
+            Some((names, argument)) if !argument.starts_with('-') => (names, argument),
+            _ => (names, ""),
+        };
+        Shown {
+            names: format!("{names} {}", argument.to_lowercase())
+                .trim_end()
+                .to_owned(),
+            default: default.map(|(_, default)| default.to_owned()),
+        }
+    };
+    items.iter().map(option).collect()
+}
+
+/// The options in the manual page's source.
+fn options_in_manual(manual: &str) -> Vec<Shown> {
+    let (_, list) = manual.split_once("The options are:\n").unwrap();
+    let (list, _) = list.split_once("\n.El\n").unwrap();
+    let option = |item: &str| {
+        let (head, text) = item.split_once('\n').unwrap();
+        let mut defaults = text
+            .lines()
+            .filter_map(|line| line.strip_prefix("Default: "));
+        let default = defaults.next().map(|line| line.strip_suffix('.').unwrap());
+        assert_eq!(defaults.next(), None, "{item}");
+        Shown {
+            names: head
+                .replace("Fl ", "-")
+                .replace(" ,", ",")
+                .replace(" Ar ", " "),
+            default: default.map(str::to_owned),
+        }
+    };
+    list.split("\n.It ").skip(1).map(option).collect()
+}
+
+#[test]
+fn the_manual_page_has_the_options_of_the_help() {
+    let (help, manual) = (help(), document("dist/chinwag.8"));
+    let options = options_in_help(&help);
+    assert_eq!(options.len(), help.matches(" --").count(), "{options:#?}");
+    assert_eq!(options_in_manual(&manual), options);
+    let defaults = options.iter().filter(|option| option.default.is_some());
+    assert_eq!(defaults.count(), 12);
+}
+
 /// What things take depends on the width of addresses.
 #[cfg(target_pointer_width = "64")]
 #[test]
