@@ -1,0 +1,107 @@
+//! What is installed with the program says what the program does.
+
+mod process;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use chinwag::ceiling::{Ceiling, Mib};
+use chinwag::options::{self, Action, DEFAULT_ADDRESS, SOCKET_BUFFER};
+use chinwag::protocol::Limits;
+
+fn path(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(name)
+}
+
+fn text(name: &str) -> String {
+    fs::read_to_string(path(name)).unwrap()
+}
+
+/// What a unit says of something.
+fn settings(unit: &str, name: &str) -> Vec<String> {
+    let text = text(unit);
+    let lines = text.lines().filter(|line| !line.starts_with('#'));
+    let values = lines.filter_map(|line| line.strip_prefix(name)?.strip_prefix('='));
+    values.map(str::to_owned).collect()
+}
+
+fn size(text: &str) -> u64 {
+    let (digits, factor) = match text.strip_suffix('M') {
+        Some(digits) => (digits, 1024 * 1024),
+        None => (text.strip_suffix('K').unwrap(), 1024),
+    };
+    digits.parse::<u64>().unwrap() * factor
+}
+
+/// What things take depends on the width of addresses.
+#[cfg(target_pointer_width = "64")]
+#[test]
+fn the_service_gets_the_memory_that_the_default_options_can_need() {
+    let unit = "dist/chinwag.service";
+    let ceiling = Ceiling::of(&Limits::default(), 0, SOCKET_BUFFER);
+    let (own, system) = (ceiling.bytes(), ceiling.kernel_bytes);
+    let max = settings(unit, "MemoryMax");
+    assert_eq!(max.len(), 1);
+    let max = size(&max[0]);
+    assert!(own + system < max, "{} and {}", Mib(own), Mib(system));
+    assert!(max < (own + system) * 5 / 4, "{}", Mib(max));
+    let text = text(unit).replace("\n# ", " ");
+    let rest = Mib(max - own - system).to_string();
+    let rest = rest.split('.').next().unwrap();
+    let summands = format!(
+        "{} and {} for sockets, and {rest} MiB",
+        Mib(own),
+        Mib(system)
+    );
+    assert!(text.contains(&summands), "{summands}");
+}
+
+#[test]
+fn the_service_listens_where_the_program_does_if_it_is_not_told() {
+    let unit = "dist/chinwag.socket";
+    assert_eq!(
+        settings(unit, "ListenStream"),
+        [DEFAULT_ADDRESS.to_string()]
+    );
+    for name in ["ReceiveBuffer", "SendBuffer"] {
+        let sizes = settings(unit, name);
+        let sizes: Vec<_> = sizes.iter().map(|text| size(text) as usize).collect();
+        assert_eq!(sizes, [SOCKET_BUFFER], "{name}");
+    }
+}
+
+#[test]
+fn the_options_of_the_service_are_understood() {
+    let command = settings("dist/chinwag.service", "ExecStart");
+    assert_eq!(command, ["/usr/bin/chinwag $CHINWAG_OPTIONS"]);
+    let defaults = text("dist/default");
+    let values = defaults.lines().filter_map(|line| {
+        let line = line.strip_prefix('#').unwrap_or(line);
+        line.strip_prefix("CHINWAG_OPTIONS=\"")?.strip_suffix('"')
+    });
+    let actions: Vec<_> = values
+        .map(|value| {
+            let args: Vec<_> = value.split_whitespace().map(str::to_owned).collect();
+            options::parse(&args)
+        })
+        .collect();
+    assert_eq!(actions.len(), 2);
+    for action in actions {
+        assert!(matches!(action, Ok(Action::Run(_))), "{action:?}");
+    }
+}
+
+#[test]
+fn the_manual_page_has_no_mistakes() {
+    let mut mandoc = Command::new("mandoc");
+    let output = mandoc
+        .args(["-T", "lint", "-W", "warning"])
+        .arg(path("dist/chinwag.8"))
+        .output();
+    let Ok(output) = output else {
+        return process::skip("mandoc is not installed");
+    };
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success() && said.is_empty(), "{said}");
+}
