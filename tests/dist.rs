@@ -93,6 +93,13 @@ fn the_options_of_the_service_are_understood() {
 }
 
 #[test]
+fn the_package_has_the_programs_version() {
+    let version = format!("chinwag ({}-1) ", env!("CARGO_PKG_VERSION"));
+    let log = text("dist/debian/changelog");
+    assert!(log.starts_with(&version), "{log}");
+}
+
+#[test]
 fn the_manual_page_has_no_mistakes() {
     let mut mandoc = Command::new("mandoc");
     let output = mandoc
