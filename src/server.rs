@@ -4,7 +4,7 @@ use std::io;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use mio::event::Event;
-use mio::{Events, Poll, Token};
+use mio::{Events, Poll, Registry, Token};
 
 use crate::chat::{ConnId, Origin};
 use crate::conn::Readiness;
@@ -62,38 +62,21 @@ impl Server {
     ///
     /// A text for people: what failed, why, and the way out.
     pub fn new(options: &Options) -> Result<Server, String> {
-        let system = |error: io::Error| format!("cannot set up the event loop: {error}");
         // From here on the system's random numbers are there, and no JOIN will have to wait.
         crate::protocol::Secret::random()
             .map_err(|error| format!("cannot get random numbers from the system: {error}"))?;
         let keys = load_keys(options)?;
-        let mut listeners = passed_listeners(options)?;
-        let manager = Manager::from_env()?;
-        let addresses = options.addresses(!listeners.is_empty());
+        let passed = service_manager::sockets_passed()?;
         let mut limits = options.limits;
-        let count = listeners.len() + addresses.len();
+        let count = passed + options.addresses(passed > 0).len();
         limits.connections_max = raise_descriptors(limits.connections_max, count);
         let ceiling = check_memory(options, &limits, keys.as_ref())?;
         log::info!("memory: {ceiling}");
 
         let poll = Poll::new().map_err(system)?;
         let signals = Signals::new(poll.registry(), SIGNALS).map_err(system)?;
-        for address in addresses {
-            listeners.push(Listener::bind(address, options.socket_buffer)?);
-        }
-        let mut doors = Vec::new();
-        for mut listener in listeners {
-            listener
-                .register(poll.registry(), Token(FIRST_LISTENER + doors.len()))
-                .map_err(system)?;
-            doors.push(Door {
-                listener,
-                is_ready: false,
-            });
-        }
-        for door in &doors {
-            log::info!("listening on {}", door.listener.address().map_err(system)?);
-        }
+        let manager = Manager::from_env()?;
+        let doors = open_doors(options, passed, poll.registry())?;
         let clock = Clock::start();
         let mut hub = Hub::new(limits);
         hub.set_keys(keys, clock.now());
@@ -306,16 +289,36 @@ impl Server {
     }
 }
 
-/// The sockets that the service manager passed, which are as open as any address.
-fn passed_listeners(options: &Options) -> Result<Vec<Listener>, String> {
-    let passed = service_manager::listeners(options.socket_buffer)?;
-    for listener in &passed {
-        let address = listener.address();
-        let address = address.map_err(|error| format!("cannot use a passed socket: {error}"))?;
-        let is_open = options.check_open(&address);
-        is_open.map_err(|error| format!("the service manager passed {address}: {error}"))?;
+/// Takes the sockets that the service manager passed, which are as open as any address, and binds
+/// the other addresses.
+fn open_doors(options: &Options, passed: usize, registry: &Registry) -> Result<Vec<Door>, String> {
+    let mut doors = Vec::new();
+    let addresses = options.addresses(passed > 0);
+    for index in 0..passed + addresses.len() {
+        let mut listener = match index.checked_sub(passed) {
+            None => service_manager::take_socket(index, options.socket_buffer)?,
+            Some(index) => Listener::bind(&addresses[index], options.socket_buffer)?,
+        };
+        let address = listener.address().map_err(system)?;
+        options
+            .check_open(&address)
+            .map_err(|error| format!("the service manager passed {address}: {error}"))?;
+        listener
+            .register(registry, Token(FIRST_LISTENER + index))
+            .map_err(system)?;
+        doors.push(Door {
+            listener,
+            is_ready: false,
+        });
     }
-    Ok(passed)
+    for door in &doors {
+        log::info!("listening on {}", door.listener.address().map_err(system)?);
+    }
+    Ok(doors)
+}
+
+fn system(error: io::Error) -> String {
+    format!("cannot set up the event loop: {error}")
 }
 
 /// The clocks, read here and nowhere else.

@@ -9,12 +9,10 @@ use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::io;
 use std::os::fd::{FromRawFd, OwnedFd, RawFd};
-use std::os::linux::net::SocketAddrExt;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::process;
 
-use socket2::{Domain, Socket, Type};
+use socket2::{Domain, SockAddr, Socket, Type};
 
 use crate::socket::Listener;
 use crate::time::{Millis, Now};
@@ -29,39 +27,43 @@ const FIRST_DESCRIPTOR: RawFd = 3;
 /// Looks up a variable of the environment.
 type Lookup<'a> = &'a dyn Fn(&str) -> Option<OsString>;
 
-/// The sockets that were passed. The system keeps at most `socket_buffer` bytes, and as many again
-/// for its own book-keeping, for each direction of the connections that come from now on.
+/// How many sockets were passed.
 ///
 /// # Errors
 ///
-/// If what was passed is not what the environment says, or not sockets that listen.
-pub fn listeners(socket_buffer: usize) -> Result<Vec<Listener>, String> {
-    let count = sockets_passed(&|name| env::var_os(name), process::id())?;
-    let mut listeners = Vec::new();
-    for number in (FIRST_DESCRIPTOR..).take(count) {
-        let listener = passed(number, socket_buffer).ok_or_else(|| {
-            format!(
-                "LISTEN_FDS={count} in the environment: descriptor {number} is not a TCP or Unix \
-                 socket that listens; in the socket's unit, say ListenStream= and Accept=no"
-            )
-        });
-        listeners.push(listener?);
-    }
-    Ok(listeners)
+/// If the environment says that in a way that cannot be understood.
+pub fn sockets_passed() -> Result<usize, String> {
+    count(&|name| env::var_os(name), process::id())
 }
 
-fn passed(number: RawFd, socket_buffer: usize) -> Option<Listener> {
+/// Takes a socket that was passed, the first one by the index 0. The system keeps at most
+/// `socket_buffer` bytes, and as many again for its own book-keeping, for each direction of the
+/// connections that come from now on.
+///
+/// # Errors
+///
+/// If there is none, or not one that listens.
+pub fn take_socket(index: usize, socket_buffer: usize) -> Result<Listener, String> {
+    let number = FIRST_DESCRIPTOR + index as RawFd;
+    listener(number, socket_buffer).ok_or_else(|| {
+        format!(
+            "descriptor {number}, one of those that LISTEN_FDS in the environment tells of, is not \
+             a TCP or Unix socket that listens; in the socket's unit, say ListenStream= and \
+             Accept=no"
+        )
+    })
+}
+
+fn listener(number: RawFd, socket_buffer: usize) -> Option<Listener> {
     let socket = Socket::from(inherited(number)?);
     socket.set_cloexec(true).ok()?;
     let is_stream = socket.r#type().ok()? == Type::STREAM;
-    if !is_stream || !socket.is_listener().ok()? {
+    let domains = [Domain::IPV4, Domain::IPV6, Domain::UNIX];
+    let is_known = is_stream && domains.contains(&socket.domain().ok()?);
+    if !is_known || !socket.is_listener().ok()? {
         return None;
     }
-    match socket.domain().ok()? {
-        Domain::IPV4 | Domain::IPV6 => Listener::adopt_tcp(socket.into(), socket_buffer).ok(),
-        Domain::UNIX => Listener::adopt_unix(socket.into(), socket_buffer).ok(),
-        _ => None,
-    }
+    Listener::adopt(socket, socket_buffer).ok()
 }
 
 /// A descriptor that was there when the program started. Only such a one lacks the close-on-exec
@@ -75,7 +77,7 @@ fn inherited(number: RawFd) -> Option<OwnedFd> {
     is_inherited.then(|| unsafe { OwnedFd::from_raw_fd(number) })
 }
 
-fn sockets_passed(lookup: Lookup<'_>, pid: u32) -> Result<usize, String> {
+fn count(lookup: Lookup<'_>, pid: u32) -> Result<usize, String> {
     // Inherited from a parent, it is the parent's business.
     if number(lookup, "LISTEN_PID", u32::MAX.into())? != Some(pid.into()) {
         return Ok(0);
@@ -133,8 +135,8 @@ impl fmt::Display for Status {
 
 /// The service manager that is told how the server is.
 pub struct Manager {
-    socket: UnixDatagram,
-    address: SocketAddr,
+    socket: Socket,
+    address: SockAddr,
     /// It has been told that the server is ready.
     is_ready: bool,
     status: Option<Status>,
@@ -170,12 +172,14 @@ impl Manager {
     }
 
     fn new(name: &[u8], interval: Option<Millis>) -> io::Result<Manager> {
-        let address = match name {
-            [b'@', name @ ..] => SocketAddr::from_abstract_name(name)?,
-            [b'/', ..] => SocketAddr::from_pathname(OsStr::from_bytes(name))?,
+        let path = match name {
+            // The system knows an abstract name by a zero in the place of the @.
+            [b'@', name @ ..] => [b"\0", name].concat(),
+            [b'/', ..] => name.to_owned(),
             _ => return Err(io::Error::other("this is neither /path nor @name")),
         };
-        let socket = UnixDatagram::unbound()?;
+        let address = SockAddr::unix(OsStr::from_bytes(&path))?;
+        let socket = Socket::new(Domain::UNIX, Type::DGRAM, None)?;
         socket.set_nonblocking(true)?;
         Ok(Manager {
             socket,
@@ -223,7 +227,7 @@ impl Manager {
     }
 
     fn send(&self, text: &str) -> Result<(), io::ErrorKind> {
-        let sent = self.socket.send_to_addr(text.as_bytes(), &self.address);
+        let sent = self.socket.send_to(text.as_bytes(), &self.address);
         sent.map(drop).map_err(|error| {
             let level = match self.is_ready {
                 true => log::Level::Debug,
@@ -237,6 +241,9 @@ impl Manager {
 
 #[cfg(test)]
 mod tests {
+    use std::os::linux::net::SocketAddrExt;
+    use std::os::unix::net::{SocketAddr, UnixDatagram};
+
     use super::*;
 
     const PID: u32 = 4711;
@@ -253,7 +260,7 @@ mod tests {
 
     #[test]
     fn sockets_are_for_the_process_that_is_named() {
-        for (environment, count) in [
+        for (environment, expected) in [
             ("", 0),
             ("LISTEN_FDS=2", 0),
             ("LISTEN_PID=4711", 0),
@@ -262,11 +269,7 @@ mod tests {
             ("LISTEN_PID=4711 LISTEN_FDS=1", 1),
             ("LISTEN_FDS=1024 LISTEN_PID=4711", 1024),
         ] {
-            assert_eq!(
-                within(environment, sockets_passed),
-                Ok(count),
-                "{environment}"
-            );
+            assert_eq!(within(environment, count), Ok(expected), "{environment}");
         }
     }
 
@@ -303,7 +306,7 @@ mod tests {
                 format!("LISTEN_PID=4711 LISTEN_FDS={value}"),
                 "LISTEN_PID=4711 LISTEN_FDS=1025".to_owned(),
             ] {
-                let error = within(&environment, sockets_passed).unwrap_err();
+                let error = within(&environment, count).unwrap_err();
                 let mut variables = environment.split(' ');
                 assert!(
                     variables.any(|text| error.starts_with(&format!("{text} "))),

@@ -1,12 +1,10 @@
 //! Sockets: a connection's stream, and the listeners that streams come from.
 
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsString;
 use std::fs;
 use std::io::{self, IoSlice, Read, Write};
-use std::net::{self, IpAddr, SocketAddr};
-use std::os::linux::net::SocketAddrExt;
-use std::os::unix;
-use std::os::unix::ffi::OsStrExt;
+use std::net::{IpAddr, SocketAddr};
+use std::os::unix::ffi::OsStringExt;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -166,29 +164,19 @@ impl Listener {
         Ok(Listener::Unix(listener, socket_buffer, Some(file)))
     }
 
-    /// Takes a TCP socket that listens already.
+    /// Takes a TCP or Unix socket that listens already. Its file is another's, and stays.
     ///
     /// # Errors
     ///
     /// When the system does not let it be set up.
-    pub fn adopt_tcp(listener: net::TcpListener, socket_buffer: usize) -> io::Result<Listener> {
-        set_up(&SockRef::from(&listener), socket_buffer)?;
-        listener.set_nonblocking(true)?;
-        Ok(Listener::Tcp(TcpListener::from_std(listener)))
-    }
-
-    /// Takes a Unix socket that listens already; its file is another's, and stays.
-    ///
-    /// # Errors
-    ///
-    /// When the system does not let it be set up.
-    pub fn adopt_unix(
-        listener: unix::net::UnixListener,
-        socket_buffer: usize,
-    ) -> io::Result<Listener> {
-        listener.set_nonblocking(true)?;
-        let listener = UnixListener::from_std(listener);
-        Ok(Listener::Unix(listener, socket_buffer, None))
+    pub fn adopt(socket: Socket, socket_buffer: usize) -> io::Result<Listener> {
+        socket.set_nonblocking(true)?;
+        if socket.domain()? == Domain::UNIX {
+            let listener = UnixListener::from_std(socket.into());
+            return Ok(Listener::Unix(listener, socket_buffer, None));
+        }
+        set_up(&socket, socket_buffer)?;
+        Ok(Listener::Tcp(TcpListener::from_std(socket.into())))
     }
 
     /// The address with the port that was found for port 0.
@@ -197,13 +185,19 @@ impl Listener {
     ///
     /// When the system does not tell, which it does.
     pub fn address(&self) -> io::Result<Address> {
-        match self {
-            Listener::Tcp(listener) => listener.local_addr().map(Address::Tcp),
-            Listener::Unix(listener, ..) => listener.local_addr().map(|address| {
-                let path = address.as_pathname().map(Path::to_owned);
-                Address::Unix(path.unwrap_or_else(|| abstract_path(&address)))
-            }),
+        let address = match self {
+            Listener::Tcp(listener) => SockRef::from(listener).local_addr(),
+            Listener::Unix(listener, ..) => SockRef::from(listener).local_addr(),
+        }?;
+        if let Some(ip) = address.as_socket() {
+            return Ok(Address::Tcp(ip));
         }
+        let path = address.as_pathname().map(Path::to_owned);
+        Ok(Address::Unix(path.unwrap_or_else(|| {
+            // Without a file it has a name, which people write like this.
+            let name = address.as_abstract_namespace().unwrap_or_default();
+            OsString::from_vec([b"@", name].concat()).into()
+        })))
     }
 
     /// Has the poll report new connections.
@@ -247,15 +241,6 @@ fn set_up(listener: &Socket, socket_buffer: usize) -> io::Result<()> {
     listener.set_tcp_nodelay(true)?;
     // Telnet marks an interrupt with an urgent byte, which belongs where it was sent.
     listener.set_out_of_band_inline(true)
-}
-
-/// How people write the name of a Unix socket that has no file.
-fn abstract_path(address: &unix::net::SocketAddr) -> PathBuf {
-    let mut path = OsString::from("@");
-    path.push(OsStr::from_bytes(
-        address.as_abstract_name().unwrap_or_default(),
-    ));
-    path.into()
 }
 
 /// The file of a Unix socket; it is removed with this, unless it is another's by then.
