@@ -1,0 +1,269 @@
+//! Everybody who takes part: what their connections say first, and what the server's lines mean
+//! to each.
+
+use std::io::Write;
+
+use memchr::memchr;
+
+use crate::conn::{Conn, Role, Stage};
+use crate::ledger::{Checked, Ledger, Reader};
+use crate::line::{self, Line};
+use crate::options::Plan;
+use crate::pulls::Pulls;
+use crate::senders::Senders;
+
+pub struct Crowd<'a> {
+    plan: &'a Plan,
+    rooms: Vec<String>,
+    pub ledger: Ledger,
+    pub pulls: Pulls,
+    pub senders: Senders,
+    /// Connections that got their HELLO.
+    pub greeted: usize,
+    /// Receivers, dead ones and senders that have joined.
+    pub joined: usize,
+}
+
+impl<'a> Crowd<'a> {
+    /// The crowd of a plan, in rooms of this name with a number behind it.
+    pub fn new(plan: &'a Plan, room: &str) -> Crowd<'a> {
+        let rooms: Vec<_> = (0..plan.rooms).map(|n| format!("{room}-{n}")).collect();
+        Crowd {
+            plan,
+            ledger: Ledger::new(plan.rooms, plan.senders, plan.size),
+            pulls: Pulls::new(plan, rooms.clone()),
+            rooms,
+            senders: Senders::new(plan),
+            greeted: 0,
+            joined: 0,
+        }
+    }
+
+    /// What the connection of that number is for: the carriers come first, then receivers, dead
+    /// ones, and senders. The kind comes with the number among its kind.
+    fn kind(&self, index: usize) -> (char, usize) {
+        let mut first = 0;
+        for (kind, count) in [
+            ('c', self.plan.carriers),
+            ('r', self.plan.receivers),
+            ('d', self.plan.dead),
+        ] {
+            if index < first + count {
+                return (kind, index - first);
+            }
+            first += count;
+        }
+        ('s', index - first)
+    }
+
+    /// What the connection of that number is for.
+    pub fn role(&self, index: usize) -> Role {
+        match self.kind(index) {
+            ('c', number) => Role::Carrier(number as u32),
+            ('d', _) => Role::Dead,
+            ('s', number) => Role::Sender(number as u32),
+            _ => Role::Receiver(Reader {
+                room: self.room(index) as u32,
+                next: 0,
+                is_pull: false,
+            }),
+        }
+    }
+
+    /// The room of a connection's own session.
+    fn room(&self, index: usize) -> usize {
+        self.kind(index).1 % self.plan.rooms
+    }
+
+    /// The name of a connection's own session.
+    pub fn name(&self, index: usize) -> String {
+        let (kind, number) = self.kind(index);
+        format!("{kind}{number}")
+    }
+
+    /// Has a connection of its own session join.
+    pub fn join(&self, index: usize, conn: &mut Conn) {
+        let mode = match conn.role {
+            Role::Receiver(_) | Role::Dead => "push",
+            Role::Sender(_) => "pull",
+            Role::Carrier(_) => return,
+        };
+        let (name, room) = (self.name(index), &self.rooms[self.room(index)]);
+        // An open connection is enough to stay alive: no traffic but what is to be measured.
+        let line = format_args!("JOIN {name} room={room} mode={mode} alive=tcp\r\n");
+        conn.out.write_fmt(line).expect("a Vec takes everything");
+        conn.stage = Stage::Joining;
+    }
+
+    /// From now on messages may be said.
+    pub fn open(&mut self) {
+        let share = |count: usize, room| (count + self.plan.rooms - 1 - room) / self.plan.rooms;
+        for room in 0..self.plan.rooms {
+            let receivers = share(self.plan.receivers, room) as u32;
+            let pulls = share(self.plan.pulls, room) as u32;
+            self.ledger.open(room as u32, receivers, pulls);
+        }
+    }
+
+    /// Takes the whole lines of what a connection has received; gives their length.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with them, with the name of who got them.
+    pub fn take(
+        &mut self,
+        index: usize,
+        conn: &mut Conn,
+        bytes: &[u8],
+        now_us: u64,
+    ) -> Checked<usize> {
+        let mut at = 0;
+        loop {
+            at += self.take_known(conn, &bytes[at..], now_us)?;
+            let Some(len) = memchr(b'\n', &bytes[at..]) else {
+                return Ok(at);
+            };
+            let whole = &bytes[at..=at + len];
+            self.take_line(index, conn, whole, now_us)
+                .map_err(|fault| match conn.role {
+                    // A session of many has its name in it.
+                    Role::Carrier(_) => fault,
+                    _ => format!("{}: {fault}", self.name(index)),
+                })?;
+            at += whole.len();
+        }
+    }
+
+    /// Takes from the beginning what others were given already, which nearly everything is.
+    fn take_known(&mut self, conn: &mut Conn, bytes: &[u8], now_us: u64) -> Checked<usize> {
+        match &mut conn.role {
+            Role::Receiver(reader) if conn.stage == Stage::Joined => {
+                let (len, _) = self.ledger.take_known(reader, bytes, u32::MAX, now_us);
+                Ok(len)
+            }
+            Role::Carrier(carrier) => {
+                let ledger = &mut self.ledger;
+                self.pulls.take_known(*carrier, ledger, bytes, now_us)
+            }
+            _ => Ok(0),
+        }
+    }
+
+    fn take_line(
+        &mut self,
+        index: usize,
+        conn: &mut Conn,
+        whole: &[u8],
+        now_us: u64,
+    ) -> Checked<()> {
+        let strange = || format!("this is no line of the protocol: {:?}", line::shown(whole));
+        let bare = whole.strip_suffix(b"\r\n").ok_or_else(strange)?;
+        let line = Line::parse(bare).ok_or_else(strange)?;
+        if let Line::Bye(words) = line {
+            return Err(self.bye(words, index));
+        }
+        if conn.stage == Stage::Connecting {
+            let Line::Hello = line else {
+                return Err(strange());
+            };
+            conn.stage = Stage::Greeted;
+            self.greeted += 1;
+            return Ok(());
+        }
+        let is_joining = conn.stage == Stage::Joining;
+        match &mut conn.role {
+            Role::Carrier(carrier) => {
+                let (carrier, ledger) = (*carrier, &mut self.ledger);
+                let taken = self.pulls.take(carrier, ledger, whole, &line, now_us);
+                taken.map_err(|fault| match line {
+                    Line::Err(words) => fault + &self.hint(words),
+                    _ => fault,
+                })
+            }
+            _ if is_joining => self.joined(index, conn, &line, whole),
+            Role::Receiver(reader) => match line {
+                Line::Message { .. } | Line::Event { .. } => {
+                    self.ledger.take_event(reader, whole, &line, now_us)
+                }
+                Line::Lost { count, next } => self.ledger.take_lost(reader, count, next),
+                Line::Ok(_) | Line::Err(_) => Err(format!(
+                    "it asked nothing, and was sent {:?}",
+                    line::shown(whole)
+                )),
+                _ => Ok(()),
+            },
+            Role::Sender(sender) => {
+                let sender = *sender;
+                self.said(sender, &line, whole)
+            }
+            Role::Dead => Ok(()),
+        }
+    }
+
+    /// Takes the reply to a JOIN.
+    fn joined(&mut self, index: usize, conn: &mut Conn, line: &Line, whole: &[u8]) -> Checked<()> {
+        let words = match *line {
+            Line::Ok(words) => words,
+            Line::Err(words) => return Err(line::shown(whole) + &self.hint(words)),
+            _ => return Ok(()),
+        };
+        let seq = line::field_number(words, b"seq=");
+        let seq = seq.ok_or_else(|| format!("JOIN got no number: {:?}", line::shown(whole)))?;
+        self.ledger.joined(self.room(index) as u32, seq);
+        if let Role::Receiver(reader) = &mut conn.role {
+            reader.next = seq;
+        }
+        conn.stage = Stage::Joined;
+        self.joined += 1;
+        Ok(())
+    }
+
+    /// Takes the reply to a SAY.
+    fn said(&mut self, sender: u32, line: &Line, whole: &[u8]) -> Checked<()> {
+        let words = match *line {
+            Line::Ok(words) => words,
+            Line::Err(words) => return Err(line::shown(whole) + &self.hint(words)),
+            _ => return Ok(()),
+        };
+        let seq = words.strip_prefix(b"SAY ").and_then(line::number);
+        match seq {
+            Some((seq, _)) if self.ledger.confirmed(sender) < self.senders.said(sender) => {
+                self.ledger.confirm(sender, seq)
+            }
+            _ => Err(format!(
+                "this is no reply to what it said: {:?}",
+                line::shown(whole)
+            )),
+        }
+    }
+
+    /// What to tell about a goodbye that nobody asked for.
+    fn bye(&self, words: &[u8], index: usize) -> String {
+        let (reason, _) = line::word(words);
+        let said = format!("the server said BYE {}", line::shown(words));
+        match reason {
+            b"full" => format!(
+                "connection {} of {} was refused: {said}; start the server like this: {}",
+                index + 1,
+                self.plan.connections(),
+                self.plan.server()
+            ),
+            _ => said,
+        }
+    }
+
+    /// The way out of an error, with its code before it.
+    fn hint(&self, words: &[u8]) -> String {
+        let (code, _) = line::word(words);
+        match code {
+            b"full" | b"message-too-long" | b"line-too-long" => {
+                format!("; start the server like this: {}", self.plan.server())
+            }
+            b"not-authorized" => "; swarm has no keys: use a server without --users".into(),
+            b"session-ended" => "; see what the server is told with --max-idle, or poll more \
+                                 often (--poll-every)"
+                .into(),
+            _ => String::new(),
+        }
+    }
+}

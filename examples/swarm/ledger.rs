@@ -1,0 +1,474 @@
+//! What is known of the rooms' events, and whether everybody is given them.
+//!
+//! A room's events are numbered without gaps, and all its members are given the same. So it is
+//! enough to know for each event which message it is, and for each receiver the number of its next
+//! event: then nobody misses a message, gets it twice or out of order without being found out.
+//! Which message an event is, is learnt from the receiver that has it first and from the reply
+//! that its sender gets; the two have to agree, and the others' lines are compared as bytes.
+
+use std::collections::VecDeque;
+
+use crate::latency::Latencies;
+use crate::line::{self, Line};
+use crate::texts::{Text, Texts};
+
+/// How far behind the newest event that is known another may be before that is out of reason.
+const LEAP_MAX: u64 = 1 << 24;
+
+/// The place of one who is given a room's events.
+#[derive(Clone, Copy, Debug)]
+pub struct Reader {
+    pub room: u32,
+    /// The number of the event that it is to be given next.
+    pub next: u64,
+    pub is_pull: bool,
+}
+
+/// One message: the how-manieth of which sender.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Message {
+    pub sender: u32,
+    pub number: u32,
+}
+
+/// What an event is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum What {
+    /// Nobody was given it yet.
+    Unknown,
+    /// Nothing of ours: JOINED, LEFT.
+    Other,
+    Said(Message),
+}
+
+struct Entry {
+    what: What,
+    /// Its sender was told that it has this number.
+    is_confirmed: bool,
+    stamp_us: u64,
+    text: Text,
+    /// Receivers that have still to be given it.
+    awaited: u32,
+    /// Pull sessions that have still to be given it.
+    unpolled: u32,
+}
+
+#[derive(Default)]
+struct Room {
+    /// The number of the first entry.
+    base: u64,
+    entries: VecDeque<Entry>,
+    /// The newest event that is the JOINED of one of ours.
+    joined: u64,
+    /// The first event that all are to be given.
+    opened: u64,
+    /// Those who are to be given each event; none is known while members still join.
+    receivers: Option<u32>,
+    pulls: u32,
+    /// Entries that were passed over and never learnt.
+    holes: u64,
+}
+
+#[derive(Clone, Copy, Default)]
+struct Sender {
+    room: u32,
+    /// Messages that are known from events, up to this number, the newest of which is this event.
+    known: u32,
+    known_seq: u64,
+    /// Messages that got an OK, the newest of which is this event.
+    confirmed: u32,
+    confirmed_seq: u64,
+}
+
+/// All rooms, and what was counted.
+pub struct Ledger {
+    rooms: Vec<Room>,
+    senders: Vec<Sender>,
+    texts: Texts,
+    /// A message's length, in bytes.
+    size: usize,
+    /// Messages that were said and are not known to have reached their senders' receivers all.
+    pub in_flight: u64,
+    pub deliveries: u64,
+    pub pull_deliveries: u64,
+    /// Events that LOST told of.
+    pub lost: u64,
+    pub latencies: Latencies,
+    pub pull_latencies: Latencies,
+}
+
+/// What was wanted, or what is wrong with what came.
+pub type Checked<T> = Result<T, String>;
+
+impl Room {
+    /// The number behind the newest event that is known.
+    fn end(&self) -> u64 {
+        self.base + self.entries.len() as u64
+    }
+
+    /// The place of an event in the entries, which are made as needed.
+    fn place(&mut self, seq: u64) -> Checked<usize> {
+        let place = seq
+            .checked_sub(self.base)
+            .ok_or_else(|| format!("event {seq} is older than all that anybody still waits for"))?;
+        if seq.saturating_sub(self.end()) > LEAP_MAX || seq > u64::from(u32::MAX) {
+            return Err(format!(
+                "event {seq} comes much too soon after {}",
+                self.end() - 1
+            ));
+        }
+        while self.end() <= seq {
+            self.holes += 1;
+            self.entries.push_back(Entry {
+                what: What::Unknown,
+                is_confirmed: false,
+                stamp_us: 0,
+                text: Text::default(),
+                awaited: self.receivers.unwrap_or(u32::MAX),
+                unpolled: self.pulls,
+            });
+        }
+        Ok(place as usize)
+    }
+
+    /// Forgets the oldest entries that nobody waits for.
+    fn trim(&mut self) {
+        while let Some(entry) = self.entries.front() {
+            let is_unheard = matches!(entry.what, What::Said(_)) && !entry.is_confirmed;
+            if entry.awaited > 0 || entry.unpolled > 0 || is_unheard {
+                break;
+            }
+            self.entries.pop_front();
+            self.base += 1;
+        }
+    }
+}
+
+impl Entry {
+    /// Takes one off those who wait for it; true if that completes a message.
+    fn pass(&mut self, is_pull: bool) -> bool {
+        if is_pull {
+            self.unpolled = self.unpolled.saturating_sub(1);
+            return false;
+        }
+        self.awaited = self.awaited.saturating_sub(1);
+        self.awaited == 0 && self.is_confirmed
+    }
+}
+
+impl Ledger {
+    /// Nothing is known of `rooms` rooms, nor of `senders` senders, spread evenly over them, of
+    /// messages of `size` bytes.
+    pub fn new(rooms: usize, senders: usize, size: usize) -> Ledger {
+        let sender = |index| Sender {
+            room: (index % rooms) as u32,
+            ..Sender::default()
+        };
+        Ledger {
+            rooms: (0..rooms).map(|_| Room::default()).collect(),
+            senders: (0..senders).map(sender).collect(),
+            texts: Texts::new(64 * (size + 80)),
+            size,
+            in_flight: 0,
+            deliveries: 0,
+            pull_deliveries: 0,
+            lost: 0,
+            latencies: Latencies::new(),
+            pull_latencies: Latencies::new(),
+        }
+    }
+
+    /// One of ours has joined a room with this event.
+    pub fn joined(&mut self, room: u32, seq: u64) {
+        let room = &mut self.rooms[room as usize];
+        room.joined = room.joined.max(seq);
+    }
+
+    /// Nobody is given what has happened until now: receivers have still to join.
+    pub fn start(&mut self) {
+        for room in &mut self.rooms {
+            room.base = room.joined + 1;
+        }
+    }
+
+    /// The number of a room's next event, as far as is known.
+    pub fn end(&self, room: u32) -> u64 {
+        let room = &self.rooms[room as usize];
+        room.end().max(room.joined + 1)
+    }
+
+    /// The first event that all in a room are to be given.
+    pub fn opened(&self, room: u32) -> u64 {
+        self.rooms[room as usize].opened
+    }
+
+    /// From now on all who are there are given each event, once they were given what was before.
+    pub fn open(&mut self, room: u32, receivers: u32, pulls: u32) {
+        let room = &mut self.rooms[room as usize];
+        room.base = room.end().max(room.joined + 1);
+        room.opened = room.base;
+        room.entries.clear();
+        room.holes = 0;
+        room.receivers = Some(receivers);
+        room.pulls = pulls;
+    }
+
+    /// Takes as many whole lines from the beginning of `bytes` as are what others were given, at
+    /// the most `lines_max`; gives their bytes and their number.
+    pub fn take_known(
+        &mut self,
+        reader: &mut Reader,
+        bytes: &[u8],
+        lines_max: u32,
+        now_us: u64,
+    ) -> (usize, u32) {
+        let room = &mut self.rooms[reader.room as usize];
+        let (latencies, deliveries) = match reader.is_pull {
+            true => (&mut self.pull_latencies, &mut self.pull_deliveries),
+            false => (&mut self.latencies, &mut self.deliveries),
+        };
+        let Some(place) = reader.next.checked_sub(room.base) else {
+            return (0, 0);
+        };
+        let (mut at, mut lines) = (0, 0);
+        for entry in room
+            .entries
+            .range_mut(room.entries.len().min(place as usize)..)
+        {
+            let text = self.texts.get(entry.text);
+            if lines == lines_max || text.is_empty() || !bytes[at..].starts_with(text) {
+                break;
+            }
+            at += text.len();
+            lines += 1;
+            self.in_flight -= u64::from(entry.pass(reader.is_pull));
+            if let What::Said(_) = entry.what {
+                *deliveries += 1;
+                latencies.record(now_us.saturating_sub(entry.stamp_us));
+            }
+        }
+        reader.next += u64::from(lines);
+        room.trim();
+        (at, lines)
+    }
+
+    /// Takes an event that is not what others were given already: because it is the first time,
+    /// or because something is wrong with it. `whole` is the line with its end.
+    pub fn take_event(
+        &mut self,
+        reader: &mut Reader,
+        whole: &[u8],
+        event: &Line,
+        now_us: u64,
+    ) -> Checked<()> {
+        let (seq, said) = match *event {
+            Line::Message { seq, name, text } => (seq, self.message(name, text)?),
+            Line::Event { seq } => (seq, None),
+            _ => unreachable!("only events are taken"),
+        };
+        if seq != reader.next {
+            return Err(out_of_order(seq, reader.next));
+        }
+        let what = said.map_or(What::Other, |(message, _)| What::Said(message));
+        let place = self.rooms[reader.room as usize].place(seq)?;
+        self.learn(reader.room, place, what)?;
+        let room = &mut self.rooms[reader.room as usize];
+        let entry = &mut room.entries[place];
+        let known = self.texts.get(entry.text);
+        if !known.is_empty() && known != whole {
+            return Err(format!("event {seq} is not what others were given"));
+        }
+        entry.text = self.texts.store(whole);
+        self.in_flight -= u64::from(entry.pass(reader.is_pull));
+        if let Some((_, stamp_us)) = said {
+            entry.stamp_us = stamp_us;
+            let latency_us = now_us.saturating_sub(stamp_us);
+            match reader.is_pull {
+                true => self.pull_latencies.record(latency_us),
+                false => self.latencies.record(latency_us),
+            }
+            match reader.is_pull {
+                true => self.pull_deliveries += 1,
+                false => self.deliveries += 1,
+            }
+        }
+        reader.next += 1;
+        room.trim();
+        Ok(())
+    }
+
+    /// Takes a LOST: it has to tell exactly how many events are missing.
+    pub fn take_lost(&mut self, reader: &mut Reader, count: u64, next: u64) -> Checked<()> {
+        if next.checked_sub(count) != Some(reader.next) || count == 0 {
+            return Err(format!(
+                "LOST {count} {next} does not fit: the next event was to be {}",
+                reader.next
+            ));
+        }
+        let room = &mut self.rooms[reader.room as usize];
+        room.place(next - 1)?;
+        for seq in reader.next..next {
+            let place = room.place(seq)?;
+            self.in_flight -= u64::from(room.entries[place].pass(reader.is_pull));
+        }
+        reader.next = next;
+        self.lost += count;
+        room.trim();
+        Ok(())
+    }
+
+    /// How many of a sender's messages got an OK.
+    pub fn confirmed(&self, sender: u32) -> u32 {
+        self.senders[sender as usize].confirmed
+    }
+
+    /// A sender's next message got an OK: it is this event.
+    pub fn confirm(&mut self, index: u32, seq: u64) -> Checked<()> {
+        let sender = self.senders[index as usize];
+        let number = sender.confirmed;
+        if seq <= sender.confirmed_seq {
+            return Err(format!(
+                "its message {number} is event {seq}, the server says, and the one before was {}",
+                sender.confirmed_seq
+            ));
+        }
+        let message = Message {
+            sender: index,
+            number,
+        };
+        self.senders[index as usize].confirmed = number + 1;
+        self.senders[index as usize].confirmed_seq = seq;
+        let room = &mut self.rooms[sender.room as usize];
+        if seq < room.base {
+            // All who were to be given it were told that they lost it.
+            self.in_flight -= 1;
+            return Ok(());
+        }
+        let place = room.place(seq)?;
+        self.learn(sender.room, place, What::Said(message))?;
+        let room = &mut self.rooms[sender.room as usize];
+        room.entries[place].is_confirmed = true;
+        self.in_flight -= u64::from(room.entries[place].awaited == 0);
+        room.trim();
+        Ok(())
+    }
+
+    /// What a receiver has not been given yet, if there is anything.
+    pub fn missing(&self, reader: &Reader) -> Option<String> {
+        let room = &self.rooms[reader.room as usize];
+        let place = reader.next.checked_sub(room.base)?;
+        let entry = room.entries.get(place as usize)?;
+        Some(format!("event {}, {}", reader.next, entry.what))
+    }
+
+    /// What should not be left when everything has arrived, if there is anything.
+    pub fn leftover(&self) -> Option<String> {
+        let mut entries = self.rooms.iter().flat_map(|room| &room.entries);
+        entries.find_map(|entry| match entry.what {
+            What::Said(message) if !entry.is_confirmed => Some(format!(
+                "receivers were given {message}, and its sender got no OK for it"
+            )),
+            _ => None,
+        })
+    }
+
+    /// Learns what an event is, or sees that it is what is known already.
+    fn learn(&mut self, room_index: u32, place: usize, what: What) -> Checked<()> {
+        let room = &mut self.rooms[room_index as usize];
+        let seq = room.base + place as u64;
+        let entry = &mut room.entries[place];
+        if entry.what == what {
+            return Ok(());
+        }
+        if entry.what != What::Unknown {
+            return Err(format!(
+                "event {seq} is {what}, and {} to others",
+                entry.what
+            ));
+        }
+        entry.what = what;
+        room.holes -= 1;
+        let What::Said(message) = what else {
+            return Ok(());
+        };
+        let sender = self.senders.get_mut(message.sender as usize);
+        let sender = sender.filter(|sender| sender.room == room_index);
+        let sender = sender.ok_or_else(|| format!("{message} was not said in this room"))?;
+        if seq < sender.known_seq {
+            // It was lost to those who are further on, and its sender's OK tells the truth of it.
+            return Ok(());
+        }
+        if message.number < sender.known {
+            return Err(format!(
+                "event {seq} is {message}, which comes again: {} was expected",
+                Message {
+                    number: sender.known,
+                    ..message
+                }
+            ));
+        }
+        if message.number > sender.known && room.holes == 0 {
+            return Err(format!(
+                "event {seq} is {message}, with {} missing before it",
+                Message {
+                    number: sender.known,
+                    ..message
+                }
+            ));
+        }
+        sender.known = message.number + 1;
+        sender.known_seq = seq;
+        Ok(())
+    }
+
+    /// Which message a text is and when it was said, if it is one of ours.
+    fn message(&self, name: &[u8], text: &[u8]) -> Checked<Option<(Message, u64)>> {
+        let read = || {
+            let (sender, rest) = line::number(text)?;
+            let (number, rest) = line::number(rest)?;
+            let (stamp_us, padding) = line::number(rest)?;
+            let is_name = line::number(name.strip_prefix(b"s")?)? == (sender, &[]);
+            let is_whole = text.len() == self.size && padding.iter().all(|&b| b == PADDING);
+            let message = Message {
+                sender: sender.try_into().ok()?,
+                number: number.try_into().ok()?,
+            };
+            (is_name && is_whole).then_some((message, stamp_us))
+        };
+        match read() {
+            Some(read) => Ok(Some(read)),
+            None => Err(format!(
+                "this was not said so by anybody here: {:?} from {}",
+                line::shown(text),
+                line::shown(name)
+            )),
+        }
+    }
+}
+
+/// What fills a message up to its length.
+pub const PADDING: u8 = b'.';
+
+/// What is wrong with an event that is not the next one.
+fn out_of_order(seq: u64, next: u64) -> String {
+    match seq < next {
+        true => format!("event {seq} came again or too late: {next} was next"),
+        false => format!("event {seq} came, with {next} missing before it and no LOST"),
+    }
+}
+
+impl std::fmt::Display for Message {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "message {} of s{}", self.number, self.sender)
+    }
+}
+
+impl std::fmt::Display for What {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            What::Unknown => f.write_str("unknown"),
+            What::Other => f.write_str("none of the messages"),
+            What::Said(message) => message.fmt(f),
+        }
+    }
+}

@@ -1,0 +1,85 @@
+//! Puts load on a chinwag server, checks that everybody is given everything exactly once and in
+//! order, and reports how fast that went and what it took.
+//!
+//! The server must be told to bear it, for example:
+//!
+//! ```sh
+//! cargo run --release -- -c 1100 -s 1100 -a 1100 --rate 0 &
+//! cargo run --release --example swarm -- --receivers 1000 --window 100 --pid $!
+//! ```
+//!
+//! `--help` says the rest. One thread serves all connections; what it costs itself is in its
+//! report, and has to stay below what the server costs.
+
+mod clock;
+mod conn;
+mod crowd;
+mod latency;
+mod ledger;
+mod line;
+mod options;
+mod process;
+mod progress;
+mod pulls;
+mod report;
+mod senders;
+mod stats;
+mod swarm;
+mod texts;
+
+use std::fmt::Display;
+use std::io::{Write, stderr, stdout};
+use std::process::ExitCode;
+
+use options::{Action, Plan};
+
+fn main() -> ExitCode {
+    let args: Result<Vec<String>, _> = std::env::args_os()
+        .skip(1)
+        .map(|arg| arg.into_string())
+        .collect();
+    let action = args
+        .map_err(|arg| format!("{}: this is not UTF-8", arg.to_string_lossy()))
+        .and_then(|args| options::parse(&args));
+    match action {
+        Err(error) => {
+            complain(format_args!("{error}\nTry 'swarm --help'."));
+            ExitCode::from(2)
+        }
+        Ok(Action::Print(text)) => print(&text),
+        Ok(Action::Run(plan)) => run(&plan),
+    }
+}
+
+fn run(plan: &Plan) -> ExitCode {
+    match swarm::run(plan) {
+        Ok(mut report) => {
+            if report.lines_throttled.is_some_and(|times| times > 0) {
+                complain(swarm::throttled(plan));
+            }
+            match plan.json {
+                true => print(&format!("{}\n", report.json())),
+                false => print(&report.text()),
+            }
+        }
+        Err(error) => {
+            complain(error);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn print(text: &str) -> ExitCode {
+    match stdout().write_all(text.as_bytes()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            complain(format_args!("cannot write to standard output: {error}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Tells people what is wrong. If nobody reads that, it cannot be helped.
+fn complain(what: impl Display) {
+    let _ = writeln!(stderr(), "swarm: {what}");
+}

@@ -1,0 +1,356 @@
+//! The command line: arguments into a [`Plan`], and the text of `--help`.
+//!
+//! A usage error is a text that names the option, the value and the way out.
+
+use getopts::{Fail, Matches};
+
+/// The least bytes that a message's sender, number and time can take.
+pub const SIZE_MIN: u64 = "65535 4294967295 86400000000".len() as u64;
+/// The longest message that a server can be told to take.
+const SIZE_MAX: u64 = 1024 * 1024;
+/// The longest run, in seconds: a day.
+const SECONDS_MAX: u64 = 24 * 3600;
+/// The most connections to one address: Linux has about 28,000 ports for them.
+const CONNECTIONS_MAX: u64 = 28_000;
+/// The longest message that a server takes if it is not told.
+const SERVER_MESSAGE_MAX: usize = 1024;
+/// The bytes that a server's log has if it is not told.
+const SERVER_LOG_BYTES: usize = 64 * 1024;
+/// The longest idle time that a server grants if it is not told, in seconds.
+const SERVER_IDLE_MAX: u64 = 3600;
+
+/// When messages are said.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pace {
+    /// So many a second in all, whether they get through or not.
+    Rate(u32),
+    /// The next one when fewer than so many are under way.
+    Window(u32),
+}
+
+/// What is to be done.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// The server's host and port.
+    pub address: String,
+    pub receivers: usize,
+    pub senders: usize,
+    pub pulls: usize,
+    /// Connections that serve the pull sessions.
+    pub carriers: usize,
+    pub dead: usize,
+    pub rooms: usize,
+    /// A message's length, in bytes.
+    pub size: usize,
+    pub pace: Pace,
+    /// How often a pull session is polled.
+    pub poll_every_us: u64,
+    /// For how long messages are said.
+    pub run_us: u64,
+    /// The server's process, if it is on this machine.
+    pub pid: Option<u32>,
+    pub json: bool,
+}
+
+/// What the command line asks for.
+pub enum Action {
+    Run(Plan),
+    Print(String),
+}
+
+impl Plan {
+    pub fn connections(&self) -> usize {
+        self.carriers + self.receivers + self.dead + self.senders
+    }
+
+    pub fn sessions(&self) -> usize {
+        self.pulls + self.receivers + self.dead + self.senders
+    }
+
+    /// The idle time that pull sessions need so as not to expire between two polls, in seconds.
+    pub fn pull_idle(&self) -> u64 {
+        2 * self.poll_every_us.div_ceil(1_000_000) + 120
+    }
+
+    /// A command line that starts a server which bears this load.
+    pub fn server(&self) -> String {
+        // One connection more asks for figures.
+        let connections = self.connections() + 1;
+        let each = connections.max(self.sessions());
+        let mut command = format!(
+            "chinwag -c {connections} -s {} -a {each} -r {} --rate 0",
+            self.sessions(),
+            self.rooms
+        );
+        if self.size > SERVER_MESSAGE_MAX {
+            command += &format!(" -m {}", self.size);
+        }
+        if 2 * self.size + 146 > SERVER_LOG_BYTES {
+            command += &format!(" -b {}", 4 * self.size);
+        }
+        if self.pulls > 0 && self.pull_idle() > SERVER_IDLE_MAX {
+            command += &format!(" --max-idle {}", self.pull_idle());
+        }
+        command
+    }
+}
+
+/// Reads the command line, without the program's name.
+///
+/// # Errors
+///
+/// A text for people that names what is wrong with which option.
+pub fn parse(args: &[String]) -> Result<Action, String> {
+    let options = declare();
+    let matches = options.parse(args).map_err(|fail| explain(&fail))?;
+    if matches.opt_present("help") {
+        return Ok(Action::Print(help(&options)));
+    }
+    if let Some(argument) = matches.free.first() {
+        return Err(format!(
+            "unexpected argument '{argument}': everything is said with options"
+        ));
+    }
+    let pulls = count(&matches, "pull", 0, 10_000_000, 0)?;
+    let carriers = count(&matches, "pull-connections", 1, CONNECTIONS_MAX, 64)?;
+    let plan = Plan {
+        address: address(&matches)?,
+        receivers: count(&matches, "receivers", 0, CONNECTIONS_MAX, 50)?,
+        senders: count(&matches, "senders", 0, CONNECTIONS_MAX, 1)?,
+        pulls,
+        carriers: carriers.min(pulls),
+        dead: count(&matches, "dead", 0, CONNECTIONS_MAX, 0)?,
+        rooms: count(&matches, "rooms", 1, CONNECTIONS_MAX, 1)?,
+        size: count(&matches, "size", 1, SIZE_MAX, 64)?,
+        pace: pace(&matches)?,
+        poll_every_us: microseconds(&matches, "poll-every", 10)?,
+        run_us: microseconds(&matches, "seconds", 10)?,
+        pid: whole(&matches, "pid", 1, i32::MAX as u64)?.map(|pid| pid as u32),
+        json: matches.opt_present("json"),
+    };
+    check(&plan)?;
+    Ok(Action::Run(plan))
+}
+
+fn check(plan: &Plan) -> Result<(), String> {
+    let connections = plan.connections();
+    if connections == 0 {
+        return Err("there is nobody to connect: give --receivers, --senders or --pull".into());
+    }
+    if connections as u64 > CONNECTIONS_MAX {
+        return Err(format!(
+            "{connections} connections: one machine has ports for about {CONNECTIONS_MAX}; give \
+             fewer --receivers, --senders, --dead or --pull-connections"
+        ));
+    }
+    if (plan.size as u64) < SIZE_MIN && plan.senders > 0 {
+        return Err(format!(
+            "--size {}: each message holds its sender, number and time, which take up to \
+             {SIZE_MIN} bytes; give at least {SIZE_MIN}",
+            plan.size
+        ));
+    }
+    Ok(())
+}
+
+fn address(matches: &Matches) -> Result<String, String> {
+    let text = matches.opt_str("addr");
+    let text = text.unwrap_or_else(|| "127.0.0.1:8255".into());
+    let port = text.rsplit_once(':').map(|(_, port)| port.parse::<u16>());
+    match port {
+        Some(Ok(1..)) => Ok(text),
+        _ => Err(format!(
+            "--addr {text}: this is not HOST:PORT; write 127.0.0.1:8255 or the like"
+        )),
+    }
+}
+
+fn pace(matches: &Matches) -> Result<Pace, String> {
+    let rate = whole(matches, "rate", 1, 10_000_000)?;
+    let window = whole(matches, "window", 1, 1_000_000)?;
+    match (rate, window) {
+        (Some(_), Some(_)) => Err("--rate and --window: give one of them".into()),
+        (Some(rate), None) => Ok(Pace::Rate(rate as u32)),
+        (None, window) => Ok(Pace::Window(window.unwrap_or(100) as u32)),
+    }
+}
+
+/// What is wrong with the form of the command line, and the way out.
+fn explain(fail: &Fail) -> String {
+    let shown = |name: &str| match name.len() {
+        1 => format!("-{name}"),
+        _ => format!("--{name}"),
+    };
+    match fail {
+        Fail::ArgumentMissing(name) => format!("{}: its value is missing", shown(name)),
+        Fail::UnrecognizedOption(name) => format!("{}: there is no such option", shown(name)),
+        Fail::OptionDuplicated(name) => format!("{}: give it once", shown(name)),
+        Fail::UnexpectedArgument(name) => format!("{}: it takes no value", shown(name)),
+        Fail::OptionMissing(name) => format!("{}: it is missing", shown(name)),
+    }
+}
+
+fn whole(matches: &Matches, name: &str, min: u64, max: u64) -> Result<Option<u64>, String> {
+    let Some(text) = matches.opt_str(name) else {
+        return Ok(None);
+    };
+    let is_number = text.bytes().all(|b| b.is_ascii_digit());
+    match text.parse().ok().filter(|n| (min..=max).contains(n)) {
+        Some(number) if is_number => Ok(Some(number)),
+        _ => Err(format!(
+            "--{name} {text}: give a number from {min} to {max}"
+        )),
+    }
+}
+
+fn count(
+    matches: &Matches,
+    name: &str,
+    min: u64,
+    max: u64,
+    default: usize,
+) -> Result<usize, String> {
+    Ok(whole(matches, name, min, max)?.map_or(default, |n| n as usize))
+}
+
+/// Seconds with up to six decimals, as microseconds.
+fn microseconds(matches: &Matches, name: &str, default: u64) -> Result<u64, String> {
+    let Some(text) = matches.opt_str(name) else {
+        return Ok(default * 1_000_000);
+    };
+    let (whole, part) = text.split_once('.').unwrap_or((&text, "0"));
+    let is_number = |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit());
+    let micros = (is_number(whole) && is_number(part) && part.len() <= 6)
+        .then(|| format!("{whole}{part:0<6}").parse().ok())
+        .flatten();
+    micros
+        .filter(|micros| (1..=SECONDS_MAX * 1_000_000).contains(micros))
+        .ok_or_else(|| format!("--{name} {text}: give seconds up to {SECONDS_MAX}, like 10 or 0.5"))
+}
+
+fn declare() -> getopts::Options {
+    let mut options = getopts::Options::new();
+    options
+        .optopt("", "addr", "the server (127.0.0.1:8255)", "HOST:PORT")
+        .optopt(
+            "",
+            "receivers",
+            "push sessions that read what comes (50)",
+            "N",
+        )
+        .optopt(
+            "",
+            "senders",
+            "sessions that say messages, in turn (1)",
+            "M",
+        )
+        .optopt(
+            "",
+            "size",
+            "a message's length in bytes, at least 28 (64)",
+            "B",
+        )
+        .optopt(
+            "",
+            "rate",
+            "messages a second in all, each at its time, whether the others got through or not",
+            "R",
+        )
+        .optopt(
+            "",
+            "window",
+            "or so many messages under way at once, each until all receivers have it (100)",
+            "W",
+        )
+        .optopt("", "pull", "pull sessions (0)", "P")
+        .optopt(
+            "",
+            "poll-every",
+            "the time between two polls of a pull session (10)",
+            "SECONDS",
+        )
+        .optopt(
+            "",
+            "pull-connections",
+            "connections that serve the pull sessions, in turn if there are fewer (64)",
+            "N",
+        )
+        .optopt(
+            "",
+            "dead",
+            "push sessions that join and never read again (0)",
+            "D",
+        )
+        .optopt(
+            "",
+            "rooms",
+            "rooms over which all are spread evenly (1)",
+            "N",
+        )
+        .optopt(
+            "",
+            "seconds",
+            "for how long messages are said; may have decimals (10)",
+            "T",
+        )
+        .optopt(
+            "",
+            "pid",
+            "the server's process, to show what it takes",
+            "PID",
+        )
+        .optflag("", "json", "print the report as one JSON object")
+        .optflag("h", "help", "show this text");
+    options
+}
+
+/// The text of `--help`.
+fn help(options: &getopts::Options) -> String {
+    let usage = options.usage(
+        "Usage: swarm [OPTIONS]\n\n\
+         Puts load on a chinwag server, checks that everybody is given everything exactly once and\n\
+         in order, and reports how fast that went and what it took.",
+    );
+    format!("{usage}{EXPLANATION}")
+}
+
+const EXPLANATION: &str = "
+A server with its defaults refuses much of this. One for up to 1,000 receivers:
+
+    chinwag -c 1100 -s 1100 -a 1100 --rate 0
+
+-c connections, -s sessions, -a both from one address, -r rooms if there are more than 64,
+--rate 0 for no bound to what a client may send, -m for messages above 1,024 bytes.
+
+A latency is the time from when a message was said (with --rate: should have been said) to when a
+receiver has read it. Ctrl-C ends a run early; the report tells of what there was. The exit code is
+1 if anybody missed anything without being told LOST, got it twice or out of order, or if the
+server refused something.
+
+The names in the report of --json; those of the server's process are null without --pid:
+
+    receivers, senders, pull, dead, rooms, message_bytes
+    rate_per_s, window            one of them is null
+    connections, connections_per_s
+    sessions, join_s              all of them, and the time from the first connection to the last
+                                  OK JOIN
+    run_s                         from the first message to the last delivery
+    messages, messages_per_s
+    unsent                        messages that --rate asked for and the server did not take
+    deliveries, deliveries_per_s  messages that receivers and pull sessions were given
+    pull_deliveries               those of pull sessions alone
+    lost                          events that LOST told of
+    latency_us                    of receivers: p50, p90, p99, p99_9, max
+    pull_latency_us               of pull sessions, which includes the wait for the next poll
+    polls, polls_per_s
+    poll_us                       from when a poll was due to the end of its reply
+    cpu_us_per_delivery           the server's processor time during the run
+    cpu_percent                   the same, of one processor
+    resident_kib_start, resident_kib_joined, resident_kib_peak, resident_kib_end
+                                  the server's memory before, after joining, at most, and after all
+                                  have left
+    bytes_per_session             by how much it grew until all had joined, connections included
+    lines_throttled               how often the server made clients wait because they sent too fast
+    swarm_cpu_us_per_delivery, swarm_resident_kib
+                                  what this program took itself
+";
