@@ -14,6 +14,7 @@
 mod clock;
 mod conn;
 mod crowd;
+mod dial;
 mod latency;
 mod ledger;
 mod line;

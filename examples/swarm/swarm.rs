@@ -1,17 +1,16 @@
 //! The loop: connects everybody, has them join, talk and leave, and measures that.
 
 use std::io;
-use std::net::{SocketAddr, ToSocketAddrs};
+use std::net::SocketAddr;
 
-use mio::net::TcpStream;
 use mio::{Events, Interest, Poll, Token};
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook_mio::v1_0::Signals;
 
 use crate::clock::{Alarm, Clock};
 use crate::conn::{Conn, Role, Stage};
 use crate::crowd::Crowd;
+use crate::dial::{Dialer, raise_descriptors, resolve};
 use crate::ledger::Checked;
 use crate::options::Plan;
 use crate::process::Process;
@@ -34,8 +33,6 @@ const SILENCE_MAX_US: u64 = 10_000_000;
 const PROGRESS_EVERY_US: u64 = 200_000;
 /// When joining takes that long, it is worth asking why.
 const JOINING_LONG_US: u64 = 2_000_000;
-/// Descriptors beside those of connections.
-const DESCRIPTORS_BESIDE: usize = 32;
 
 const SIGNALS: Token = Token(usize::MAX - 1);
 const ALARM: Token = Token(usize::MAX - 2);
@@ -68,6 +65,7 @@ pub struct Swarm<'a> {
     signals: Signals,
     alarm: Alarm,
     clock: Clock,
+    dialer: Dialer,
     progress: Progress,
     crowd: Crowd<'a>,
     conns: Vec<Conn>,
@@ -130,8 +128,9 @@ impl<'a> Swarm<'a> {
         let alarm = Alarm::new(registry, ALARM)?;
         let mut id = [0; 4];
         getrandom::fill(&mut id).map_err(|error| io::Error::other(error.to_string()))?;
+        let id = u32::from_ne_bytes(id);
         // No two runs meet in a room.
-        let room = format!("swarm-{:08x}", u32::from_ne_bytes(id));
+        let room = format!("swarm-{id:08x}");
         Ok(Swarm {
             plan,
             address,
@@ -139,6 +138,7 @@ impl<'a> Swarm<'a> {
             signals,
             alarm,
             clock: Clock::start(),
+            dialer: Dialer::new(address, id),
             progress: Progress::new(plan.json),
             crowd: Crowd::new(plan, &room),
             conns: Vec::with_capacity(plan.connections()),
@@ -178,16 +178,15 @@ impl<'a> Swarm<'a> {
         if let Some(server) = server {
             self.report.resident_kib_joined = Some(server.memory()?.resident_kib);
         }
-        let cpu_ns = |process: Option<&Process>| process.map(Process::cpu_ns).transpose();
-        let before = (cpu_ns(server)?, own.cpu_ns()?);
+        let cpu_ns = || Ok::<_, String>((server.map(Process::cpu_ns).transpose()?, own.cpu_ns()?));
+        let before = cpu_ns()?;
         self.work(Phase::Running)?;
         let start_us = self.phase_us;
         self.report.unsent = self.crowd.senders.unsent(self.clock.now_us());
         self.work(Phase::Arriving)?;
         self.work(Phase::Fetching)?;
-        let after = (cpu_ns(server)?, own.cpu_ns()?);
-        let spent = |after: Option<u64>, before: Option<u64>| Some(after? - before?);
-        self.report.server_cpu_ns = spent(after.0, before.0);
+        let after = cpu_ns()?;
+        self.report.server_cpu_ns = after.0.zip(before.0).map(|(after, before)| after - before);
         self.report.swarm_cpu_ns = after.1 - before.1;
         self.report.run_us = self.clock.now_us() - start_us;
         match self.crowd.ledger.leftover() {
@@ -357,25 +356,13 @@ impl<'a> Swarm<'a> {
 
     fn connect(&mut self) -> Checked<()> {
         let index = self.conns.len();
-        let registry = self.poll.registry();
-        let connect = || {
-            let mut stream = TcpStream::connect(self.address)?;
-            stream.set_nodelay(true)?;
-            let interest = Interest::READABLE | Interest::WRITABLE;
-            registry.register(&mut stream, Token(index), interest)?;
-            Ok(stream)
-        };
-        let stream = connect().map_err(|error: io::Error| {
-            let way_out = match error.kind() {
-                io::ErrorKind::AddrNotAvailable => {
-                    ": this machine has no port left for another one; see \
-                     /proc/sys/net/ipv4/ip_local_port_range, or wait for a minute if there were \
-                     many connections before"
-                }
-                _ => "",
-            };
-            format!("cannot make connection {}: {error}{way_out}", index + 1)
-        })?;
+        let mut stream = self.dialer.dial()?;
+        let interest = Interest::READABLE | Interest::WRITABLE;
+        let registered = self
+            .poll
+            .registry()
+            .register(&mut stream, Token(index), interest);
+        registered.map_err(|error| format!("cannot poll connection {}: {error}", index + 1))?;
         self.conns.push(Conn::new(stream, self.crowd.role(index)));
         Ok(())
     }
@@ -626,35 +613,6 @@ pub fn throttled(plan: &Plan) -> String {
          this: {}",
         plan.server()
     )
-}
-
-fn resolve(address: &str) -> Result<SocketAddr, String> {
-    let found = address.to_socket_addrs().map(|mut found| found.next());
-    match found {
-        Ok(Some(found)) => Ok(found),
-        Ok(None) => Err(format!("--addr {address}: there is no such host")),
-        Err(error) => Err(format!("--addr {address}: {error}")),
-    }
-}
-
-/// Sees that as many connections can be open.
-fn raise_descriptors(connections: usize) -> Result<(), String> {
-    let needed = (connections + DESCRIPTORS_BESIDE) as u64;
-    let limit = getrlimit(Resource::Nofile);
-    if limit.current.is_none_or(|soft| soft >= needed) {
-        return Ok(());
-    }
-    let raised = Rlimit {
-        current: Some(needed),
-        maximum: limit.maximum,
-    };
-    setrlimit(Resource::Nofile, raised).map_err(|error| {
-        let hard = limit.maximum.unwrap_or(u64::MAX);
-        format!(
-            "{connections} connections take {needed} open files, and the system allows {hard}: \
-             {error}; raise that (ulimit -Hn {needed} as root), or give fewer"
-        )
-    })
 }
 
 /// What is wrong with a server that accepts a connection and does not answer is likely its limits.
