@@ -23,9 +23,9 @@ mod process;
 mod progress;
 mod pulls;
 mod report;
+mod run;
 mod senders;
 mod stats;
-mod swarm;
 mod texts;
 
 use std::fmt::Display;
@@ -53,10 +53,10 @@ fn main() -> ExitCode {
 }
 
 fn run(plan: &Plan) -> ExitCode {
-    match swarm::run(plan) {
+    match run::run(plan) {
         Ok(mut report) => {
             if report.lines_throttled.is_some_and(|times| times > 0) {
-                complain(swarm::throttled(plan));
+                complain(run::throttled(plan));
             }
             match plan.json {
                 true => print(&format!("{}\n", report.json())),

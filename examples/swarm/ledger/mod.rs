@@ -6,14 +6,12 @@
 //! Which message an event is, is learnt from the receiver that has it first and from the reply
 //! that its sender gets; the two have to agree, and the others' lines are compared as bytes.
 
-use std::collections::VecDeque;
+mod room;
 
 use crate::latency::Latencies;
 use crate::line::{self, Line};
-use crate::texts::{Text, Texts};
-
-/// How far behind the newest event that is known another may be before that is out of reason.
-const LEAP_MAX: u64 = 1 << 24;
+use crate::texts::Texts;
+use room::{Message, Room, What};
 
 /// The place of one who is given a room's events.
 #[derive(Clone, Copy, Debug)]
@@ -22,51 +20,6 @@ pub struct Reader {
     /// The number of the event that it is to be given next.
     pub next: u64,
     pub is_pull: bool,
-}
-
-/// One message: the how-manieth of which sender.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Message {
-    pub sender: u32,
-    pub number: u32,
-}
-
-/// What an event is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum What {
-    /// Nobody was given it yet.
-    Unknown,
-    /// Nothing of ours: JOINED, LEFT.
-    Other,
-    Said(Message),
-}
-
-struct Entry {
-    what: What,
-    /// Its sender was told that it has this number.
-    is_confirmed: bool,
-    stamp_us: u64,
-    text: Text,
-    /// Receivers that have still to be given it.
-    awaited: u32,
-    /// Pull sessions that have still to be given it.
-    unpolled: u32,
-}
-
-#[derive(Default)]
-struct Room {
-    /// The number of the first entry.
-    base: u64,
-    entries: VecDeque<Entry>,
-    /// The newest event that is the JOINED of one of ours.
-    joined: u64,
-    /// The first event that all are to be given.
-    opened: u64,
-    /// Those who are to be given each event; none is known while members still join.
-    receivers: Option<u32>,
-    pulls: u32,
-    /// Entries that were passed over and never learnt.
-    holes: u64,
 }
 
 #[derive(Clone, Copy, Default)]
@@ -99,62 +52,6 @@ pub struct Ledger {
 
 /// What was wanted, or what is wrong with what came.
 pub type Checked<T> = Result<T, String>;
-
-impl Room {
-    /// The number behind the newest event that is known.
-    fn end(&self) -> u64 {
-        self.base + self.entries.len() as u64
-    }
-
-    /// The place of an event in the entries, which are made as needed.
-    fn place(&mut self, seq: u64) -> Checked<usize> {
-        let place = seq
-            .checked_sub(self.base)
-            .ok_or_else(|| format!("event {seq} is older than all that anybody still waits for"))?;
-        if seq.saturating_sub(self.end()) > LEAP_MAX || seq > u64::from(u32::MAX) {
-            return Err(format!(
-                "event {seq} comes much too soon after {}",
-                self.end() - 1
-            ));
-        }
-        while self.end() <= seq {
-            self.holes += 1;
-            self.entries.push_back(Entry {
-                what: What::Unknown,
-                is_confirmed: false,
-                stamp_us: 0,
-                text: Text::default(),
-                awaited: self.receivers.unwrap_or(u32::MAX),
-                unpolled: self.pulls,
-            });
-        }
-        Ok(place as usize)
-    }
-
-    /// Forgets the oldest entries that nobody waits for.
-    fn trim(&mut self) {
-        while let Some(entry) = self.entries.front() {
-            let is_unheard = matches!(entry.what, What::Said(_)) && !entry.is_confirmed;
-            if entry.awaited > 0 || entry.unpolled > 0 || is_unheard {
-                break;
-            }
-            self.entries.pop_front();
-            self.base += 1;
-        }
-    }
-}
-
-impl Entry {
-    /// Takes one off those who wait for it; true if that completes a message.
-    fn pass(&mut self, is_pull: bool) -> bool {
-        if is_pull {
-            self.unpolled = self.unpolled.saturating_sub(1);
-            return false;
-        }
-        self.awaited = self.awaited.saturating_sub(1);
-        self.awaited == 0 && self.is_confirmed
-    }
-}
 
 impl Ledger {
     /// Nothing is known of `rooms` rooms, nor of `senders` senders, spread evenly over them, of
@@ -454,21 +351,5 @@ fn out_of_order(seq: u64, next: u64) -> String {
     match seq < next {
         true => format!("event {seq} came again or too late: {next} was next"),
         false => format!("event {seq} came, with {next} missing before it and no LOST"),
-    }
-}
-
-impl std::fmt::Display for Message {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "message {} of s{}", self.number, self.sender)
-    }
-}
-
-impl std::fmt::Display for What {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            What::Unknown => f.write_str("unknown"),
-            What::Other => f.write_str("none of the messages"),
-            What::Said(message) => message.fmt(f),
-        }
     }
 }

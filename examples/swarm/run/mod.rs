@@ -1,5 +1,8 @@
 //! The loop: connects everybody, has them join, talk and leave, and measures that.
 
+mod turn;
+mod watch;
+
 use std::io;
 use std::net::SocketAddr;
 
@@ -19,6 +22,8 @@ use crate::pulls::Work;
 use crate::report::Report;
 use crate::stats::lines_throttled;
 
+pub use watch::throttled;
+
 /// Events that are fetched from the system at once.
 const EVENTS_PER_TURN: usize = 1024;
 /// Connections that wait for their HELLO at once: fewer than a server lets wait to be accepted.
@@ -27,12 +32,8 @@ const CONNECTING_MAX: usize = 512;
 const JOINING_MAX: usize = 1024;
 /// What is read at once, unless messages are very long.
 const BUFFER_BYTES: usize = 256 * 1024;
-/// How long the server may be silent when something has to come.
-const SILENCE_MAX_US: u64 = 10_000_000;
 /// How often progress is shown.
 const PROGRESS_EVERY_US: u64 = 200_000;
-/// When joining takes that long, it is worth asking why.
-const JOINING_LONG_US: u64 = 2_000_000;
 
 const SIGNALS: Token = Token(usize::MAX - 1);
 const ALARM: Token = Token(usize::MAX - 2);
@@ -374,245 +375,6 @@ impl<'a> Swarm<'a> {
         crowd.pulls.pump(index as u32, &crowd.ledger, out, now_us);
         conn.flush();
     }
-
-    /// Waits until something happens, and takes that in.
-    fn turn(&mut self, phase: Phase, events: &mut Events) -> Checked<()> {
-        let mut deadline_us = self.shown_us + PROGRESS_EVERY_US;
-        if phase == Phase::Running {
-            let crowd = &self.crowd;
-            let due = [crowd.senders.deadline_us(), crowd.pulls.deadline_us()];
-            let end_us = self.phase_us + self.plan.run_us;
-            deadline_us = due
-                .into_iter()
-                .flatten()
-                .fold(deadline_us.min(end_us), u64::min);
-        }
-        let failed = |error: io::Error| format!("cannot wait for events: {error}");
-        let timeout = self.alarm.set(self.clock, deadline_us).map_err(failed)?;
-        match self.poll.poll(events, timeout) {
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => return Ok(()),
-            result => result.map_err(failed)?,
-        }
-        for event in events.iter() {
-            match event.token() {
-                ALARM => self.alarm.rung(),
-                SIGNALS => self.interrupt(),
-                Token(index) => {
-                    if event.is_writable() {
-                        self.conns[index].is_writable = true;
-                        self.conns[index].flush();
-                    }
-                    if event.is_readable() || event.is_error() {
-                        self.hear(phase, index, event.is_read_closed())?;
-                    }
-                }
-            }
-        }
-        Ok(())
-    }
-
-    /// Ends the run early; at the second time, ends everything.
-    fn interrupt(&mut self) {
-        self.interrupts += self.signals.pending().count() as u32;
-        if self.interrupts > 1 {
-            self.progress.end();
-            std::process::exit(130);
-        }
-    }
-
-    /// Reads from a connection all that there is.
-    fn hear(&mut self, phase: Phase, index: usize, is_closed: bool) -> Checked<()> {
-        match self.read(index, is_closed) {
-            // While all leave, whoever has a problem just goes.
-            Err(_) if phase >= Phase::Quitting => {
-                self.gone(index);
-                Ok(())
-            }
-            result => result,
-        }
-    }
-
-    fn read(&mut self, index: usize, is_closed: bool) -> Checked<()> {
-        loop {
-            let conn = &mut self.conns[index];
-            let (end, has_more) = match conn.read(&mut self.buffer) {
-                Ok(Some(read)) => read,
-                Ok(None) => break,
-                Err(_) if conn.stage >= Stage::Leaving => {
-                    self.gone(index);
-                    return Ok(());
-                }
-                Err(error) => return Err(self.closed(index, &error)),
-            };
-            let now_us = self.clock.now_us();
-            self.heard_us = now_us;
-            if conn.stage < Stage::Leaving {
-                let bytes = &self.buffer[..end];
-                let taken = self.crowd.take(index, conn, bytes, now_us)?;
-                conn.rest.extend_from_slice(&self.buffer[taken..end]);
-                if conn.rest.len() > self.buffer.len() / 2 {
-                    let name = self.crowd.name(index);
-                    return Err(format!("{name}: the server sent a line without an end"));
-                }
-                if matches!(conn.role, Role::Dead) && conn.stage == Stage::Joined {
-                    let gone = self.poll.registry().deregister(&mut conn.stream);
-                    return gone.map_err(|error| format!("cannot stop reading: {error}"));
-                }
-            }
-            if !has_more && !is_closed {
-                break;
-            }
-        }
-        if matches!(self.conns[index].role, Role::Carrier(_)) {
-            self.pump(index, self.heard_us);
-        }
-        Ok(())
-    }
-
-    /// A connection is at its end, as it was meant to be.
-    fn gone(&mut self, index: usize) {
-        let conn = &mut self.conns[index];
-        if conn.stage == Stage::Leaving {
-            self.leaving -= 1;
-        }
-        conn.stage = Stage::Gone;
-        let _ = self.poll.registry().deregister(&mut conn.stream);
-    }
-
-    /// What to tell about a connection that was not to end.
-    fn closed(&self, index: usize, error: &io::Error) -> String {
-        let name = self.crowd.name(index);
-        match self.conns[index].stage {
-            Stage::Connecting => {
-                format!("{name}: cannot connect to {}: {error}", self.plan.address)
-            }
-            _ => format!("{name}: the server closed the connection: {error}"),
-        }
-    }
-
-    /// Sees that it makes sense to go on.
-    fn check(&mut self, phase: Phase, now_us: u64) -> Checked<()> {
-        if self.interrupts > 0 && phase < Phase::Running {
-            return Err("interrupted before all had joined; there is nothing to report".into());
-        }
-        if phase <= Phase::Joining && now_us - self.phase_us > JOINING_LONG_US {
-            self.ask_why();
-        }
-        let silence_us = match phase {
-            Phase::Running => return Ok(()),
-            _ if phase >= Phase::Quitting => SILENCE_MAX_US / 4,
-            _ => SILENCE_MAX_US,
-        };
-        if now_us - self.heard_us < silence_us {
-            return Ok(());
-        }
-        Err(format!(
-            "the server has been silent for {} s: {}",
-            silence_us / 1_000_000,
-            self.awaited(phase)
-        ))
-    }
-
-    /// What somebody still waits for.
-    fn awaited(&self, phase: Phase) -> String {
-        let mut indices = 0..self.conns.len();
-        let at = |stage| move |&index: &usize| self.conns[index].stage == stage;
-        let (found, what) = match phase {
-            Phase::Connecting => (indices.find(at(Stage::Connecting)), "got no HELLO".into()),
-            Phase::Joining => (
-                indices.find(at(Stage::Joining)),
-                "got no reply to JOIN".into(),
-            ),
-            Phase::Settling => {
-                let found = indices.find(|&index| !self.is_settled(&self.conns[index]));
-                (found, "was not told of all who joined".into())
-            }
-            Phase::Arriving => return self.missing(),
-            _ => (None, String::new()),
-        };
-        match found {
-            Some(index) => format!("{} {what}", self.crowd.name(index)),
-            None => self.crowd.pulls.awaited(),
-        }
-    }
-
-    /// Which message has not arrived.
-    fn missing(&self) -> String {
-        for (index, conn) in self.conns.iter().enumerate() {
-            let name = self.crowd.name(index);
-            match conn.role {
-                Role::Receiver(reader) => {
-                    if let Some(missing) = self.crowd.ledger.missing(&reader) {
-                        return format!("{name} was not given {missing}");
-                    }
-                }
-                Role::Sender(sender) => {
-                    let confirmed = self.crowd.ledger.confirmed(sender);
-                    if confirmed < self.crowd.senders.said(sender) {
-                        return format!("{name} got no reply to its message {confirmed}");
-                    }
-                }
-                _ => {}
-            }
-        }
-        self.crowd.pulls.awaited()
-    }
-
-    /// Warns, once, if the server makes us wait.
-    fn ask_why(&mut self) {
-        if std::mem::replace(&mut self.has_asked_why, true) {
-            return;
-        }
-        let before = self.throttled;
-        if let (Some(before), Ok(Some(after))) = (before, lines_throttled(self.address)) {
-            if after > before {
-                self.progress.tell(&throttled(self.plan));
-            }
-        }
-    }
-
-    fn show(&mut self, phase: Phase, now_us: u64) {
-        if now_us < self.shown_us + PROGRESS_EVERY_US {
-            return;
-        }
-        self.shown_us = now_us;
-        let (crowd, plan) = (&self.crowd, self.plan);
-        let delivered = crowd.ledger.deliveries + crowd.ledger.pull_deliveries;
-        let (what, done, of) = match phase {
-            Phase::Connecting => ("connected", crowd.greeted, plan.connections()),
-            Phase::JoiningPulls | Phase::Joining | Phase::Settling => {
-                ("joined", crowd.pulls.joined + crowd.joined, plan.sessions())
-            }
-            Phase::Running => {
-                let elapsed_us = (now_us - self.phase_us).min(plan.run_us);
-                (
-                    "ms",
-                    elapsed_us as usize / 1000,
-                    plan.run_us as usize / 1000,
-                )
-            }
-            Phase::Arriving | Phase::Fetching => {
-                let messages = crowd.senders.messages;
-                let under_way = crowd.ledger.in_flight.min(messages);
-                (
-                    "messages arrived",
-                    (messages - under_way) as usize,
-                    messages as usize,
-                )
-            }
-            _ => ("gone", self.conns.len() - self.leaving, self.conns.len()),
-        };
-        self.progress.show(what, done, of, delivered);
-    }
-}
-
-/// What to tell when the server has made us wait.
-pub fn throttled(plan: &Plan) -> String {
-    format!(
-        "the server makes clients wait that send fast, so this measures its --rate; start it like \
-         this: {}",
-        plan.server()
-    )
 }
 
 /// What is wrong with a server that accepts a connection and does not answer is likely its limits.

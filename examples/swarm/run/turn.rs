@@ -1,0 +1,126 @@
+//! One turn of the loop: waits, and reads what has come.
+
+use std::io;
+
+use mio::{Events, Token};
+
+use super::{ALARM, PROGRESS_EVERY_US, Phase, SIGNALS, Swarm};
+use crate::conn::{Role, Stage};
+use crate::ledger::Checked;
+
+impl Swarm<'_> {
+    /// Waits until something happens, and takes that in.
+    pub(super) fn turn(&mut self, phase: Phase, events: &mut Events) -> Checked<()> {
+        let mut deadline_us = self.shown_us + PROGRESS_EVERY_US;
+        if phase == Phase::Running {
+            let crowd = &self.crowd;
+            let due = [crowd.senders.deadline_us(), crowd.pulls.deadline_us()];
+            let end_us = self.phase_us + self.plan.run_us;
+            deadline_us = due
+                .into_iter()
+                .flatten()
+                .fold(deadline_us.min(end_us), u64::min);
+        }
+        let failed = |error: io::Error| format!("cannot wait for events: {error}");
+        let timeout = self.alarm.set(self.clock, deadline_us).map_err(failed)?;
+        match self.poll.poll(events, timeout) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => return Ok(()),
+            result => result.map_err(failed)?,
+        }
+        for event in events.iter() {
+            match event.token() {
+                ALARM => self.alarm.rung(),
+                SIGNALS => self.interrupt(),
+                Token(index) => {
+                    if event.is_writable() {
+                        self.conns[index].is_writable = true;
+                        self.conns[index].flush();
+                    }
+                    if event.is_readable() || event.is_error() {
+                        self.hear(phase, index, event.is_read_closed())?;
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Ends the run early; at the second time, ends everything.
+    fn interrupt(&mut self) {
+        self.interrupts += self.signals.pending().count() as u32;
+        if self.interrupts > 1 {
+            self.progress.end();
+            std::process::exit(130);
+        }
+    }
+
+    /// Reads from a connection all that there is.
+    fn hear(&mut self, phase: Phase, index: usize, is_closed: bool) -> Checked<()> {
+        match self.read(index, is_closed) {
+            // While all leave, whoever has a problem just goes.
+            Err(_) if phase >= Phase::Quitting => {
+                self.gone(index);
+                Ok(())
+            }
+            result => result,
+        }
+    }
+
+    fn read(&mut self, index: usize, is_closed: bool) -> Checked<()> {
+        loop {
+            let conn = &mut self.conns[index];
+            let (end, has_more) = match conn.read(&mut self.buffer) {
+                Ok(Some(read)) => read,
+                Ok(None) => break,
+                Err(_) if conn.stage >= Stage::Leaving => {
+                    self.gone(index);
+                    return Ok(());
+                }
+                Err(error) => return Err(self.closed(index, &error)),
+            };
+            let now_us = self.clock.now_us();
+            self.heard_us = now_us;
+            if conn.stage < Stage::Leaving {
+                let bytes = &self.buffer[..end];
+                let taken = self.crowd.take(index, conn, bytes, now_us)?;
+                conn.rest.extend_from_slice(&self.buffer[taken..end]);
+                if conn.rest.len() > self.buffer.len() / 2 {
+                    let name = self.crowd.name(index);
+                    return Err(format!("{name}: the server sent a line without an end"));
+                }
+                if matches!(conn.role, Role::Dead) && conn.stage == Stage::Joined {
+                    let gone = self.poll.registry().deregister(&mut conn.stream);
+                    return gone.map_err(|error| format!("cannot stop reading: {error}"));
+                }
+            }
+            if !has_more && !is_closed {
+                break;
+            }
+        }
+        if matches!(self.conns[index].role, Role::Carrier(_)) {
+            self.pump(index, self.heard_us);
+        }
+        Ok(())
+    }
+
+    /// A connection is at its end, as it was meant to be.
+    fn gone(&mut self, index: usize) {
+        let conn = &mut self.conns[index];
+        if conn.stage == Stage::Leaving {
+            self.leaving -= 1;
+        }
+        conn.stage = Stage::Gone;
+        let _ = self.poll.registry().deregister(&mut conn.stream);
+    }
+
+    /// What to tell about a connection that was not to end.
+    fn closed(&self, index: usize, error: &io::Error) -> String {
+        let name = self.crowd.name(index);
+        match self.conns[index].stage {
+            Stage::Connecting => {
+                format!("{name}: cannot connect to {}: {error}", self.plan.address)
+            }
+            _ => format!("{name}: the server closed the connection: {error}"),
+        }
+    }
+}

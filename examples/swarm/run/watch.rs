@@ -1,0 +1,138 @@
+//! Seeing that it makes sense to go on, and showing how far it has come.
+
+use super::{PROGRESS_EVERY_US, Phase, Swarm};
+use crate::conn::{Role, Stage};
+use crate::ledger::Checked;
+use crate::options::Plan;
+use crate::stats::lines_throttled;
+
+/// How long the server may be silent when something has to come.
+const SILENCE_MAX_US: u64 = 10_000_000;
+/// When joining takes that long, it is worth asking why.
+const JOINING_LONG_US: u64 = 2_000_000;
+
+impl Swarm<'_> {
+    /// Sees that it makes sense to go on.
+    pub(super) fn check(&mut self, phase: Phase, now_us: u64) -> Checked<()> {
+        if self.interrupts > 0 && phase < Phase::Running {
+            return Err("interrupted before all had joined; there is nothing to report".into());
+        }
+        if phase <= Phase::Joining && now_us - self.phase_us > JOINING_LONG_US {
+            self.ask_why();
+        }
+        let silence_us = match phase {
+            Phase::Running => return Ok(()),
+            _ if phase >= Phase::Quitting => SILENCE_MAX_US / 4,
+            _ => SILENCE_MAX_US,
+        };
+        if now_us - self.heard_us < silence_us {
+            return Ok(());
+        }
+        Err(format!(
+            "the server has been silent for {} s: {}",
+            silence_us / 1_000_000,
+            self.awaited(phase)
+        ))
+    }
+
+    /// What somebody still waits for.
+    fn awaited(&self, phase: Phase) -> String {
+        let mut indices = 0..self.conns.len();
+        let at = |stage| move |&index: &usize| self.conns[index].stage == stage;
+        let (found, what) = match phase {
+            Phase::Connecting => (indices.find(at(Stage::Connecting)), "got no HELLO".into()),
+            Phase::Joining => (
+                indices.find(at(Stage::Joining)),
+                "got no reply to JOIN".into(),
+            ),
+            Phase::Settling => {
+                let found = indices.find(|&index| !self.is_settled(&self.conns[index]));
+                (found, "was not told of all who joined".into())
+            }
+            Phase::Arriving => return self.missing(),
+            _ => (None, String::new()),
+        };
+        match found {
+            Some(index) => format!("{} {what}", self.crowd.name(index)),
+            None => self.crowd.pulls.awaited(),
+        }
+    }
+
+    /// Which message has not arrived.
+    fn missing(&self) -> String {
+        for (index, conn) in self.conns.iter().enumerate() {
+            let name = self.crowd.name(index);
+            match conn.role {
+                Role::Receiver(reader) => {
+                    if let Some(missing) = self.crowd.ledger.missing(&reader) {
+                        return format!("{name} was not given {missing}");
+                    }
+                }
+                Role::Sender(sender) => {
+                    let confirmed = self.crowd.ledger.confirmed(sender);
+                    if confirmed < self.crowd.senders.said(sender) {
+                        return format!("{name} got no reply to its message {confirmed}");
+                    }
+                }
+                _ => {}
+            }
+        }
+        self.crowd.pulls.awaited()
+    }
+
+    /// Warns, once, if the server makes us wait.
+    fn ask_why(&mut self) {
+        if std::mem::replace(&mut self.has_asked_why, true) {
+            return;
+        }
+        let before = self.throttled;
+        if let (Some(before), Ok(Some(after))) = (before, lines_throttled(self.address)) {
+            if after > before {
+                self.progress.tell(&throttled(self.plan));
+            }
+        }
+    }
+
+    pub(super) fn show(&mut self, phase: Phase, now_us: u64) {
+        if now_us < self.shown_us + PROGRESS_EVERY_US {
+            return;
+        }
+        self.shown_us = now_us;
+        let (crowd, plan) = (&self.crowd, self.plan);
+        let delivered = crowd.ledger.deliveries + crowd.ledger.pull_deliveries;
+        let (what, done, of) = match phase {
+            Phase::Connecting => ("connected", crowd.greeted, plan.connections()),
+            Phase::JoiningPulls | Phase::Joining | Phase::Settling => {
+                ("joined", crowd.pulls.joined + crowd.joined, plan.sessions())
+            }
+            Phase::Running => {
+                let elapsed_us = (now_us - self.phase_us).min(plan.run_us);
+                (
+                    "ms",
+                    elapsed_us as usize / 1000,
+                    plan.run_us as usize / 1000,
+                )
+            }
+            Phase::Arriving | Phase::Fetching => {
+                let messages = crowd.senders.messages;
+                let under_way = crowd.ledger.in_flight.min(messages);
+                (
+                    "messages arrived",
+                    (messages - under_way) as usize,
+                    messages as usize,
+                )
+            }
+            _ => ("gone", self.conns.len() - self.leaving, self.conns.len()),
+        };
+        self.progress.show(what, done, of, delivered);
+    }
+}
+
+/// What to tell when the server has made us wait.
+pub fn throttled(plan: &Plan) -> String {
+    format!(
+        "the server makes clients wait that send fast, so this measures its --rate; start it like \
+         this: {}",
+        plan.server()
+    )
+}
