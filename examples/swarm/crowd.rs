@@ -22,6 +22,8 @@ pub struct Crowd<'a> {
     pub greeted: usize,
     /// Receivers, dead ones and senders that have joined.
     pub joined: usize,
+    /// What went wrong.
+    pub failure: Option<String>,
 }
 
 impl<'a> Crowd<'a> {
@@ -36,6 +38,7 @@ impl<'a> Crowd<'a> {
             senders: Senders::new(plan),
             greeted: 0,
             joined: 0,
+            failure: None,
         }
     }
 
@@ -105,33 +108,36 @@ impl<'a> Crowd<'a> {
         }
     }
 
-    /// Takes the whole lines of what a connection has received; gives their length.
-    ///
-    /// # Errors
-    ///
-    /// What is wrong with them, with the name of who got them.
-    pub fn take(
-        &mut self,
-        index: usize,
-        conn: &mut Conn,
-        bytes: &[u8],
-        now_us: u64,
-    ) -> Checked<usize> {
+    /// Takes the whole lines of what a connection has received; gives their length. What is wrong
+    /// with one of them, which ends all this, is kept with the name of who got it; the others are
+    /// taken all the same, since there are replies to wait for until all have left.
+    pub fn take(&mut self, index: usize, conn: &mut Conn, bytes: &[u8], now_us: u64) -> usize {
         let mut at = 0;
         loop {
-            at += self.take_known(conn, &bytes[at..], now_us)?;
+            match self.take_known(conn, &bytes[at..], now_us) {
+                Ok(len) => at += len,
+                Err(fault) => self.fail(fault),
+            }
             let Some(len) = memchr(b'\n', &bytes[at..]) else {
-                return Ok(at);
+                return at;
             };
             let whole = &bytes[at..=at + len];
-            self.take_line(index, conn, whole, now_us)
-                .map_err(|fault| match conn.role {
-                    // A session of many has its name in it.
-                    Role::Carrier(_) => fault,
-                    _ => format!("{}: {fault}", self.name(index)),
-                })?;
             at += whole.len();
+            match (self.take_line(index, conn, whole, now_us), &conn.role) {
+                (Ok(()), _) => {}
+                // A session of many has its name in it.
+                (Err(fault), Role::Carrier(_)) => self.fail(fault),
+                (Err(fault), _) => {
+                    let fault = format!("{}: {fault}", self.name(index));
+                    self.fail(fault);
+                }
+            }
         }
+    }
+
+    /// The first thing that goes wrong is the one to tell.
+    fn fail(&mut self, fault: String) {
+        self.failure.get_or_insert(fault);
     }
 
     /// Takes from the beginning what others were given already, which nearly everything is.
@@ -204,7 +210,9 @@ impl<'a> Crowd<'a> {
     fn joined(&mut self, index: usize, conn: &mut Conn, line: &Line, whole: &[u8]) -> Checked<()> {
         let words = match *line {
             Line::Ok(words) => words,
-            Line::Err(words) => return Err(line::shown(whole) + &self.hint(words)),
+            Line::Err(words) => {
+                return Err(format!("JOIN: {}{}", line::shown(whole), self.hint(words)));
+            }
             _ => return Ok(()),
         };
         let seq = line::field_number(words, b"seq=");
@@ -222,7 +230,9 @@ impl<'a> Crowd<'a> {
     fn said(&mut self, sender: u32, line: &Line, whole: &[u8]) -> Checked<()> {
         let words = match *line {
             Line::Ok(words) => words,
-            Line::Err(words) => return Err(line::shown(whole) + &self.hint(words)),
+            Line::Err(words) => {
+                return Err(format!("SAY: {}{}", line::shown(whole), self.hint(words)));
+            }
             _ => return Ok(()),
         };
         let seq = words.strip_prefix(b"SAY ").and_then(line::number);

@@ -55,7 +55,8 @@ fn main() -> ExitCode {
 fn run(plan: &Plan) -> ExitCode {
     match run::run(plan) {
         Ok(mut report) => {
-            if report.lines_throttled.is_some_and(|times| times > 0) {
+            let is_throttled = report.lines_throttled.is_some_and(|times| times > 0);
+            if is_throttled && !report.has_told_throttled {
                 complain(run::throttled(plan));
             }
             match plan.json {

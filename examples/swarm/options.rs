@@ -47,6 +47,8 @@ pub struct Plan {
     pub poll_every_us: u64,
     /// For how long messages are said.
     pub run_us: u64,
+    /// For how long the server may be silent when something has to come.
+    pub patience_us: u64,
     /// The server's process, if it is on this machine.
     pub pid: Option<u32>,
     pub json: bool,
@@ -125,6 +127,7 @@ pub fn parse(args: &[String]) -> Result<Action, String> {
         pace: pace(&matches)?,
         poll_every_us: microseconds(&matches, "poll-every", 10)?,
         run_us: microseconds(&matches, "seconds", 10)?,
+        patience_us: microseconds(&matches, "patience", 10)?,
         pid: whole(&matches, "pid", 1, i32::MAX as u64)?.map(|pid| pid as u32),
         json: matches.opt_present("json"),
     };
@@ -295,6 +298,12 @@ fn declare() -> getopts::Options {
         )
         .optopt(
             "",
+            "patience",
+            "how long the server may be silent when something has to come (10)",
+            "SECONDS",
+        )
+        .optopt(
+            "",
             "pid",
             "the server's process, to show what it takes",
             "PID",
@@ -325,7 +334,7 @@ A server with its defaults refuses much of this. One for up to 1,000 receivers:
 A latency is the time from when a message was said (with --rate: should have been said) to when a
 receiver has read it. Ctrl-C ends a run early; the report tells of what there was. The exit code is
 1 if anybody missed anything without being told LOST, got it twice or out of order, or if the
-server refused something.
+server refused something; and 2 if an option is wrong.
 
 The names in the report of --json; those of the server's process are null without --pid:
 
@@ -334,7 +343,7 @@ The names in the report of --json; those of the server's process are null withou
     connections, connections_per_s
     sessions, join_s              all of them, and the time from the first connection to the last
                                   OK JOIN
-    run_s                         from the first message to the last delivery
+    run_s                         from the first message until no more was said and all had arrived
     messages, messages_per_s
     unsent                        messages that --rate asked for and the server did not take
     deliveries, deliveries_per_s  messages that receivers and pull sessions were given
@@ -347,8 +356,8 @@ The names in the report of --json; those of the server's process are null withou
     cpu_us_per_delivery           the server's processor time during the run
     cpu_percent                   the same, of one processor
     resident_kib_start, resident_kib_joined, resident_kib_peak, resident_kib_end
-                                  the server's memory before, after joining, at most, and after all
-                                  have left
+                                  the server's memory before, after joining, at most since it was
+                                  started, and after all have left
     bytes_per_session             by how much it grew until all had joined, connections included
     lines_throttled               how often the server made clients wait because they sent too fast
     swarm_cpu_us_per_delivery, swarm_resident_kib

@@ -30,6 +30,8 @@ pub struct Report {
     pub resident_kib_end: Option<u64>,
     pub swarm_resident_kib: u64,
     pub lines_throttled: Option<u64>,
+    /// Somebody was told of that already.
+    pub has_told_throttled: bool,
 }
 
 impl Report {
@@ -56,6 +58,7 @@ impl Report {
             resident_kib_end: None,
             swarm_resident_kib: 0,
             lines_throttled: None,
+            has_told_throttled: false,
         }
     }
 

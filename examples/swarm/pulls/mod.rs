@@ -200,7 +200,7 @@ impl Pulls {
         let carrier = &mut self.carriers[index as usize];
         if let Some(body) = &mut carrier.body {
             let name = body.session;
-            match *line {
+            let taken = match *line {
                 Line::Message { .. } | Line::Event { .. } => {
                     ledger.take_event(&mut body.reader, whole, line, now_us)
                 }
@@ -209,10 +209,13 @@ impl Pulls {
                     "this does not belong there: {}",
                     line::shown(whole)
                 )),
-            }
-            .map_err(|fault| format!("p{name}: {fault}"))?;
+            };
+            // It is one of the lines of the reply, whatever is wrong with it.
             body.lines -= 1;
-            return self.end_body(index, now_us);
+            let ended = self.end_body(index, now_us);
+            return taken
+                .map_err(|fault| format!("p{name}: {fault}"))
+                .and(ended);
         }
         let (Line::Ok(_) | Line::Err(_)) = line else {
             // A notice, or something new.

@@ -265,7 +265,12 @@ impl<'a> Swarm<'a> {
             self.check(phase, now_us)?;
             self.act(phase, now_us)?;
             self.show(phase, now_us);
-            self.turn(phase, &mut events)?;
+            let turned = self.turn(phase, &mut events);
+            // What the server said tells more than that it closed the connection then.
+            match self.crowd.failure.take() {
+                Some(failure) if phase < Phase::Quitting => return Err(failure),
+                _ => turned?,
+            }
         }
         Ok(())
     }

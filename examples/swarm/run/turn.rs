@@ -82,7 +82,7 @@ impl Swarm<'_> {
             self.heard_us = now_us;
             if conn.stage < Stage::Leaving {
                 let bytes = &self.buffer[..end];
-                let taken = self.crowd.take(index, conn, bytes, now_us)?;
+                let taken = self.crowd.take(index, conn, bytes, now_us);
                 conn.rest.extend_from_slice(&self.buffer[taken..end]);
                 if conn.rest.len() > self.buffer.len() / 2 {
                     let name = self.crowd.name(index);
@@ -116,11 +116,11 @@ impl Swarm<'_> {
     /// What to tell about a connection that was not to end.
     fn closed(&self, index: usize, error: &io::Error) -> String {
         let name = self.crowd.name(index);
-        match self.conns[index].stage {
-            Stage::Connecting => {
-                format!("{name}: cannot connect to {}: {error}", self.plan.address)
-            }
-            _ => format!("{name}: the server closed the connection: {error}"),
+        let is_new = self.conns[index].stage == Stage::Connecting;
+        match error.kind() {
+            io::ErrorKind::UnexpectedEof => format!("{name}: the server closed the connection"),
+            _ if is_new => format!("{name}: cannot connect to {}: {error}", self.plan.address),
+            _ => format!("{name}: the connection broke: {error}"),
         }
     }
 }

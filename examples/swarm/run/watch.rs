@@ -6,10 +6,8 @@ use crate::ledger::Checked;
 use crate::options::Plan;
 use crate::stats::lines_throttled;
 
-/// How long the server may be silent when something has to come.
-const SILENCE_MAX_US: u64 = 10_000_000;
-/// When joining takes that long, it is worth asking why.
-const JOINING_LONG_US: u64 = 2_000_000;
+/// When something takes that long, it is worth asking why.
+const LONG_US: u64 = 2_000_000;
 
 impl Swarm<'_> {
     /// Sees that it makes sense to go on.
@@ -17,20 +15,21 @@ impl Swarm<'_> {
         if self.interrupts > 0 && phase < Phase::Running {
             return Err("interrupted before all had joined; there is nothing to report".into());
         }
-        if phase <= Phase::Joining && now_us - self.phase_us > JOINING_LONG_US {
+        let may_ask = phase != Phase::Running && phase < Phase::Quitting;
+        if may_ask && now_us - self.phase_us > LONG_US {
             self.ask_why();
         }
         let silence_us = match phase {
             Phase::Running => return Ok(()),
-            _ if phase >= Phase::Quitting => SILENCE_MAX_US / 4,
-            _ => SILENCE_MAX_US,
+            _ if phase >= Phase::Quitting => self.plan.patience_us / 4,
+            _ => self.plan.patience_us,
         };
         if now_us - self.heard_us < silence_us {
             return Ok(());
         }
         Err(format!(
             "the server has been silent for {} s: {}",
-            silence_us / 1_000_000,
+            silence_us as f64 / 1e6,
             self.awaited(phase)
         ))
     }
@@ -89,6 +88,7 @@ impl Swarm<'_> {
         if let (Some(before), Ok(Some(after))) = (before, lines_throttled(self.address)) {
             if after > before {
                 self.progress.tell(&throttled(self.plan));
+                self.report.has_told_throttled = true;
             }
         }
     }

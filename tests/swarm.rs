@@ -1,0 +1,651 @@
+//! The load generator: what it says of the real server, and that it finds out a server that does
+//! wrong.
+
+mod fake;
+mod process;
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::process::Command;
+
+use fake::{Delivery, honest};
+use process::{Client, Finished, Process, Server, Watch, skip};
+use serde_json::Value;
+
+/// The load generator, to be built by Cargo with the tests.
+fn swarm(address: &str, args: &str) -> Process {
+    let path = Path::new(env!("CARGO_BIN_EXE_chinwag")).with_file_name("examples/swarm");
+    assert!(
+        path.exists(),
+        "there is no {}: say 'cargo build --example swarm', or 'cargo test' without --test",
+        path.display()
+    );
+    let mut command = Command::new(path);
+    command.args(["--addr", address]);
+    Process::start(command.args(args.split_whitespace()))
+}
+
+/// Runs it to its end.
+fn run(address: &str, args: &str) -> Finished {
+    swarm(address, args).finish()
+}
+
+/// Runs it to its end, which is to be a good one; gives its report.
+fn report(server: &Server, args: &str) -> Report {
+    let finished = run(server.address(), &format!("--json {args}"));
+    assert_eq!(finished.code, Some(0), "{finished:?}");
+    assert_eq!(finished.err, "");
+    Report::of(&finished)
+}
+
+/// The object that it prints with `--json`.
+struct Report(Value);
+
+impl Report {
+    fn of(finished: &Finished) -> Report {
+        let report = serde_json::from_str(&finished.out);
+        Report(report.unwrap_or_else(|error| panic!("{error}: {finished:?}")))
+    }
+
+    fn value(&self, name: &str) -> &Value {
+        let value = name.split('.').fold(&self.0, |value, key| &value[key]);
+        assert!(!value.is_null(), "no {name} in {}", self.0);
+        value
+    }
+
+    fn count(&self, name: &str) -> u64 {
+        let count = self.value(name).as_u64();
+        count.unwrap_or_else(|| panic!("{name} in {}", self.0))
+    }
+
+    fn number(&self, name: &str) -> f64 {
+        self.value(name).as_f64().unwrap()
+    }
+}
+
+/// Sees that the server has nobody left, as when all have said that they go.
+fn expect_empty(server: &Server) {
+    let mut client = server.connect();
+    client.await_stat("connections", 1);
+    assert_eq!(client.stat("sessions"), 0);
+    assert_eq!(client.stat("sessions-expired"), 0);
+    assert_eq!(client.stat("rooms"), 0);
+}
+
+// The real server
+
+#[test]
+fn a_window_is_reported_with_all_that_it_took() {
+    let server = Server::start(&[]);
+    let pid = server.process.id();
+    let args = format!("--receivers 20 --senders 2 --window 10 --seconds 0.3 --pid {pid}");
+    let report = report(&server, &args);
+    let messages = report.count("messages");
+    assert!(messages > 10);
+    assert_eq!(report.count("deliveries"), 20 * messages);
+    for (name, value) in [
+        ("receivers", 20),
+        ("senders", 2),
+        ("pull", 0),
+        ("dead", 0),
+        ("rooms", 1),
+        ("message_bytes", 64),
+        ("window", 10),
+        ("connections", 22),
+        ("sessions", 22),
+        ("unsent", 0),
+        ("pull_deliveries", 0),
+        ("lost", 0),
+        ("polls", 0),
+        ("lines_throttled", 0),
+    ] {
+        assert_eq!(report.count(name), value, "{name}");
+    }
+    for name in [
+        "connections_per_s",
+        "join_s",
+        "messages_per_s",
+        "deliveries_per_s",
+        "polls_per_s",
+        "cpu_us_per_delivery",
+        "cpu_percent",
+        "bytes_per_session",
+        "swarm_cpu_us_per_delivery",
+    ] {
+        assert!(report.number(name) >= 0.0, "{name}");
+    }
+    assert!(report.number("run_s") >= 0.3);
+    let mut last = 0;
+    for name in ["p50", "p90", "p99", "p99_9", "max"] {
+        let value = report.count(&format!("latency_us.{name}"));
+        assert!(value >= last, "{name}");
+        last = value;
+    }
+    assert!(last > 0);
+    for name in ["start", "joined", "peak", "end"] {
+        let kib = report.count(&format!("resident_kib_{name}"));
+        assert!((100..1_000_000).contains(&kib), "{name}: {kib}");
+    }
+    assert!(report.count("swarm_resident_kib") > 100);
+    for name in ["rate_per_s", "pull_latency_us", "poll_us"] {
+        assert_eq!(report.0.get(name), Some(&Value::Null), "{name}");
+    }
+    expect_empty(&server);
+}
+
+#[test]
+fn a_rate_says_as_many_messages_as_it_asks_for() {
+    let server = Server::start(&[]);
+    let report = report(
+        &server,
+        "--receivers 5 --senders 3 --rate 400 --seconds 0.5",
+    );
+    assert_eq!(report.count("messages"), 200);
+    assert_eq!(report.count("deliveries"), 5 * 200);
+    assert_eq!(report.count("unsent"), 0);
+    assert_eq!(report.count("rate_per_s"), 400);
+    assert_eq!(report.0["window"], Value::Null);
+    // Nothing is known of the server's process.
+    for name in [
+        "cpu_us_per_delivery",
+        "resident_kib_start",
+        "bytes_per_session",
+    ] {
+        assert_eq!(report.0.get(name), Some(&Value::Null), "{name}");
+    }
+    expect_empty(&server);
+}
+
+#[test]
+fn rooms_share_receivers_and_senders() {
+    let server = Server::start(&[]);
+    let args = "--receivers 6 --senders 3 --rooms 3 --window 9 --seconds 0.2";
+    let report = report(&server, args);
+    assert_eq!(report.count("deliveries"), 2 * report.count("messages"));
+    expect_empty(&server);
+    assert_eq!(server.connect().stat("sessions-total"), 9);
+}
+
+#[test]
+fn a_few_connections_serve_many_pull_sessions() {
+    let server = Server::start(&[]);
+    let args = "--receivers 2 --pull 50 --pull-connections 3 --poll-every 0.1 --rate 100 \
+                --seconds 0.5";
+    let report = report(&server, args);
+    assert_eq!(report.count("messages"), 50);
+    assert_eq!(report.count("pull_deliveries"), 50 * 50);
+    assert_eq!(report.count("deliveries"), 52 * 50);
+    assert_eq!(report.count("connections"), 3 + 2 + 1);
+    assert_eq!(report.count("sessions"), 50 + 2 + 1);
+    assert!(report.count("polls") >= 50);
+    assert!(report.count("pull_latency_us.max") >= report.count("pull_latency_us.p50"));
+    assert!(report.count("poll_us.max") > 0);
+    expect_empty(&server);
+}
+
+#[test]
+fn pull_sessions_with_a_connection_each_keep_it() {
+    let server = Server::start(&[]);
+    let args = "--receivers 0 --pull 4 --poll-every 0.05 --rate 500 --seconds 0.2";
+    let report = report(&server, args);
+    assert_eq!(report.count("messages"), 100);
+    assert_eq!(report.count("pull_deliveries"), 4 * 100);
+    assert_eq!(report.count("deliveries"), 4 * 100);
+    assert_eq!(report.count("connections"), 5);
+    expect_empty(&server);
+}
+
+#[test]
+fn the_dead_are_there_and_given_nothing() {
+    let server = Server::start(&[]);
+    let report = report(&server, "--receivers 3 --dead 4 --window 50 --seconds 0.3");
+    assert_eq!(report.count("sessions"), 8);
+    assert_eq!(report.count("deliveries"), 3 * report.count("messages"));
+    expect_empty(&server);
+}
+
+#[test]
+fn what_a_small_log_loses_is_counted_exactly() {
+    let server = Server::start(&["--log-bytes", "4K", "--max-message", "100"]);
+    let args = "--receivers 0 --pull 20 --pull-connections 2 --poll-every 60 --rate 1000 \
+                --seconds 0.5";
+    let report = report(&server, args);
+    assert_eq!(report.count("messages"), 500);
+    let (given, lost) = (report.count("pull_deliveries"), report.count("lost"));
+    assert!(lost > 0);
+    assert_eq!(given + lost, 20 * 500);
+    expect_empty(&server);
+}
+
+#[test]
+fn people_are_given_a_text() {
+    let server = Server::start(&[]);
+    let pid = server.process.id();
+    let args = format!("--receivers 2 --pull 2 --poll-every 0.1 --seconds 0.2 --pid {pid}");
+    let finished = run(server.address(), &args);
+    assert_eq!(finished.code, Some(0), "{finished:?}");
+    assert_eq!(finished.err, "");
+    for beginning in [
+        "join ",
+        "messages ",
+        "deliveries ",
+        "lost ",
+        "polls ",
+        "latency ",
+        "pull ",
+        "a poll ",
+        "server CPU ",
+        "swarm CPU ",
+        "memory ",
+    ] {
+        let mut lines = finished.out.lines();
+        assert!(
+            lines.any(|l| l.starts_with(beginning)),
+            "{beginning}: {finished:?}"
+        );
+    }
+}
+
+#[test]
+fn the_help_has_every_name_of_the_report() {
+    let server = Server::start(&[]);
+    let report = report(&server, "--receivers 1 --rate 10 --seconds 0.1");
+    let help = run(server.address(), "--help");
+    assert_eq!(help.code, Some(0));
+    let latency = report.0["latency_us"].as_object().unwrap();
+    for name in report.0.as_object().unwrap().keys().chain(latency.keys()) {
+        let mut words = help.out.split([' ', ',', '\n']);
+        assert!(
+            words.any(|word| word == name),
+            "the help does not have {name}"
+        );
+    }
+}
+
+#[test]
+fn an_interrupt_ends_the_run_with_its_report() {
+    let server = Server::start(&[]);
+    let process = swarm(
+        server.address(),
+        "--receivers 3 --pull 9 --rate 500 --seconds 600 --json",
+    );
+    let mut client = server.connect();
+    let watch = Watch::start();
+    while client.stat("events") < 100 {
+        assert!(!watch.is_over());
+    }
+    process.signal("INT");
+    let finished = process.finish();
+    assert_eq!(finished.code, Some(0), "{finished:?}");
+    let report = Report::of(&finished);
+    let messages = report.count("messages");
+    assert!(messages > 0);
+    assert_eq!(report.count("deliveries"), 12 * messages);
+    assert!(report.number("run_s") < 600.0);
+    drop(client);
+    expect_empty(&server);
+}
+
+// What is refused
+
+#[test]
+fn wrong_options_are_named() {
+    for (args, texts) in [
+        ("--bogus", &["--bogus", "no such option"][..]),
+        ("--receivers", &["--receivers", "value is missing"]),
+        ("--receivers many", &["--receivers many", "from 0 to 28000"]),
+        ("--receivers 28000", &["28001 connections", "--receivers"]),
+        ("--receivers 0 --senders 0", &["nobody", "--receivers"]),
+        ("--size 27", &["--size 27", "at least 28"]),
+        (
+            "--rate 1 --window 1",
+            &["--rate and --window", "one of them"],
+        ),
+        ("--seconds 0", &["--seconds 0", "like 10 or 0.5"]),
+        ("--seconds 1.0000001", &["--seconds 1.0000001"]),
+        ("--poll-every -1", &["--poll-every"]),
+        ("soon", &["'soon'", "options"]),
+    ] {
+        let finished = run("127.0.0.1:1", args);
+        finished.expect_refusal(2, texts);
+        finished.expect_refusal(2, &["swarm: ", "Try 'swarm --help'"]);
+    }
+    for address in [
+        "here",
+        "localhost",
+        "127.0.0.1:",
+        "127.0.0.1:0",
+        "127.0.0.1:99999",
+    ] {
+        run(address, "").expect_refusal(2, &["--addr", address, "HOST:PORT"]);
+    }
+}
+
+#[test]
+fn a_server_that_is_not_there_or_another_is_named() {
+    // Port 1 of the loopback address, which nobody listens on.
+    let finished = run("127.0.0.1:1", "");
+    finished.expect_refusal(1, &["127.0.0.1:1", "refused", "chinwag --listen"]);
+    let server = Server::start(&[]);
+    let finished = run(server.address(), "--pid 2147483647");
+    finished.expect_refusal(1, &["--pid 2147483647", "No such file"]);
+}
+
+#[test]
+fn limits_that_are_too_low_are_named_with_the_server_to_start() {
+    let server = Server::start_bounded(&["--max-sessions", "20"]);
+    let finished = run(server.address(), "--receivers 70");
+    let server_to_start = "chinwag -c 72 -s 71 -a 72 -r 1 --rate 0";
+    finished.expect_refusal(1, &["BYE full", server_to_start]);
+    let finished = run(server.address(), "--receivers 30");
+    finished.expect_refusal(1, &["JOIN: ERR full", "chinwag -c 32 -s 31 "]);
+    let finished = run(
+        server.address(),
+        "--receivers 1 --pull 30 --pull-connections 2",
+    );
+    finished.expect_refusal(1, &["JOIN of p", "ERR full", "chinwag -c 5 -s 32 -a 32 "]);
+    let finished = run(server.address(), "--receivers 1 --size 1025");
+    finished.expect_refusal(1, &["s0: SAY: ERR message-too-long", " -m 1025"]);
+    let finished = run(server.address(), "--pull 1 --poll-every 2000");
+    finished.expect_refusal(1, &["p0", "--max-idle 4120"]);
+    // Whoever was let in has gone again.
+    expect_empty(&server);
+}
+
+#[test]
+fn keys_are_named_as_what_it_does_not_have() {
+    let dir = process::TempDir::new();
+    let users = dir.join("users");
+    let path = users.to_str().unwrap();
+    let made = Process::start(process::program().args(["--users", path, "--new-key", "ann"]));
+    assert_eq!(made.finish().code, Some(0));
+    let server = Server::start(&["--users", path]);
+    let finished = run(server.address(), "--receivers 1");
+    finished.expect_refusal(1, &["ERR not-authorized", "--users"]);
+}
+
+#[test]
+fn a_rate_that_the_server_does_not_grant_is_told() {
+    let server = Server::start_bounded(&["--rate", "20"]);
+    let args = "--receivers 1 --rate 200 --seconds 0.5 --json";
+    let finished = run(server.address(), args);
+    assert_eq!(finished.code, Some(0), "{finished:?}");
+    assert!(finished.err.contains("makes clients wait"), "{finished:?}");
+    assert!(
+        finished
+            .err
+            .contains("chinwag -c 3 -s 2 -a 3 -r 1 --rate 0")
+    );
+    let report = Report::of(&finished);
+    assert!(report.count("lines_throttled") > 0);
+    assert_eq!(report.count("messages"), 100);
+}
+
+#[test]
+fn a_server_that_goes_away_is_told() {
+    let mut server = Server::start(&[]);
+    let process = swarm(server.address(), "--receivers 3 --window 5 --seconds 600");
+    let mut client = server.connect();
+    client.await_stat("sessions-attached", 4);
+    server.process.signal("TERM");
+    server.process.expect_error("shutting down");
+    let finished = process.finish();
+    finished.expect_refusal(1, &["BYE shutdown"]);
+}
+
+#[test]
+fn more_descriptors_than_there_may_be_are_told() {
+    if Command::new("prlimit").arg("--version").output().is_err() {
+        return skip("there is no prlimit");
+    }
+    let path = Path::new(env!("CARGO_BIN_EXE_chinwag")).with_file_name("examples/swarm");
+    let mut command = Command::new("prlimit");
+    command.arg("--nofile=50:50").arg(path);
+    let process = Process::start(command.args(["--addr", "127.0.0.1:1", "--receivers", "60"]));
+    let finished = process.finish();
+    finished.expect_refusal(
+        1,
+        &["61 connections take 93 open files", "allows 50", "ulimit"],
+    );
+}
+
+// A server that does wrong. Receivers join as r0 and r1 and the sender as s0, in whatever order;
+// so the first message is event 4.
+
+/// A run against a server that sends `wrong` things.
+fn run_wrong(wrong: impl Fn(Delivery) -> Vec<String> + Send + Sync + 'static) -> Finished {
+    run_against(fake::start(Box::new(wrong), Box::new(|_, seq| seq)))
+}
+
+fn run_against(address: SocketAddr) -> Finished {
+    let args = "--receivers 2 --rate 100 --seconds 0.2 --patience 0.5 --json";
+    run(&address.to_string(), args)
+}
+
+/// Does something else for one message to r1.
+fn wrong_once(number: u64, wrong: fn(&Delivery) -> Vec<String>) -> Finished {
+    run_wrong(
+        move |delivery| match delivery.to == "r1" && delivery.number == number {
+            true => wrong(&delivery),
+            false => honest(delivery),
+        },
+    )
+}
+
+#[test]
+fn an_honest_server_passes() {
+    let finished = run_wrong(honest);
+    assert_eq!(finished.code, Some(0), "{finished:?}");
+    let report = Report::of(&finished);
+    assert_eq!(report.count("messages"), 20);
+    assert_eq!(report.count("deliveries"), 40);
+    assert_eq!(report.0["lines_throttled"], Value::Null);
+}
+
+#[test]
+fn a_gap_is_found_out() {
+    let finished = wrong_once(5, |_| Vec::new());
+    finished.expect_refusal(
+        1,
+        &["r1: event 10 came, with 9 missing before it and no LOST"],
+    );
+}
+
+#[test]
+fn a_repeat_is_found_out() {
+    let finished = wrong_once(5, |delivery| {
+        vec![delivery.line.clone(), delivery.line.clone()]
+    });
+    finished.expect_refusal(1, &["r1: event 9 came again or too late: 10 was next"]);
+}
+
+#[test]
+fn disorder_is_found_out() {
+    let finished = run_wrong(|delivery| {
+        let earlier = |line: &str| line.replace(&format!("MSG {} ", delivery.seq), "MSG 8 ");
+        match (delivery.to, delivery.number) {
+            ("r1", 4) => Vec::new(),
+            ("r1", 5) => vec![delivery.line.clone(), earlier(&delivery.line)],
+            _ => honest(delivery),
+        }
+    });
+    finished.expect_refusal(1, &["r1: event 9 came, with 8 missing"]);
+}
+
+#[test]
+fn a_lost_that_fits_is_counted() {
+    let finished = wrong_once(5, |delivery| {
+        vec![format!("LOST 1 {}\r\n", delivery.seq + 1)]
+    });
+    assert_eq!(finished.code, Some(0), "{finished:?}");
+    let report = Report::of(&finished);
+    assert_eq!(report.count("lost"), 1);
+    assert_eq!(report.count("deliveries"), 39);
+}
+
+#[test]
+fn a_lost_that_does_not_fit_is_found_out() {
+    for (wrong, text) in [
+        (
+            (|delivery| vec![format!("LOST 2 {}\r\n", delivery.seq + 1)]) as fn(&Delivery) -> _,
+            "r1: LOST 2 10 does not fit: the next event was to be 9",
+        ),
+        (
+            |delivery| vec![format!("LOST 0 {}\r\n", delivery.seq)],
+            "r1: LOST 0 9 does not fit",
+        ),
+        (
+            |delivery| vec![delivery.line.clone(), "LOST 1 9\r\n".into()],
+            "r1: LOST 1 9 does not fit: the next event was to be 10",
+        ),
+    ] {
+        wrong_once(5, wrong).expect_refusal(1, &[text]);
+    }
+}
+
+#[test]
+fn another_text_than_others_are_given_is_found_out() {
+    let finished = wrong_once(5, |delivery| {
+        vec![delivery.line.replace("s0 0 5 ", "s0 0 4 ")]
+    });
+    finished.expect_refusal(1, &["event 9 is message ", " of s0"]);
+    let finished = wrong_once(5, |delivery| vec![delivery.line.replace("..\r", ".,\r")]);
+    finished.expect_refusal(1, &["r1: this was not said so by anybody here"]);
+    let finished = wrong_once(5, |delivery| {
+        vec![delivery.line.replace(" 17638", " 17639")]
+    });
+    finished.expect_refusal(1, &["event 9 is not what others were given"]);
+}
+
+#[test]
+fn a_message_that_comes_as_two_events_is_found_out() {
+    // From the sixth message on, all are given the one before once more.
+    let finished = run_wrong(|delivery| match delivery.number {
+        0..5 => honest(delivery),
+        number => vec![
+            delivery
+                .line
+                .replace(&format!("s0 0 {number} "), &format!("s0 0 {} ", number - 1)),
+        ],
+    });
+    finished.expect_refusal(1, &["event 9"]);
+    assert!(
+        finished
+            .err
+            .contains("message 4 of s0, which comes again: message 5 of s0 was expected")
+            || finished
+                .err
+                .contains("event 9 is message 4 of s0, and message 5 of s0 to others"),
+        "{finished:?}"
+    );
+}
+
+#[test]
+fn a_message_that_never_comes_is_found_out() {
+    let finished = wrong_once(19, |_| Vec::new());
+    finished.expect_refusal(
+        1,
+        &[
+            "silent for 0.5 s",
+            "r1 was not given event 23, message 19 of s0",
+        ],
+    );
+}
+
+#[test]
+fn a_sender_that_is_told_another_number_is_found_out() {
+    let told = |number, seq| match number {
+        5 => seq - 1,
+        _ => seq,
+    };
+    let finished = run_against(fake::start(Box::new(honest), Box::new(told)));
+    finished.expect_refusal(1, &["s0: its message 5 is event 8", "the one before was 8"]);
+    // A later event than it is: it collides with the next one's.
+    let told = |number, seq| match number {
+        5 => seq + 1,
+        _ => seq,
+    };
+    let finished = run_against(fake::start(Box::new(honest), Box::new(told)));
+    finished.expect_refusal(1, &["event 10"]);
+}
+
+#[test]
+fn a_pull_session_that_is_given_something_else_is_found_out() {
+    let run = |number, wrong: fn(&Delivery) -> Vec<String>| {
+        let wrong = move |delivery: Delivery| match delivery.to == "p0" && delivery.number == number
+        {
+            true => wrong(&delivery),
+            false => honest(delivery),
+        };
+        let address = fake::start(Box::new(wrong), Box::new(|_, seq| seq));
+        // It polls at once, and when all was said.
+        let args = "--receivers 1 --pull 1 --poll-every 60 --rate 100 --seconds 0.2 --json";
+        run(&address.to_string(), args)
+    };
+    let report = Report::of(&run(99, |_| Vec::new()));
+    assert_eq!(report.count("pull_deliveries"), 20);
+    assert_eq!(report.count("deliveries"), 40);
+    let finished = run(9, |_| Vec::new());
+    finished.expect_refusal(
+        1,
+        &["p0: event 14 came, with 13 missing before it and no LOST"],
+    );
+    let finished = run(9, |delivery| {
+        vec![delivery.line.clone(), delivery.line.clone()]
+    });
+    finished.expect_refusal(1, &["p0: event 13 came again or too late: 14 was next"]);
+    let finished = run(19, |_| Vec::new());
+    finished.expect_refusal(
+        1,
+        &["p0: the reply to POLL ended with event 22, and said last=23"],
+    );
+    let finished = run(9, |delivery| {
+        vec![delivery.line.replace("s0 0 9 ", "s0 0 8 ")]
+    });
+    finished.expect_refusal(
+        1,
+        &["p0: event 13 is message 8 of s0, and message 9 of s0 to others"],
+    );
+    let finished = run(9, |_| vec!["OK PING\r\n".into()]);
+    finished.expect_refusal(1, &["p0: this does not belong there: OK PING"]);
+}
+
+#[test]
+fn a_line_of_no_protocol_is_found_out() {
+    for line in [
+        "MSG\r\n",
+        "MSG x 1 s0 hi\r\n",
+        "LOST 1\r\n",
+        "BYE slow you\r\n",
+        "OK\r\n",
+        "MSG 9\n",
+    ] {
+        let finished = run_wrong(move |delivery| match (delivery.to, delivery.number) {
+            ("r1", 5) => vec![line.into()],
+            _ => honest(delivery),
+        });
+        finished.expect_refusal(1, &["r1: ", line.trim_end()]);
+    }
+    // A client passes over words that it does not know.
+    let finished = wrong_once(5, |delivery| {
+        vec!["NEWS today\r\n".into(), delivery.line.clone()]
+    });
+    assert_eq!(finished.code, Some(0), "{finished:?}");
+}
+
+#[test]
+fn a_server_of_another_protocol_is_told() {
+    let server = Server::start(&[]);
+    let mut client = Client::connect(server.address());
+    client.expect("HELLO chinwag/");
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let process = swarm(&address, "");
+    let (mut stream, _) = listener.accept().unwrap();
+    std::io::Write::write_all(&mut stream, b"220 mail.example.org ESMTP\r\n").unwrap();
+    let finished = process.finish();
+    finished.expect_refusal(
+        1,
+        &[&address, "not a server of protocol version 1", "220 mail"],
+    );
+}
