@@ -93,8 +93,9 @@ impl<'a> Crowd<'a> {
         };
         let (name, room) = (self.name(index), &self.rooms[self.room(index)]);
         // An open connection is enough to stay alive: no traffic but what is to be measured.
-        let line = format_args!("JOIN {name} room={room} mode={mode} alive=tcp\r\n");
-        conn.out.write_fmt(line).expect("a Vec takes everything");
+        let out = &mut conn.out;
+        let line = write!(out, "JOIN {name} room={room} mode={mode} alive=tcp\r\n");
+        line.expect("a Vec takes everything");
         conn.stage = Stage::Joining;
     }
 

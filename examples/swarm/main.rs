@@ -8,8 +8,8 @@
 //! cargo run --release --example swarm -- --receivers 1000 --window 100 --pid $!
 //! ```
 //!
-//! `--help` says the rest. One thread serves all connections; what it costs itself is in its
-//! report, and has to stay below what the server costs.
+//! `--help` says the rest. One thread serves all connections, and should cost less than the server,
+//! so as not to be what is measured; its report tells both.
 
 mod clock;
 mod conn;

@@ -36,8 +36,8 @@ impl Pulls {
         self.detach(index, out);
         let room = &self.rooms[self.room(session) as usize];
         let idle = self.idle;
-        let line = format_args!("JOIN p{session} room={room} mode=pull idle={idle}\r\n");
-        out.write_fmt(line).expect("a Vec takes everything");
+        let line = write!(out, "JOIN p{session} room={room} mode=pull idle={idle}\r\n");
+        line.expect("a Vec takes everything");
         self.carriers[index as usize].attached = Some(session);
         self.ask(index, Ask::Join(session));
     }
