@@ -13,7 +13,7 @@ impl Progress {
             true => ProgressBar::hidden(),
             false => ProgressBar::no_length(),
         };
-        let style = ProgressStyle::with_template("{wide_bar} {pos}/{len} {msg}");
+        let style = ProgressStyle::with_template("{wide_bar} {msg}");
         bar.set_style(style.expect("the template is right"));
         Progress { bar }
     }
@@ -23,12 +23,14 @@ impl Progress {
         if self.bar.is_hidden() {
             return;
         }
-        self.bar.set_length(of as u64);
-        self.bar.set_message(match delivered {
-            0 => what.to_owned(),
-            _ => format!("{what}, {delivered} deliveries"),
+        self.bar.update(|state| {
+            state.set_len(of as u64);
+            state.set_pos(done as u64);
         });
-        self.bar.set_position(done as u64);
+        self.bar.set_message(match delivered {
+            0 => format!("{done} of {of} {what}"),
+            _ => format!("{done} of {of} {what}, {delivered} deliveries"),
+        });
     }
 
     /// Tells something that is not the end.
