@@ -16,6 +16,9 @@ const CONNECTIONS_MAX: u64 = 28_000;
 const SERVER_MESSAGE_MAX: usize = 1024;
 /// The bytes that a server's log has if it is not told.
 const SERVER_LOG_BYTES: usize = 64 * 1024;
+/// The bytes that the system keeps for a server's connection if it is not told. Messages that do
+/// not fit wait for acknowledgements that come late.
+const SERVER_SOCKET_BUFFER: usize = 32 * 1024;
 /// The longest idle time that a server grants if it is not told, in seconds.
 const SERVER_IDLE_MAX: u64 = 3600;
 
@@ -89,6 +92,9 @@ impl Plan {
         }
         if 2 * self.size + 146 > SERVER_LOG_BYTES {
             command += &format!(" -b {}", 4 * self.size);
+        }
+        if 2 * self.size > SERVER_SOCKET_BUFFER {
+            command += &format!(" --socket-buffer {}", 4 * self.size);
         }
         if self.pulls > 0 && self.pull_idle() > SERVER_IDLE_MAX {
             command += &format!(" --max-idle {}", self.pull_idle());
