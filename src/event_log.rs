@@ -164,12 +164,12 @@ impl EventLog {
     }
 }
 
-/// Makes room for `more` items: doubles, but not past the bound, as `VecDeque` itself would.
+/// Makes room for `more` items: grows by half, and not past the bound, as `VecDeque` itself would.
 fn grow<T>(ring: &mut VecDeque<T>, more: usize, least: usize, bound: usize) {
     let needed = ring.len() + more;
     if needed > ring.capacity() {
-        let doubled = (ring.capacity() * 2).max(least);
-        let wanted = doubled.min(bound).max(needed);
+        let grown = (ring.capacity() * 3 / 2).max(least);
+        let wanted = grown.min(bound).max(needed);
         ring.reserve_exact(wanted - ring.len());
     }
 }

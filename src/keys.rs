@@ -9,7 +9,7 @@ use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
 use crate::protocol::{Folded, Name};
-use crate::sorted_index::SortedIndex;
+use crate::sorted_index::{SortedIndex, Sought};
 
 /// The SHA-256 (FIPS 180-4) of a key.
 #[derive(Clone, Copy)]
@@ -92,8 +92,8 @@ impl Keys {
             }
             let place = keys.entries.len() as u32;
             keys.entries.push((name.folded(), hash));
-            let compare = by_name(&keys.entries, name);
-            keys.by_name.insert(place, &compare);
+            let sought = by_name(&keys.entries, name);
+            keys.by_name.insert(place, &sought);
         }
         Ok(keys)
     }
@@ -124,9 +124,12 @@ impl Keys {
 }
 
 /// How the name of an entry compares with a name.
-fn by_name(entries: &[(Folded, KeyHash)], name: Name) -> impl Fn(u32) -> Ordering {
+fn by_name(entries: &[(Folded, KeyHash)], name: Name) -> Sought<impl Fn(u32) -> Ordering> {
     let name = name.folded();
-    move |place| entries[place as usize].0.cmp(&name)
+    Sought {
+        head: name.head(),
+        compare: move |place| entries[place as usize].0.cmp(&name),
+    }
 }
 
 /// The name and hash on a line of a users file; none on one that says nothing.

@@ -1,23 +1,38 @@
 //! A sorted index: keys of things, in the order of what they are looked up by.
 //!
-//! That itself stays with the things. Whoever calls says how the thing of a key compares with
-//! the one in question, always in the same order.
+//! That itself stays with the things, but for its first 32 bits, which mostly tell the order and
+//! save a look at a thing that lies elsewhere in memory. Whoever calls says how the thing of a key
+//! compares with the one in question, always in the same order.
 
 use std::cmp::Ordering;
 
 /// Keys in one chunk, at most: what an insertion may have to move.
-const CHUNK_MAX: usize = 256;
+const CHUNK_MAX: usize = 128;
 
-/// How the thing of a key compares with the one in question.
-pub type Compare<'a> = &'a dyn Fn(u32) -> Ordering;
+/// A thing in question.
+pub struct Sought<F: ?Sized> {
+    /// What it is sorted by first: of equal things it is the same.
+    pub head: u32,
+    /// How the thing of a key that has the same head compares with this one.
+    pub compare: F,
+}
+
+/// A thing in question, however it is compared.
+pub type AnySought<'a> = Sought<dyn Fn(u32) -> Ordering + 'a>;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Entry {
+    head: u32,
+    key: u32,
+}
 
 /// Keys of things, sorted, no two of them equal.
 ///
-/// They lie in a row of sorted chunks, so that a key costs little more than its four bytes, an
+/// They lie in a row of sorted chunks, so that a key takes little more than eight bytes, an
 /// insertion moves few of them, and where a key stands in the whole is known without counting.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SortedIndex {
-    chunks: Vec<Vec<u32>>,
+    chunks: Vec<Vec<Entry>>,
     len: usize,
 }
 
@@ -40,14 +55,16 @@ impl SortedIndex {
     }
 
     /// The key of the thing in question.
-    pub fn get(&self, compare: Compare<'_>) -> Option<u32> {
-        let place = self.place(compare);
-        place.is_taken.then(|| self.chunks[place.chunk][place.at])
+    pub fn get(&self, sought: &AnySought<'_>) -> Option<u32> {
+        let place = self.place(sought);
+        place
+            .is_taken
+            .then(|| self.chunks[place.chunk][place.at].key)
     }
 
     /// Puts in the key of the thing in question, to which none that is there may be equal.
-    pub fn insert(&mut self, key: u32, compare: Compare<'_>) {
-        let mut place = self.place(compare);
+    pub fn insert(&mut self, key: u32, sought: &AnySought<'_>) {
+        let mut place = self.place(sought);
         debug_assert!(!place.is_taken, "something is there twice");
         match self.chunks.get_mut(place.chunk) {
             None => {
@@ -65,13 +82,14 @@ impl SortedIndex {
             }
             Some(_) => {}
         }
-        self.chunks[place.chunk].insert(place.at, key);
+        let head = sought.head;
+        self.chunks[place.chunk].insert(place.at, Entry { head, key });
         self.len += 1;
     }
 
     /// Takes out the key of the thing in question, if it is there.
-    pub fn remove(&mut self, compare: Compare<'_>) {
-        let place = self.place(compare);
+    pub fn remove(&mut self, sought: &AnySought<'_>) {
+        let place = self.place(sought);
         if !place.is_taken {
             return;
         }
@@ -81,7 +99,7 @@ impl SortedIndex {
         if chunk.len() < chunk.capacity() / 4 {
             chunk.shrink_to(2 * chunk.len());
         }
-        let is_small = |chunk: Option<&Vec<u32>>| chunk.is_some_and(|c| c.len() < CHUNK_MAX / 4);
+        let is_small = |chunk: Option<&Vec<Entry>>| chunk.is_some_and(|c| c.len() < CHUNK_MAX / 4);
         if self.chunks[place.chunk].is_empty() {
             self.chunks.remove(place.chunk);
         } else if is_small(self.chunks.get(place.chunk))
@@ -99,21 +117,25 @@ impl SortedIndex {
     /// many those are.
     pub fn behind(
         &self,
-        compare: Option<Compare<'_>>,
+        sought: Option<&AnySought<'_>>,
     ) -> (impl Iterator<Item = u32> + use<'_>, usize) {
-        let place = compare.map(|compare| self.place(compare));
+        let place = sought.map(|sought| self.place(sought));
         let (chunk, at) = place.map_or((0, 0), |p| (p.chunk, p.at + usize::from(p.is_taken)));
         let before: usize = self.chunks[..chunk].iter().map(Vec::len).sum();
-        let keys = self.chunks[chunk..].iter().flatten().skip(at).copied();
-        (keys, self.len - before - at)
+        let entries = self.chunks[chunk..].iter().flatten().skip(at);
+        (entries.map(|entry| entry.key), self.len - before - at)
     }
 
-    fn place(&self, compare: Compare<'_>) -> Place {
-        let is_behind = |chunk: &Vec<u32>| compare(chunk[0]) == Ordering::Greater;
+    fn place(&self, sought: &AnySought<'_>) -> Place {
+        let compare = |entry: &Entry| {
+            let by_head = entry.head.cmp(&sought.head);
+            by_head.then_with(|| (sought.compare)(entry.key))
+        };
+        let is_behind = |chunk: &Vec<Entry>| compare(&chunk[0]) == Ordering::Greater;
         let behind = self.chunks.partition_point(|chunk| !is_behind(chunk));
         let chunk = behind.saturating_sub(1);
         let found = match self.chunks.get(chunk) {
-            Some(keys) => keys.binary_search_by(|&key| compare(key)),
+            Some(entries) => entries.binary_search_by(compare),
             None => Err(0),
         };
         Place {
@@ -136,8 +158,12 @@ mod tests {
         (key.reverse_bits() >> 3) ^ key
     }
 
-    fn with(number_sought: u32) -> impl Fn(u32) -> Ordering {
-        move |key| number(key).cmp(&number_sought)
+    /// Some of them have the same head.
+    fn with(number_sought: u32) -> Sought<impl Fn(u32) -> Ordering> {
+        Sought {
+            head: number_sought >> 8,
+            compare: move |key| number(key).cmp(&number_sought),
+        }
     }
 
     struct Checked {
@@ -154,24 +180,24 @@ mod tests {
         }
 
         fn toggle(&mut self, key: u32) {
-            let compare = with(number(key));
+            let sought = with(number(key));
             match self.model.remove(&number(key)) {
-                Some(_) => self.index.remove(&compare),
+                Some(_) => self.index.remove(&sought),
                 None => {
                     self.model.insert(number(key), key);
-                    self.index.insert(key, &compare);
+                    self.index.insert(key, &sought);
                 }
             }
             assert_eq!(self.index.len(), self.model.len());
             assert_eq!(self.index.is_empty(), self.model.is_empty());
             let kept = self.model.get(&number(key)).copied();
-            assert_eq!(self.index.get(&compare), kept);
+            assert_eq!(self.index.get(&sought), kept);
         }
 
         fn check(&self, after: Option<u32>) {
-            let compare = after.map(with);
-            let compare: Option<Compare<'_>> = compare.as_ref().map(|compare| compare as _);
-            let (keys, count) = self.index.behind(compare);
+            let sought = after.map(with);
+            let sought: Option<&AnySought<'_>> = sought.as_ref().map(|sought| sought as _);
+            let (keys, count) = self.index.behind(sought);
             let from = after.map_or(Bound::Unbounded, Bound::Excluded);
             let expected = self.model.range((from, Bound::Unbounded));
             let expected: Vec<u32> = expected.map(|(_, &key)| key).collect();

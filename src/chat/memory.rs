@@ -6,9 +6,9 @@ use crate::protocol::{ENDED_MAX, Limits};
 use crate::room::Room;
 use crate::wheel::Wheel;
 
-/// What a key takes in a sorted index: four bytes, in a chunk that is a quarter full, with its
+/// What a key takes in a sorted index: eight bytes, in a chunk that is a quarter full, with its
 /// share of the row of chunks.
-const INDEX_ENTRY_BYTES: u64 = 20;
+const INDEX_ENTRY_BYTES: u64 = 40;
 /// What an index takes beside, be there a single key in it.
 const INDEX_BYTES: u64 = 96;
 /// What an entry of the shares takes: an origin and two counts, in a table that is half full and

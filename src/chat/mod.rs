@@ -29,7 +29,7 @@ use crate::keys::Keys;
 use crate::protocol::{Bye, Error, Event, LeaveReason, Limits, Mode, Name, Reply, Request};
 use crate::protocol::{DENIALS_MAX, ERRORS_MAX, Token};
 use crate::room::{Room, SessionKey};
-use crate::sorted_index::SortedIndex;
+use crate::sorted_index::{SortedIndex, Sought};
 use crate::stats::{Gauges, Stats};
 use crate::time::{Millis, Now};
 use crate::wheel::Wheel;
@@ -420,13 +420,19 @@ impl Chat {
 }
 
 /// How a session's name compares with a name.
-fn by_name(sessions: &Slab<Session>, name: Name) -> impl Fn(SessionKey) -> Ordering {
+fn by_name(sessions: &Slab<Session>, name: Name) -> Sought<impl Fn(SessionKey) -> Ordering> {
     let name = name.folded();
-    move |key| sessions[key as usize].name.folded().cmp(&name)
+    Sought {
+        head: name.head(),
+        compare: move |key| sessions[key as usize].name.folded().cmp(&name),
+    }
 }
 
 /// How a room's name compares with a name.
-fn by_room_name(rooms: &Slab<Room>, name: Name) -> impl Fn(u32) -> Ordering {
+fn by_room_name(rooms: &Slab<Room>, name: Name) -> Sought<impl Fn(u32) -> Ordering> {
     let name = name.folded();
-    move |key| rooms[key as usize].name.folded().cmp(&name)
+    Sought {
+        head: name.head(),
+        compare: move |key| rooms[key as usize].name.folded().cmp(&name),
+    }
 }

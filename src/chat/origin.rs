@@ -4,7 +4,7 @@ use std::cmp::Ordering;
 
 use slab::Slab;
 
-use crate::sorted_index::SortedIndex;
+use crate::sorted_index::{SortedIndex, Sought};
 
 /// Whose share of connections and sessions something is counted against.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -97,6 +97,15 @@ impl Shares {
 }
 
 /// How the origin of a key compares with an origin.
-fn by_origin(shares: &Slab<(Origin, Share)>, origin: Origin) -> impl Fn(u32) -> Ordering {
-    move |key| shares[key as usize].0.cmp(&origin)
+fn by_origin(shares: &Slab<(Origin, Share)>, origin: Origin) -> Sought<impl Fn(u32) -> Ordering> {
+    let head = match origin {
+        Origin::Local => 0,
+        Origin::V4(address) => u32::from_be_bytes(address),
+        // The end tells networks of one provider apart.
+        Origin::V6([.., a, b, c, d]) => u32::from_be_bytes([a, b, c, d]),
+    };
+    Sought {
+        head,
+        compare: move |key| shares[key as usize].0.cmp(&origin),
+    }
 }

@@ -46,6 +46,13 @@ impl Name {
     }
 }
 
+impl Folded {
+    /// Its first four bytes, as a number of the same order.
+    pub fn head(&self) -> u32 {
+        (self.0[0] >> 32) as u32
+    }
+}
+
 /// Eight bytes of ASCII in small letters, at once: in each byte, adding carries into the highest
 /// bit from `A` on and again from behind `Z` on, and between the two 0x20 makes it small.
 fn to_lowercase(ascii: u64) -> u64 {
