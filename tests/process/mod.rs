@@ -81,6 +81,7 @@ struct Output {
     lines: Receiver<String>,
     /// Everything that was taken out of `lines`.
     seen: String,
+    patience: Duration,
 }
 
 impl Output {
@@ -100,12 +101,13 @@ impl Output {
         Output {
             lines,
             seen: String::new(),
+            patience: PATIENCE,
         }
     }
 
     /// The next line; none at the end of the stream.
     fn next(&mut self, watch: Watch) -> Option<String> {
-        let left = watch.left(PATIENCE).unwrap_or_default();
+        let left = watch.left(self.patience).unwrap_or_default();
         match self.lines.recv_timeout(left) {
             Ok(line) => {
                 self.seen.push_str(&line);
@@ -182,6 +184,18 @@ impl Process {
 
     pub fn id(&self) -> u32 {
         self.child.id()
+    }
+
+    /// Waits for its output for longer, or not so long, as [`PATIENCE`].
+    pub fn be_patient(&mut self, patience: Duration) {
+        self.out.patience = patience;
+        self.err.patience = patience;
+    }
+
+    /// Kills it, without a chance to clean up.
+    pub fn kill(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
     }
 
     pub fn type_in(&mut self, text: &str) {
