@@ -1,0 +1,51 @@
+#!/bin/sh
+# Prints what happened in a room since the last run, each event once; FILE keeps the session.
+# For cron: it has to run at least once an hour, or the session expires.
+if [ $# -ne 5 ]; then
+    echo 'usage: poll.sh HOST PORT ROOM NAME FILE   (the key in CHINWAG_KEY)' >&2
+    exit 2
+fi
+host=$1 port=$2 file=$5 token='' last=0
+join="JOIN $4 room=$3 mode=pull idle=3600${CHINWAG_KEY:+ key=$CHINWAG_KEY}"
+join=$(printf '%s' "$join" | tr '[:cntrl:]' ' ')
+umask 077
+
+tell() { echo "poll: $*" >&2; }
+fail() { tell "$@"; exit 1; }
+save() { echo "$token $last" >"$file.new" && mv "$file.new" "$file" || exit 1; }
+# Sends lines, and takes the answer if it is whole: the reply to PING comes last.
+ask() {
+    answer=$(printf '%s\n' "$@" 'PING whole' | nc -N -w 10 "$host" "$port" | tr -d '\r')
+    case $answer in
+        *'
+OK PING whole') error=$(pick 's/^ERR /&/p' | head -n 1) ;;
+        *) fail "$host $port: $(pick 's/^BYE .*/&; /p')cut off; the next run goes on from here" ;;
+    esac
+}
+pick() { printf '%s\n' "$answer" | sed -n "$1"; }
+
+[ ! -e "$file" ] || read -r token last <"$file" || fail "cannot read $file"
+while :; do
+    if [ -z "$token" ]; then
+        ask "$join"
+        [ -z "$error" ] || fail "$error"
+        token=$(pick 's/^OK JOIN session=\([^ ]*\) .*/\1/p')
+        last=$(($(pick 's/^OK JOIN .* seq=\([0-9]*\) .*/\1/p') - 1))
+        save
+    fi
+    # Netcat only reads once it has sent everything, so each POLL takes a connection of its own.
+    ask "RESUME $token" "POLL after=$last"
+    case $error in
+        '') ;;
+        'ERR session-ended '* | 'ERR unknown-session '*) tell "$error; joining anew"
+            token=''; continue ;;
+        *) fail "$error" ;;
+    esac
+    # Who is killed between showing and saving is shown these events again; the other way round
+    # they would be lost.
+    pick 's/^LOST \([0-9]*\) .*/poll: \1 events are missing/p' >&2
+    pick '/^MSG /p; /^JOINED /p; /^LEFT /p' || exit 1
+    last=$(pick 's/^OK POLL .* last=\([0-9]*\) .*/\1/p')
+    save
+    [ "$(pick 's/^OK POLL .* more=//p')" != 0 ] || exit 0
+done

@@ -1,0 +1,26 @@
+#!/bin/sh
+# Says something in a room, for cron jobs and alarms; exits with 0 if it was said.
+if [ $# -lt 5 ]; then
+    echo 'usage: say.sh HOST PORT ROOM NAME TEXT...   (the key in CHINWAG_KEY)' >&2
+    exit 2
+fi
+host=$1 port=$2 room=$3 name=$4
+shift 4
+
+# A line end within an argument would begin another command.
+line() { printf '%s' "$*" | tr '[:cntrl:]' ' ' && echo; }
+lines() {
+    line "JOIN $name room=$room mode=pull idle=10${CHINWAG_KEY:+ key=$CHINWAG_KEY}"
+    line "SAY $*"
+    echo QUIT
+}
+# The dot keeps the last line end, by which a line that was cut off can be told.
+answer=$(lines "$@" | nc -N -w 10 "$host" "$port" | tr -d '\r'; echo .)
+case $answer in
+    *'
+OK SAY '*'
+'*) exit 0 ;;
+esac
+reason=$(printf '%s' "$answer" | grep -E '^(ERR|BYE) ' | head -n 1)
+echo "say: $host port $port: ${reason:-cut off; it may have been said or not}" >&2
+exit 1
