@@ -1,0 +1,54 @@
+#!/usr/bin/env bash
+# Prints what happened in a room since the last run, each event once; FILE keeps the session.
+# For cron: it has to run at least once an hour, or the session expires.
+if (($# != 5)); then
+    echo "usage: poll.bash HOST PORT ROOM NAME FILE   (the key in CHINWAG_KEY)" >&2
+    exit 2
+fi
+host=$1 port=$2 file=$5 token='' last=0
+join="JOIN $4 room=$3 mode=pull idle=3600${CHINWAG_KEY:+ key=$CHINWAG_KEY}"
+trap '' PIPE # so that a broken connection does not end it without a word
+umask 077
+
+fail() { echo "poll: $*" >&2; exit 1; }
+send() { { printf '%s\n' "${1//[[:cntrl:]]/ }" >&3; } 2>/dev/null; }
+save() { echo "$token $last" >"$file.new" && mv "$file.new" "$file" || exit 1; }
+# A last line without an end is none.
+receive() {
+    IFS= read -r -t 10 line <&3 2>/dev/null ||
+        fail "$host $port: cut off; the next run goes on from here"
+    line=${line%$'\r'}
+}
+
+if [[ -e $file ]]; then read -r token last <"$file" || fail "cannot read $file"; fi
+{ exec 3<>"/dev/tcp/$host/$port"; } 2>/dev/null || fail "cannot connect to $host port $port"
+while receive; do
+    read -ra words <<<"$line"
+    case ${words[0]}-${words[1]} in
+        HELLO-*) [[ ${words[2]} == protocol=1 ]] || fail "$line"
+            if [[ $token ]]; then send "RESUME $token"; else send "$join"; fi ;;
+        ERR-session-ended | ERR-unknown-session) echo "poll: $line; joining anew" >&2
+            send "$join" ;;
+        OK-JOIN) [[ $line =~ session=([^ ]*).*seq=([0-9]*) ]]
+            token=${BASH_REMATCH[1]} last=$((BASH_REMATCH[2] - 1))
+            save
+            send "POLL after=$last" ;;
+        OK-RESUME) send "POLL after=$last" ;;
+        OK-POLL)
+            last=${words[3]#last=} more=${words[4]#more=} events=()
+            for ((n = 0; n < words[2]; n++)); do receive; events+=("$line"); done
+            for line in "${events[@]}"; do
+                case $line in
+                    LOST*) read -ra words <<<"$line"
+                        echo "poll: ${words[1]} events are missing" >&2 ;;
+                    *) printf '%s\n' "$line" || exit 1 ;;
+                esac
+            done
+            # Who is killed between showing and saving is shown these events again; the other way
+            # round they would be lost.
+            save
+            [[ $more != 0 ]] || exit 0
+            send "POLL after=$last" ;;
+        *) fail "$line" ;;
+    esac
+done

@@ -1,0 +1,57 @@
+#!/usr/bin/env bash
+# Prints what happens in a room, each event once, however often the connection breaks.
+if (($# != 4)); then
+    echo "usage: watch.bash HOST PORT ROOM NAME   (the key in CHINWAG_KEY)" >&2
+    exit 2
+fi
+host=$1 port=$2 token='' last=0 pause=1
+join="JOIN $4 room=$3 idle=60${CHINWAG_KEY:+ key=$CHINWAG_KEY}"
+trap '' PIPE # a connection that breaks is no reason to end
+
+tell() { echo "watch: $*" >&2; }
+fail() { tell "$@"; exit 1; }
+send() { { printf '%s\n' "${1//[[:cntrl:]]/ }" >&3; } 2>/dev/null; }
+
+# Takes the server's lines until there are no more; a last one without an end is none.
+listen() {
+    local line words word silence deadline=$((SECONDS + 10))
+    reason='cut off'
+    while ((SECONDS < deadline)) && IFS= read -r -t $((deadline - SECONDS)) line <&3 2>/dev/null; do
+        line=${line%$'\r'}
+        read -ra words <<<"$line"
+        case ${words[0]}-${words[1]} in
+            HELLO-*) [[ ${words[2]} == protocol=1 ]] || fail "$line"
+                if [[ $token ]]; then send "RESUME $token after=$last"; else send "$join"; fi ;;
+            OK-JOIN | OK-RESUME)
+                for word in "${words[@]}"; do
+                    case $word in
+                        session=*) token=${word#*=} last='' ;;
+                        idle=*) silence=$(((${word#*=} * 3 + 3) / 4)) ;;
+                        seq=*) last=${last:-$((${word#*=} - 1))} ;;
+                    esac
+                done
+                # Two thirds after a sign of life comes an EXPIRING, if there is a connection.
+                pause=1 deadline=$((SECONDS + silence)) ;;
+            EXPIRING-*) send PING; deadline=$((SECONDS + silence)) ;;
+            MSG-* | JOINED-* | LEFT-*) printf '%s\n' "$line" || exit 1; last=${words[1]} ;;
+            LOST-*) tell "${words[1]} events are missing"; last=$((words[2] - 1)) ;;
+            ERR-session-ended | ERR-unknown-session) tell "$line; joining anew"
+                token=''; send "$join" ;;
+            ERR-full | ERR-name-taken | BYE-full | BYE-shutdown) reason=$line; return ;;
+            ERR-* | BYE-replaced | BYE-abuse) fail "$line" ;;
+        esac
+    done
+}
+
+while :; do
+    reason='no connection'
+    if { exec 3<>"/dev/tcp/$host/$port"; } 2>/dev/null; then
+        listen
+        exec 3>&-
+    fi
+    wait=$((RANDOM % (1000 * pause)))
+    printf -v wait %d.%03d $((wait / 1000)) $((wait % 1000))
+    tell "$reason; trying again in $wait s"
+    sleep "$wait"
+    pause=$((pause < 15 ? 2 * pause : 30))
+done
