@@ -1,0 +1,64 @@
+#!/usr/bin/env python3
+"""Prints what happened in a room since the last run, each event once; FILE keeps the session.
+
+For cron: it has to run at least once an hour, or the session expires.
+"""
+import os, re, socket, sys
+
+if len(sys.argv) != 6:
+    print("usage: poll.py HOST PORT ROOM NAME FILE   (the key in CHINWAG_KEY)", file=sys.stderr)
+    sys.exit(2)
+host, port, room, name, file = sys.argv[1:]
+key = os.environ.get("CHINWAG_KEY")
+join = f"JOIN {name} room={room} mode=pull idle=3600" + (f" key={key}" if key else "")
+token, last = open(file).read().split() if os.path.exists(file) else (None, 0)
+
+def save():
+    new = os.open(f"{file}.new", os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    os.write(new, f"{token} {last}\n".encode())
+    os.fsync(new)
+    os.close(new)
+    os.replace(f"{file}.new", file)
+
+def send(line):
+    conn.sendall(os.fsencode(re.sub(r"[\x00-\x1f\x7f]", " ", line) + "\n"))
+
+try:
+    with socket.create_connection((host, port), timeout=10) as conn:
+        stream = conn.makefile(encoding="utf-8", errors="replace", newline="\n")
+        while (line := stream.readline()).endswith("\n"):
+            field = dict(word.split("=", 1) for word in line.split() if "=" in word)
+            match line.split():
+                case ["HELLO", _, "protocol=1", *_]:
+                    send(f"RESUME {token}" if token else join)
+                case ["ERR", "session-ended" | "unknown-session", *_]:
+                    print(f"poll: {line.strip()}; joining anew", file=sys.stderr)
+                    send(join)
+                case ["OK", "JOIN", *_]:
+                    token, last = field["session"], int(field["seq"]) - 1
+                    save()
+                    send(f"POLL after={last}")
+                case ["OK", "RESUME", *_]:
+                    send(f"POLL after={last}")
+                case ["OK", "POLL", count, *_]:
+                    events = [stream.readline() for _ in range(int(count))]
+                    if not all(event.endswith("\n") for event in events):
+                        break  # none is shown, so that the next run may show them all
+                    for event in events:
+                        if event.startswith("LOST "):
+                            print(f"poll: {event.split()[1]} events are missing", file=sys.stderr)
+                        else:
+                            print(event.rstrip("\r\n"))
+                    # Who is killed between showing and saving is shown these events again;
+                    # the other way round they would be lost.
+                    sys.stdout.flush()
+                    last = field["last"]
+                    save()
+                    if field["more"] == "0":
+                        sys.exit()
+                    send(f"POLL after={last}")
+                case _:
+                    sys.exit(f"poll: {line.strip()}")
+except OSError as error:
+    sys.exit(f"poll: {host} port {port}: {error}")
+sys.exit("poll: cut off; the next run goes on from here")

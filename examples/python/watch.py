@@ -1,0 +1,72 @@
+#!/usr/bin/env python3
+"""Prints what happens in a room, each event once, however often the connection breaks."""
+import os, random, re, socket, sys, time
+
+if len(sys.argv) != 5:
+    print("usage: watch.py HOST PORT ROOM NAME   (the key in CHINWAG_KEY)", file=sys.stderr)
+    sys.exit(2)
+host, port, room, name = sys.argv[1:]
+key = os.environ.get("CHINWAG_KEY")
+join = f"JOIN {name} room={room} idle=60" + (f" key={key}" if key else "")
+token, last, pause = None, 0, 1
+
+def tell(text):
+    print("watch:", text, file=sys.stderr, flush=True)
+
+def show(event):
+    try:
+        print(event, flush=True)
+    except OSError as error:  # not to be taken for one of the connection's
+        sys.exit(f"watch: standard output: {error}")
+
+def listen(conn):
+    """Takes the server's lines; gives the reason why they ended."""
+    global token, last, pause
+    stream = conn.makefile(encoding="utf-8", errors="replace", newline="\n")
+    limit, deadline = 10, time.monotonic() + 10
+    def send(line):
+        conn.sendall(os.fsencode(re.sub(r"[\x00-\x1f\x7f]", " ", line) + "\n"))
+    while True:
+        conn.settimeout(max(0.001, deadline - time.monotonic()))
+        line = stream.readline()
+        if not line.endswith("\n"):
+            return "cut off"
+        line = line.rstrip("\r\n")
+        match line.split(" "):
+            case ["HELLO", _, "protocol=1", *_]:
+                send(f"RESUME {token} after={last}" if token else join)
+            case ["OK", "JOIN" | "RESUME", *rest]:
+                field = dict(word.split("=", 1) for word in rest)
+                if "session" in field:
+                    token, last = field["session"], int(field["seq"]) - 1
+                # Two thirds after a sign of life there is an EXPIRING, if there is a connection.
+                limit, pause = int(field["idle"]) * 3 / 4, 1
+                deadline = time.monotonic() + limit
+            case ["EXPIRING", *_]:
+                send("PING")
+                deadline = time.monotonic() + limit
+            case ["MSG" | "JOINED" | "LEFT", seq, *_]:
+                show(line)
+                last = int(seq)
+            case ["LOST", count, following]:
+                tell(f"{count} events are missing")
+                last = int(following) - 1
+            case ["ERR", "session-ended" | "unknown-session", *_]:
+                tell(f"{line}; joining anew")
+                token = None
+                send(join)
+            case ["ERR", "full" | "name-taken", *_] | ["BYE", "full" | "shutdown", *_]:
+                return line
+            case ["HELLO" | "ERR", *_] | ["BYE", "replaced" | "abuse", *_]:
+                sys.exit(f"watch: {line}")
+
+while True:
+    try:
+        with socket.create_connection((host, port), timeout=10) as conn:
+            reason = listen(conn)
+    except OSError as error:
+        reason = error
+    wait = random.uniform(0, pause)
+    tell(f"{reason}; trying again in {wait:.1f} s")
+    time.sleep(wait)
+    pause = min(2 * pause, 30)
