@@ -1,0 +1,80 @@
+#!/usr/bin/env node
+// Prints what happened in a room since the last run, each event once; FILE keeps the session.
+// For cron: it has to run at least once an hour, or the session expires.
+"use strict";
+const fs = require("fs");
+const net = require("net");
+
+if (process.argv.length !== 7) {
+  console.error("usage: poll.js HOST PORT ROOM NAME FILE   (the key in CHINWAG_KEY)");
+  process.exit(2);
+}
+const [host, port, room, name, file] = process.argv.slice(2);
+const key = process.env.CHINWAG_KEY ? ` key=${process.env.CHINWAG_KEY}` : "";
+const join = `JOIN ${name} room=${room} mode=pull idle=3600${key}`;
+let [token, last] = fs.existsSync(file) ? fs.readFileSync(file, "utf8").split(/\s/) : [];
+
+function save() {
+  const fd = fs.openSync(`${file}.new`, "w", 0o600);
+  fs.writeFileSync(fd, `${token} ${last}\n`);
+  fs.fsyncSync(fd);
+  fs.closeSync(fd);
+  fs.renameSync(`${file}.new`, file);
+}
+
+async function* linesOf(conn) {
+  let rest = "";
+  for await (const chunk of conn) {
+    const lines = (rest + chunk).split("\r\n");
+    rest = lines.pop(); // without an end, so it may be cut off
+    yield* lines;
+  }
+  throw new Error("cut off; the next run goes on from here");
+}
+
+async function visit() {
+  const conn = net.connect(port, host).setEncoding("utf8");
+  const silence = new Error("no answer; the next run goes on from here");
+  conn.setTimeout(10000, () => conn.destroy(silence));
+  const ask = (line) => conn.write(line.replace(/[\x00-\x1f\x7f]/g, " ") + "\n");
+  const lines = linesOf(conn);
+  for (;;) {
+    const line = (await lines.next()).value;
+    const [verb, second, third, fourth, fifth] = line.split(" ");
+    if (verb === "HELLO" && third === "protocol=1") {
+      ask(token ? `RESUME ${token}` : join);
+    } else if (verb === "ERR" && ["session-ended", "unknown-session"].includes(second)) {
+      console.error(`poll: ${line}; joining anew`);
+      ask(join);
+    } else if (verb === "OK" && second === "JOIN") {
+      token = line.match(/ session=(\S+)/)[1];
+      last = line.match(/ seq=(\d+)/)[1] - 1;
+      save();
+      ask(`POLL after=${last}`);
+    } else if (verb === "OK" && second === "RESUME") {
+      ask(`POLL after=${last}`);
+    } else if (verb === "OK" && second === "POLL") {
+      const events = [];
+      while (events.length < third) events.push((await lines.next()).value);
+      const isLost = (event) => event.startsWith("LOST ");
+      for (const event of events.filter(isLost)) {
+        console.error(`poll: ${event.split(" ")[1]} events are missing`);
+      }
+      const shown = events.filter((event) => !isLost(event)).map((event) => event + "\n");
+      // Who is killed between showing and saving is shown these events again; the other way
+      // round they would be lost.
+      fs.writeFileSync(1, shown.join(""));
+      last = fourth.slice("last=".length);
+      save();
+      if (fifth === "more=0") return;
+      ask(`POLL after=${last}`);
+    } else {
+      throw new Error(line);
+    }
+  }
+}
+
+visit().then(() => process.exit(0), (error) => {
+  console.error(`poll: ${host} port ${port}: ${error.message}`);
+  process.exit(1);
+});

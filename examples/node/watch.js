@@ -1,0 +1,91 @@
+#!/usr/bin/env node
+// Prints what happens in a room, each event once, however often the connection breaks.
+"use strict";
+const net = require("net");
+const { setTimeout: sleep } = require("timers/promises");
+
+if (process.argv.length !== 6) {
+  console.error("usage: watch.js HOST PORT ROOM NAME   (the key in CHINWAG_KEY)");
+  process.exit(2);
+}
+const [host, port, room, name] = process.argv.slice(2);
+const key = process.env.CHINWAG_KEY ? ` key=${process.env.CHINWAG_KEY}` : "";
+const join = `JOIN ${name} room=${room} idle=60${key}`.replace(/[\x00-\x1f\x7f]/g, " ");
+let token, last, pause = 1;
+
+const tell = (text) => console.error(`watch: ${text}`);
+const fail = (text) => {
+  tell(text);
+  process.exit(1);
+};
+process.stdout.on("error", (error) => fail(error.message));
+
+async function* linesOf(conn) {
+  let rest = "";
+  for await (const chunk of conn) {
+    const lines = (rest + chunk).split("\r\n");
+    rest = lines.pop(); // without an end, so it may be cut off
+    yield* lines;
+  }
+}
+
+// Takes the server's lines until there are no more; gives the reason.
+async function listen() {
+  const conn = net.connect(port, host).setEncoding("utf8");
+  conn.on("error", () => {}); // also thrown where lines are awaited
+  let limit = 10;
+  let timer;
+  const wait = () => {
+    clearTimeout(timer);
+    timer = setTimeout(() => conn.destroy(new Error("silence")), limit * 1000);
+  };
+  const send = (line) => conn.write(line + "\n");
+  wait();
+  try {
+    for await (const line of linesOf(conn)) {
+      const [verb, second, third] = line.split(" ");
+      if (verb === "HELLO" && third === "protocol=1") {
+        send(token ? `RESUME ${token} after=${last}` : join);
+      } else if (verb === "OK" && second !== "PING") {
+        const field = Object.fromEntries(line.split(" ").map((word) => word.split("=")));
+        if (field.session) [token, last] = [field.session, field.seq - 1];
+        // Two thirds after a sign of life comes an EXPIRING, if there is a connection.
+        [limit, pause] = [field.idle * 0.75, 1];
+        wait();
+      } else if (verb === "EXPIRING") {
+        send("PING");
+        wait();
+      } else if (["MSG", "JOINED", "LEFT"].includes(verb)) {
+        process.stdout.write(line + "\n");
+        last = second;
+      } else if (verb === "LOST") {
+        tell(`${second} events are missing`);
+        last = third - 1;
+      } else if (["session-ended", "unknown-session"].includes(second)) {
+        tell(`${line}; joining anew`);
+        token = undefined;
+        send(join);
+      } else if (["full", "name-taken", "shutdown"].includes(second)) {
+        return line;
+      } else if (verb === "HELLO" || verb === "ERR" || ["replaced", "abuse"].includes(second)) {
+        fail(line);
+      }
+    }
+    return "cut off";
+  } catch (error) {
+    return error.message;
+  } finally {
+    clearTimeout(timer);
+    conn.destroy();
+  }
+}
+
+(async () => {
+  for (;;) {
+    const reason = await listen();
+    const wait = Math.random() * pause;
+    tell(`${reason}; trying again in ${wait.toFixed(1)} s`);
+    await sleep(wait * 1000);
+    pause = Math.min(2 * pause, 30);
+  }
+})();
