@@ -1,0 +1,72 @@
+#!/usr/bin/env perl
+# Prints what happened in a room since the last run, each event once; FILE keeps the session.
+# For cron: it has to run at least once an hour, or the session expires.
+use strict;
+use warnings;
+use Fcntl;
+use IO::Handle;
+use IO::Socket::IP;
+use Socket qw(SOL_SOCKET SO_RCVTIMEO);
+
+if (@ARGV != 5) {
+    print STDERR "usage: poll.pl HOST PORT ROOM NAME FILE   (the key in CHINWAG_KEY)\n";
+    exit 2;
+}
+my ($host, $port, $room, $name, $file) = @ARGV;
+my $key = $ENV{CHINWAG_KEY} ? " key=$ENV{CHINWAG_KEY}" : '';
+(my $join = "JOIN $name room=$room mode=pull idle=3600$key") =~ tr/\x00-\x1f\x7f/ /;
+my ($token, $last) = ('', 0);
+
+sub fail { print STDERR "poll: @_\n"; exit 1 }
+
+sub save {
+    sysopen my $new, "$file.new", O_WRONLY | O_CREAT | O_TRUNC, 0600 or fail("$file.new: $!");
+    print $new "$token $last\n" and $new->flush and $new->sync and close $new
+        or fail("$file.new: $!");
+    rename "$file.new", $file or fail("$file: $!");
+}
+
+if (-e $file) {
+    open my $saved, '<', $file or fail("$file: $!");
+    ($token, $last) = split ' ', <$saved>;
+}
+$SIG{PIPE} = 'IGNORE';
+my $conn = IO::Socket::IP->new(PeerHost => $host, PeerPort => $port, Timeout => 10)
+    or fail("$host port $port: $@");
+$conn->setsockopt(SOL_SOCKET, SO_RCVTIMEO, pack('l!l!', 10, 0));
+
+sub receive {
+    my $line = <$conn>;
+    return $line if defined $line && $line =~ s/\r?\n\z//;
+    fail('cut off; the next run goes on from here');
+}
+sub ask { syswrite $conn, "@_\n" }
+
+while (defined(my $line = receive())) {
+    if ($line =~ /^HELLO .* protocol=1( |$)/) {
+        ask($token ? "RESUME $token" : $join);
+    } elsif ($line =~ /^ERR (session-ended|unknown-session) /) {
+        print STDERR "poll: $line; joining anew\n";
+        ask($join);
+    } elsif ($line =~ /^OK JOIN session=(\S+) .* seq=(\d+)/) {
+        ($token, $last) = ($1, $2 - 1);
+        save();
+        ask("POLL after=$last");
+    } elsif ($line =~ /^OK RESUME /) {
+        ask("POLL after=$last");
+    } elsif ($line =~ /^OK POLL (\d+) last=(\d+) more=(\d+)/) {
+        ($last, my $more) = ($2, $3);
+        for (map { receive() } 1 .. $1) {
+            if (/^LOST (\d+)/) { print STDERR "poll: $1 events are missing\n" }
+            else { print "$_\n" or fail("standard output: $!") }
+        }
+        # Who is killed between showing and saving is shown these events again; the other way
+        # round they would be lost.
+        STDOUT->flush or fail("standard output: $!");
+        save();
+        exit 0 unless $more;
+        ask("POLL after=$last");
+    } else {
+        fail($line);
+    }
+}
