@@ -1,0 +1,93 @@
+#!/usr/bin/env tclsh
+# Prints what happened in a room since the last run, each event once; FILE keeps the session.
+# For cron: it has to run at least once an hour, or the session expires.
+if {$argc != 5} {
+    puts stderr "usage: poll.tcl HOST PORT ROOM NAME FILE   (the key in CHINWAG_KEY)"
+    exit 2
+}
+lassign $argv host port room name file
+set join "JOIN $name room=$room mode=pull idle=3600"
+if {[info exists env(CHINWAG_KEY)] && $env(CHINWAG_KEY) ne ""} {
+    append join " key=$env(CHINWAG_KEY)"
+}
+set token ""
+set last 0
+set timer ""
+
+proc fail {text} {
+    puts stderr "poll: $text"
+    exit 1
+}
+proc save {} {
+    global file last token
+    set new [open $file.new {WRONLY CREAT TRUNC} 0600]
+    puts $new "$token $last"
+    close $new
+    file rename -force $file.new $file
+}
+proc ask {line} {puts $::conn [regsub -all {[\x00-\x1f\x7f]} $line " "]}
+# The next line; the event loop runs until it is there.
+proc receive {} {
+    global conn timer
+    after cancel $timer
+    set timer [after 10000 {fail "no answer; the next run goes on from here"}]
+    while {[gets $conn line] < 0 && ![eof $conn]} {vwait ready}
+    if {[eof $conn]} {error "cut off; the next run goes on from here"}
+    return [string trimright $line \r]
+}
+proc visit {} {
+    global join last token
+    while yes {
+        set line [receive]
+        lassign [split $line] verb second third fourth fifth
+        switch -glob -- "$verb $second" {
+            "HELLO *" {
+                if {$third ne "protocol=1"} {error $line}
+                ask [expr {$token eq "" ? $join : "RESUME $token"}]
+            }
+            "ERR session-ended" - "ERR unknown-session" {
+                puts stderr "poll: $line; joining anew"
+                ask $join
+            }
+            "OK JOIN" {
+                regexp {session=(\S+) .* seq=(\d+) } $line -> token seq
+                set last [expr {$seq - 1}]
+                save
+                ask "POLL after=$last"
+            }
+            "OK RESUME" {ask "POLL after=$last"}
+            "OK POLL" {
+                set events {}
+                while {[llength $events] < $third} {lappend events [receive]}
+                foreach event $events {
+                    if {[regexp {^LOST (\d+)} $event -> count]} {
+                        puts stderr "poll: $count events are missing"
+                    } else {
+                        puts $event
+                    }
+                }
+                # Who is killed between showing and saving is shown these events again; the other
+                # way round they would be lost.
+                flush stdout
+                set last [string range $fourth 5 end]
+                save
+                if {$fifth eq "more=0"} return
+                ask "POLL after=$last"
+            }
+            default {error $line}
+        }
+    }
+}
+
+fconfigure stdout -translation binary
+if {[catch {
+    if {[file exists $file]} {
+        set saved [open $file]
+        lassign [read $saved] token last
+        close $saved
+    }
+    set conn [socket -async $host $port]
+    fconfigure $conn -blocking 0 -buffering line -translation binary
+    fileevent $conn readable {set ready yes}
+    visit
+} error]} {fail "$host port $port: $error"}
