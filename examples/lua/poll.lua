@@ -1,0 +1,81 @@
+#!/usr/bin/env lua5.4
+-- Prints what happened in a room since the last run, each event once; FILE keeps the session.
+-- For cron: it has to run at least once an hour, or the session expires.
+-- Lua has no sockets of its own; they come from LuaSocket.
+local socket = require "socket"
+
+if #arg ~= 5 then
+    io.stderr:write("usage: poll.lua HOST PORT ROOM NAME FILE   (the key in CHINWAG_KEY)\n")
+    os.exit(2)
+end
+local host, port, room, name, file = table.unpack(arg)
+local key = os.getenv("CHINWAG_KEY") or ""
+local join = "JOIN " .. name .. " room=" .. room .. " mode=pull idle=3600"
+if key ~= "" then join = join .. " key=" .. key end
+local token, last
+
+local function fail(text)
+    io.stderr:write("poll: ", text, "\n")
+    os.exit(1)
+end
+-- Lua cannot say who may read a file, so a shell makes it.
+local function save()
+    assert(os.execute("umask 077; : >'" .. file:gsub("'", "'\\''") .. ".new'"))
+    local new = assert(io.open(file .. ".new", "w"))
+    assert(new:write(token, " ", last, "\n"))
+    assert(new:close())
+    assert(os.rename(file .. ".new", file))
+end
+
+local saved = io.open(file)
+if saved then
+    token, last = saved:read("l"):match("(%S+) (%d+)")
+    saved:close()
+end
+local conn = socket.tcp()
+conn:settimeout(10)
+local connected, reason = conn:connect(host, port)
+if not connected then fail(host .. " port " .. port .. ": " .. reason) end
+local function receive()
+    local line, reason = conn:receive("*l")
+    return line or fail(reason .. "; the next run goes on from here")
+end
+local function ask(line)
+    conn:send(line:gsub("%c", " ") .. "\n")
+end
+
+repeat
+    local line, more = receive(), nil
+    local verb, second, third = line:match("^(%S+) (%S+) ?(%S*)")
+    if verb == "HELLO" and third == "protocol=1" then
+        ask(token and "RESUME " .. token or join)
+    elseif second == "session-ended" or second == "unknown-session" then
+        io.stderr:write("poll: ", line, "; joining anew\n")
+        ask(join)
+    elseif verb == "OK" and second == "JOIN" then
+        token, last = line:match(" session=(%S+)"), line:match(" seq=(%d+)") - 1
+        save()
+        ask("POLL after=" .. last)
+    elseif verb == "OK" and second == "RESUME" then
+        ask("POLL after=" .. last)
+    elseif verb == "OK" and second == "POLL" then
+        local events = {}
+        for n = 1, third do events[n] = receive() end
+        for _, event in ipairs(events) do
+            local count = event:match("^LOST (%d+)")
+            if count then
+                io.stderr:write("poll: ", count, " events are missing\n")
+            else
+                assert(io.write(event, "\n"))
+            end
+        end
+        -- Who is killed between showing and saving is shown these events again; the other way
+        -- round they would be lost.
+        assert(io.stdout:flush())
+        last, more = line:match(" last=(%d+) more=(%d+)")
+        save()
+        if more ~= "0" then ask("POLL after=" .. last) end
+    else
+        fail(line)
+    end
+until more == "0"
