@@ -1,0 +1,64 @@
+#!/usr/bin/env ruby
+# Prints what happened in a room since the last run, each event once; FILE keeps the session.
+# For cron: it has to run at least once an hour, or the session expires.
+require "socket"
+require "timeout"
+
+if ARGV.size != 5
+  warn "usage: poll.rb HOST PORT ROOM NAME FILE   (the key in CHINWAG_KEY)"
+  exit 2
+end
+host, port, room, name, file = ARGV
+join = "JOIN #{name} room=#{room} mode=pull idle=3600"
+key = ENV.fetch("CHINWAG_KEY", "")
+join += " key=#{key}" unless key.empty?
+join = join.b.tr("\x00-\x1f\x7f", " ")
+token, last = File.read(file).split if File.exist?(file)
+
+save = lambda do
+  File.open("#{file}.new", "w", 0o600) do |new|
+    new.puts "#{token} #{last}"
+    new.fsync
+  end
+  File.rename("#{file}.new", file)
+end
+
+begin
+  conn = Socket.tcp(host, port, connect_timeout: 10)
+  receive = lambda do
+    line = Timeout.timeout(10) { conn.gets }
+    line&.end_with?("\n") or abort "poll: cut off; the next run goes on from here"
+    line.chomp
+  end
+  loop do
+    case line = receive.call
+    when /^HELLO \S+ protocol=1( |$)/
+      conn.puts(token ? "RESUME #{token}" : join)
+    when /^ERR (session-ended|unknown-session) /
+      warn "poll: #{line}; joining anew"
+      conn.puts(join)
+    when /^OK JOIN session=(\S+) .* seq=(\d+)/
+      token, last = $1, $2.to_i - 1
+      save.call
+      conn.puts("POLL after=#{last}")
+    when /^OK RESUME /
+      conn.puts("POLL after=#{last}")
+    when /^OK POLL (\d+) last=(\d+) more=(\d+)/
+      count, last, more = $1.to_i, $2, $3
+      events = Array.new(count) { receive.call }
+      lost, shown = events.partition { |event| event.start_with?("LOST ") }
+      lost.each { |event| warn "poll: #{event.split[1]} events are missing" }
+      # Who is killed between showing and saving is shown these events again; the other way
+      # round they would be lost.
+      puts shown
+      $stdout.flush
+      save.call
+      exit if more == "0"
+      conn.puts("POLL after=#{last}")
+    else
+      abort "poll: #{line}"
+    end
+  end
+rescue SystemCallError, SocketError, Timeout::Error => error
+  abort "poll: #{host} port #{port}: #{error.message}"
+end

@@ -1,0 +1,75 @@
+#!/usr/bin/env ruby
+# Prints what happens in a room, each event once, however often the connection breaks.
+require "socket"
+require "timeout"
+
+if ARGV.size != 4
+  warn "usage: watch.rb HOST PORT ROOM NAME   (the key in CHINWAG_KEY)"
+  exit 2
+end
+HOST, PORT, room, name = ARGV
+join = "JOIN #{name} room=#{room} idle=60"
+key = ENV.fetch("CHINWAG_KEY", "")
+join += " key=#{key}" unless key.empty?
+JOIN = join.b.tr("\x00-\x1f\x7f", " ")
+$stdout.sync = true
+$token, $last, $pause = nil, 0, 1
+
+def tell(text) = warn("watch: #{text}")
+
+def show(event)
+  puts event
+rescue SystemCallError => error # none of the connection's
+  abort "watch: standard output: #{error.message}"
+end
+
+def now = Process.clock_gettime(Process::CLOCK_MONOTONIC)
+
+# Takes the server's lines until there are no more; gives the reason.
+def listen(conn)
+  limit, deadline = 10, now + 10
+  loop do
+    line = Timeout.timeout([deadline - now, 0.001].max) { conn.gets }
+    return "cut off" unless line&.end_with?("\n")
+    line.chomp!
+    case line
+    when /^HELLO \S+ protocol=1( |$)/
+      conn.puts($token ? "RESUME #{$token} after=#{$last}" : JOIN)
+    when /^OK (JOIN|RESUME) /
+      field = line.split.filter_map { |word| word.split("=", 2) if word.include?("=") }.to_h
+      $token, $last = field["session"], field["seq"].to_i - 1 if field["session"]
+      # Two thirds after a sign of life comes an EXPIRING, if there is a connection.
+      limit, $pause = field["idle"].to_i * 0.75, 1
+      deadline = now + limit
+    when /^EXPIRING /
+      conn.puts("PING")
+      deadline = now + limit
+    when /^(?:MSG|JOINED|LEFT) (\d+)/
+      $last = $1.to_i
+      show(line)
+    when /^LOST (\d+) (\d+)/
+      tell("#{$1} events are missing")
+      $last = $2.to_i - 1
+    when /^ERR (session-ended|unknown-session) /
+      tell("#{line}; joining anew")
+      $token = nil
+      conn.puts(JOIN)
+    when /^(ERR (full|name-taken)|BYE (full|shutdown)) /
+      return line
+    when /^(HELLO|ERR|BYE (replaced|abuse)) /
+      abort "watch: #{line}"
+    end
+  end
+end
+
+loop do
+  begin
+    reason = Socket.tcp(HOST, PORT, connect_timeout: 10) { |conn| listen(conn) }
+  rescue SystemCallError, SocketError, Timeout::Error => error
+    reason = error.message
+  end
+  wait = rand * $pause
+  tell(format("%s; trying again in %.1f s", reason, wait))
+  sleep wait
+  $pause = [2 * $pause, 30].min
+end
