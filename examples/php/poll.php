@@ -1,0 +1,81 @@
+#!/usr/bin/env php
+<?php
+// Prints what happened in a room since the last run, each event once; FILE keeps the session.
+// For cron: it has to run at least once an hour, or the session expires.
+function fail(string $text): never
+{
+    fwrite(STDERR, "poll: $text\n");
+    exit(1);
+}
+
+function save(): void
+{
+    global $file, $token, $last;
+    $new = fopen("$file.new", 'w');
+    $new && fwrite($new, "$token $last\n") && fsync($new) && fclose($new)
+        && rename("$file.new", $file) or fail("cannot write $file");
+}
+
+function receive(): string
+{
+    global $conn;
+    $line = (string) @fgets($conn);
+    str_ends_with($line, "\n") or fail('cut off; the next run goes on from here');
+    return rtrim($line, "\r\n");
+}
+
+function ask(string $line): void
+{
+    global $conn;
+    @fwrite($conn, preg_replace('/[\x00-\x1f\x7f]/', ' ', $line) . "\n");
+}
+
+if ($argc != 6) {
+    fwrite(STDERR, "usage: poll.php HOST PORT ROOM NAME FILE   (the key in CHINWAG_KEY)\n");
+    exit(2);
+}
+[, $host, $port, $room, $name, $file] = $argv;
+$key = getenv('CHINWAG_KEY') ? ' key=' . getenv('CHINWAG_KEY') : '';
+$join = "JOIN $name room=$room mode=pull idle=3600$key";
+[$token, $last] = file_exists($file) ? explode(' ', trim(file_get_contents($file))) : ['', 0];
+umask(0077);
+
+$address = str_contains($host, ':') ? "[$host]:$port" : "$host:$port";
+$conn = @stream_socket_client("tcp://$address", $code, $reason, 10) or fail("$address: $reason");
+stream_set_timeout($conn, 10);
+while ($line = receive()) {
+    if (preg_match('/^HELLO \S+ protocol=1( |$)/', $line)) {
+        ask($token ? "RESUME $token" : $join);
+    } elseif (preg_match('/^ERR (session-ended|unknown-session) /', $line)) {
+        fwrite(STDERR, "poll: $line; joining anew\n");
+        ask($join);
+    } elseif (preg_match('/^OK JOIN session=(\S+) .* seq=(\d+)/', $line, $found)) {
+        [$token, $last] = [$found[1], $found[2] - 1];
+        save();
+        ask("POLL after=$last");
+    } elseif (str_starts_with($line, 'OK RESUME ')) {
+        ask("POLL after=$last");
+    } elseif (preg_match('/^OK POLL (\d+) last=(\d+) more=(\d+)/', $line, $found)) {
+        [, $count, $last, $more] = $found;
+        $events = [];
+        while (count($events) < $count) {
+            $events[] = receive();
+        }
+        foreach ($events as $event) {
+            if (preg_match('/^LOST (\d+)/', $event, $found)) {
+                fwrite(STDERR, "poll: $found[1] events are missing\n");
+            } else {
+                @fwrite(STDOUT, "$event\n") or fail('standard output is gone');
+            }
+        }
+        // Who is killed between showing and saving is shown these events again; the other way
+        // round they would be lost.
+        save();
+        if ($more == 0) {
+            exit(0);
+        }
+        ask("POLL after=$last");
+    } else {
+        fail($line);
+    }
+}
