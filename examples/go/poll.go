@@ -1,0 +1,124 @@
+//go:build ignore
+
+// Prints what happened in a room since the last run, each event once; FILE keeps the session.
+// For cron: it has to run at least once an hour, or the session expires.
+package main
+
+import (
+	"bufio"
+	"fmt"
+	"net"
+	"os"
+	"strings"
+	"time"
+)
+
+var (
+	token string
+	last  int
+)
+
+func fail(what ...any) {
+	fmt.Fprint(os.Stderr, "poll: ", fmt.Sprintln(what...))
+	os.Exit(1)
+}
+
+func check(err error) {
+	if err != nil {
+		fail(err)
+	}
+}
+
+func save(file string) {
+	out, err := os.OpenFile(file+".new", os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+	check(err)
+	_, err = fmt.Fprintln(out, token, last)
+	check(err)
+	check(out.Sync())
+	check(out.Close())
+	check(os.Rename(file+".new", file))
+}
+
+// receive gives the next line and its words. A last line without an end is none.
+func receive(input *bufio.Reader) (string, []string) {
+	line, err := input.ReadString('\n')
+	if err != nil {
+		fail(err, "- the next run goes on from here")
+	}
+	line = strings.TrimRight(line, "\r\n")
+	return line, append(strings.Split(line, " "), "", "")
+}
+
+func main() {
+	if len(os.Args) != 6 {
+		fmt.Fprintln(os.Stderr, "usage: poll HOST PORT ROOM NAME FILE   (the key in CHINWAG_KEY)")
+		os.Exit(2)
+	}
+	host, port, room, name, file := os.Args[1], os.Args[2], os.Args[3], os.Args[4], os.Args[5]
+	join := fmt.Sprintf("JOIN %s room=%s mode=pull idle=3600", name, room)
+	if key := os.Getenv("CHINWAG_KEY"); key != "" {
+		join += " key=" + key
+	}
+	join = strings.NewReplacer("\n", " ", "\r", " ").Replace(join)
+	if saved, err := os.ReadFile(file); err == nil {
+		_, err = fmt.Sscan(string(saved), &token, &last)
+		check(err)
+	} else if !os.IsNotExist(err) {
+		fail(err)
+	}
+
+	conn, err := net.DialTimeout("tcp", net.JoinHostPort(host, port), 10*time.Second)
+	check(err)
+	input := bufio.NewReader(conn)
+	for {
+		conn.SetDeadline(time.Now().Add(10 * time.Second))
+		line, words := receive(input)
+		switch what := words[0] + " " + words[1]; {
+		case words[0] == "HELLO" && words[2] == "protocol=1" && token != "":
+			fmt.Fprintln(conn, "RESUME", token)
+		case words[0] == "HELLO" && words[2] == "protocol=1":
+			fmt.Fprintln(conn, join)
+		case what == "ERR session-ended" || what == "ERR unknown-session":
+			fmt.Fprintf(os.Stderr, "poll: %s; joining anew\n", line)
+			fmt.Fprintln(conn, join)
+		case what == "OK JOIN":
+			for _, word := range words {
+				fmt.Sscanf(word, "session=%s", &token)
+				fmt.Sscanf(word, "seq=%d", &last)
+			}
+			last--
+			save(file)
+			fmt.Fprintf(conn, "POLL after=%d\n", last)
+		case what == "OK RESUME":
+			fmt.Fprintf(conn, "POLL after=%d\n", last)
+		case what == "OK POLL":
+			var count, next, more int
+			_, err := fmt.Sscanf(line, "OK POLL %d last=%d more=%d", &count, &next, &more)
+			check(err)
+			var shown strings.Builder
+			var lost []string
+			for ; count > 0; count-- {
+				if event, words := receive(input); words[0] == "LOST" {
+					lost = append(lost, words[1])
+				} else {
+					fmt.Fprintln(&shown, event)
+				}
+			}
+			for _, count := range lost {
+				fmt.Fprintf(os.Stderr, "poll: %s events are missing\n", count)
+			}
+			// Who is killed between showing and saving is shown these events again; the other
+			// way round they would be lost.
+			_, err = os.Stdout.WriteString(shown.String())
+			check(err)
+			last = next
+			save(file)
+			if more == 0 {
+				return
+			}
+			fmt.Fprintf(conn, "POLL after=%d\n", last)
+		default:
+			fail(line)
+		}
+	}
+}
