@@ -1,0 +1,314 @@
+//! A bad network: a proxy in front of the server that cuts connections off where it is told, in
+//! the middle of lines too, holds them up, and writes down what it saw.
+//!
+//! Each connection has a fate, and bytes are counted towards the client alone.
+
+use std::collections::VecDeque;
+use std::io::{Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
+use std::thread;
+use std::time::Duration;
+
+use socket2::SockRef;
+
+use crate::process::Watch;
+
+/// What becomes of a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fate {
+    /// It lasts.
+    Pass,
+    /// It is reset once so many bytes have reached the client.
+    Reset(usize),
+    /// Its stream ends once so many bytes have reached the client.
+    End(usize),
+    /// Nothing gets through either way once so many bytes have reached the client.
+    Stall(usize),
+}
+
+impl Fate {
+    fn bytes(self) -> usize {
+        match self {
+            Fate::Pass => usize::MAX,
+            Fate::Reset(bytes) | Fate::End(bytes) | Fate::Stall(bytes) => bytes,
+        }
+    }
+}
+
+#[derive(Default)]
+struct State {
+    /// Where the server is; without one, connections are reset.
+    server: Option<String>,
+    /// What becomes of the next connections; those behind them pass.
+    fates: VecDeque<Fate>,
+    links: Vec<Link>,
+    /// How many connections have come to where their fate was waiting.
+    met: usize,
+    /// What all clients have sent.
+    sent: Vec<u8>,
+    /// What the server has sent to all of them, whether it got there or not.
+    received: Vec<u8>,
+    is_over: bool,
+}
+
+/// One connection, and what has reached its client. The threads that serve it own its streams:
+/// a reset is only sent when the last of them lets go.
+struct Link {
+    client: Weak<TcpStream>,
+    server: Weak<TcpStream>,
+    fate: Fate,
+    delivered: Vec<u8>,
+    /// The client's stream, once nothing gets through any more.
+    stalled: Option<Arc<TcpStream>>,
+    is_cut: bool,
+}
+
+impl Link {
+    fn cut(&mut self) {
+        if let Some(client) = self.client.upgrade() {
+            reset(&client);
+        }
+        if let Some(server) = self.server.upgrade() {
+            let _ = server.shutdown(Shutdown::Both);
+        }
+        self.is_cut = true;
+        self.stalled = None;
+    }
+}
+
+#[derive(Default)]
+struct Shared {
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+impl Shared {
+    /// A test that has failed may have held it.
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn change<T>(&self, change: impl FnOnce(&mut State) -> T) -> T {
+        let value = change(&mut self.lock());
+        self.changed.notify_all();
+        value
+    }
+}
+
+/// A proxy that runs, and resets all connections with its end.
+pub struct Proxy {
+    address: SocketAddr,
+    shared: Arc<Shared>,
+}
+
+impl Proxy {
+    /// A proxy in front of a server; the first connections have these fates, all others pass.
+    pub fn start(server: &str, fates: &[Fate]) -> Proxy {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let shared = Arc::new(Shared::default());
+        shared.change(|state| {
+            state.server = Some(server.to_owned());
+            state.fates.extend(fates);
+        });
+        let accepting = Arc::clone(&shared);
+        thread::spawn(move || accept(&listener, &accepting));
+        Proxy { address, shared }
+    }
+
+    pub fn port(&self) -> String {
+        self.address.port().to_string()
+    }
+
+    /// What becomes of connections behind those that have a fate already.
+    pub fn push(&self, fate: Fate) {
+        self.shared.change(|state| state.fates.push_back(fate));
+    }
+
+    /// Sends new connections to another server, or to none; those that there are stay.
+    pub fn turn_to(&self, server: Option<&str>) {
+        let server = server.map(str::to_owned);
+        self.shared.change(|state| state.server = server);
+    }
+
+    /// Resets what there is, and lets nothing through until it is turned to a server again.
+    pub fn go_away(&self) {
+        self.turn_to(None);
+        self.cut();
+    }
+
+    /// Lets so many more bytes through to the client of the last connection, and then nothing.
+    pub fn stall(&self, bytes: usize) {
+        self.shared.change(|state| {
+            let link = state.links.last_mut().unwrap();
+            link.fate = Fate::Stall(link.delivered.len() + bytes);
+        });
+    }
+
+    /// Resets all connections that there are.
+    pub fn cut(&self) {
+        self.shared
+            .change(|state| state.links.iter_mut().for_each(Link::cut));
+    }
+
+    /// How many connections have met their fates.
+    pub fn met(&self) -> usize {
+        self.shared.lock().met
+    }
+
+    /// What has reached the client over the last connection.
+    pub fn delivered(&self) -> String {
+        let state = self.shared.lock();
+        let bytes = &state.links.last().unwrap().delivered;
+        String::from_utf8_lossy(bytes).into_owned()
+    }
+
+    /// Waits until so many connections have been made.
+    pub fn await_connections(&self, count: usize) {
+        self.wait(|state| state.links.len() >= count, "connections");
+    }
+
+    /// Waits until so many connections have met their fates.
+    pub fn await_met(&self, count: usize) {
+        self.wait(|state| state.met >= count, "fates that were met");
+    }
+
+    /// Waits until clients have sent a line so often.
+    pub fn await_sent(&self, line: &str, count: usize) {
+        let is_it = |sent: &&[u8]| sent.trim_ascii_end() == line.as_bytes();
+        let count_in = |state: &State| state.sent.split(|&b| b == b'\n').filter(is_it).count();
+        self.wait(|state| count_in(state) >= count, line);
+    }
+
+    /// The newest token that the server has given away.
+    pub fn token(&self) -> String {
+        let state = self.shared.lock();
+        let text = String::from_utf8_lossy(&state.received);
+        let (_, rest) = text.rsplit_once("OK JOIN session=").unwrap();
+        rest.split(' ').next().unwrap().to_owned()
+    }
+
+    fn wait(&self, is_so: impl Fn(&State) -> bool, what: &str) {
+        let watch = Watch::start();
+        let mut state = self.shared.lock();
+        while !is_so(&state) {
+            assert!(watch.elapsed() < PATIENCE, "too few: {what}");
+            let tick = Duration::from_millis(100);
+            state = self.shared.changed.wait_timeout(state, tick).unwrap().0;
+        }
+    }
+}
+
+/// How long clients of all sorts may take, when all of them are busy at once.
+pub const PATIENCE: Duration = Duration::from_secs(30);
+
+impl Drop for Proxy {
+    fn drop(&mut self) {
+        self.shared.change(|state| state.is_over = true);
+        // Wakes the one who accepts.
+        let _ = TcpStream::connect(self.address);
+        self.cut();
+    }
+}
+
+fn accept(listener: &TcpListener, shared: &Arc<Shared>) {
+    for client in listener.incoming() {
+        let client = client.unwrap();
+        let (server, is_over) = shared.change(|state| (state.server.clone(), state.is_over));
+        if is_over {
+            return;
+        }
+        match server.map(TcpStream::connect) {
+            Some(Ok(server)) => begin(client, server, shared),
+            _ => reset(&client),
+        }
+    }
+}
+
+fn begin(client: TcpStream, server: TcpStream, shared: &Arc<Shared>) {
+    for stream in [&client, &server] {
+        stream.set_nodelay(true).unwrap();
+    }
+    let (client, server) = (Arc::new(client), Arc::new(server));
+    let number = shared.change(|state| {
+        state.links.push(Link {
+            client: Arc::downgrade(&client),
+            server: Arc::downgrade(&server),
+            fate: state.fates.pop_front().unwrap_or(Fate::Pass),
+            delivered: Vec::new(),
+            stalled: None,
+            is_cut: false,
+        });
+        state.links.len() - 1
+    });
+    let (from, to, sent) = (client.clone(), server.clone(), Arc::clone(shared));
+    thread::spawn(move || send(&from, &to, number, &sent));
+    let shared = Arc::clone(shared);
+    thread::spawn(move || deliver(&server, client, number, &shared));
+}
+
+/// From the client to the server, until either goes.
+fn send(mut client: &TcpStream, mut server: &TcpStream, number: usize, shared: &Shared) {
+    let mut buffer = [0; 4096];
+    while let Ok(len @ 1..) = client.read(&mut buffer) {
+        let gets_through = shared.change(|state| {
+            let gets_through = state.links[number].stalled.is_none();
+            if gets_through {
+                state.sent.extend_from_slice(&buffer[..len]);
+            }
+            gets_through
+        });
+        if gets_through && server.write_all(&buffer[..len]).is_err() {
+            break;
+        }
+    }
+    let _ = server.shutdown(Shutdown::Write);
+}
+
+/// From the server to the client, until the connection meets its fate.
+fn deliver(mut server: &TcpStream, client: Arc<TcpStream>, number: usize, shared: &Shared) {
+    let mut buffer = [0; 4096];
+    while let Ok(len @ 1..) = server.read(&mut buffer) {
+        let (part, fate) = shared.change(|state| {
+            let link = &mut state.links[number];
+            let left = link.fate.bytes() - link.delivered.len();
+            let part = &buffer[..len.min(left)];
+            link.delivered.extend_from_slice(part);
+            state.received.extend_from_slice(&buffer[..len]);
+            (part, link.fate)
+        });
+        if client.as_ref().write_all(part).is_err() {
+            break;
+        }
+        // Something is held back, so the client cannot be at its end.
+        if part.len() < len {
+            meet(fate, server, client, number, shared);
+            return;
+        }
+    }
+    if !shared.change(|state| state.links[number].is_cut) {
+        let _ = client.shutdown(Shutdown::Write);
+    }
+}
+
+fn meet(fate: Fate, server: &TcpStream, client: Arc<TcpStream>, number: usize, shared: &Shared) {
+    match fate {
+        Fate::Pass => unreachable!("it lasts"),
+        Fate::Reset(_) => reset(&client),
+        Fate::End(_) => _ = client.shutdown(Shutdown::Write),
+        Fate::Stall(_) => shared.change(|state| state.links[number].stalled = Some(client)),
+    }
+    if !matches!(fate, Fate::Stall(_)) {
+        let _ = server.shutdown(Shutdown::Both);
+    }
+    shared.change(|state| state.met += 1);
+}
+
+/// Has a stream be reset once nobody holds it any more, and wakes the one who reads from it.
+fn reset(stream: &TcpStream) {
+    SockRef::from(stream)
+        .set_linger(Some(Duration::ZERO))
+        .unwrap();
+    let _ = stream.shutdown(Shutdown::Read);
+}
