@@ -203,6 +203,16 @@ impl Process {
         stdin.write_all(text.as_bytes()).unwrap();
     }
 
+    /// Types what may come too late for a program that is about to end.
+    pub fn try_to_type_in(&mut self, text: &str) {
+        let stdin = self.stdin.as_mut().unwrap();
+        let _ = stdin.write_all(text.as_bytes());
+    }
+
+    pub fn has_ended(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_some()
+    }
+
     pub fn end_input(&mut self) {
         self.stdin = None;
     }
