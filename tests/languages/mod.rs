@@ -161,7 +161,7 @@ pub const LANGUAGES: [Language; 13] = [
         build: r#"for p in say watch poll; do go build -o "$OUT/$p" "$SRC/$p.go" || exit; done"#,
         run: BUILT },
     Language { folder: "java", ending: "java", packages: "default-jdk-headless",
-        check: "command -v javac", build: r#"javac -Xlint:all -d "$OUT" "$SRC"/*.java"#,
+        check: "command -v javac", build: r#"javac -Xlint:deprecation,unchecked -d "$OUT" "$SRC"/*.java"#,
         run: r#"exec java -XX:TieredStopAtLevel=1 -XX:+UseSerialGC -cp "$OUT" "$MAIN" "$@""#},
     Language { folder: "c", ending: "c", packages: "gcc", check: "command -v cc",
         build: r#"for p in say watch poll; do
