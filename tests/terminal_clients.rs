@@ -90,8 +90,9 @@ fn terminal(dir: &TempDir, command: &str) -> Process {
     let mut script = Command::new("script");
     script.args(["--quiet", "--flush", "--return", "--command", &command]);
     script.arg("/dev/null").current_dir(dir.join(""));
-    // Where rlwrap is to keep what was typed.
-    script.env("TERM", "vt100").env("RLWRAP_HOME", dir.join(""));
+    // rlwrap writes down what was typed when its terminal is gone, and the test's folder with it.
+    script.env("RLWRAP_HOME", env!("CARGO_TARGET_TMPDIR"));
+    script.env("TERM", "vt100");
     Process::start(&mut script)
 }
 
