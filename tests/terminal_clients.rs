@@ -86,7 +86,8 @@ fn has(program: &str, check: &str) -> bool {
 
 /// Starts a shell's command in a terminal of its own; what is typed here is typed there.
 fn terminal(dir: &TempDir, command: &str) -> Process {
-    let command = format!("stty rows 24 cols 80; exec {command}");
+    // Whoever runs tests in the background may have them ignore Ctrl-C.
+    let command = format!("stty rows 24 cols 80; exec env --default-signal {command}");
     let mut script = Command::new("script");
     script.args(["--quiet", "--flush", "--return", "--command", &command]);
     script.arg("/dev/null").current_dir(dir.join(""));
