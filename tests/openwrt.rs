@@ -1,0 +1,426 @@
+//! The package for OpenWrt: what its init script makes of a configuration, and that the program
+//! takes it so.
+//!
+//! The script runs in the shells that are here, with `tests/openwrt/system.sh` for OpenWrt's own
+//! functions. Nothing is started by it: what it tells procd is looked at.
+
+mod process;
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use chinwag::options::{self, Action};
+use process::{Finished, Process, TempDir, program, skip};
+
+/// A line of the configuration, and the word of the command line that it stands for.
+const OPTIONS: [(&str, &str); 17] = [
+    ("list listen '[::1]:8255'", "--listen=[::1]:8255"),
+    ("option idle '90'", "--idle=90"),
+    ("option max_idle '7200'", "--max-idle=7200"),
+    ("option handshake '10'", "--handshake=10"),
+    ("option max_connections '64'", "--max-connections=64"),
+    ("option max_sessions '128'", "--max-sessions=128"),
+    ("option max_rooms '8'", "--max-rooms=8"),
+    ("option max_per_address '16'", "--max-per-address=16"),
+    ("option rate '0'", "--rate=0"),
+    ("option log_bytes '16K'", "--log-bytes=16K"),
+    ("option max_message '512'", "--max-message=512"),
+    ("option socket_buffer '8K'", "--socket-buffer=8K"),
+    ("option memory '64M'", "--memory=64M"),
+    ("option users 'USERS'", "--users=USERS"),
+    ("option open '1'", "--open"),
+    ("option quiet 'on'", "--quiet"),
+    ("option verbose 'yes'", "--verbose"),
+];
+
+/// Options that a router's configuration does not have.
+const UNMAPPED: [(&str, &str); 4] = [
+    ("new-key", "makes a key and ends: for a shell"),
+    ("check", "shows something and ends: for a shell"),
+    ("help", "shows something and ends: for a shell"),
+    ("version", "shows something and ends: for a shell"),
+];
+
+fn package() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("dist/openwrt")
+}
+
+/// The configuration that the package brings.
+fn shipped() -> String {
+    fs::read_to_string(package().join("files/chinwag.config")).unwrap()
+}
+
+/// The shells to try: the system's, and those of Debian and of OpenWrt.
+fn shells() -> Vec<Vec<&'static str>> {
+    let has = |shell: &Vec<&str>| {
+        let mut command = Command::new(shell[0]);
+        let status = command.args(&shell[1..]).args(["-c", ":"]).status();
+        status.is_ok_and(|status| status.success())
+    };
+    let (there, missing): (Vec<_>, Vec<_>) = [vec!["sh"], vec!["dash"], vec!["busybox", "ash"]]
+        .into_iter()
+        .partition(has);
+    if !missing.is_empty() {
+        skip(&format!("without the shells {missing:?}"));
+    }
+    there
+}
+
+/// What the init script said, and to whom: lines of system.sh.
+#[derive(Debug, PartialEq, Eq)]
+struct Told(Vec<String>);
+
+impl Told {
+    /// All that was said of a kind.
+    fn of(&self, kind: &str) -> Vec<&str> {
+        let words = self.0.iter();
+        words
+            .filter_map(|line| line.strip_prefix(kind)?.strip_prefix(' '))
+            .collect()
+    }
+
+    /// The program's arguments.
+    fn arguments(&self) -> Vec<&str> {
+        let command = self.of("command");
+        assert_eq!(command[0], "/usr/bin/chinwag");
+        command[1..].to_vec()
+    }
+
+    fn place(&self, line: &str) -> usize {
+        let place = self.0.iter().position(|told| told == line);
+        place.unwrap_or_else(|| panic!("no {line:?}: {:#?}", self.0))
+    }
+}
+
+/// Calls a function of the init script, in every shell.
+fn call(function: &str, config: &str) -> (Option<i32>, Told) {
+    let folder = TempDir::new();
+    let file = folder.join("chinwag");
+    fs::write(&file, config).unwrap();
+    let system = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/openwrt/system.sh");
+    let mut results: Vec<_> = shells()
+        .into_iter()
+        .map(|shell| {
+            let mut command = Command::new(shell[0]);
+            command.args(&shell[1..]).arg("-uc");
+            command.args([r#". "$1"; . "$2"; "$3""#, "sh"]);
+            command
+                .arg(&system)
+                .arg(package().join("files/chinwag.init"));
+            command.arg(function).env("CONFIG", file.parent().unwrap());
+            let Finished { code, out, err } = Process::start(&mut command).finish();
+            assert_eq!(err, "", "{shell:?}: {config}");
+            (code, Told(out.lines().map(str::to_owned).collect()))
+        })
+        .collect();
+    let last = results.pop().unwrap();
+    for other in results {
+        assert_eq!(other, last, "shells differ: {config}");
+    }
+    last
+}
+
+/// What procd is told at the start.
+fn start(config: &str) -> Told {
+    let (code, told) = call("start_service", config);
+    assert_eq!(code, Some(0), "{told:?}");
+    told
+}
+
+/// A configuration of one section with these lines.
+fn section(lines: &str) -> String {
+    format!("config chinwag 'main'\n{lines}\n")
+}
+
+/// What the program makes of a command line.
+fn understood(arguments: &[&str]) -> Result<Action, String> {
+    let words: Vec<_> = arguments.iter().map(|&word| word.to_owned()).collect();
+    options::parse(&words)
+}
+
+fn check(arguments: &[&str]) -> Finished {
+    Process::start(program().args(arguments).arg("--check")).finish()
+}
+
+#[test]
+fn each_option_arrives_as_it_was_given_and_the_program_takes_it() {
+    let folder = TempDir::new();
+    let users = folder.join("users");
+    let name = users.to_str().unwrap();
+    let key = Process::start(program().args(["--users", name, "--new-key", "ann"])).finish();
+    assert_eq!(key.code, Some(0), "{key:?}");
+    for (line, word) in OPTIONS {
+        let told = start(&section(&line.replace("USERS", name)));
+        let word = word.replace("USERS", name);
+        assert_eq!(told.arguments(), [&word], "{line}");
+        let finished = check(&told.arguments());
+        assert_eq!(finished.code, Some(0), "{line}: {finished:?}");
+        assert_eq!(finished.err, "", "{line}");
+        assert_eq!(told.of("log"), [""; 0], "{line}");
+    }
+    // And all together that go together.
+    let together = OPTIONS.iter().filter(|(line, _)| !line.contains("quiet"));
+    let lines: Vec<_> = together
+        .map(|(line, _)| line.replace("USERS", name))
+        .collect();
+    let told = start(&section(&lines.join("\n")));
+    let finished = check(&told.arguments());
+    assert_eq!(finished.code, Some(0), "{told:?}: {finished:?}");
+    let given: BTreeSet<_> = told.arguments().into_iter().map(str::to_owned).collect();
+    let words = OPTIONS.iter().filter(|(line, _)| !line.contains("quiet"));
+    let expected: BTreeSet<_> = words.map(|(_, word)| word.replace("USERS", name)).collect();
+    assert_eq!(given, expected);
+}
+
+#[test]
+fn every_option_of_the_program_is_one_of_the_configuration_or_for_a_shell() {
+    let Ok(Action::Print(help)) = understood(&["--help"]) else {
+        panic!("no help");
+    };
+    let words = help.split(|c: char| !(c.is_ascii_alphanumeric() || c == '-'));
+    let has: BTreeSet<_> = words.filter_map(|word| word.strip_prefix("--")).collect();
+    let name = |word: &'static str| word.trim_start_matches('-').split('=').next().unwrap();
+    let mapped = OPTIONS.iter().map(|(_, word)| name(word));
+    let unmapped = UNMAPPED.iter().map(|(name, _)| *name);
+    assert_eq!(has, mapped.chain(unmapped).collect());
+    let shipped = shipped();
+    for (line, _) in OPTIONS {
+        let name = line.split('\'').next().unwrap();
+        assert!(shipped.contains(name), "the configuration has no {name}");
+    }
+}
+
+#[test]
+fn a_list_may_have_several_entries_and_an_option_that_is_off_is_not_given() {
+    let lines = "list listen '127.0.0.1:1'\nlist listen 'unix:/tmp/chat'\noption open '0'\n\
+                 option quiet 'off'\noption verbose 'no'";
+    let told = start(&section(lines));
+    let expected = ["--listen=127.0.0.1:1", "--listen=unix:/tmp/chat"];
+    assert_eq!(told.arguments(), expected);
+}
+
+#[test]
+fn the_configuration_as_it_comes_says_how_it_is_without() {
+    let shipped = shipped();
+    let told = start(&shipped);
+    assert_eq!(told.arguments(), [""; 0]);
+    assert_eq!(check(&told.arguments()).code, Some(0));
+    // A line that begins with # and a word stands for what holds without it.
+    let defaults = shipped
+        .replace("\t#option", "\toption")
+        .replace("\t#list", "\tlist");
+    let told = start(&defaults);
+    assert!(told.arguments().len() > 10, "{told:?}");
+    assert_eq!(understood(&told.arguments()), understood(&[]));
+    // Behind a tab more, there are examples.
+    let examples = shipped
+        .replace("\t#\toption", "\toption")
+        .replace("\t#\tlist", "\tlist");
+    let told = start(&examples);
+    assert_eq!(told.arguments().len(), 4, "{told:?}");
+    assert!(understood(&told.arguments()).is_ok(), "{told:?}");
+}
+
+#[test]
+fn a_bad_value_reaches_the_program_as_it_is_and_gets_its_error() {
+    for (line, word, error) in [
+        ("option idle 'soon'", "--idle=soon", "--idle soon: "),
+        ("option rate '-1'", "--rate=-1", "--rate -1: "),
+        (
+            "option memory 'a lot'",
+            "--memory=a lot",
+            "--memory a lot: ",
+        ),
+        ("option memory '*'", "--memory=*", "--memory *: "),
+        (
+            "option memory '$HOME'",
+            "--memory=$HOME",
+            "--memory $HOME: ",
+        ),
+        (
+            r#"option memory '"\'"#,
+            r#"--memory="\"#,
+            r#"--memory "\: "#,
+        ),
+        ("list listen 'lan'", "--listen=lan", "--listen lan: "),
+        (
+            "list listen '0.0.0.0:1'",
+            "--listen=0.0.0.0:1",
+            "--listen 0.0.0.0:1: ",
+        ),
+        ("list listen ''", "--listen=", "--listen : "),
+        ("list listen 'a b'", "--listen=a b", "--listen a b: "),
+    ] {
+        let told = start(&section(line));
+        assert_eq!(told.arguments(), [word], "{line}");
+        check(&told.arguments()).expect_refusal(2, &[error]);
+    }
+    // What goes to stderr is what the log gets.
+    assert_eq!(start(&section("")).of("stderr"), ["1"]);
+}
+
+#[test]
+fn a_name_that_is_none_is_said_in_the_log_and_nothing_is_started_or_stopped() {
+    for (config, what) in [
+        (
+            section("option max_conections '5'"),
+            "option max_conections",
+        ),
+        (section("option listen '127.0.0.1:1'"), "option listen"),
+        (section("option new_key 'ann'"), "option new_key"),
+        (section("list idle '5'"), "list idle"),
+        (String::from("config chat 'main'\n"), "section chat"),
+    ] {
+        for function in ["start_service", "reload_service"] {
+            let (code, told) = call(function, &config);
+            assert_eq!(code, Some(1), "{function}: {config}");
+            let log = told.of("log");
+            assert_eq!(told.0.len(), 1, "{function}: {told:?}");
+            let text = format!("/etc/config/chinwag: there is no {what};");
+            assert!(log[0].contains(&text), "{log:?}");
+            assert!(log[0].contains("lists are listen, options are enabled users"));
+        }
+    }
+}
+
+#[test]
+fn each_section_is_a_server_unless_it_is_not_enabled() {
+    let told = start(
+        "config chinwag 'one'\n\toption idle '1'\n\
+         config chinwag 'two'\n\toption enabled '0'\n\toption idle '2'\n\
+         config chinwag 'three'\n\toption enabled '1'\n\toption rate '3'\n",
+    );
+    assert_eq!(told.of("open"), ["one", "three"]);
+    let program = "/usr/bin/chinwag";
+    assert_eq!(
+        told.of("command"),
+        [program, "--idle=1", program, "--rate=3"]
+    );
+    assert_eq!(
+        told.of("jail"),
+        ["chinwag-one ronly", "chinwag-three ronly"]
+    );
+    // procd's own defaults say how often.
+    let respawns = told.0.iter().filter(|line| *line == "respawn").count();
+    assert_eq!(respawns, 2);
+}
+
+#[test]
+fn a_server_has_no_rights_and_sees_no_files_but_its_own() {
+    let folder = TempDir::new();
+    let users = folder.join("users");
+    fs::write(&users, "").unwrap();
+    let (folder, users) = (users.parent().unwrap().display(), users.display());
+    let told = start(&section(&format!(
+        "option users '{users}'\nlist listen 'unix:{folder}/chat'\n\
+         list listen 'unix:{folder}/missing/chat'"
+    )));
+    assert_eq!(told.of("user"), ["chinwag"]);
+    assert_eq!(told.of("group"), ["chinwag"]);
+    assert_eq!(told.of("no_new_privs"), ["1"]);
+    assert_eq!(told.of("mount"), [folder.to_string()]);
+    let missing = format!("{folder}/missing");
+    assert_eq!(told.of("mount_rw"), [folder.to_string(), missing.clone()]);
+    assert_eq!(told.of("mkdir"), [format!("-p {missing}")]);
+    let owner = "chinwag:chinwag";
+    let given = [format!("-h {owner} {users}"), format!("{owner} {missing}")];
+    assert_eq!(told.of("chown"), given);
+    // Of two mounts in one place the last is procd's, and a socket has to be made there.
+    let (read, write) = (format!("mount {folder}"), format!("mount_rw {folder}"));
+    assert!(told.place(&read) < told.place(&write), "{told:?}");
+}
+
+#[test]
+fn a_reload_has_users_files_read_again_before_anything_is_started_anew() {
+    let folder = TempDir::new();
+    let users = folder.join("users");
+    fs::write(&users, "").unwrap();
+    let config = section(&format!("option users '{}'", users.display()));
+    let (code, told) = call("reload_service", &config);
+    assert_eq!(code, Some(0), "{told:?}");
+    let given = told.place(&format!("chown -h chinwag:chinwag {}", users.display()));
+    let signal = told.place("signal chinwag * HUP");
+    let start = told.place("start");
+    assert!(given < signal && signal < start, "{told:?}");
+    assert!(start < told.place("open main"), "{told:?}");
+    let (_, told) = call("service_triggers", "");
+    assert_eq!(told.0, ["trigger chinwag"]);
+}
+
+#[test]
+fn a_users_file_in_a_folder_that_is_missing_is_left_to_the_program() {
+    let folder = TempDir::new();
+    let users = folder.join("missing/users");
+    let told = start(&section(&format!("option users '{}'", users.display())));
+    for kind in ["mount", "mkdir", "chown"] {
+        assert_eq!(told.of(kind), [""; 0], "{told:?}");
+    }
+    check(&told.arguments()).expect_refusal(1, &[users.to_str().unwrap(), "no users file"]);
+}
+
+/// What OpenWrt's build system is for the Makefile, as far as it is asked for anything.
+const BUILD_SYSTEM: [(&str, &str); 3] = [
+    (
+        "rules.mk",
+        "INCLUDE_DIR:=$(TOPDIR)/include\nINSTALL_DIR:=install -d -m0755\n\
+         INSTALL_BIN:=install -m0755\nINSTALL_CONF:=install -m0600\nCP:=cp -fpR\n\
+         PKG_BUILD_DIR:=$(TOPDIR)/build\nPKG_INSTALL_DIR:=$(TOPDIR)/installed\n",
+    ),
+    (
+        "include/package.mk",
+        "define BuildPackage\n$(eval $(Package/$(1)))\nall:\n\
+         \tmkdir -p $(PKG_BUILD_DIR)\n\t$(Build/Prepare)\n\
+         \t$(call Package/$(1)/install,$(TOPDIR)/root)\n\
+         \t@echo 'version $(PKG_VERSION), user $(USERID), keeps $(strip $(Package/$(1)/conffiles))'\n\
+         endef\n",
+    ),
+    (
+        "feeds/packages/lang/rust/rust-package.mk",
+        "RUST_ARCH_DEPENDS:=@x86_64\n",
+    ),
+];
+
+#[test]
+fn the_makefile_takes_what_cargo_needs_and_installs_what_the_script_expects() {
+    if Command::new("make").arg("--version").output().is_err() {
+        return skip("make is missing");
+    }
+    let top = TempDir::new();
+    for (name, text) in BUILD_SYSTEM {
+        let path = top.join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+    }
+    fs::create_dir_all(top.join("installed/bin")).unwrap();
+    fs::write(top.join("installed/bin/chinwag"), "the program").unwrap();
+    let mut command = Command::new("make");
+    command.arg("-C").arg(package()).arg("-s");
+    command.arg(format!("TOPDIR={}", top.join("").display()));
+    let finished = Process::start(&mut command).finish();
+    assert_eq!(finished.code, Some(0), "{finished:?}");
+    let said = format!(
+        "version {}, user chinwag:chinwag, keeps /etc/config/chinwag /etc/chinwag/\n",
+        env!("CARGO_PKG_VERSION")
+    );
+    assert!(finished.out.ends_with(&said), "{finished:?}");
+
+    let mode = |name: &str| {
+        let file = fs::metadata(top.join("root").join(name)).unwrap();
+        file.permissions().mode() & 0o777
+    };
+    assert_eq!(mode("usr/bin/chinwag"), 0o755);
+    assert_eq!(mode("etc/init.d/chinwag"), 0o755);
+    assert_eq!(mode("etc/config/chinwag"), 0o600);
+    assert_eq!(mode("etc/chinwag"), 0o755);
+
+    // It would say which target's file is missing.
+    let mut command = Command::new(env!("CARGO"));
+    command.args(["metadata", "--offline", "--locked", "--no-deps"]);
+    command.args(["--format-version", "1", "--manifest-path"]);
+    let finished = Process::start(command.arg(top.join("build/Cargo.toml"))).finish();
+    assert_eq!(finished.code, Some(0), "{finished:?}");
+    assert!(top.join("build/Cargo.lock").exists());
+}
