@@ -293,16 +293,19 @@ fn deliver(mut server: &TcpStream, client: Arc<TcpStream>, number: usize, shared
 }
 
 fn meet(fate: Fate, server: &TcpStream, client: Arc<TcpStream>, number: usize, shared: &Shared) {
+    // Counted before the client can tell: who sees it end may look at the count.
+    let stalled = matches!(fate, Fate::Stall(_)).then(|| Arc::clone(&client));
+    shared.change(|state| {
+        state.links[number].stalled = stalled;
+        state.met += 1;
+    });
     match fate {
         Fate::Pass => unreachable!("it lasts"),
+        Fate::Stall(_) => return,
         Fate::Reset(_) => reset(&client),
         Fate::End(_) => _ = client.shutdown(Shutdown::Write),
-        Fate::Stall(_) => shared.change(|state| state.links[number].stalled = Some(client)),
     }
-    if !matches!(fate, Fate::Stall(_)) {
-        let _ = server.shutdown(Shutdown::Both);
-    }
-    shared.change(|state| state.met += 1);
+    let _ = server.shutdown(Shutdown::Both);
 }
 
 /// Has a stream be reset once nobody holds it any more, and wakes the one who reads from it.
