@@ -78,8 +78,12 @@ fn port(address: &str) -> &str {
     address.rsplit_once(':').unwrap().1
 }
 
-/// One who speaks, and who fetches at the end all that there was.
-struct Bob(Client);
+/// One who speaks, and who writes down all that there was.
+struct Bob {
+    client: Client,
+    /// The events of the room as far as they were fetched, from the first on.
+    events: Vec<String>,
+}
 
 impl Bob {
     fn join(address: &str, language: &Language, more: &str) -> Bob {
@@ -88,41 +92,47 @@ impl Bob {
             "bob room={} mode=pull idle=3600 {more}",
             language.folder
         ));
-        Bob(client)
+        Bob {
+            client,
+            events: Vec::new(),
+        }
     }
 
     fn say(&mut self, text: &str) {
-        self.0.ask(&format!("SAY {text}"), "OK SAY ");
+        self.client.ask(&format!("SAY {text}"), "OK SAY ");
     }
 
-    /// All events of the room, from the first on.
-    fn events(&mut self) -> Vec<String> {
-        self.events_behind(0)
+    fn wait(&mut self, time: Duration) {
+        self.client.expect_nothing(time);
     }
 
-    fn events_behind(&mut self, last: usize) -> Vec<String> {
-        let mut events = Vec::new();
+    /// All events of the room until now.
+    fn events(&mut self) -> &[String] {
         loop {
-            let ask = format!("POLL max=1000 after={}", last + events.len());
-            let head = self.0.ask(&ask, "OK POLL ");
+            let ask = format!("POLL max=1000 after={}", self.events.len());
+            let head = self.client.ask(&ask, "OK POLL ");
             let count: usize = head.split(' ').nth(2).unwrap().parse().unwrap();
-            events.extend((0..count).map(|_| self.0.expect("")));
+            for _ in 0..count {
+                let event = self.client.expect("");
+                assert_eq!(number(&event), self.events.len() + 1, "{event}");
+                self.events.push(event);
+            }
             if head.ends_with(" more=0") {
-                return events;
+                return &self.events;
             }
         }
     }
 
     /// Waits for an event that ends like this; gives its number.
-    fn await_event(&mut self, last: usize, end: &str) -> usize {
+    fn await_event(&mut self, end: &str) -> usize {
         let watch = Watch::start();
         loop {
-            let events = self.events_behind(last);
+            let events = self.events();
             if let Some(event) = events.iter().find(|event| event.ends_with(end)) {
                 return number(event);
             }
             assert!(watch.elapsed() < proxy::PATIENCE, "no {end:?}: {events:?}");
-            self.0.expect_nothing(Duration::from_millis(25));
+            self.wait(Duration::from_millis(25));
         }
     }
 }
@@ -246,11 +256,8 @@ fn say_says_what_it_is_given_as_it_is() {
             assert_eq!(finished.code, Some(0), "{finished:?}");
             assert_eq!((&*finished.out, &*finished.err), ("", ""));
         }
-        let told: Vec<_> = bob.events().split_off(1);
-        let told: Vec<_> = told
-            .iter()
-            .map(|e| e.splitn(4, ' ').nth(3).unwrap())
-            .collect();
+        let told = bob.events()[1..].iter();
+        let told: Vec<_> = told.map(|e| e.splitn(4, ' ').nth(3).unwrap()).collect();
         let once = ["ann", &format!("ann {text}"), "ann quit"];
         let times = if language.folder == "java" { 1 } else { 2 };
         assert_eq!(told, once.repeat(times));
@@ -391,6 +398,8 @@ fn watch_shows_each_event_once_however_often_it_is_cut_off() {
             bob.say(&format!("{n} {}", "é".repeat(rng.usize(..60))));
             if n % 40 == 20 {
                 bob.say(&"x".repeat(60_000));
+                // Before the log drops them.
+                bob.events();
             }
             if proxy.met() == fates.len() {
                 break;
@@ -400,11 +409,11 @@ fn watch_shows_each_event_once_however_often_it_is_cut_off() {
                 "{} cuts",
                 proxy.met()
             );
-            bob.0.expect_nothing(Duration::from_millis(30));
+            bob.wait(Duration::from_millis(30));
         }
         bob.say("the end ");
         watch.expect(" bob the end ");
-        expect_all(&end(watch).out, &bob.events());
+        expect_all(&end(watch).out, bob.events());
     });
 }
 
@@ -426,7 +435,7 @@ fn watch_shows_that_it_is_alive_and_notices_that_the_network_is_not() {
         proxy.await_connections(2);
         bob.say("behind ");
         watch.expect(" bob behind ");
-        expect_all(&end(watch).out, &bob.events());
+        expect_all(&end(watch).out, bob.events());
     });
 }
 
@@ -471,7 +480,7 @@ fn watch_tells_of_what_it_cannot_show() {
         let proxy = Proxy::start(address, &[]);
         let mut watch = start(language, "watch", &proxy.port(), &[], Some(""));
         let mut bob = Bob::join(address, language, "");
-        bob.await_event(0, " ann");
+        bob.await_event(" ann");
         bob.say("before ");
         watch.expect(" bob before ");
         proxy.go_away();
@@ -616,12 +625,12 @@ fn poll_shows_each_event_once_however_often_it_is_cut_off_or_killed() {
             }
         }
         poll.succeed(&proxy.port());
-        expect_all(&poll.shown, &bob.events());
+        expect_all(&poll.shown, bob.events());
         // Nothing new.
         assert_eq!(poll.succeed(keyed.port()).out, "");
         bob.say("one more");
         poll.succeed(keyed.port());
-        expect_all(&poll.shown, &bob.events());
+        expect_all(&poll.shown, bob.events());
     });
 }
 
@@ -633,7 +642,7 @@ fn poll_joins_anew_when_its_session_is_gone() {
         let mut poll = Poll::new(language, Some(""));
         let mut bob = Bob::join(hasty, language, "alive=tcp");
         poll.succeed(port(hasty));
-        let left = bob.await_event(0, " ann expired");
+        let left = bob.await_event(" ann expired");
         let finished = poll.succeed(port(hasty));
         assert!(
             finished.err.contains("session-ended expired "),
