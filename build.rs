@@ -19,9 +19,8 @@ fn main() {
         let script =
             PathBuf::from(env::var_os("OUT_DIR").expect("Cargo sets it")).join("tables.ld");
         fs::write(&script, SCRIPT).expect("Cargo's folder can be written");
-        println!(
-            "cargo:rustc-link-arg-bin=chinwag=-Wl,-T,{}",
-            script.display()
-        );
+        for argument in ["-T", &script.display().to_string()] {
+            println!("cargo:rustc-link-arg-bin=chinwag={argument}");
+        }
     }
 }

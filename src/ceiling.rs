@@ -57,8 +57,8 @@ impl Ceiling {
         let part = |name, count, bytes| Part { name, count, bytes };
         let conn = Conn::<Stream>::buffers_max(limits) as u64 + 4 * ALLOCATION_OVERHEAD;
         let log = EventLog::memory_max(limits.log_bytes) as u64 + 2 * ALLOCATION_OVERHEAD;
-        // The lists of those to be read, to be written, and in the audience.
-        let lists = 3 * table(conns, size_of::<u32>());
+        // The lists of those to be read, to be written, in the audience, and one to spare.
+        let lists = 4 * table(conns, size_of::<u32>());
         let parts = vec![
             part("the program itself", 1, PROGRAM_BYTES),
             part(

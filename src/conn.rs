@@ -218,6 +218,11 @@ impl<L: Link> Conn<L> {
         buffers.is_some_and(|b| b.postponed.is_some() || !b.input.is_empty())
     }
 
+    /// Whether the connection may have to be closed.
+    pub fn may_be_done(&self) -> bool {
+        self.is_closing || self.has_ended
+    }
+
     /// Whether the connection is to be closed, given whether its session is still owed something.
     pub fn is_done(&self, is_owed: bool) -> bool {
         if self.is_in_hand {

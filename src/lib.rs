@@ -1,12 +1,14 @@
 //! The parts of chinwag, a chat server for very small Linux boxes.
 //!
-//! `chat` and what it is made of (`room`, `event_log`, `wheel`, `keys`, `protocol`) are told the time
-//! and know no sockets; `line` turns bytes into lines; `hub` moves bytes between connections and
-//! `chat`; `server` alone touches sockets and clocks. PROTOCOL.md says what goes over the wire.
+//! `chat` and what it is made of (`room`, `event_log`, `sorted_index`, `wheel`, `keys`, `protocol`) are
+//! told the time and know no sockets; `line` turns bytes into lines; `hub` moves bytes between
+//! connections and `chat`; `server`, with `socket`, `signals` and `service_manager`, alone touches
+//! sockets and clocks. PROTOCOL.md says what goes over the wire.
 
 pub mod ceiling;
 pub mod chat;
 pub mod conn;
+pub mod crowd;
 pub mod event_log;
 pub mod hub;
 pub mod keys;

@@ -128,7 +128,7 @@ impl Server {
         let has_accepted = self.accept(self.clock.now());
         let heard_all = count < EVENTS_PER_TURN && !has_accepted;
         self.hub.turn(&self.clock, asked, heard_all);
-        if self.hub.is_crowd_gone() {
+        if self.hub.take_crowd_gone() {
             memory::give_back();
         }
         let end = self.clock.now();
@@ -168,7 +168,7 @@ impl Server {
     fn note(&mut self, event: &Event) -> bool {
         if event.token() == SIGNALS {
             self.signals.clear();
-            if self.signals.is_to_reload() {
+            if self.signals.take_reload() {
                 self.reload();
             }
             return self.signals.is_to_end();

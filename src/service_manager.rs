@@ -43,7 +43,7 @@ pub fn sockets_passed() -> Result<usize, String> {
 /// # Errors
 ///
 /// If there is none, or not one that listens.
-pub fn take_socket(index: usize, socket_buffer: usize) -> Result<Listener, String> {
+pub(crate) fn take_socket(index: usize, socket_buffer: usize) -> Result<Listener, String> {
     let number = FIRST_DESCRIPTOR + index as RawFd;
     listener(number, socket_buffer).ok_or_else(|| {
         format!(
@@ -210,9 +210,16 @@ impl Manager {
         let ready = if self.is_ready { "" } else { "READY=1\n" };
         let alive = self.watchdog.map_or("", |_| "WATCHDOG=1\n");
         let result = self.send(&format!("{ready}STATUS={status}\n{alive}"));
-        // One that is just behind with its reading is told again. Whatever else is wrong will not
-        // have changed in a second.
-        let is_behind = result.is_err_and(|kind| kind == io::ErrorKind::WouldBlock);
+        // One that is just behind with its reading is told again, and so is one for whom the system
+        // has no memory now. Whatever else is wrong will not have changed in a second.
+        let is_behind = result.is_err_and(|kind| {
+            use io::ErrorKind::{OutOfMemory, WouldBlock};
+            // ENOBUFS has no kind of its own.
+            !matches!(
+                kind,
+                io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused
+            ) && (matches!(kind, OutOfMemory | WouldBlock) || !self.is_ready)
+        });
         self.is_ready |= !is_behind;
         self.told = self.status.filter(|_| !is_behind);
         self.tell_at = now.at + PAUSE;

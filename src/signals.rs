@@ -2,7 +2,8 @@
 //!
 //! What a signal means is `server`'s business.
 
-use std::io::{self, Read};
+use std::io::{self, Read, Write};
+use std::os::unix::net;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -26,14 +27,16 @@ impl Signals {
     ///
     /// Those of the system, which has no descriptors left.
     pub fn new(registry: &Registry, token: Token) -> io::Result<Signals> {
-        let (mut wake_ups, sender) = UnixStream::pair()?;
+        let (wake_ups, mut sender) = net::UnixStream::pair()?;
+        wake_ups.set_nonblocking(true)?;
+        sender.set_nonblocking(true)?;
+        let mut wake_ups = UnixStream::from_std(wake_ups);
         registry.register(&mut wake_ups, token, Interest::READABLE)?;
         let signals = Signals {
             wake_ups,
             is_to_reload: Arc::default(),
             is_to_end: Arc::default(),
         };
-        let sender = std::os::fd::OwnedFd::from(sender);
         for (signal, flag) in [
             (SIGHUP, &signals.is_to_reload),
             (SIGINT, &signals.is_to_end),
@@ -43,6 +46,8 @@ impl Signals {
             flag::register(signal, Arc::clone(flag))?;
             pipe::register(signal, sender.try_clone()?)?;
         }
+        // One that came between the two had nobody to wake up.
+        sender.write_all(b"X")?;
         Ok(signals)
     }
 
@@ -53,7 +58,7 @@ impl Signals {
     }
 
     /// Whether SIGHUP has come since this was asked last.
-    pub fn is_to_reload(&self) -> bool {
+    pub fn take_reload(&self) -> bool {
         self.is_to_reload.swap(false, Ordering::Relaxed)
     }
 

@@ -117,8 +117,8 @@ fn watch(socket: SockRef<'_>, idle: Option<u32>) -> io::Result<()> {
 /// A socket that connections are accepted from.
 #[derive(Debug)]
 pub enum Listener {
-    /// TCP.
-    Tcp(TcpListener),
+    /// TCP, and the size of its connections' buffers if they may have come before it was set up.
+    Tcp(TcpListener, Option<usize>),
     /// A Unix socket, the size of its connections' buffers, and its file if that is to be removed.
     Unix(UnixListener, usize, Option<SocketFile>),
 }
@@ -150,7 +150,7 @@ impl Listener {
         socket.set_nonblocking(true)?;
         socket.bind(&address.into())?;
         socket.listen(BACKLOG)?;
-        Ok(Listener::Tcp(TcpListener::from_std(socket.into())))
+        Ok(Listener::Tcp(TcpListener::from_std(socket.into()), None))
     }
 
     fn bind_unix(path: &Path, socket_buffer: usize) -> io::Result<Listener> {
@@ -176,7 +176,8 @@ impl Listener {
             return Ok(Listener::Unix(listener, socket_buffer, None));
         }
         set_up(&socket, socket_buffer)?;
-        Ok(Listener::Tcp(TcpListener::from_std(socket.into())))
+        let listener = TcpListener::from_std(socket.into());
+        Ok(Listener::Tcp(listener, Some(socket_buffer)))
     }
 
     /// The address with the port that was found for port 0.
@@ -186,7 +187,7 @@ impl Listener {
     /// When the system does not tell, which it does.
     pub fn address(&self) -> io::Result<Address> {
         let address = match self {
-            Listener::Tcp(listener) => SockRef::from(listener).local_addr(),
+            Listener::Tcp(listener, _) => SockRef::from(listener).local_addr(),
             Listener::Unix(listener, ..) => SockRef::from(listener).local_addr(),
         }?;
         if let Some(ip) = address.as_socket() {
@@ -207,7 +208,7 @@ impl Listener {
     /// When the system cannot, for want of memory.
     pub fn register(&mut self, registry: &Registry, token: Token) -> io::Result<()> {
         match self {
-            Listener::Tcp(listener) => listener.register(registry, token, Interest::READABLE),
+            Listener::Tcp(listener, _) => listener.register(registry, token, Interest::READABLE),
             Listener::Unix(listener, ..) => listener.register(registry, token, Interest::READABLE),
         }
     }
@@ -220,8 +221,12 @@ impl Listener {
     /// descriptors.
     pub fn accept(&self) -> io::Result<(Stream, Origin)> {
         match self {
-            Listener::Tcp(listener) => {
+            Listener::Tcp(listener, socket_buffer) => {
                 let (stream, address) = listener.accept()?;
+                if let Some(socket_buffer) = socket_buffer {
+                    // Failing would not keep a client from chatting.
+                    let _ = set_up(&SockRef::from(&stream), *socket_buffer);
+                }
                 Ok((Stream::Tcp(stream), origin(address.ip())))
             }
             Listener::Unix(listener, socket_buffer, _) => {
@@ -235,12 +240,12 @@ impl Listener {
 }
 
 /// Connections inherit these from their listener.
-fn set_up(listener: &Socket, socket_buffer: usize) -> io::Result<()> {
-    listener.set_send_buffer_size(socket_buffer)?;
-    listener.set_recv_buffer_size(socket_buffer)?;
-    listener.set_tcp_nodelay(true)?;
+fn set_up(socket: &Socket, socket_buffer: usize) -> io::Result<()> {
+    socket.set_send_buffer_size(socket_buffer)?;
+    socket.set_recv_buffer_size(socket_buffer)?;
+    socket.set_tcp_nodelay(true)?;
     // Telnet marks an interrupt with an urgent byte, which belongs where it was sent.
-    listener.set_out_of_band_inline(true)
+    socket.set_out_of_band_inline(true)
 }
 
 /// The file of a Unix socket; it is removed with this, unless it is another's by then.

@@ -99,17 +99,24 @@ impl SortedIndex {
         if chunk.len() < chunk.capacity() / 4 {
             chunk.shrink_to(2 * chunk.len());
         }
-        let is_small = |chunk: Option<&Vec<Entry>>| chunk.is_some_and(|c| c.len() < CHUNK_MAX / 4);
         if self.chunks[place.chunk].is_empty() {
             self.chunks.remove(place.chunk);
-        } else if is_small(self.chunks.get(place.chunk))
-            && is_small(self.chunks.get(place.chunk + 1))
-        {
-            let next = self.chunks.remove(place.chunk + 1);
-            self.chunks[place.chunk].extend(next);
+        } else {
+            self.merge(place.chunk);
+            self.merge(place.chunk.wrapping_sub(1));
         }
         if self.chunks.len() < self.chunks.capacity() / 4 {
             self.chunks.shrink_to(2 * self.chunks.len());
+        }
+    }
+
+    /// Makes one of a chunk and the next if both are small, so that of two that stand side by side
+    /// one is not.
+    fn merge(&mut self, chunk: usize) {
+        let is_small = |chunk: Option<&Vec<Entry>>| chunk.is_some_and(|c| c.len() < CHUNK_MAX / 4);
+        if is_small(self.chunks.get(chunk)) && is_small(self.chunks.get(chunk.wrapping_add(1))) {
+            let next = self.chunks.remove(chunk + 1);
+            self.chunks[chunk].extend(next);
         }
     }
 
@@ -209,6 +216,8 @@ mod tests {
             for chunk in &self.index.chunks {
                 assert!((1..=CHUNK_MAX).contains(&chunk.len()), "{}", chunk.len());
             }
+            let chunks_max = 2 + 2 * self.index.len() / (CHUNK_MAX / 4);
+            assert!(self.index.chunks.len() <= chunks_max);
         }
     }
 
@@ -242,6 +251,24 @@ mod tests {
         let left: Vec<u32> = checked.model.values().copied().collect();
         left.into_iter().for_each(|key| checked.toggle(key));
         assert!(checked.index.is_empty() && checked.index.chunks.capacity() == 0);
+    }
+
+    #[test]
+    fn chunks_that_are_left_almost_empty_do_not_stay() {
+        let mut index = SortedIndex::default();
+        let with = |number: u32| Sought {
+            head: number,
+            compare: |_: u32| Ordering::Equal,
+        };
+        // In order, and of each chunk that is split all but the first are taken out.
+        for number in 0..20_000 {
+            index.insert(number, &with(number));
+        }
+        for number in (0..20_000).filter(|number| number % 64 != 0) {
+            index.remove(&with(number));
+        }
+        assert!(index.chunks.len() <= 2 + 2 * index.len() / (CHUNK_MAX / 4));
+        assert_eq!(index.behind(None).0.count(), index.len());
     }
 
     #[test]

@@ -9,6 +9,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::fs;
 use std::path::{Path, PathBuf};
 
+#[cfg(target_pointer_width = "64")]
 use chinwag::ceiling::Ceiling;
 use chinwag::options::{self, Action, SOCKET_BUFFER};
 use chinwag::protocol::{

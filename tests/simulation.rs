@@ -97,8 +97,8 @@ struct Talker {
     body: (u64, bool),
     /// The session it holds, once a reply said so.
     member: Option<usize>,
-    /// The session that it asked to resume, for the replies to come, and from where.
-    /// The session, `after=`, and the step in which it was sent.
+    /// For each RESUME whose reply is to come: the session, `after=`, and the step in which it was
+    /// sent.
     resuming: VecDeque<(usize, Option<u64>, u64)>,
     joining: VecDeque<Joining>,
     polls_after: VecDeque<Option<u64>>,

@@ -9,7 +9,7 @@ mod process;
 use std::process::Command;
 use std::time::Duration;
 
-use process::{Client, Polite, Process, Server, TempDir, Watch, skip, unix};
+use process::{Client, Polite, Process, Server, TempDir, Watch, launch, skip, unix};
 
 const SECOND: Duration = Duration::from_secs(1);
 /// How much later than promised a test may learn of an end: what the server may take on an idle
@@ -131,7 +131,8 @@ fn hosts_that_vanish_without_a_word_are_found_out_within_the_promised_time() {
     let dir = TempDir::new();
     let on_unix = unix(&dir.join("chat"));
     let listen = format!("{SERVER}:8255");
-    let mut command = Network::within(&network.server, env!("CARGO_BIN_EXE_chinwag"));
+    let mut command = Network::within(&network.server, "env");
+    command.args(launch());
     command.args(["--open", "--listen", &listen, "--listen", &on_unix]);
     let server = Server::start_as(command.env_remove("RUST_LOG"));
 

@@ -1,6 +1,6 @@
 //! Many sessions, and one client among them.
 
-use chinwag::chat::{Chat, Client, ConnId, Due, Origin};
+use chinwag::chat::{Allowance, Chat, Client, ConnId, Due, Origin};
 use chinwag::protocol::Request;
 use chinwag::time::Now;
 
@@ -56,7 +56,7 @@ impl Core {
 
     /// Does what a turn does about time, and asks until when the loop may sleep.
     pub fn fire(&mut self) -> Option<u64> {
-        let mut work = WORK;
+        let mut work = Allowance::each(WORK);
         while let Some(due) = self.chat.due(self.now, &mut work) {
             if let Due::Session(key, _) = due {
                 self.chat.settle(key, self.now);

@@ -141,7 +141,7 @@ impl Chat {
         self.stats.sessions_total += 1;
         let sessions = self.sessions.len();
         self.stats.sessions_most = self.stats.sessions_most.max(sessions as u64);
-        self.crowd = self.crowd.max(sessions);
+        self.crowd.one_came(sessions);
         (key, seq)
     }
 

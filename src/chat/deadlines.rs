@@ -21,6 +21,25 @@ pub enum Due {
     Throttle(ConnId),
 }
 
+/// How many timers of each kind may still be looked at: a crowd of one kind holds up no other.
+#[derive(Debug)]
+pub struct Allowance {
+    throttles: usize,
+    handshakes: usize,
+    sessions: usize,
+}
+
+impl Allowance {
+    /// So many of each kind.
+    pub fn each(timers: usize) -> Allowance {
+        Allowance {
+            throttles: timers,
+            handshakes: timers,
+            sessions: timers,
+        }
+    }
+}
+
 impl Chat {
     /// When something is due next. It may be a deadline that signs of life have put off since.
     pub fn next_deadline(&mut self) -> Option<Millis> {
@@ -32,20 +51,19 @@ impl Chat {
         wheels.into_iter().filter_map(Wheel::next_deadline).min()
     }
 
-    /// The next thing that is due, within an allowance of `work` timers to look at.
+    /// The next thing that is due, within an allowance of timers to look at.
     ///
     /// The caller first reads what the connection has received, so that a sign of life which came
     /// in time counts even if the server was slow to look, and then settles the matter:
     /// with [`settle`](Self::settle) or [`settle_handshake`](Self::settle_handshake).
-    pub fn due(&mut self, now: Now, work: &mut usize) -> Option<Due> {
-        // Who may be read again is read before anything is over for him.
-        if let Some(conn) = self.throttles.pop(now.past, work) {
+    pub fn due(&mut self, now: Now, work: &mut Allowance) -> Option<Due> {
+        if let Some(conn) = self.throttles.pop(now.past, &mut work.throttles) {
             return Some(Due::Throttle(conn));
         }
-        if let Some(conn) = self.handshakes.pop(now.past, work) {
+        if let Some(conn) = self.handshakes.pop(now.past, &mut work.handshakes) {
             return Some(Due::Handshake(conn));
         }
-        while let Some(key) = self.session_timers.pop(now.past, work) {
+        while let Some(key) = self.session_timers.pop(now.past, &mut work.sessions) {
             let session = &mut self.sessions[key as usize];
             match session.deadline(now.past) {
                 Some((when, _)) if when <= now.past => {
@@ -94,13 +112,13 @@ impl Chat {
 
     /// Gives a connection without a session so many seconds, and no others.
     pub(super) fn give_time(&mut self, client: &mut Client, at: Millis, secs: u32) {
-        client.is_timed = true;
+        client.is_in_handshake = true;
         let when = at + Millis::from_secs(secs);
         self.handshakes.file(client.conn, when);
     }
 
     pub(super) fn end_time(&mut self, client: &mut Client) {
-        if std::mem::take(&mut client.is_timed) {
+        if std::mem::take(&mut client.is_in_handshake) {
             self.handshakes.cancel(client.conn);
         }
     }
@@ -158,12 +176,12 @@ impl Chat {
 
     /// Notes that a connection's time to get a session is over; to be called before it is read.
     pub fn handshake_fired(client: &mut Client) {
-        client.is_timed = false;
+        client.is_in_handshake = false;
     }
 
     /// Whether a connection whose time was over has still not got a session.
     pub fn settle_handshake(client: &Client) -> bool {
-        client.session.is_none() && !client.is_timed
+        client.session.is_none() && !client.is_in_handshake
     }
 
     /// The idle time in seconds of a session that an open connection keeps alive, for the kernel

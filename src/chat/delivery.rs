@@ -122,11 +122,6 @@ impl Chat {
         is_waiting && session.cursor < self.rooms[session.room as usize].log.next()
     }
 
-    /// Appends to `out` the answer to a POLL that [has one](Self::has_answer).
-    pub fn prepare(&mut self, key: SessionKey, now: Now, out: &mut Vec<u8>) {
-        self.end_wait(key, now, out);
-    }
-
     /// What a push session is owed: a LOST line if its room's log has overtaken it, which is put
     /// into `notice`, and then event lines.
     pub fn owed<'a>(&'a self, key: SessionKey, notice: &'a mut Vec<u8>) -> [&'a [u8]; 3] {
@@ -156,12 +151,19 @@ impl Chat {
         }
     }
 
-    /// Whether the reply to a command that may have a long one can be long as things are: an empty
-    /// POLL's is not.
+    /// Whether the reply to a command that may have a long one can be long as things are. That to a
+    /// POLL that has nothing to give is not, if it comes at once.
     pub fn may_give_much(&self, session: Option<SessionKey>, command: &Command<'_>) -> bool {
-        let Command::Poll(Poll { after: None, .. }) = command else {
+        if !matches!(
+            command,
+            Command::Poll(Poll {
+                after: None,
+                wait: 0,
+                ..
+            })
+        ) {
             return true;
-        };
+        }
         session.is_some_and(|key| {
             let session = &self.sessions[key as usize];
             session.cursor < self.rooms[session.room as usize].log.next()
@@ -198,7 +200,8 @@ impl Chat {
             if bytes == 0 {
                 let announced = log.fit(session.cursor, 1, usize::MAX);
                 out.extend(log.range(session.cursor, announced).concat());
-                return move_on(session, log, announced, &mut self.stats);
+                let bytes = log.tail_bytes(session.cursor) - log.tail_bytes(announced);
+                return move_on(session, log, announced, bytes, &mut self.stats);
             }
         }
         let (cursor, missing) = log.advance(session.cursor, bytes);
@@ -206,11 +209,11 @@ impl Chat {
             let broken_off = log.range(cursor - 1, cursor).concat();
             out.extend_from_slice(&broken_off[broken_off.len() - missing..]);
         }
-        move_on(session, log, cursor, &mut self.stats);
+        move_on(session, log, cursor, bytes + missing, &mut self.stats);
     }
 
-    /// Answers a POLL that waits, with what there is.
-    pub(super) fn end_wait(&mut self, key: SessionKey, now: Now, out: &mut Vec<u8>) {
+    /// Answers a POLL that waits, with what there is: appends that to `out`.
+    pub fn end_wait(&mut self, key: SessionKey, now: Now, out: &mut Vec<u8>) {
         let session = &mut self.sessions[key as usize];
         let wait = session.attachment.as_mut().and_then(|a| a.wait.take());
         let Some(wait) = wait else { return };
@@ -252,8 +255,10 @@ impl Chat {
             // A reply may be longer than others for the sake of one long event.
             to = log.next().min(session.cursor + 1);
         }
-        events.add_lines(to - session.cursor, log.range(session.cursor, to));
-        move_on(session, log, to, &mut self.stats);
+        let lines = log.range(session.cursor, to);
+        events.add_lines(to - session.cursor, lines);
+        let bytes = lines[0].len() + lines[1].len();
+        move_on(session, log, to, bytes, &mut self.stats);
         Reply::Polled {
             events,
             last: to - 1,
@@ -268,9 +273,8 @@ impl Chat {
     }
 }
 
-/// Moves a session's cursor behind events that it was given, and counts them.
-fn move_on(session: &mut Session, log: &EventLog, to: u64, stats: &mut Stats) {
-    let bytes = log.tail_bytes(session.cursor) - log.tail_bytes(to);
+/// Moves a session's cursor behind events that it was given, and counts them and their bytes.
+fn move_on(session: &mut Session, log: &EventLog, to: u64, bytes: usize, stats: &mut Stats) {
     stats.events_delivered += to - session.cursor;
     stats.events_delivered_bytes += bytes as u64;
     session.move_to(to, log.next());

@@ -1,5 +1,6 @@
 //! The most memory that sessions and rooms take.
 
+use super::origin::Shares;
 use super::session::{Attachment, Session};
 use super::{Chat, End, Token};
 use crate::protocol::{ENDED_MAX, Limits};
@@ -8,12 +9,9 @@ use crate::wheel::Wheel;
 
 /// What a key takes in a sorted index: eight bytes, in a chunk that is a quarter full, with its
 /// share of the row of chunks.
-const INDEX_ENTRY_BYTES: u64 = 40;
+pub(super) const INDEX_ENTRY_BYTES: u64 = 40;
 /// What an index takes beside, be there a single key in it.
 const INDEX_BYTES: u64 = 96;
-/// What an entry of the shares takes: an origin and two counts, in a table that is half full and
-/// may be growing.
-const SHARE_ENTRY_BYTES: u64 = 96;
 
 impl Chat {
     /// The most that sessions take, and what the server keeps with each: timer, name, place in the
@@ -27,7 +25,7 @@ impl Chat {
             + sessions * INDEX_ENTRY_BYTES
             // A room's seats are a table too, of which at least a quarter is taken.
             + 6 * sessions * size_of::<u32>() as u64
-            + (conns + sessions) * SHARE_ENTRY_BYTES
+            + Shares::memory_max(conns + sessions)
     }
 
     /// The most that rooms take without their logs. In bytes.

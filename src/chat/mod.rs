@@ -2,7 +2,7 @@
 //!
 //! Requests go in with the time, and answers come out as bytes for the connection that asked. The
 //! caller then fires what is due ([`Chat::due`], [`Chat::settle`]) and writes out what sessions
-//! are owed ([`Chat::prepare`], [`Chat::owed`], [`Chat::given`]). Here is what creates, attaches,
+//! are owed ([`Chat::end_wait`], [`Chat::owed`], [`Chat::given`]). Here is what creates, attaches,
 //! detaches and destroys sessions, each in one place; `commands` has a function for each verb,
 //! `deadlines` what the wheel fires, `delivery` what goes out of a room's log.
 
@@ -20,11 +20,12 @@ use std::cmp::Ordering;
 
 use slab::Slab;
 
-pub use deadlines::Due;
+pub use deadlines::{Allowance, Due};
 pub use memory::table;
 pub use origin::Origin;
 pub use session::{Client, ConnId};
 
+use crate::crowd::Crowd;
 use crate::keys::Keys;
 use crate::protocol::{Bye, Error, Event, LeaveReason, Limits, Mode, Name, Reply, Request};
 use crate::protocol::{DENIALS_MAX, ERRORS_MAX, Token};
@@ -39,8 +40,6 @@ use session::{Attachment, Session};
 
 /// How long a connection may take for its last words, in seconds.
 const GOODBYE_SECS_MAX: u32 = 30;
-/// A table for fewer sessions than this is not worth giving memory back for.
-const CROWD_MIN: usize = 16;
 
 /// Bytes for a connection other than the one that is being answered.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -79,8 +78,7 @@ pub struct Chat {
     shares: Shares,
     sessions: Slab<Session>,
     attached: u64,
-    /// The most sessions that there were since memory was last given back.
-    crowd: usize,
+    crowd: Crowd,
     /// Memory was given back to the allocator, which may keep it.
     is_crowd_gone: bool,
     rooms: Slab<Room>,
@@ -113,7 +111,7 @@ impl Chat {
             shares: Shares::default(),
             sessions: Slab::new(),
             attached: 0,
-            crowd: 0,
+            crowd: Crowd::default(),
             is_crowd_gone: false,
             rooms: Slab::new(),
             room_names: SortedIndex::default(),
@@ -150,7 +148,7 @@ impl Chat {
     }
 
     /// Whether a crowd of sessions has gone since this was asked last.
-    pub fn is_crowd_gone(&mut self) -> bool {
+    pub fn take_crowd_gone(&mut self) -> bool {
         std::mem::take(&mut self.is_crowd_gone)
     }
 
@@ -184,7 +182,7 @@ impl Chat {
             conn,
             origin: self.shares.connect(origin),
             session: None,
-            is_timed: false,
+            is_in_handshake: false,
             errors: 0,
             denials: 0,
             is_throttled: false,
@@ -319,16 +317,16 @@ impl Chat {
         self.shrink();
     }
 
-    /// Gives memory back when half of a crowd is gone: of each table as much as lies behind the
-    /// last entry that is in use.
+    /// Gives memory back when a crowd is gone: of each table as much as lies behind the last entry
+    /// that is in use.
     fn shrink(&mut self) {
-        let left = self.sessions.len();
-        if left > self.crowd / 2 || self.sessions.capacity() < CROWD_MIN {
+        let room = self.sessions.capacity();
+        if !self.crowd.one_went(self.sessions.len(), room) {
             return;
         }
         self.is_crowd_gone = true;
-        self.crowd = left;
         self.sessions.shrink_to_fit();
+        self.shares.shrink();
         self.rooms.shrink_to_fit();
         self.session_timers.shrink();
     }

@@ -4,6 +4,7 @@ use std::cmp::Ordering;
 
 use slab::Slab;
 
+use super::memory::{INDEX_ENTRY_BYTES, table};
 use crate::sorted_index::{SortedIndex, Sought};
 
 /// Whose share of connections and sessions something is counted against.
@@ -83,6 +84,16 @@ impl Shares {
                 *self = Shares::default();
             }
         }
+    }
+
+    /// The most that the shares of so many origins take, in bytes.
+    pub fn memory_max(origins: u64) -> u64 {
+        table(origins, size_of::<(Origin, Share)>()) + origins * INDEX_ENTRY_BYTES
+    }
+
+    /// Gives back the memory behind the last share that there is.
+    pub fn shrink(&mut self) {
+        self.shares.shrink_to_fit();
     }
 
     /// What all origins have together.

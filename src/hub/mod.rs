@@ -14,8 +14,9 @@ use read::Share;
 
 use slab::Slab;
 
-use crate::chat::{Chat, ConnId, Due, Message, Origin};
+use crate::chat::{Allowance, Chat, ConnId, Due, Message, Origin};
 use crate::conn::{Conn, Link, READ_BYTES, Readiness};
+use crate::crowd::Crowd;
 use crate::keys::Keys;
 use crate::protocol::{Bye, Limits};
 use crate::stats::Stats;
@@ -25,9 +26,7 @@ use crate::time::{Clock, Millis, Now};
 const READS_PER_TURN: usize = 32;
 /// Bytes that are written to a connection in one turn, unless a log is about to drop some.
 const WRITE_BYTES_PER_TURN: usize = 256 * 1024;
-/// A table for fewer connections than this is not worth giving memory back for.
-const CROWD_MIN: usize = 16;
-/// Timers that are looked at in one turn.
+/// Timers of each kind that are looked at in one turn.
 const TIMERS_PER_TURN: usize = 256;
 /// For how many turns timers are held back, at the most, because not all was read that has come;
 /// and for how long at least.
@@ -38,8 +37,7 @@ const TIME_HELD_BACK: Millis = Millis(200);
 pub struct Hub<L> {
     chat: Chat,
     conns: Slab<Conn<L>>,
-    /// The most connections that there were since memory was last given back.
-    crowd: usize,
+    crowd: Crowd,
     /// Memory was given back to the allocator, which may keep it.
     is_crowd_gone: bool,
     /// Connections to be read in the next turn.
@@ -70,7 +68,7 @@ impl<L: Link> Hub<L> {
         Hub {
             chat: Chat::new(limits),
             conns: Slab::new(),
-            crowd: 0,
+            crowd: Crowd::default(),
             is_crowd_gone: false,
             to_read: Vec::new(),
             to_write: Vec::new(),
@@ -116,7 +114,7 @@ impl<L: Link> Hub<L> {
             return None;
         };
         self.conns.insert(Conn::new(link, client, greeting));
-        self.crowd = self.crowd.max(self.conns.len());
+        self.crowd.one_came(self.conns.len());
         // Who did not wait for the greeting has it in one with his first answer.
         self.conns[conn as usize].is_readable = true;
         self.read_later(conn);
@@ -153,8 +151,8 @@ impl<L: Link> Hub<L> {
     }
 
     /// Whether a crowd of connections or sessions has gone since this was asked last.
-    pub fn is_crowd_gone(&mut self) -> bool {
-        std::mem::take(&mut self.is_crowd_gone) | self.chat.is_crowd_gone()
+    pub fn take_crowd_gone(&mut self) -> bool {
+        std::mem::take(&mut self.is_crowd_gone) | self.chat.take_crowd_gone()
     }
 
     /// Whether something is left to do without waiting for anything.
@@ -200,6 +198,11 @@ impl<L: Link> Hub<L> {
             }
         }
         self.spare = to_write;
+        if self.is_crowd_gone {
+            for list in [&mut self.to_read, &mut self.to_write, &mut self.spare] {
+                list.shrink_to_fit();
+            }
+        }
     }
 
     /// Lets timers fire up to the time when the poll was asked, if all that had come by then was
@@ -291,7 +294,7 @@ impl<L: Link> Hub<L> {
 
     /// Fires what is due, within the turn's allowance.
     fn fire(&mut self, now: Now, clock: &impl Clock) {
-        let mut work = TIMERS_PER_TURN;
+        let mut work = Allowance::each(TIMERS_PER_TURN);
         while let Some(due) = self.chat.due(now, &mut work) {
             match due {
                 Due::Session(session, conn) => {
@@ -353,14 +356,10 @@ impl<L: Link> Hub<L> {
             return;
         };
         self.chat.disconnect(&mut conn.client, now);
-        if self.conns.len() <= self.crowd / 2 && self.conns.capacity() >= CROWD_MIN {
+        if self.crowd.one_went(self.conns.len(), self.conns.capacity()) {
             self.conns.shrink_to_fit();
             self.chat.shrink_timers();
-            for list in [&mut self.to_read, &mut self.to_write, &mut self.spare] {
-                list.shrink_to_fit();
-            }
             self.is_crowd_gone = true;
-            self.crowd = self.conns.len();
         }
         hang_up(conn.link);
     }

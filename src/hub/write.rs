@@ -47,16 +47,25 @@ impl<L: Link> Hub<L> {
     /// if there is something to read.
     pub(super) fn finish(&mut self, key: ConnId, now: Now) {
         let conn = &self.conns[key as usize];
-        let session = conn.client.session();
-        let is_owed = session.is_some_and(|session| self.chat.is_owed(session));
-        if conn.is_done(is_owed) {
-            self.close(key, now);
-            return;
+        // Which it mostly is not, and then what it is owed need not be looked up.
+        if conn.may_be_done() {
+            let session = conn.client.session();
+            let is_owed = session.is_some_and(|session| self.chat.is_owed(session));
+            if conn.is_done(is_owed) {
+                self.close(key, now);
+                return;
+            }
         }
+        let conn = &self.conns[key as usize];
         if conn.may_be_read() {
             self.read_later(key);
         }
-        self.conns[key as usize].release_buffers();
+        let conn = &mut self.conns[key as usize];
+        if !conn.is_writable {
+            // What waits may wait for long.
+            conn.shrink_out();
+        }
+        conn.release_buffers();
     }
 
     /// Writes what a connection is owed until its stream takes no more, or about `share` bytes.
@@ -73,7 +82,7 @@ impl<L: Link> Hub<L> {
             let mut owed = [&[][..]; 3];
             if let Some(session) = session {
                 if conn.out_len() == 0 && self.chat.has_answer(session) {
-                    self.chat.prepare(session, now, conn.out());
+                    self.chat.end_wait(session, now, conn.out());
                 }
                 owed = self.chat.owed(session, &mut self.notice);
             }
