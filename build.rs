@@ -15,7 +15,10 @@ INSERT AFTER .text;
 fn main() {
     println!("cargo:rerun-if-changed=build.rs");
     let is = |name, value| env::var(name).is_ok_and(|found| found == value);
-    if is("PROFILE", "release") && is("CARGO_CFG_TARGET_OS", "linux") {
+    // What gcc adds to a program without libraries refers to the tables.
+    let features = env::var("CARGO_CFG_TARGET_FEATURE").unwrap_or_default();
+    let is_static = features.split(',').any(|feature| feature == "crt-static");
+    if is("PROFILE", "release") && is("CARGO_CFG_TARGET_OS", "linux") && !is_static {
         let script =
             PathBuf::from(env::var_os("OUT_DIR").expect("Cargo sets it")).join("tables.ld");
         fs::write(&script, SCRIPT).expect("Cargo's folder can be written");
