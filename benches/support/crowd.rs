@@ -22,6 +22,9 @@ pub struct Core {
     pub chat: Chat,
     pub now: Now,
     conns: ConnId,
+    /// The line in hand, at an address that is always aligned alike: what looking at text takes
+    /// depends on that.
+    line: Vec<u8>,
     out: Vec<u8>,
 }
 
@@ -31,6 +34,7 @@ impl Core {
             chat: Chat::new(limits()),
             now: moment(0),
             conns: 0,
+            line: Vec::with_capacity(1024),
             out: Vec::with_capacity(16 * 1024),
         }
     }
@@ -48,7 +52,9 @@ impl Core {
     /// Reads and answers one line, which has to be right.
     pub fn answer(&mut self, client: &mut Client, line: &[u8]) -> &[u8] {
         self.out.clear();
-        let request = Request::read(line, self.chat.limits());
+        self.line.clear();
+        self.line.extend_from_slice(line);
+        let request = Request::read(&self.line, self.chat.limits());
         self.chat.answer(client, request, self.now, &mut self.out);
         assert!(self.out.starts_with(b"OK "), "{}", line.escape_ascii());
         &self.out
