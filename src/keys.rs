@@ -9,7 +9,7 @@ use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
 use crate::protocol::{Folded, Name};
-use crate::sorted_index::{SortedIndex, Sought};
+use crate::sorted_index::{self, SortedIndex, Sought};
 
 /// The SHA-256 (FIPS 180-4) of a key.
 #[derive(Clone, Copy)]
@@ -125,11 +125,7 @@ impl Keys {
 
 /// How the name of an entry compares with a name.
 fn by_name(entries: &[(Folded, KeyHash)], name: Name) -> Sought<impl Fn(u32) -> Ordering> {
-    let name = name.folded();
-    Sought {
-        head: name.head(),
-        compare: move |place| entries[place as usize].0.cmp(&name),
-    }
+    sorted_index::by_name(name, |place| entries[place as usize].0)
 }
 
 /// The name and hash on a line of a users file; none on one that says nothing.

@@ -181,8 +181,8 @@ fn new_key(matches: &Matches, name: &str) -> Result<Action, String> {
     Ok(Action::NewKey(users.into(), parsed))
 }
 
-/// What is wrong with the form of the command line, and the way out.
-fn explain(fail: &Fail) -> String {
+/// What is wrong with the form of a command line, and the way out.
+pub fn explain(fail: &Fail) -> String {
     let shown = |name: &str| match name.len() {
         1 => format!("-{name}"),
         _ => format!("--{name}"),

@@ -210,15 +210,13 @@ impl Manager {
         let ready = if self.is_ready { "" } else { "READY=1\n" };
         let alive = self.watchdog.map_or("", |_| "WATCHDOG=1\n");
         let result = self.send(&format!("{ready}STATUS={status}\n{alive}"));
-        // One that is just behind with its reading is told again, and so is one for whom the system
-        // has no memory now. Whatever else is wrong will not have changed in a second.
-        let is_behind = result.is_err_and(|kind| {
-            use io::ErrorKind::{OutOfMemory, WouldBlock};
-            // ENOBUFS has no kind of its own.
-            !matches!(
-                kind,
-                io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused
-            ) && (matches!(kind, OutOfMemory | WouldBlock) || !self.is_ready)
+        let is_behind = result.is_err_and(|kind| match kind {
+            // It is just behind with its reading, or the system has no memory now.
+            io::ErrorKind::WouldBlock | io::ErrorKind::OutOfMemory => true,
+            // It is gone, which will not have changed in a second.
+            io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => false,
+            // Among these is ENOBUFS; that the server is ready must not be lost.
+            _ => !self.is_ready,
         });
         self.is_ready |= !is_behind;
         self.told = self.status.filter(|_| !is_behind);

@@ -6,6 +6,8 @@
 
 use std::cmp::Ordering;
 
+use crate::protocol::{Folded, Name};
+
 /// Keys in one chunk, at most: what an insertion may have to move.
 const CHUNK_MAX: usize = 128;
 
@@ -19,6 +21,15 @@ pub struct Sought<F: ?Sized> {
 
 /// A thing in question, however it is compared.
 pub type AnySought<'a> = Sought<dyn Fn(u32) -> Ordering + 'a>;
+
+/// The thing of that name, among things of which `name_of` gives the names by their keys.
+pub fn by_name(name: Name, name_of: impl Fn(u32) -> Folded) -> Sought<impl Fn(u32) -> Ordering> {
+    let name = name.folded();
+    Sought {
+        head: name.head(),
+        compare: move |key| name_of(key).cmp(&name),
+    }
+}
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Entry {

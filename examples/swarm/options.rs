@@ -2,7 +2,8 @@
 //!
 //! A usage error is a text that names the option, the value and the way out.
 
-use getopts::{Fail, Matches};
+use chinwag::options::explain;
+use getopts::Matches;
 
 /// The least bytes that a message's sender, number and time can take.
 pub const SIZE_MIN: u64 = "65535 4294967295 86400000000".len() as u64;
@@ -181,21 +182,6 @@ fn pace(matches: &Matches) -> Result<Pace, String> {
         (Some(_), Some(_)) => Err("--rate and --window: give one of them".into()),
         (Some(rate), None) => Ok(Pace::Rate(rate as u32)),
         (None, window) => Ok(Pace::Window(window.unwrap_or(100) as u32)),
-    }
-}
-
-/// What is wrong with the form of the command line, and the way out.
-fn explain(fail: &Fail) -> String {
-    let shown = |name: &str| match name.len() {
-        1 => format!("-{name}"),
-        _ => format!("--{name}"),
-    };
-    match fail {
-        Fail::ArgumentMissing(name) => format!("{}: its value is missing", shown(name)),
-        Fail::UnrecognizedOption(name) => format!("{}: there is no such option", shown(name)),
-        Fail::OptionDuplicated(name) => format!("{}: give it once", shown(name)),
-        Fail::UnexpectedArgument(name) => format!("{}: it takes no value", shown(name)),
-        Fail::OptionMissing(name) => format!("{}: it is missing", shown(name)),
     }
 }
 

@@ -111,24 +111,19 @@ impl Chat {
     }
 
     /// Gives a connection without a session so many seconds, and no others.
-    pub(super) fn give_time(&mut self, client: &mut Client, at: Millis, secs: u32) {
-        client.is_in_handshake = true;
+    pub(super) fn give_time(&mut self, client: &Client, at: Millis, secs: u32) {
         let when = at + Millis::from_secs(secs);
         self.handshakes.file(client.conn, when);
     }
 
-    pub(super) fn end_time(&mut self, client: &mut Client) {
-        if std::mem::take(&mut client.is_in_handshake) {
-            self.handshakes.cancel(client.conn);
-        }
+    pub(super) fn end_time(&mut self, client: &Client) {
+        self.handshakes.cancel(client.conn);
     }
 
     /// Cancels all timers of a connection.
-    pub(super) fn end_timers(&mut self, client: &mut Client) {
+    pub(super) fn end_timers(&mut self, client: &Client) {
         self.end_time(client);
-        if std::mem::take(&mut client.is_throttled) {
-            self.throttles.cancel(client.conn);
-        }
+        self.throttles.cancel(client.conn);
     }
 
     /// Whether a connection's next line may be answered now. If not, the connection is to be left
@@ -174,14 +169,9 @@ impl Chat {
         }
     }
 
-    /// Notes that a connection's time to get a session is over; to be called before it is read.
-    pub fn handshake_fired(client: &mut Client) {
-        client.is_in_handshake = false;
-    }
-
     /// Whether a connection whose time was over has still not got a session.
-    pub fn settle_handshake(client: &Client) -> bool {
-        client.session.is_none() && !client.is_in_handshake
+    pub fn settle_handshake(&self, client: &Client) -> bool {
+        client.session.is_none() && self.handshakes.when(client.conn).is_none()
     }
 
     /// The idle time in seconds of a session that an open connection keeps alive, for the kernel

@@ -30,7 +30,7 @@ use crate::keys::Keys;
 use crate::protocol::{Bye, Error, Event, LeaveReason, Limits, Mode, Name, Reply, Request};
 use crate::protocol::{DENIALS_MAX, ERRORS_MAX, Token};
 use crate::room::{Room, SessionKey};
-use crate::sorted_index::{SortedIndex, Sought};
+use crate::sorted_index::{self, SortedIndex, Sought};
 use crate::stats::{Gauges, Stats};
 use crate::time::{Millis, Now};
 use crate::wheel::Wheel;
@@ -182,7 +182,6 @@ impl Chat {
             conn,
             origin: self.shares.connect(origin),
             session: None,
-            is_in_handshake: false,
             errors: 0,
             denials: 0,
             is_throttled: false,
@@ -419,18 +418,10 @@ impl Chat {
 
 /// How a session's name compares with a name.
 fn by_name(sessions: &Slab<Session>, name: Name) -> Sought<impl Fn(SessionKey) -> Ordering> {
-    let name = name.folded();
-    Sought {
-        head: name.head(),
-        compare: move |key| sessions[key as usize].name.folded().cmp(&name),
-    }
+    sorted_index::by_name(name, |key| sessions[key as usize].name.folded())
 }
 
 /// How a room's name compares with a name.
 fn by_room_name(rooms: &Slab<Room>, name: Name) -> Sought<impl Fn(u32) -> Ordering> {
-    let name = name.folded();
-    Sought {
-        head: name.head(),
-        compare: move |key| rooms[key as usize].name.folded().cmp(&name),
-    }
+    sorted_index::by_name(name, |key| rooms[key as usize].name.folded())
 }

@@ -16,8 +16,6 @@ pub struct Client {
     pub(super) conn: ConnId,
     pub(super) origin: OriginKey,
     pub(super) session: Option<SessionKey>,
-    /// A timer is filed for when it will have been without a session for too long.
-    pub(super) is_in_handshake: bool,
     /// Errors since the last OK.
     pub(super) errors: u32,
     /// Refusals for want of the right key.

@@ -317,9 +317,11 @@ impl<L: Link> Hub<L> {
                     self.read_later(conn);
                 }
                 Due::Handshake(conn) => {
-                    Chat::handshake_fired(&mut self.conns[conn as usize].client);
                     self.read_at_last(conn, clock);
-                    if Chat::settle_handshake(&self.conns[conn as usize].client) {
+                    if self
+                        .chat
+                        .settle_handshake(&self.conns[conn as usize].client)
+                    {
                         self.part(conn, Bye::Handshake, now);
                         self.close(conn, now);
                     }

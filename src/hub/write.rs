@@ -56,16 +56,15 @@ impl<L: Link> Hub<L> {
                 return;
             }
         }
-        let conn = &self.conns[key as usize];
-        if conn.may_be_read() {
-            self.read_later(key);
-        }
         let conn = &mut self.conns[key as usize];
         if !conn.is_writable {
             // What waits may wait for long.
             conn.shrink_out();
         }
         conn.release_buffers();
+        if conn.may_be_read() {
+            self.read_later(key);
+        }
     }
 
     /// Writes what a connection is owed until its stream takes no more, or about `share` bytes.
