@@ -2,13 +2,10 @@
 
 use super::session::Deadline;
 use super::{Chat, Client, ConnId, Message, Owed};
-use crate::protocol::{Alive, BURST_SECS, Bye, LeaveReason, write_expiring};
+use crate::protocol::{Alive, Bye, LeaveReason, write_expiring};
 use crate::room::SessionKey;
 use crate::time::{Millis, Now};
 use crate::wheel::Wheel;
-
-/// Who sends too fast waits at least so long, so that he is not served line by line.
-const THROTTLE_MIN: Millis = Millis(100);
 
 /// Something that is due unless its connection has already sent a sign of life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -124,42 +121,6 @@ impl Chat {
     pub(super) fn end_timers(&mut self, client: &Client) {
         self.end_time(client);
         self.throttles.cancel(client.conn);
-    }
-
-    /// Whether a connection's next line may be answered now. If not, the connection is to be left
-    /// unread until [`Due::Throttle`].
-    ///
-    /// The generic cell rate algorithm, as virtual scheduling (ITU-T I.371, annex A): lines come at
-    /// the rate, after as many at once as come in four seconds.
-    pub fn admits_line(&mut self, client: &mut Client, now: Now) -> bool {
-        let Some(interval_us) = self.limits.line_interval_us() else {
-            return true;
-        };
-        if client.is_throttled() {
-            return false;
-        }
-        let latest_us = client.arrival_us + interval_us;
-        let allowed_us = now.at.0 * 1000 + u64::from(BURST_SECS) * 1_000_000;
-        if latest_us <= allowed_us {
-            return true;
-        }
-        let wait = Millis((latest_us - allowed_us).div_ceil(1000)).max(THROTTLE_MIN);
-        client.is_throttled = true;
-        self.throttles.file(client.conn, now.at + wait);
-        self.stats.lines_throttled += 1;
-        false
-    }
-
-    /// Counts a line against its connection's rate.
-    pub fn count_line(&mut self, client: &mut Client, now: Now) {
-        if let Some(interval_us) = self.limits.line_interval_us() {
-            client.arrival_us = client.arrival_us.max(now.at.0 * 1000) + interval_us;
-        }
-    }
-
-    /// Notes that a connection may be read again.
-    pub fn end_throttle(client: &mut Client) {
-        client.is_throttled = false;
     }
 
     /// Notes that a session's client has sent a line which is still to be answered.

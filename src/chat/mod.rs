@@ -14,6 +14,7 @@ mod delivery;
 mod ended;
 mod memory;
 mod origin;
+mod rate;
 mod session;
 
 use std::cmp::Ordering;
