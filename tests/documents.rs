@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use chinwag::ceiling::Ceiling;
 use chinwag::options::{self, Action, SOCKET_BUFFER};
 use chinwag::protocol::{
-    self, BURST_SECS, Bye, Code, DENIALS_MAX, ENDED_MAX, ERRORS_MAX, IDLE_TCP_MIN, LINE_BYTES_MAX,
+    self, BURST_SECS, BYTES_PER_LINE, Bye, Code, DENIALS_MAX, ENDED_MAX, ERRORS_MAX, IDLE_TCP_MIN, LINE_BYTES_MAX,
     LeaveReason, Limits, NAME_BYTES_MAX, POLL_EVENTS_DEFAULT, POLL_EVENTS_MAX, POLL_WAIT_MAX,
     REPLY_BYTES_MAX, Request, UNASKED, VERBS,
 };
@@ -382,6 +382,7 @@ fn the_table_of_limits_agrees_with_the_code() {
             "seconds' worth of lines that may come at once",
             BURST_SECS.into(),
         ),
+        ("bytes that count as one line", BYTES_PER_LINE as u64),
         (
             "system's buffer for a connection, each way, bytes",
             SOCKET_BUFFER as u64,

@@ -287,6 +287,132 @@ fn a_flooder_gets_its_share_of_a_turn_and_no_more() {
     }
 }
 
+/// G31: what a client sends counts as one line for each 96 bytes begun, lines or not.
+#[test]
+fn every_byte_counts_against_the_rate_whether_it_ends_a_line_or_not() {
+    let one_by_one = |bytes: &[u8]| bytes.iter().map(|&b| vec![b]).collect::<Vec<_>>();
+    let long = |bytes: usize| vec![b"x".repeat(bytes), b"\n".to_vec()];
+    for (pieces, lines) in [
+        (vec![b"\n".to_vec()], 1),
+        (vec![b"\n\r\n\n".to_vec()], 3),
+        (one_by_one(b"PING\n"), 1),
+        (long(95), 1),
+        (long(96), 2),
+        (long(191), 2),
+        (long(192), 3),
+        (one_by_one(&long(192).concat()), 3),
+        // Too long, and skipped.
+        (long(4800), 51),
+        (vec![b"x".repeat(96)], 1),
+        (vec![b"x".repeat(97)], 2),
+        (vec![b"\xff\xf1".repeat(48)], 1),
+        (vec![b"\xff\xf1".repeat(49)], 2),
+        (one_by_one(&b"\xff\xfb\x01".repeat(320)), 10),
+        (
+            vec![b"\xff\xfa".to_vec(), b"x".repeat(94), b"\xff\xf0".to_vec()],
+            2,
+        ),
+    ] {
+        let mut world = World::new(Limits {
+            rate: 50,
+            ..limits()
+        });
+        let peer = world.connect();
+        let sent = pieces.concat();
+        for piece in pieces {
+            world.send(&peer, &piece);
+        }
+        peer.wire.borrow_mut().output.clear();
+        // What was begun is the beginning of the first of these.
+        world.send(&peer, &b"\nPING\n".repeat(300));
+        let answered = text(&peer).matches("OK PING").count();
+        assert_eq!(answered, (200 - lines) / 2, "{}", sent.escape_ascii());
+    }
+}
+
+/// G31: a permitted burst of one member takes less than half of a log, whatever it says.
+#[test]
+fn a_permitted_burst_takes_less_than_half_of_a_default_log() {
+    for text_bytes in [1, 20, 90, 91, 92, 187, 188, 500, 1024] {
+        let mut world = World::new(Limits {
+            rate: 50,
+            ..limits()
+        });
+        let name = "n".repeat(24);
+        let speaker = member(&mut world, &format!("JOIN {name} mode=pull"));
+        let reader = member(&mut world, "JOIN reader mode=pull");
+        let say = format!("SAY {}\n", "x".repeat(text_bytes));
+        world.send(&speaker, say.repeat(1000).as_bytes());
+        world.send(&reader, b"STATS\n");
+        let stats = text(&reader);
+        let held = stats
+            .lines()
+            .find_map(|l| l.strip_prefix("STAT log-bytes "));
+        let held: usize = held.unwrap().parse().unwrap();
+        assert!(held < limits().log_bytes / 2, "{text_bytes}: {held}");
+        // So one who polls each second misses nothing, for as long as that goes on.
+        for _ in 0..20 {
+            world.advance(1000);
+            loop {
+                world.send(&reader, b"POLL max=1000\n");
+                let polled = text(&reader);
+                assert!(!polled.contains("LOST"), "{text_bytes}: {polled}");
+                if polled.starts_with("OK POLL") && polled.contains(" more=0\r\n") {
+                    break;
+                }
+            }
+        }
+    }
+}
+
+/// G27: however many send what makes no line, a line of another is answered in the next turn, and
+/// what a turn takes in of all of them together is bounded.
+#[test]
+fn bytes_that_end_no_line_are_shared_out_like_lines() {
+    const FLOODERS: usize = 200;
+    for junk in [
+        &b"\xff\xf1"[..],
+        b"\rx",
+        b"\xff\xfa",
+        b"x",
+        b"\xff\xfb\x01",
+        b"\n",
+    ] {
+        let mut world = World::new(limits());
+        let polite = member(&mut world, "JOIN polite mode=pull");
+        let flooders: Vec<_> = (0..FLOODERS).map(|_| world.connect()).collect();
+        for flooder in &flooders {
+            world.post(flooder, &junk.repeat(60_000 / junk.len()));
+        }
+        let left = |peer: &Peer| peer.wire.borrow().input.len();
+        for _ in 0..5 {
+            let before: usize = flooders.iter().map(left).sum();
+            let most = flooders.iter().map(left).max().unwrap();
+            world.post(&polite, b"PING\n");
+            world.hub.turn(&world.now(), Millis(world.at), true);
+            assert_eq!(text(&polite), "OK PING\r\n");
+            let taken = before - flooders.iter().map(left).sum::<usize>();
+            assert!(taken <= FLOODERS * 4096, "{}: {taken}", junk.escape_ascii());
+            let least = flooders.iter().map(left).min().unwrap();
+            assert!(least + 4096 >= most, "{}", junk.escape_ascii());
+            for flooder in &flooders {
+                flooder.wire.borrow_mut().output.clear();
+            }
+        }
+        // One alone gets more, and no more than a turn is worth.
+        let mut world = World::new(limits());
+        let flooder = world.connect();
+        world.post(&flooder, &junk.repeat(200_000 / junk.len()));
+        let before = left(&flooder);
+        world.hub.turn(&world.now(), Millis(world.at), true);
+        assert!(
+            before - left(&flooder) <= 64 * 1024,
+            "{}",
+            junk.escape_ascii()
+        );
+    }
+}
+
 /// G19.
 #[test]
 fn a_ping_that_waits_counts_though_the_server_was_stopped_past_the_deadline() {

@@ -187,6 +187,7 @@ impl Chat {
             denials: 0,
             is_throttled: false,
             arrival_us: 0,
+            paid_bytes: 0,
         };
         self.expect_session(&mut client, now.at);
         Some(client)

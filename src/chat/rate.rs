@@ -1,7 +1,7 @@
 //! How fast a client may send.
 
 use super::{Chat, Client};
-use crate::protocol::BURST_SECS;
+use crate::protocol::{BURST_SECS, BYTES_PER_LINE};
 use crate::time::{Millis, Now};
 
 /// Who sends too fast waits at least so long, so that he is not served line by line.
@@ -32,11 +32,29 @@ impl Chat {
         false
     }
 
-    /// Counts a line against its connection's rate.
-    pub fn count_line(&mut self, client: &mut Client, now: Now) {
-        if let Some(interval_us) = self.limits.line_interval_us() {
-            client.arrival_us = client.arrival_us.max(now.at.0 * 1000) + interval_us;
+    /// Counts `bytes` that were taken of what a connection has sent against its rate, and tells how
+    /// many lines they count as; they go with the line that has begun, and `end_it` or not.
+    ///
+    /// Everything counts, telnet's commands and a line that never ends as well: one line for each
+    /// [`BYTES_PER_LINE`] bytes that are begun.
+    pub fn count_input(
+        &mut self,
+        client: &mut Client,
+        bytes: usize,
+        end_it: bool,
+        now: Now,
+    ) -> usize {
+        let paid = usize::from(client.paid_bytes);
+        let lines = bytes.saturating_sub(paid).div_ceil(BYTES_PER_LINE);
+        client.paid_bytes = match end_it {
+            true => 0,
+            false => (paid + lines * BYTES_PER_LINE - bytes) as u8,
+        };
+        if let Some(interval_us) = self.limits.line_interval_us().filter(|_| lines > 0) {
+            let from_us = client.arrival_us.max(now.at.0 * 1000);
+            client.arrival_us = from_us + lines as u64 * interval_us;
         }
+        lines
     }
 
     /// Notes that a connection may be read again.

@@ -11,7 +11,8 @@ use crate::room::SessionKey;
 use crate::time::{Clock, Now};
 
 /// What connections may cost together in one turn, as far as each has the least share: lines that
-/// are answered, and bytes that are written on their account, to themselves or to others.
+/// are answered, or bytes that count as such, and bytes that are written on their account, to
+/// themselves or to others.
 const LINES_PER_TURN: usize = 2048;
 const ANSWER_BYTES_PER_TURN: usize = 1024 * 1024;
 
@@ -71,7 +72,7 @@ impl<L: Link> Hub<L> {
             self.take_input(key, &input, clock.now());
         }
         let conn = &mut self.conns[key as usize];
-        if !conn.may_be_read() || conn.has_unanswered() {
+        if !conn.may_be_read() || conn.has_unanswered() || self.lines_left == 0 {
             return false;
         }
         // With the beginning of a line kept, no more is received than can be looked at at once: the
@@ -116,10 +117,9 @@ impl<L: Link> Hub<L> {
                 self.conns[key as usize].keep_input(input);
                 return;
             }
-            if !self.take_line(key, &mut input, now) {
+            if !self.take_item(key, &mut input, now) {
                 return;
             }
-            self.lines_left = self.lines_left.saturating_sub(1);
             self.serve_if_needed(now);
         }
     }
@@ -145,8 +145,8 @@ impl<L: Link> Hub<L> {
         false
     }
 
-    /// Answers the next line in `input`; false if there is none.
-    fn take_line(&mut self, key: ConnId, input: &mut &[u8], now: Now) -> bool {
+    /// Answers the next line in `input`, or what came instead of one; false if there is none.
+    fn take_item(&mut self, key: ConnId, input: &mut &[u8], now: Now) -> bool {
         let limits = *self.chat.limits();
         let conn = &mut self.conns[key as usize];
         if let Some(command) = conn.take_postponed() {
@@ -155,16 +155,22 @@ impl<L: Link> Hub<L> {
         }
         let (lines, client, out) = conn.parts();
         let session = client.session();
-        let request = loop {
-            match lines.next(input, limits.line_bytes_max()) {
-                None => return false,
-                Some(Item::Line(line)) => break Request::read(line, &limits),
-                Some(Item::TooLong) => break Request::TooLong,
-                Some(Item::Skipped) => break Request::Empty,
-                Some(Item::Negotiation(answer)) => out.extend_from_slice(&answer),
+        let had_bytes = input.len();
+        let item = lines.next(input, limits.line_bytes_max());
+        let ends_line = matches!(item, Some(Item::Line(_) | Item::Skipped));
+        let bytes = had_bytes - input.len();
+        let counted = self.chat.count_input(client, bytes, ends_line, now);
+        self.lines_left = self.lines_left.saturating_sub(counted);
+        let request = match item {
+            None => return false,
+            Some(Item::Line(line)) => Request::read(line, &limits),
+            Some(Item::TooLong) => Request::TooLong,
+            Some(Item::Skipped) => Request::Empty,
+            Some(Item::Negotiation(answer)) => {
+                out.extend_from_slice(&answer);
+                return true;
             }
         };
-        self.chat.count_line(client, now);
         let waits = match &request {
             Request::Command(command) => command.after_output(),
             _ => None,

@@ -54,6 +54,9 @@ pub const ERRORS_MAX: u32 = 100;
 pub const DENIALS_MAX: u32 = 3;
 /// How many seconds' worth of lines a connection may send at once.
 pub const BURST_SECS: u32 = 4;
+/// What a client sends counts as one line for each of these many bytes that is begun, so that a line
+/// up to this length, its end included, is one line.
+pub const BYTES_PER_LINE: usize = 96;
 /// A room's log holds at most one event for so many of its bytes, however short they are.
 pub const LOG_BYTES_PER_EVENT: usize = 32;
 /// How many ended sessions are remembered.
@@ -85,7 +88,8 @@ pub struct Limits {
     pub rooms_max: usize,
     /// How many connections, and how many sessions, there may be from one address.
     pub per_address_max: usize,
-    /// Lines a second that a connection is read at, after a burst; 0 for no bound.
+    /// Lines a second that a connection is read at, after a burst; 0 for no bound. See
+    /// [`BYTES_PER_LINE`] for what counts as a line.
     pub rate: u32,
 }
 
