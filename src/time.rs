@@ -22,6 +22,11 @@ impl Millis {
         Millis(self.0.saturating_sub(earlier.0))
     }
 
+    /// The same moment in microseconds.
+    pub const fn micros(self) -> u64 {
+        self.0.saturating_mul(1000)
+    }
+
     /// Whole seconds, rounded down.
     pub const fn secs(self) -> u64 {
         self.0 / 1000

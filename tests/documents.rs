@@ -13,9 +13,9 @@ use std::path::{Path, PathBuf};
 use chinwag::ceiling::Ceiling;
 use chinwag::options::{self, Action, SOCKET_BUFFER};
 use chinwag::protocol::{
-    self, BURST_SECS, BYTES_PER_LINE, Bye, Code, DENIALS_MAX, ENDED_MAX, ERRORS_MAX, IDLE_TCP_MIN, LINE_BYTES_MAX,
-    LeaveReason, Limits, NAME_BYTES_MAX, POLL_EVENTS_DEFAULT, POLL_EVENTS_MAX, POLL_WAIT_MAX,
-    REPLY_BYTES_MAX, Request, UNASKED, VERBS,
+    self, BURST_SECS, BYTES_PER_LINE, Bye, Code, DENIALS_MAX, ENDED_MAX, ERRORS_MAX, IDLE_TCP_MIN,
+    LINE_BYTES_MAX, LeaveReason, Limits, NAME_BYTES_MAX, POLL_EVENTS_DEFAULT, POLL_EVENTS_MAX,
+    POLL_WAIT_MAX, REPLY_BYTES_MAX, Request, UNASKED, VERBS,
 };
 use chinwag::stats::{Gauges, Stats};
 use support::script::{CoreStage, Script};
@@ -377,7 +377,10 @@ fn the_table_of_limits_agrees_with_the_code() {
             defaults.per_address_max as u64,
         ),
         ("sessions from one address", defaults.per_address_max as u64),
-        ("lines a second from one connection", defaults.rate.into()),
+        (
+            "lines a second from one connection, and of one session",
+            defaults.rate.into(),
+        ),
         (
             "seconds' worth of lines that may come at once",
             BURST_SECS.into(),

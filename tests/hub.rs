@@ -4,6 +4,7 @@ mod support;
 
 use std::cell::Cell;
 
+use chinwag::chat::Origin;
 use chinwag::protocol::Limits;
 use chinwag::time::{Clock, Millis, Now};
 use support::world::{Peer, UNIX_MS, World};
@@ -328,6 +329,124 @@ fn every_byte_counts_against_the_rate_whether_it_ends_a_line_or_not() {
         let answered = text(&peer).matches("OK PING").count();
         assert_eq!(answered, (200 - lines) / 2, "{}", sent.escape_ascii());
     }
+}
+
+/// How many SAYs of one member are carried out in `seconds` if it comes back on another connection
+/// whenever it has to wait, with `connect` to say where each connection comes from.
+fn said_by_one_who_reconnects(seconds: u64, mut connect: impl FnMut(&mut World) -> Peer) -> u64 {
+    let mut world = World::new(Limits {
+        rate: 50,
+        ..limits()
+    });
+    let first = connect(&mut world);
+    world.send(&first, b"JOIN ann mode=pull\n");
+    let reply = text(&first);
+    let (_, token) = reply.split_once("session=").unwrap();
+    let resume = format!("RESUME {}\n", &token[..40]);
+    world.reset(&first);
+    for _ in 0..seconds * 10 {
+        for _ in 0..20 {
+            let peer = connect(&mut world);
+            let lines = resume.clone() + &"SAY x\n".repeat(199);
+            world.send(&peer, lines.as_bytes());
+            world.hub.assert_consistent(world.now());
+            // What is not carried out at once would be, later.
+            peer.wire.borrow_mut().input.clear();
+            world.reset(&peer);
+        }
+        world.advance(100);
+    }
+    world.origin = Origin::V4([192, 0, 2, 99]);
+    let witness = world.connect();
+    world.send(&witness, b"ROOMS\n");
+    let rooms = text(&witness);
+    let newest = rooms.trim_end().rsplit(' ').next().unwrap();
+    newest.parse::<u64>().unwrap() - 1
+}
+
+/// G31: neither an address nor a session gets another allowance by connecting again.
+#[test]
+fn connecting_again_is_no_way_around_the_rate() {
+    let from = |last: u8| Origin::V4([192, 0, 2, last]);
+    let said = said_by_one_who_reconnects(3, |world| {
+        world.origin = from(1);
+        world.connect()
+    });
+    assert!((150..=350).contains(&said), "{said} from one address");
+    // A session does not either if each connection comes from another address, ...
+    let mut last = 0;
+    let said = said_by_one_who_reconnects(3, |world| {
+        last = (last + 1) % 200;
+        world.origin = from(last);
+        world.connect()
+    });
+    assert!((150..=350).contains(&said), "{said} from many addresses");
+    // ... or from none.
+    let said = said_by_one_who_reconnects(3, |world| {
+        world.origin = Origin::Local;
+        world.connect()
+    });
+    assert!((150..=350).contains(&said), "{said} on a Unix socket");
+}
+
+/// G31: an address has as many allowances as it has connections, and others have their own.
+#[test]
+fn an_address_has_an_allowance_for_each_of_its_connections() {
+    let mut world = World::new(Limits {
+        rate: 50,
+        ..limits()
+    });
+    world.origin = Origin::V4([192, 0, 2, 1]);
+    let answered = |world: &mut World, peer: &Peer| {
+        world.send(peer, &b"PING\n".repeat(300));
+        text(peer).matches("OK PING").count()
+    };
+    let peers: Vec<_> = (0..3).map(|_| world.connect()).collect();
+    for peer in &peers {
+        assert_eq!(answered(&mut world, peer), 200);
+    }
+    let unused = world.connect();
+    for peer in &peers {
+        peer.wire.borrow_mut().input.clear();
+        world.reset(peer);
+    }
+    world.advance(200);
+    // One that was there has all of its own, one that comes has what is left of theirs.
+    assert_eq!(answered(&mut world, &unused), 200);
+    let next = world.connect();
+    assert!(answered(&mut world, &next) <= 10);
+    let here = std::mem::replace(&mut world.origin, Origin::V4([192, 0, 2, 9]));
+    let other = world.connect();
+    assert_eq!(answered(&mut world, &other), 200);
+    // After four seconds all is forgotten.
+    world.origin = here;
+    for peer in [&unused, &next, &other] {
+        peer.wire.borrow_mut().input.clear();
+        world.reset(peer);
+    }
+    world.advance(60_000);
+    let later = world.connect();
+    assert_eq!(answered(&mut world, &later), 200);
+    world.hub.assert_consistent(world.now());
+}
+
+/// G27: nor does the server remember more addresses than it may have connections.
+#[test]
+fn addresses_that_have_gone_are_remembered_within_bounds() {
+    let mut world = World::new(Limits {
+        rate: 50,
+        connections_max: 10,
+        ..limits()
+    });
+    for n in 0..1000_u16 {
+        let [high, low] = n.to_be_bytes();
+        world.origin = Origin::V4([198, 18, high, low]);
+        let peer = world.connect();
+        world.send(&peer, &b"PING\n".repeat(100));
+        world.reset(&peer);
+        world.hub.assert_consistent(world.now());
+    }
+    world.advance(100);
 }
 
 /// G31: a permitted burst of one member takes less than half of a log, whatever it says.

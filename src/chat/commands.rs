@@ -1,5 +1,6 @@
 //! What each command does: one small function a verb.
 
+use super::origin::Share;
 use super::session::Session;
 use super::{Chat, Client, Outcome, Owed, by_name, by_room_name};
 use crate::protocol::{
@@ -126,6 +127,7 @@ impl Chat {
             idle: self.limits.granted_idle(join.idle, shortest),
             cursor: room.cursor_for(join.history),
             said: 0,
+            arrival_us: 0,
             alive_at: now.at,
             mode: join.mode,
             alive: join.alive,
@@ -136,8 +138,8 @@ impl Chat {
         log::debug!("{name} joined {}", room.name);
         self.attach(client, key, now);
 
-        self.shares
-            .change(client.origin, |share| share.sessions += 1);
+        let one_more = |share: &mut Share| share.sessions += 1;
+        self.shares.change(client.origin, now.at.micros(), one_more);
         self.stats.sessions_total += 1;
         let sessions = self.sessions.len();
         self.stats.sessions_most = self.stats.sessions_most.max(sessions as u64);

@@ -33,6 +33,7 @@ impl Chat {
             .iter()
             .filter(|(_, s)| s.origin != OriginKey::LOCAL);
         assert_eq!(self.shares.sum().sessions as usize, counted.count());
+        self.shares.assert_consistent();
         for (_, session) in &self.sessions {
             let share = self.shares.get(session.origin);
             assert!(share.sessions as usize <= self.limits.per_address_max);

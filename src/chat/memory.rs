@@ -25,7 +25,7 @@ impl Chat {
             + sessions * INDEX_ENTRY_BYTES
             // A room's seats are a table too, of which at least a quarter is taken.
             + 6 * sessions * size_of::<u32>() as u64
-            + Shares::memory_max(conns + sessions)
+            + Shares::memory_max(limits)
     }
 
     /// The most that rooms take without their logs. In bytes.

@@ -36,7 +36,7 @@ use crate::stats::{Gauges, Stats};
 use crate::time::{Millis, Now};
 use crate::wheel::Wheel;
 use ended::{End, Ended};
-use origin::Shares;
+use origin::{Share, Shares};
 use session::{Attachment, Session};
 
 /// How long a connection may take for its last words, in seconds.
@@ -109,7 +109,7 @@ impl Chat {
         Chat {
             limits,
             keys: None,
-            shares: Shares::default(),
+            shares: Shares::new(&limits),
             sessions: Slab::new(),
             attached: 0,
             crowd: Crowd::default(),
@@ -179,14 +179,15 @@ impl Chat {
         self.stats.connections += 1;
         self.stats.connections_total += 1;
         self.stats.connections_most = self.stats.connections_most.max(self.stats.connections);
+        let (origin, arrival_us) = self.shares.connect(origin, now.at.micros());
         let mut client = Client {
             conn,
-            origin: self.shares.connect(origin),
+            origin,
             session: None,
             errors: 0,
             denials: 0,
             is_throttled: false,
-            arrival_us: 0,
+            arrival_us,
             paid_bytes: 0,
         };
         self.expect_session(&mut client, now.at);
@@ -200,7 +201,7 @@ impl Chat {
             self.detach(key, now);
         }
         self.shares
-            .change(client.origin, |share| share.connections -= 1);
+            .disconnect(client.origin, client.arrival_us, now.at.micros());
         self.stats.connections -= 1;
     }
 
@@ -283,6 +284,8 @@ impl Chat {
         let session = &mut self.sessions[key as usize];
         session.attachment = Some(Box::new(Attachment::new(client.conn)));
         session.touch(now.at);
+        session.arrival_us = session.arrival_us.max(client.arrival_us);
+        client.arrival_us = session.arrival_us;
         self.attached += 1;
         if session.mode == Mode::Push {
             self.take_seat(key);
@@ -342,8 +345,9 @@ impl Chat {
         let session = self.sessions.remove(key as usize);
         self.session_timers.cancel(key);
         self.attached -= u64::from(session.attachment.is_some());
+        let one_less = |share: &mut Share| share.sessions -= 1;
         self.shares
-            .change(session.origin, |share| share.sessions -= 1);
+            .change(session.origin, now.at.micros(), one_less);
         self.stats.sessions_ended[reason.index()] += 1;
         let token = Token {
             slot: key,

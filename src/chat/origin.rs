@@ -1,10 +1,12 @@
-//! Where clients come from, and how many come from there.
+//! Where clients come from, how many come from there, and what those that have gone had sent.
 
 use std::cmp::Ordering;
+use std::collections::VecDeque;
 
 use slab::Slab;
 
 use super::memory::{INDEX_ENTRY_BYTES, table};
+use crate::protocol::Limits;
 use crate::sorted_index::{SortedIndex, Sought};
 
 /// Whose share of connections and sessions something is counted against.
@@ -32,35 +34,91 @@ impl OriginKey {
 pub(super) struct Share {
     pub connections: u32,
     pub sessions: u32,
+    /// When the lines of the connection that had sent most, of those that have gone, would have
+    /// come at exactly their rate, in microseconds: no later connection begins with less.
+    arrival_us: u64,
+    /// It is among those that wait to be forgotten.
+    is_waiting: bool,
 }
 
-/// The shares of all origins that have something.
-#[derive(Debug, Default)]
+impl Share {
+    fn is_empty(&self) -> bool {
+        self.connections == 0 && self.sessions == 0
+    }
+}
+
+/// The shares of all origins that have something, or had a moment ago.
+#[derive(Debug)]
 pub(super) struct Shares {
     shares: Slab<(Origin, Share)>,
     by_origin: SortedIndex,
+    /// Origins that had nothing when they came here, and whose rate was not to be forgotten yet:
+    /// the one that has waited longest comes first.
+    waiting: VecDeque<OriginKey>,
+    waiting_max: usize,
 }
 
 impl Shares {
+    /// No shares yet. As many origins as there may be connections may wait to be forgotten.
+    pub fn new(limits: &Limits) -> Shares {
+        Shares {
+            shares: Slab::new(),
+            by_origin: SortedIndex::default(),
+            waiting: VecDeque::new(),
+            waiting_max: limits.connections_max,
+        }
+    }
+
     /// How many connections an origin has.
     pub fn connections(&self, origin: Origin) -> u32 {
         let key = self.by_origin.get(&by_origin(&self.shares, origin));
         key.map_or(0, |key| self.shares[key as usize].1.connections)
     }
 
-    /// Counts one more connection of an origin.
-    pub fn connect(&mut self, origin: Origin) -> OriginKey {
+    /// Counts one more connection of an origin. Gives also when the lines of the connections before
+    /// would have come at exactly their rate, in microseconds: see [`Client::arrival_us`].
+    ///
+    /// [`Client::arrival_us`]: super::Client::arrival_us
+    pub fn connect(&mut self, origin: Origin, now_us: u64) -> (OriginKey, u64) {
         if origin == Origin::Local {
-            return OriginKey::LOCAL;
+            return (OriginKey::LOCAL, 0);
         }
+        self.forget(now_us);
         let key = self.by_origin.get(&by_origin(&self.shares, origin));
         let key = key.unwrap_or_else(|| {
             let key = self.shares.insert((origin, Share::default())) as u32;
             self.by_origin.insert(key, &by_origin(&self.shares, origin));
             key
         });
-        self.shares[key as usize].1.connections += 1;
-        OriginKey(key)
+        let share = &mut self.shares[key as usize].1;
+        share.connections += 1;
+        (OriginKey(key), share.arrival_us)
+    }
+
+    /// Counts one connection of an origin less, whose lines would have come by then at exactly
+    /// their rate.
+    pub fn disconnect(&mut self, key: OriginKey, arrival_us: u64, now_us: u64) {
+        if let Some((_, share)) = self.shares.get_mut(key.0 as usize) {
+            share.arrival_us = share.arrival_us.max(arrival_us);
+        }
+        self.change(key, now_us, |share| share.connections -= 1);
+    }
+
+    /// Forgets origins that have nothing and whose rate is as if they had sent nothing; and others
+    /// that have nothing if too many wait, those that have waited longest.
+    fn forget(&mut self, now_us: u64) {
+        while let Some(&key) = self.waiting.front() {
+            let (_, share) = &mut self.shares[key.0 as usize];
+            let is_to_stay = share.arrival_us > now_us && self.waiting.len() <= self.waiting_max;
+            if share.is_empty() && is_to_stay {
+                return;
+            }
+            self.waiting.pop_front();
+            share.is_waiting = false;
+            if share.is_empty() {
+                self.remove(key);
+            }
+        }
     }
 
     /// What an origin has.
@@ -71,29 +129,61 @@ impl Shares {
     }
 
     /// Changes an origin's share, which is forgotten when nothing is left of it.
-    pub fn change(&mut self, key: OriginKey, change: impl FnOnce(&mut Share)) {
-        let Some((origin, share)) = self.shares.get_mut(key.0 as usize) else {
+    pub fn change(&mut self, key: OriginKey, now_us: u64, change: impl FnOnce(&mut Share)) {
+        let Some((_, share)) = self.shares.get_mut(key.0 as usize) else {
             return;
         };
         change(share);
-        if *share == Share::default() {
-            let origin = *origin;
-            self.by_origin.remove(&by_origin(&self.shares, origin));
-            self.shares.remove(key.0 as usize);
-            if self.by_origin.is_empty() {
-                *self = Shares::default();
-            }
+        if !share.is_empty() || share.is_waiting {
+            return;
+        }
+        if share.arrival_us > now_us {
+            share.is_waiting = true;
+            self.waiting.push_back(key);
+            self.forget(now_us);
+        } else {
+            self.remove(key);
         }
     }
 
-    /// The most that the shares of so many origins take, in bytes.
-    pub fn memory_max(origins: u64) -> u64 {
-        table(origins, size_of::<(Origin, Share)>()) + origins * INDEX_ENTRY_BYTES
+    fn remove(&mut self, key: OriginKey) {
+        let origin = self.shares[key.0 as usize].0;
+        self.by_origin.remove(&by_origin(&self.shares, origin));
+        self.shares.remove(key.0 as usize);
+        if self.by_origin.is_empty() {
+            // Nobody waits any more either.
+            self.shares = Slab::new();
+            self.waiting = VecDeque::new();
+        }
+    }
+
+    /// The most that shares take, in bytes: each connection and each session may have an origin of
+    /// its own, and so may each that waits to be forgotten.
+    pub fn memory_max(limits: &Limits) -> u64 {
+        let (conns, sessions) = (limits.connections_max as u64, limits.sessions_max as u64);
+        let origins = 2 * conns + sessions;
+        table(origins, size_of::<(Origin, Share)>())
+            + origins * INDEX_ENTRY_BYTES
+            + table(conns + 1, size_of::<OriginKey>())
     }
 
     /// Gives back the memory behind the last share that there is.
     pub fn shrink(&mut self) {
         self.shares.shrink_to_fit();
+    }
+
+    /// Checks that no origin is kept that has nothing and does not wait, and that few enough wait.
+    ///
+    /// # Panics
+    ///
+    /// If they do not. Meant for tests.
+    pub fn assert_consistent(&self) {
+        for (_, (origin, share)) in &self.shares {
+            assert!(!share.is_empty() || share.is_waiting, "{origin:?}");
+        }
+        let waiting = self.shares.iter().filter(|(_, s)| s.1.is_waiting);
+        assert_eq!(waiting.count(), self.waiting.len());
+        assert!(self.waiting.len() <= self.waiting_max);
     }
 
     /// What all origins have together.

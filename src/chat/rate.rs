@@ -1,4 +1,9 @@
 //! How fast a client may send.
+//!
+//! A connection has an allowance, and so has a session. A connection that takes a session up goes on
+//! with what is left of the smaller one, and a new one begins with what those of its address have
+//! left that are gone: nobody gets another allowance by connecting again, or by handing a session
+//! from one connection to the next, and an address has as many as it has connections.
 
 use super::{Chat, Client};
 use crate::protocol::{BURST_SECS, BYTES_PER_LINE};
@@ -21,7 +26,7 @@ impl Chat {
             return false;
         }
         let latest_us = client.arrival_us + interval_us;
-        let allowed_us = now.at.0 * 1000 + u64::from(BURST_SECS) * 1_000_000;
+        let allowed_us = now.at.micros() + u64::from(BURST_SECS) * 1_000_000;
         if latest_us <= allowed_us {
             return true;
         }
@@ -36,7 +41,8 @@ impl Chat {
     /// many lines they count as; they go with the line that has begun, and `end_it` or not.
     ///
     /// Everything counts, telnet's commands and a line that never ends as well: one line for each
-    /// [`BYTES_PER_LINE`] bytes that are begun.
+    /// [`BYTES_PER_LINE`] bytes that are begun. It counts against the session too, whatever
+    /// connection holds that later.
     pub fn count_input(
         &mut self,
         client: &mut Client,
@@ -51,8 +57,11 @@ impl Chat {
             false => (paid + lines * BYTES_PER_LINE - bytes) as u8,
         };
         if let Some(interval_us) = self.limits.line_interval_us().filter(|_| lines > 0) {
-            let from_us = client.arrival_us.max(now.at.0 * 1000);
+            let from_us = client.arrival_us.max(now.at.micros());
             client.arrival_us = from_us + lines as u64 * interval_us;
+            if let Some(key) = client.session {
+                self.sessions[key as usize].arrival_us = client.arrival_us;
+            }
         }
         lines
     }

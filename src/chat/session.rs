@@ -59,6 +59,8 @@ pub(super) struct Session {
     pub cursor: u64,
     /// How many messages it has said.
     pub said: u64,
+    /// When the lines of its connections would have come at exactly their rate, in microseconds.
+    pub arrival_us: u64,
     /// The last sign of life; it is older than the truth while [`Session::is_held`].
     pub alive_at: Millis,
     pub mode: Mode,
