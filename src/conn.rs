@@ -198,10 +198,9 @@ impl<L: Link> Conn<L> {
         has_input && takes_answers && !self.is_closing && !self.is_throttled()
     }
 
-    /// Whether it has to wait because it has sent too fast. One who is gone is not made to wait: what
-    /// he has sent is all there will be.
+    /// Whether it has to wait because it has sent too fast.
     pub fn is_throttled(&self) -> bool {
-        self.client.is_throttled() && !self.is_broken
+        self.client.is_throttled()
     }
 
     /// How much output may wait when the next line is answered.

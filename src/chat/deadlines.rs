@@ -123,6 +123,20 @@ impl Chat {
         self.throttles.cancel(client.conn);
     }
 
+    /// Notes that the client of a session has closed its connection, which is there for as long as
+    /// lines wait that it had sent. From now on it counts as alive by those alone.
+    pub fn lose_peer(&mut self, key: SessionKey, now: Now) {
+        let session = &mut self.sessions[key as usize];
+        let was_held = session.is_held();
+        if let Some(attachment) = &mut session.attachment {
+            attachment.is_lost = true;
+        }
+        if was_held {
+            session.touch(now.at);
+            self.arm(key, now.past);
+        }
+    }
+
     /// Notes that a session's client has sent a line which is still to be answered.
     pub fn note_line(&mut self, key: SessionKey, now: Now) {
         if let Some(session) = self.sessions.get_mut(key as usize) {

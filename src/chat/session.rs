@@ -83,6 +83,8 @@ pub(super) struct Attachment {
     pub warned: bool,
     /// Its place in the room's audience.
     pub seat: Option<u32>,
+    /// The client has closed the connection, of which only what it has sent is left.
+    pub is_lost: bool,
 }
 
 /// A POLL that is answered when there is something to give, or at the end of its time.
@@ -113,6 +115,7 @@ impl Attachment {
             stalled_at: Millis::NEVER,
             warned: false,
             seat: None,
+            is_lost: false,
         }
     }
 }
@@ -152,7 +155,7 @@ impl Session {
     pub fn is_held(&self) -> bool {
         self.attachment
             .as_ref()
-            .is_some_and(|a| self.alive == Alive::Tcp || a.wait.is_some())
+            .is_some_and(|a| !a.is_lost && (self.alive == Alive::Tcp || a.wait.is_some()))
     }
 
     /// Seconds since the last sign of life.

@@ -41,6 +41,9 @@ impl<L: Link> Hub<L> {
         let Some(conn) = self.conns.get_mut(key as usize) else {
             return;
         };
+        if let Some(session) = conn.client.session().filter(|_| conn.is_broken) {
+            self.chat.lose_peer(session, clock.now());
+        }
         // While it is in hand, nothing closes it.
         conn.is_in_hand = true;
         self.lines_left = share.lines;
@@ -124,8 +127,8 @@ impl<L: Link> Hub<L> {
         }
     }
 
-    /// Whether a connection's next line may be answered. One who is gone and has sent faster than he
-    /// may is not waited for: it is closed, with what is left.
+    /// Whether a connection's next line may be answered. What a client that is gone has sent faster
+    /// than it may is carried out like that of others, when its turn has come.
     fn is_ready_for_line(&mut self, key: ConnId, now: Now) -> bool {
         let conn = &self.conns[key as usize];
         if conn.out_len() >= OUT_BYTES_ENOUGH || conn.has_postponed() {
@@ -138,11 +141,7 @@ impl<L: Link> Hub<L> {
             return false;
         }
         // A line that was postponed has been counted.
-        if conn.has_postponed() || self.chat.admits_line(&mut conn.client, now) {
-            return true;
-        }
-        conn.is_closing |= conn.is_broken;
-        false
+        conn.has_postponed() || self.chat.admits_line(&mut conn.client, now)
     }
 
     /// Answers the next line in `input`, or what came instead of one; false if there is none.
