@@ -54,6 +54,10 @@ pub struct Conn<L> {
     buffers: Option<Box<Buffers>>,
     /// The stream may have something to read.
     pub is_readable: bool,
+    /// The poll has reported that something has come, and it was not read since.
+    pub is_reported: bool,
+    /// It was read since the last report, so that what was read may have come later than that.
+    pub is_ahead: bool,
     /// The stream may take something.
     pub is_writable: bool,
     /// A read that gives less than was asked for need not have given all there is.
@@ -88,7 +92,9 @@ impl<L: Link> Conn<L> {
                 out: greeting,
                 ..Buffers::default()
             })),
-            is_readable: false,
+            is_readable: true,
+            is_reported: true,
+            is_ahead: false,
             is_writable: true,
             is_read_to_the_end: false,
             has_ended: false,

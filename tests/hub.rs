@@ -719,6 +719,113 @@ fn what_a_client_that_is_gone_has_sent_is_carried_out_at_its_rate() {
     assert!(members.contains("MEMBER ann pull detached "), "{members}");
 }
 
+/// An open connection keeps a session alive, and one that is closed does not, though lines wait that
+/// were sent over it.
+#[test]
+fn a_client_that_is_gone_keeps_neither_its_session_nor_its_connection_by_lines_that_wait() {
+    for join in [
+        "JOIN ann alive=tcp idle=5\n",
+        "JOIN ann mode=pull idle=5\nPOLL\nPOLL wait=60\n",
+    ] {
+        let mut world = World::new(Limits {
+            rate: 50,
+            handshake: 7,
+            ..limits()
+        });
+        let witness = member(&mut world, "JOIN witness mode=pull idle=600");
+        let ann = world.connect();
+        world.send(&ann, join.as_bytes());
+        let nobody = world.connect();
+        for peer in [&ann, &nobody] {
+            peer.wire.borrow_mut().input.extend(b"\n".repeat(5000));
+            world.reset(peer);
+        }
+        world.advance(4999);
+        assert!(!ann.wire.borrow().is_closed);
+        world.advance(2);
+        assert!(ann.wire.borrow().is_closed);
+        world.send(&witness, b"POLL\n");
+        let polled = text(&witness);
+        assert!(polled.ends_with("ann expired\r\n"), "{polled}");
+        assert!(!nobody.wire.borrow().is_closed);
+        world.advance(2000);
+        assert!(nobody.wire.borrow().is_closed);
+        world.hub.assert_consistent(world.now());
+    }
+}
+
+/// A line is a sign of life of the time when it came, and not of that when its turn has come: one
+/// whose host has vanished is not kept by what it had sent before.
+#[test]
+fn lines_that_wait_for_their_turn_are_signs_of_life_of_the_time_when_they_came() {
+    for line in ["\n", "PING\n", "POLL wait=60\n", "SAY hi\n"] {
+        let mut world = World::new(Limits {
+            rate: 50,
+            ..limits()
+        });
+        let witness = member(&mut world, "JOIN witness mode=pull idle=600");
+        let ann = member(&mut world, "JOIN ann mode=pull idle=3");
+        // The last piece comes after 900 ms. The rest of it would take a minute.
+        for _ in 0..10 {
+            world.post(&ann, line.repeat(300).as_bytes());
+            world.run();
+            world.advance(100);
+        }
+        let seconds = if line.starts_with("POLL wait") { 60 } else { 0 };
+        world.advance(seconds * 1000 + 2898);
+        assert!(!ann.wire.borrow().is_closed, "{line:?}");
+        world.advance(2);
+        assert!(ann.wire.borrow().is_closed, "{line:?}");
+        let last = text(&ann);
+        assert!(last.contains("BYE expired "), "{line:?}: {last}");
+        world.send(&witness, b"POLL max=1000\n");
+        text(&witness);
+        world.hub.assert_consistent(world.now());
+    }
+}
+
+/// G19: what comes while others wait counts from when it came.
+#[test]
+fn one_who_waits_for_being_fast_and_goes_on_sending_is_alive() {
+    let mut world = World::new(Limits {
+        rate: 1,
+        ..limits()
+    });
+    let ann = member(&mut world, "JOIN ann mode=pull idle=3");
+    for _ in 0..20 {
+        world.post(&ann, b"PING\n");
+        world.run();
+        world.advance(2500);
+        assert!(!ann.wire.borrow().is_closed);
+        world.post(&ann, b"PING\nPING\nPING\n");
+    }
+    world.run();
+    world.advance(3001);
+    assert!(ann.wire.borrow().is_closed);
+}
+
+/// G19: a line that comes between the poll's report and the read is reported later, and counts from
+/// then.
+#[test]
+fn a_line_that_is_read_before_it_is_reported_counts_from_when_it_came() {
+    let mut world = World::new(limits());
+    let ann = member(&mut world, "JOIN ann mode=pull idle=3");
+    // More than a turn's share, so that it is read on in the next turn without a report.
+    world.post(&ann, &b"\n".repeat(5000));
+    world.hub.turn(&world.now(), Millis(world.at), true);
+    world.stop_for(2000);
+    ann.wire.borrow_mut().input.extend(b"PING\n");
+    world.run();
+    assert_eq!(text(&ann), "OK PING\r\n");
+    // Now the poll reports it.
+    world.post(&ann, b"");
+    world.run();
+    world.advance(2999);
+    assert!(!ann.wire.borrow().is_closed);
+    world.advance(2);
+    assert!(ann.wire.borrow().is_closed);
+}
+
 /// G27: what was written is not kept, though the rest has to wait.
 #[test]
 fn one_who_takes_his_replies_slowly_costs_no_more_than_one_who_takes_none() {

@@ -200,19 +200,6 @@ fn lines_above_the_rate_wait_and_none_is_refused_or_lost() {
 }
 
 #[test]
-fn one_who_is_held_up_for_being_fast_does_not_expire_for_being_silent() {
-    let server = Server::start_bounded(&["--rate", "3"]);
-    let mut ann = server.connect();
-    ann.ask("JOIN ann mode=pull idle=1", "OK JOIN ");
-    // 11 more come at once, the rest in 2 s or more.
-    ann.send_bytes("PING\r\n".repeat(18).as_bytes());
-    for _ in 0..18 {
-        ann.expect("OK PING");
-    }
-    ann.ask("LEAVE", "OK LEAVE");
-}
-
-#[test]
 fn one_who_is_held_up_and_sent_away_leaves_no_timer_behind() {
     let server = Server::start_bounded(&["--rate", "1", "--handshake", "1"]);
     let mut ann = server.join("ann mode=pull idle=3600");

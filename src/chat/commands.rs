@@ -232,7 +232,7 @@ impl Chat {
         }
         let (session, room) = self.session_and_room(key);
         if poll.wait > 0 && session.cursor == room.log.next() {
-            self.start_wait(key, poll.max, poll.wait, now);
+            self.start_wait(key, (poll.max, poll.wait), client.heard_at, now);
             return Ok(None);
         }
         Ok(Some(self.batch(key, poll.max, Listing::BYTES_MAX)))

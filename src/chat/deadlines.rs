@@ -127,20 +127,28 @@ impl Chat {
     /// lines wait that it had sent. From now on it counts as alive by those alone.
     pub fn lose_peer(&mut self, key: SessionKey, now: Now) {
         let session = &mut self.sessions[key as usize];
-        let was_held = session.is_held();
+        session.touch_if_held(now.at);
         if let Some(attachment) = &mut session.attachment {
             attachment.is_lost = true;
         }
-        if was_held {
-            session.touch(now.at);
-            self.arm(key, now.past);
+        self.arm(key, now.past);
+    }
+
+    /// Notes that all that a connection is heard to send has come by now; also what it was heard to
+    /// send before, if that `is_ahead` of the time that was noted then.
+    pub fn hear(&mut self, client: &mut Client, is_ahead: bool, now: Now) {
+        client.heard_at = now.at;
+        if let Some(key) = client.session.filter(|_| is_ahead) {
+            self.sessions[key as usize].touch(now.at);
         }
     }
 
-    /// Notes that a session's client has sent a line which is still to be answered.
-    pub fn note_line(&mut self, key: SessionKey, now: Now) {
+    /// Notes a line that is still to be answered, if the connection of a session waits with one.
+    pub fn note_line(&mut self, key: SessionKey, client: &Client) {
         if let Some(session) = self.sessions.get_mut(key as usize) {
-            session.touch(now.at);
+            if client.is_throttled() && client.session == Some(key) {
+                session.touch(client.heard_at);
+            }
         }
     }
 

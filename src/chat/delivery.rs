@@ -214,10 +214,25 @@ impl Chat {
 
     /// Answers a POLL that waits, with what there is: appends that to `out`.
     pub fn end_wait(&mut self, key: SessionKey, now: Now, out: &mut Vec<u8>) {
+        self.end_wait_as_of(key, now.at, now, out);
+    }
+
+    /// Answers a POLL that waits, and that has kept its session alive until `alive_at` at most.
+    pub(super) fn end_wait_as_of(
+        &mut self,
+        key: SessionKey,
+        alive_at: Millis,
+        now: Now,
+        out: &mut Vec<u8>,
+    ) {
         let session = &mut self.sessions[key as usize];
-        let wait = session.attachment.as_mut().and_then(|a| a.wait.take());
-        let Some(wait) = wait else { return };
-        session.touch(now.at);
+        let Some(wait) = session.attachment.as_ref().and_then(|a| a.wait) else {
+            return;
+        };
+        session.touch_if_held(alive_at);
+        if let Some(attachment) = &mut session.attachment {
+            attachment.wait = None;
+        }
         self.leave_seat(key);
         // Behind what waits to be written, and before the answer to the line that ends the wait.
         let room = Listing::BYTES_MAX.saturating_sub(out.len() + LINE_BYTES_MAX);
@@ -225,12 +240,28 @@ impl Chat {
         self.arm(key, now.past);
     }
 
-    /// Lets a POLL wait.
-    pub(super) fn start_wait(&mut self, key: SessionKey, max: u32, seconds: u32, now: Now) {
+    /// Lets a POLL wait that came at `heard_at`. If that was a while ago, nobody may be there any
+    /// more to wait for it, and the session counts as alive by it from then on only.
+    pub(super) fn start_wait(
+        &mut self,
+        key: SessionKey,
+        (max, seconds): (u32, u32),
+        heard_at: Millis,
+        now: Now,
+    ) {
         let max = NonZeroU32::new(max).unwrap_or(NonZeroU32::MIN);
-        let until = now.at + Millis::from_secs(seconds);
-        if let Some(attachment) = &mut self.sessions[key as usize].attachment {
-            attachment.wait = Some(Wait { until, max });
+        let session = &mut self.sessions[key as usize];
+        let seconds = Millis::from_secs(seconds);
+        let alive_until = match heard_at < now.at {
+            true => heard_at + seconds,
+            false => Millis::NEVER,
+        };
+        if let Some(attachment) = &mut session.attachment {
+            attachment.wait = Some(Wait {
+                until: now.at + seconds,
+                alive_until,
+                max,
+            });
         }
         self.take_seat(key);
         self.arm(key, now.past);

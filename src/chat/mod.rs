@@ -186,6 +186,7 @@ impl Chat {
             session: None,
             errors: 0,
             denials: 0,
+            heard_at: now.at,
             is_throttled: false,
             arrival_us,
             paid_bytes: 0,
@@ -214,10 +215,10 @@ impl Chat {
         out: &mut Vec<u8>,
     ) -> Outcome {
         if let Some(key) = client.session {
-            self.end_wait(key, now, out);
+            self.end_wait_as_of(key, client.heard_at, now, out);
             // A line is a sign of life when it is complete.
             if request != Request::TooLong {
-                self.sessions[key as usize].touch(now.at);
+                self.sessions[key as usize].touch(client.heard_at);
             }
         }
         let mut outcome = Outcome::default();
@@ -297,11 +298,8 @@ impl Chat {
     fn detach(&mut self, key: SessionKey, now: Now) {
         self.leave_seat(key);
         let session = &mut self.sessions[key as usize];
-        let was_held = session.is_held();
+        session.touch_if_held(now.at);
         session.attachment = None;
-        if was_held {
-            session.touch(now.at);
-        }
         self.attached -= 1;
         self.arm(key, now.past);
     }

@@ -20,6 +20,9 @@ pub struct Client {
     pub(super) errors: u32,
     /// Refusals for want of the right key.
     pub(super) denials: u32,
+    /// By when all had come that it was heard to send: a line that is answered later is a sign of
+    /// life of that time.
+    pub(super) heard_at: Millis,
     /// A timer is filed for when it may be read again.
     pub(super) is_throttled: bool,
     /// When its lines would have come at exactly their rate, in microseconds.
@@ -61,7 +64,8 @@ pub(super) struct Session {
     pub said: u64,
     /// When the lines of its connections would have come at exactly their rate, in microseconds.
     pub arrival_us: u64,
-    /// The last sign of life; it is older than the truth while [`Session::is_held`].
+    /// The last sign of life; it is older than the truth while something else keeps it
+    /// alive.
     pub alive_at: Millis,
     pub mode: Mode,
     pub alive: Alive,
@@ -91,6 +95,8 @@ pub(super) struct Attachment {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Wait {
     pub until: Millis,
+    /// Until when the session counts as alive by it; never, if as long as it waits.
+    pub alive_until: Millis,
     pub max: NonZeroU32,
 }
 
@@ -125,12 +131,23 @@ impl Session {
         self.attachment.as_ref().map(|a| a.conn)
     }
 
-    /// Notes a sign of life. The deadline it puts off is not filed anew: the timer that is filed
-    /// fires early, finds nothing due, and is filed for the deadline as it is then.
+    /// Notes a sign of life, unless a later one is known. The deadline it puts off is not filed
+    /// anew: the timer that is filed fires early, finds nothing due, and is filed for the deadline
+    /// as it is then.
     pub fn touch(&mut self, at: Millis) {
+        if at <= self.alive_at {
+            return;
+        }
         self.alive_at = at;
         if let Some(attachment) = &mut self.attachment {
             attachment.warned = false;
+        }
+    }
+
+    /// Notes that what has kept it alive without a further sign ends now.
+    pub fn touch_if_held(&mut self, now: Millis) {
+        if let Some(until) = self.held_until() {
+            self.touch(now.min(until));
         }
     }
 
@@ -151,19 +168,21 @@ impl Session {
         self.is_lagging &= cursor < next;
     }
 
-    /// Whether it counts as alive without a further sign.
-    pub fn is_held(&self) -> bool {
-        self.attachment
-            .as_ref()
-            .is_some_and(|a| !a.is_lost && (self.alive == Alive::Tcp || a.wait.is_some()))
+    /// Until when it counts as alive without a further sign, if it does.
+    fn held_until(&self) -> Option<Millis> {
+        let attachment = self.attachment.as_ref().filter(|a| !a.is_lost)?;
+        match self.alive {
+            Alive::Tcp => Some(Millis::NEVER),
+            Alive::Ping => attachment.wait.map(|wait| wait.alive_until),
+        }
     }
 
     /// Seconds since the last sign of life.
     pub fn silent_secs(&self, at: Millis) -> u64 {
-        if self.is_held() {
-            return 0;
-        }
-        at.since(self.alive_at).secs()
+        let alive_at = self
+            .held_until()
+            .map_or(self.alive_at, |until| until.min(at));
+        at.since(alive_at).secs()
     }
 
     /// The next deadline and what it is about; none while the connection alone keeps it alive.
@@ -172,18 +191,21 @@ impl Session {
     /// warned any more.
     pub fn deadline(&self, past: Millis) -> Option<(Millis, Deadline)> {
         let idle = Millis::from_secs(self.idle);
-        let idle_end = self.alive_at + idle;
-        let is_held = self.is_held();
+        let held_until = self.held_until();
+        let idle_end = held_until.unwrap_or(self.alive_at) + idle;
         let attached = self.attachment.as_ref();
         let wait = attached.and_then(|a| a.wait).map(|w| w.until);
         let stalled = attached.map(|a| a.stalled_at + idle);
         let stalled = stalled.filter(|&when| when < Millis::NEVER);
         let warning = attached
-            .filter(|a| self.mode == Mode::Push && !is_held && !a.warned)
+            .filter(|a| self.mode == Mode::Push && held_until.is_none() && !a.warned)
             .map(|_| self.alive_at + Millis(idle.0 - idle.0 / 3));
         let deadlines = [
             (stalled, Deadline::Stalled),
-            ((!is_held).then_some(idle_end), Deadline::Idle),
+            (
+                (idle_end < Millis::NEVER).then_some(idle_end),
+                Deadline::Idle,
+            ),
             (wait, Deadline::Wait),
             (warning, Deadline::Expiring),
         ];

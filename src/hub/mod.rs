@@ -115,8 +115,7 @@ impl<L: Link> Hub<L> {
         };
         self.conns.insert(Conn::new(link, client, greeting));
         self.crowd.one_came(self.conns.len());
-        // Who did not wait for the greeting has it in one with his first answer.
-        self.conns[conn as usize].is_readable = true;
+        // A client that did not wait for the greeting gets it together with its first answer.
         self.read_later(conn);
         self.write_later(conn);
         Some(conn)
@@ -135,6 +134,8 @@ impl<L: Link> Hub<L> {
             broken,
         } = readiness;
         conn.is_readable |= readable || read_closed || urgent || broken;
+        // Once it is broken nothing comes any more, whatever is reported.
+        conn.is_reported |= readable && !conn.is_broken;
         conn.is_writable |= writable || broken;
         conn.is_read_to_the_end |= read_closed || urgent || broken;
         conn.is_broken |= broken;
@@ -300,10 +301,8 @@ impl<L: Link> Hub<L> {
                 Due::Session(session, conn) => {
                     if let Some(conn) = conn {
                         self.read_at_last(conn, clock);
-                        if self.conns[conn as usize].is_throttled() {
-                            // A line of his has come, and is just not answered yet.
-                            self.chat.note_line(session, now);
-                        }
+                        self.chat
+                            .note_line(session, &self.conns[conn as usize].client);
                         // Likewise, its stream may take what it did not take before: the system
                         // reports that only when there is room for much.
                         self.flush(conn, now, WRITE_BYTES_PER_TURN);
@@ -329,12 +328,6 @@ impl<L: Link> Hub<L> {
             }
             self.serve_if_needed(now);
         }
-    }
-
-    /// Reads a connection that is about to lose something for not having sent anything.
-    fn read_at_last(&mut self, key: ConnId, clock: &impl Clock) {
-        self.conns[key as usize].is_readable = true;
-        self.read(key, Share::of(1), clock);
     }
 
     /// Appends what a connection is told that did not ask, and closes it if that was the last.

@@ -38,11 +38,38 @@ impl Share {
 impl<L: Link> Hub<L> {
     /// Reads a connection's share of the turn and answers its lines.
     pub(super) fn read(&mut self, key: ConnId, share: Share, clock: &impl Clock) {
+        self.read_what_has_come(key, share, false, clock);
+    }
+
+    /// Reads a connection that is about to lose something for not having sent anything, though
+    /// nothing was reported of it.
+    pub(super) fn read_at_last(&mut self, key: ConnId, clock: &impl Clock) {
+        let conn = &mut self.conns[key as usize];
+        let was_read_to_the_end = !std::mem::replace(&mut conn.is_readable, true);
+        self.read_what_has_come(key, Share::of(1), was_read_to_the_end, clock);
+    }
+
+    /// Reads a connection. What is read `is_fresh` if it came after all that was read before, and
+    /// also if the poll has just reported it; other lines have waited, and came by the time of the
+    /// last report.
+    fn read_what_has_come(
+        &mut self,
+        key: ConnId,
+        share: Share,
+        is_fresh: bool,
+        clock: &impl Clock,
+    ) {
         let Some(conn) = self.conns.get_mut(key as usize) else {
             return;
         };
+        let now = clock.now();
+        let is_reported = std::mem::take(&mut conn.is_reported);
+        if is_reported {
+            let is_ahead = std::mem::take(&mut conn.is_ahead);
+            self.chat.hear(&mut conn.client, is_ahead, now);
+        }
         if let Some(session) = conn.client.session().filter(|_| conn.is_broken) {
-            self.chat.lose_peer(session, clock.now());
+            self.chat.lose_peer(session, now);
         }
         // While it is in hand, nothing closes it.
         conn.is_in_hand = true;
@@ -50,7 +77,7 @@ impl<L: Link> Hub<L> {
         self.bytes_out_max = self.chat.stats.bytes_out + share.bytes as u64;
         let mut buffer = std::mem::take(&mut self.buffer);
         for _ in 0..READS_PER_TURN {
-            if !self.read_once(key, &mut buffer, clock) {
+            if !self.read_once(key, &mut buffer, is_fresh || is_reported, clock) {
                 break;
             }
         }
@@ -65,7 +92,13 @@ impl<L: Link> Hub<L> {
 
     /// Answers the lines that were received, then receives once more; false if there is nothing
     /// more to do in this turn.
-    fn read_once(&mut self, key: ConnId, buffer: &mut [u8], clock: &impl Clock) -> bool {
+    fn read_once(
+        &mut self,
+        key: ConnId,
+        buffer: &mut [u8],
+        is_fresh: bool,
+        clock: &impl Clock,
+    ) -> bool {
         let conn = &mut self.conns[key as usize];
         if conn.is_throttled() {
             return false;
@@ -93,7 +126,13 @@ impl<L: Link> Hub<L> {
                 conn.is_readable = len == buffer.len() || conn.is_read_to_the_end;
                 self.chat.stats.bytes_in += len as u64;
                 // Not before it had come: no sign of life is given an earlier time than its own.
-                self.take_input(key, &buffer[..len], clock.now());
+                let now = clock.now();
+                if is_fresh {
+                    self.chat.hear(&mut conn.client, false, now);
+                } else {
+                    conn.is_ahead = true;
+                }
+                self.take_input(key, &buffer[..len], now);
             }
             Err(error) => match error.kind() {
                 io::ErrorKind::WouldBlock => {
