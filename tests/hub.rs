@@ -826,6 +826,41 @@ fn a_line_that_is_read_before_it_is_reported_counts_from_when_it_came() {
     assert!(ann.wire.borrow().is_closed);
 }
 
+/// Nothing that a connection without a session does adds to the time that it has to get one.
+#[test]
+fn a_connection_that_does_not_take_its_goodbye_has_no_more_time_for_that() {
+    for last in [
+        &b"Host: example.org\r\n"[..],
+        b"QUIT\n",
+        b"GET / HTTP/1.1\n",
+        b"PING\n",
+    ] {
+        let mut world = World::new(Limits {
+            handshake: 2,
+            ..limits()
+        });
+        let witness = member(&mut world, "JOIN witness idle=600");
+        let peer = world.connect();
+        world.set_room(&peer, 10);
+        world.send(&peer, b"PING\n");
+        world.advance(1500);
+        world.send(&peer, last);
+        world.advance(499);
+        assert!(!peer.wire.borrow().is_closed, "{}", last.escape_ascii());
+        world.advance(1);
+        assert!(peer.wire.borrow().is_closed, "{}", last.escape_ascii());
+        // One that had a session has the time of one that has none, from its goodbye on.
+        let member = member(&mut world, "JOIN member");
+        world.set_room(&member, 0);
+        world.send(&member, b"QUIT\n");
+        world.advance(1999);
+        assert!(!member.wire.borrow().is_closed);
+        world.advance(1);
+        assert!(member.wire.borrow().is_closed);
+        text(&witness);
+    }
+}
+
 /// G27: what was written is not kept, though the rest has to wait.
 #[test]
 fn one_who_takes_his_replies_slowly_costs_no_more_than_one_who_takes_none() {

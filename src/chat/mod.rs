@@ -39,7 +39,8 @@ use ended::{End, Ended};
 use origin::{Share, Shares};
 use session::{Attachment, Session};
 
-/// How long a connection may take for its last words, in seconds.
+/// How long a connection may take for its last words, in seconds, and never for longer than it could
+/// go without a session.
 const GOODBYE_SECS_MAX: u32 = 30;
 
 /// Bytes for a connection other than the one that is being answered.
@@ -257,13 +258,18 @@ impl Chat {
     }
 
     /// The last words to a connection, which is to be closed when it has taken them; its session,
-    /// if any, lives on without.
+    /// if any, lives on without. One that has no session gets no more time than it had.
     pub fn part(&mut self, client: &mut Client, bye: Bye, now: Now, out: &mut Vec<u8>) {
         if let Some(key) = client.session.take() {
             self.end_wait(key, now, out);
             self.detach(key, now);
         }
-        self.give_time(client, now.at, GOODBYE_SECS_MAX);
+        let secs = GOODBYE_SECS_MAX.min(self.limits.handshake);
+        let end = now.at + Millis::from_secs(secs);
+        let filed = self.handshakes.when(client.conn);
+        if filed.is_none_or(|filed| filed > end) {
+            self.give_time(client, now.at, secs);
+        }
         bye.write(out);
     }
 
