@@ -19,6 +19,9 @@ pub trait Link: Read + Write {
     /// Has the system find out within `idle` seconds, and report as an error, that the peer is
     /// gone without a word; none ends that.
     fn watch_peer(&mut self, idle: Option<u32>);
+
+    /// Whether a read may give less than was asked for although there is more to read.
+    fn may_read_in_part(&self) -> bool;
 }
 
 /// What a connection holds of what was received, and of what is to be written.
@@ -86,6 +89,7 @@ impl<L: Link> Conn<L> {
     /// A connection that is new.
     pub fn new(link: L, client: Client, greeting: Vec<u8>) -> Self {
         Conn {
+            is_read_to_the_end: link.may_read_in_part(),
             link,
             client,
             buffers: Some(Box::new(Buffers {
@@ -96,7 +100,6 @@ impl<L: Link> Conn<L> {
             is_reported: true,
             is_ahead: false,
             is_writable: true,
-            is_read_to_the_end: false,
             has_ended: false,
             is_broken: false,
             is_closing: false,

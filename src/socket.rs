@@ -87,6 +87,11 @@ impl Link for Stream {
             log::debug!("cannot have the system watch a connection: {error}");
         }
     }
+
+    fn may_read_in_part(&self) -> bool {
+        // What is sent with a descriptor is not read together with what came before it: unix(7).
+        matches!(self, Stream::Unix(_))
+    }
 }
 
 /// Has the system find out within `idle` seconds, at least 3, that a connection's peer is gone.

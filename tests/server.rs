@@ -6,8 +6,10 @@
 mod process;
 
 use std::fs;
-use std::io::Write;
+use std::io::{IoSlice, Write};
+use std::mem::MaybeUninit;
 use std::net::{Shutdown, TcpListener};
+use std::os::fd::AsFd;
 use std::os::unix::fs::FileTypeExt;
 use std::path::Path;
 use std::thread;
@@ -17,6 +19,8 @@ use process::{
     Client, Finished, PATIENCE, Process, Received, Server, TempDir, Watch, program, program_within,
     unix,
 };
+
+use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -883,6 +887,38 @@ fn one_who_stops_reading_and_goes_on_gets_every_reply() {
         }
         client.expect_closed();
     }
+}
+
+/// What was sent with a descriptor ends a read of a Unix socket, whatever comes behind it.
+#[test]
+fn lines_that_come_with_descriptors_are_all_answered() {
+    let dir = TempDir::new();
+    let path = dir.join("chat");
+    let server = Server::start_on(&path);
+    let mut witness = Client::greeted(&unix(&path));
+    witness.join("witness");
+    let mut ann = Client::greeted(&unix(&path));
+    ann.join("ann mode=pull");
+    witness.expect_event("JOINED", "ann");
+    let descriptors = server.process.descriptors().len();
+    server.process.pause();
+    for n in 0..12 {
+        let line = format!("SAY {n}\n");
+        let descriptors = [ann.socket.as_fd()];
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+        let mut control = SendAncillaryBuffer::new(&mut space);
+        if n % 3 != 0 {
+            assert!(control.push(SendAncillaryMessage::ScmRights(&descriptors)));
+        }
+        let slices = [IoSlice::new(line.as_bytes())];
+        sendmsg(&ann.socket, &slices, &mut control, SendFlags::empty()).unwrap();
+    }
+    server.process.go_on();
+    // Ann takes none of her replies, which would have the system report her connection again.
+    for n in 0..12 {
+        witness.expect_event("MSG", &format!("ann {n}"));
+    }
+    assert_eq!(server.process.descriptors().len(), descriptors);
 }
 
 // Connections that break

@@ -101,6 +101,10 @@ impl Write for End {
 
 impl Link for End {
     fn watch_peer(&mut self, _idle: Option<u32>) {}
+
+    fn may_read_in_part(&self) -> bool {
+        false
+    }
 }
 
 /// A hub whose connections are all members of rooms.

@@ -122,7 +122,7 @@ impl<L: Link> Hub<L> {
             Ok(len) => {
                 // Less than was asked for is all there is, and more to come makes itself known:
                 // epoll(7), in its answer 9. It does not go without saying for the end of the
-                // stream and for urgent bytes.
+                // stream, for urgent bytes, and on Unix sockets.
                 conn.is_readable = len == buffer.len() || conn.is_read_to_the_end;
                 self.chat.stats.bytes_in += len as u64;
                 // Not before it had come: no sign of life is given an earlier time than its own.

@@ -92,6 +92,10 @@ impl Link for End {
     fn watch_peer(&mut self, idle: Option<u32>) {
         self.0.borrow_mut().watched = idle;
     }
+
+    fn may_read_in_part(&self) -> bool {
+        false
+    }
 }
 
 /// A client in a [`World`].
