@@ -8,6 +8,7 @@ use std::io::{self, IoSlice, Read, Write};
 use crate::chat::Client;
 use crate::line::Splitter;
 use crate::protocol::{Command, LINE_BYTES_MAX, Limits, REPLY_BYTES_MAX, REPLY_HEAD_BYTES_MAX};
+use crate::time::Millis;
 
 /// Bytes that are read at once.
 pub const READ_BYTES: usize = 2048;
@@ -19,6 +20,10 @@ pub trait Link: Read + Write {
     /// Has the system find out within `idle` seconds, and report as an error, that the peer is
     /// gone without a word; none ends that.
     fn watch_peer(&mut self, idle: Option<u32>);
+
+    /// How many bytes the system holds that it took and the peer has not: written, and not
+    /// acknowledged or read. Of a stream that takes nothing they change when the peer takes some.
+    fn untaken(&self) -> u32;
 
     /// Whether a read may give less than was asked for although there is more to read.
     fn may_read_in_part(&self) -> bool;
@@ -75,6 +80,10 @@ pub struct Conn<L> {
     pub refused_in: u64,
     /// The client takes nothing of what it is owed.
     pub is_stalled: bool,
+    /// Since when, and how much it had taken by then, if it was stalled before.
+    pub stalled_at: Option<(Millis, u32)>,
+    /// How many bytes the stream took, counted around.
+    sent: u32,
     /// Its input is being worked on.
     pub is_in_hand: bool,
     /// It is on the list of those to be read.
@@ -105,6 +114,8 @@ impl<L: Link> Conn<L> {
             is_closing: false,
             refused_in: 0,
             is_stalled: false,
+            stalled_at: None,
+            sent: 0,
             is_in_hand: false,
             is_to_read: false,
             is_to_write: false,
@@ -260,6 +271,7 @@ impl<L: Link> Conn<L> {
         if bytes == 0 {
             return Err(io::ErrorKind::WriteZero.into());
         }
+        self.sent = self.sent.wrapping_add(bytes as u32);
         let of_out = bytes.min(out.len());
         if of_out == out.len() {
             self.drop_out();
@@ -274,6 +286,11 @@ impl<L: Link> Conn<L> {
             bytes,
             of_owed: bytes - of_out,
         })
+    }
+
+    /// How many bytes the peer has taken, on a count of its own.
+    pub fn taken(&self) -> u32 {
+        self.sent.wrapping_sub(self.link.untaken())
     }
 
     /// Holds no more memory for the output than it takes: it may have to wait for long.

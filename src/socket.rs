@@ -4,6 +4,7 @@ use std::ffi::OsString;
 use std::fs;
 use std::io::{self, IoSlice, Read, Write};
 use std::net::{IpAddr, SocketAddr};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::os::unix::ffi::OsStringExt;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
@@ -88,9 +89,29 @@ impl Link for Stream {
         }
     }
 
+    fn untaken(&self) -> u32 {
+        match self {
+            Stream::Tcp(stream) => output_queued(stream.as_fd()),
+            Stream::Unix(stream) => output_queued(stream.as_fd()),
+        }
+    }
+
     fn may_read_in_part(&self) -> bool {
         // What is sent with a descriptor is not read together with what came before it: unix(7).
         matches!(self, Stream::Unix(_))
+    }
+}
+
+/// How many bytes the system holds for a socket's peer: SIOCOUTQ in tcp(7), which is TIOCOUTQ and
+/// which Unix sockets know as well. 0 if it does not say.
+#[expect(unsafe_code, reason = "no crate has this call without it")]
+fn output_queued(socket: BorrowedFd<'_>) -> u32 {
+    let mut bytes: libc::c_int = 0;
+    // SAFETY: The descriptor is open, and the request writes one int.
+    let result = unsafe { libc::ioctl(socket.as_raw_fd(), libc::TIOCOUTQ, &raw mut bytes) };
+    match result {
+        0 => bytes as u32,
+        _ => 0,
     }
 }
 

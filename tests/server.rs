@@ -791,6 +791,56 @@ fn one_who_does_not_read_holds_nobody_up_and_goes_as_slow() {
     assert!(stuck_lines > 0);
 }
 
+/// The bytes that the system still finds space for, long after a client has stopped reading, give
+/// it no second period.
+#[test]
+fn those_who_read_nothing_go_after_their_idle_time_and_not_after_twice_that() {
+    const IDLE_MS: u64 = 4000;
+    let dir = TempDir::new();
+    let on_unix = unix(&dir.join("chat"));
+    let server = Server::start(&["--log-bytes", "4K", "--listen", &on_unix]);
+    for address in &server.addresses {
+        let room = format!("room={}", address.len());
+        let mut speaker = server.join(&format!("speaker {room} mode=pull idle=3600"));
+        let mut reader = server.join(&format!("reader {room} idle=3600"));
+        let stuck: Vec<_> = (0..20)
+            .map(|n| {
+                let mut client = Client::with_buffer(address, 2048);
+                client.send(&format!("JOIN stuck{n} {room} idle=4"));
+                reader.expect_event("JOINED", &format!("stuck{n}"));
+                client
+            })
+            .collect();
+        let time_of = |line: &str| line.split(' ').nth(2).unwrap().parse::<u64>().unwrap();
+        let (mut first, mut left) = (None, Vec::new());
+        for stuck in stuck.iter().cycle() {
+            if left.len() == 20 {
+                break;
+            }
+            // They are alive, but for not reading.
+            let _ = stuck.socket.send(b"\n");
+            speaker.ask(&format!("SAY {}", "x".repeat(1000)), "OK SAY ");
+            loop {
+                let line = reader.expect("");
+                if line.starts_with("LEFT ") {
+                    assert!(line.ends_with(" slow"), "{line}");
+                    left.push(time_of(&line));
+                    continue;
+                }
+                first.get_or_insert(time_of(&line));
+                break;
+            }
+        }
+        let first = first.unwrap();
+        let (least, most) = (left[0] - first, left[left.len() - 1] - first);
+        println!("{address}: the first went after {least} ms, the last after {most} ms");
+        assert!(
+            least >= IDLE_MS && most < 2 * IDLE_MS - 500,
+            "{least} to {most}"
+        );
+    }
+}
+
 #[test]
 fn one_who_reads_slowly_is_told_exactly_what_was_lost() {
     let server = Server::start(&["--log-bytes", "4K"]);

@@ -102,6 +102,10 @@ impl Write for End {
 impl Link for End {
     fn watch_peer(&mut self, _idle: Option<u32>) {}
 
+    fn untaken(&self) -> u32 {
+        0
+    }
+
     fn may_read_in_part(&self) -> bool {
         false
     }

@@ -10,7 +10,8 @@ use crate::wheel::Wheel;
 /// Something that is due unless its connection has already sent a sign of life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Due {
-    /// A session's deadline; with it the connection that holds it.
+    /// A session's deadline; with it the connection that holds it. If that takes nothing of what it
+    /// is owed, the caller also looks whether the client has taken something since.
     Session(SessionKey, Option<ConnId>),
     /// A connection's time to get a session is over.
     Handshake(ConnId),
@@ -82,6 +83,12 @@ impl Chat {
         match due {
             None => {}
             Some(Deadline::Wait) => self.end_wait(key, now, &mut text),
+            Some(Deadline::Look) => {
+                let look_at = now.at + session.look_interval();
+                if let Some(attachment) = &mut session.attachment {
+                    attachment.look_at = look_at;
+                }
+            }
             Some(Deadline::Expiring) => {
                 write_expiring(session.idle / 3, &mut text);
                 if let Some(attachment) = &mut session.attachment {
@@ -164,14 +171,23 @@ impl Chat {
         (session.alive == Alive::Tcp).then_some(session.idle)
     }
 
-    /// Notes since when the connection of a session has taken nothing of what it is owed; none if
-    /// it takes it.
-    pub fn set_stalled(&mut self, key: SessionKey, since: Option<Now>) {
-        if let Some(attachment) = &mut self.sessions[key as usize].attachment {
-            attachment.stalled_at = since.map_or(Millis::NEVER, |now| now.at);
+    /// Notes since when the client of a session has taken nothing of what it is owed, as is known by
+    /// now. It will be looked at several times before its time is over: see [`Due::Session`].
+    pub fn set_stalled(&mut self, key: SessionKey, since: Millis, now: Now) {
+        let session = &mut self.sessions[key as usize];
+        let look_at = now.at + session.look_interval();
+        if let Some(attachment) = &mut session.attachment {
+            attachment.stalled_at = since;
+            attachment.look_at = look_at;
         }
-        if let Some(now) = since {
-            self.arm(key, now.past);
+        self.arm(key, now.past);
+    }
+
+    /// Notes that the connection of a session takes all that it is owed.
+    pub fn end_stall(&mut self, key: SessionKey) {
+        if let Some(attachment) = &mut self.sessions[key as usize].attachment {
+            attachment.stalled_at = Millis::NEVER;
+            attachment.look_at = Millis::NEVER;
         }
     }
 

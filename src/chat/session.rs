@@ -7,6 +7,10 @@ use crate::protocol::{Alive, Mode, Name, Secret};
 use crate::room::SessionKey;
 use crate::time::Millis;
 
+/// How often a client that takes nothing is looked at within its idle time: it has a part of that
+/// more at the most, since it may have taken something just behind a look.
+const LOOKS: u64 = 8;
+
 /// A connection's key among the caller's connections.
 pub type ConnId = u32;
 
@@ -81,8 +85,10 @@ pub(super) struct Attachment {
     pub conn: ConnId,
     /// The POLL that waits for an event.
     pub wait: Option<Wait>,
-    /// Since when the connection has taken nothing of what it is owed; never if it takes it.
+    /// Since when the client has taken nothing of what it is owed; never if it takes it.
     pub stalled_at: Millis,
+    /// When it is looked at next whether it has.
+    pub look_at: Millis,
     /// Whether EXPIRING was said in this idle period.
     pub warned: bool,
     /// Its place in the room's audience.
@@ -105,8 +111,10 @@ pub(super) struct Wait {
 pub(super) enum Deadline {
     /// Its POLL has waited for long enough.
     Wait,
-    /// Its connection takes nothing.
+    /// Its client takes nothing.
     Stalled,
+    /// It is time to look whether it takes something.
+    Look,
     /// It has shown no sign of life.
     Idle,
     /// A third of its idle time is left.
@@ -119,6 +127,7 @@ impl Attachment {
             conn,
             wait: None,
             stalled_at: Millis::NEVER,
+            look_at: Millis::NEVER,
             warned: false,
             seat: None,
             is_lost: false,
@@ -177,6 +186,11 @@ impl Session {
         }
     }
 
+    /// How often it is looked at whether a client has taken something that seemed to take nothing.
+    pub fn look_interval(&self) -> Millis {
+        Millis(Millis::from_secs(self.idle).0 / LOOKS)
+    }
+
     /// Seconds since the last sign of life.
     pub fn silent_secs(&self, at: Millis) -> u64 {
         let alive_at = self
@@ -197,6 +211,8 @@ impl Session {
         let wait = attached.and_then(|a| a.wait).map(|w| w.until);
         let stalled = attached.map(|a| a.stalled_at + idle);
         let stalled = stalled.filter(|&when| when < Millis::NEVER);
+        let look = attached.map(|a| a.look_at);
+        let look = look.filter(|&when| when < Millis::NEVER);
         let warning = attached
             .filter(|a| self.mode == Mode::Push && held_until.is_none() && !a.warned)
             .map(|_| self.alive_at + Millis(idle.0 - idle.0 / 3));
@@ -207,6 +223,7 @@ impl Session {
                 Deadline::Idle,
             ),
             (wait, Deadline::Wait),
+            (look, Deadline::Look),
             (warning, Deadline::Expiring),
         ];
         let mut next = None;

@@ -306,6 +306,7 @@ impl<L: Link> Hub<L> {
                         // Likewise, its stream may take what it did not take before: the system
                         // reports that only when there is room for much.
                         self.flush(conn, now, WRITE_BYTES_PER_TURN);
+                        self.look_whether_taken(conn, now);
                     }
                     if let Some(message) = self.chat.settle(session, now) {
                         self.deliver(message, now);

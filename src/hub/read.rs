@@ -255,6 +255,7 @@ impl<L: Link> Hub<L> {
         conn.is_closing |= outcome.closes;
         if conn.client.session() != session {
             conn.is_stalled = false;
+            conn.stalled_at = None;
             self.update_watch(key);
         }
         if let Some(message) = outcome.replaced {

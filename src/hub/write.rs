@@ -86,14 +86,14 @@ impl<L: Link> Hub<L> {
                 owed = self.chat.owed(session, &mut self.notice);
             }
             if conn.out_len() == 0 && owed.iter().all(|slice| slice.is_empty()) {
-                return self.set_stalled(key, None);
+                return self.end_stall(key);
             }
             if sum >= share {
                 if let Some(session) = session {
                     self.chat.offer_anew(session);
                 }
                 self.write_later(key);
-                return self.set_stalled(key, None);
+                return self.end_stall(key);
             }
             let owed_bytes: usize = owed.iter().map(|slice| slice.len()).sum();
             match conn.write(owed) {
@@ -107,7 +107,7 @@ impl<L: Link> Hub<L> {
                             conn.append(&self.notice);
                         }
                         if written.of_owed == owed_bytes {
-                            return self.set_stalled(key, None);
+                            return self.end_stall(key);
                         }
                     }
                 }
@@ -116,11 +116,7 @@ impl<L: Link> Hub<L> {
                         conn.is_writable = false;
                         conn.refused_in = self.chat.stats.turns;
                         conn.shrink_out();
-                        // Whoever takes a little is not stalled, or not any longer.
-                        if sum > 0 || !conn.is_stalled {
-                            self.set_stalled(key, Some(now));
-                        }
-                        return;
+                        return self.stall(key, now);
                     }
                     io::ErrorKind::Interrupted => {}
                     _ => conn.is_broken = true,
@@ -129,18 +125,48 @@ impl<L: Link> Hub<L> {
         }
     }
 
-    /// Notes since when a client has taken nothing of what it is owed; none if it takes it.
-    fn set_stalled(&mut self, key: ConnId, since: Option<Now>) {
+    /// Notes that a stream takes nothing. That the system takes something now and then does not mean
+    /// that the client does: if the client has taken nothing since it was stalled before, it still
+    /// is, since then.
+    fn stall(&mut self, key: ConnId, now: Now) {
         let conn = &mut self.conns[key as usize];
-        if since.is_none() && !conn.is_stalled {
+        if conn.is_stalled {
             return;
         }
-        let was_stalled = std::mem::replace(&mut conn.is_stalled, since.is_some());
+        let taken = conn.taken();
+        let before = conn.stalled_at.filter(|&(_, before)| before == taken);
+        let (since, _) = *conn.stalled_at.insert(before.unwrap_or((now.at, taken)));
+        conn.is_stalled = true;
         if let Some(session) = conn.client.session() {
-            self.chat.set_stalled(session, since);
+            self.chat.set_stalled(session, since, now);
         }
-        if was_stalled != since.is_some() {
-            self.update_watch(key);
+        self.update_watch(key);
+    }
+
+    /// Notes that a stream has taken all that it was to take.
+    fn end_stall(&mut self, key: ConnId) {
+        let conn = &mut self.conns[key as usize];
+        if !std::mem::take(&mut conn.is_stalled) {
+            return;
+        }
+        if let Some(session) = conn.client.session() {
+            self.chat.end_stall(session);
+        }
+        self.update_watch(key);
+    }
+
+    /// Looks whether a client that is stalled has taken something since it was looked at last.
+    pub(super) fn look_whether_taken(&mut self, key: ConnId, now: Now) {
+        let Some(conn) = self.conns.get_mut(key as usize).filter(|c| c.is_stalled) else {
+            return;
+        };
+        let taken = conn.taken();
+        if conn.stalled_at.is_some_and(|(_, before)| before == taken) {
+            return;
+        }
+        conn.stalled_at = Some((now.at, taken));
+        if let Some(session) = conn.client.session() {
+            self.chat.set_stalled(session, now.at, now);
         }
     }
 

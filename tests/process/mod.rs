@@ -561,8 +561,13 @@ impl Client {
 
     /// A connection that receives little if it is not read from.
     pub fn narrow(address: &str) -> Client {
+        Client::with_buffer(address, 4096)
+    }
+
+    /// A connection with a receive buffer of that size.
+    pub fn with_buffer(address: &str, bytes: usize) -> Client {
         let (socket, address) = socket(address).unwrap();
-        socket.set_recv_buffer_size(4096).unwrap();
+        socket.set_recv_buffer_size(bytes).unwrap();
         Client::over(socket, &address).unwrap()
     }
 

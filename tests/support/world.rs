@@ -93,6 +93,10 @@ impl Link for End {
         self.0.borrow_mut().watched = idle;
     }
 
+    fn untaken(&self) -> u32 {
+        0
+    }
+
     fn may_read_in_part(&self) -> bool {
         false
     }
