@@ -5,6 +5,7 @@ mod support;
 use std::cell::Cell;
 
 use chinwag::chat::Origin;
+use chinwag::keys::{KeyHash, Keys};
 use chinwag::protocol::Limits;
 use chinwag::time::{Clock, Millis, Now};
 use support::world::{Peer, UNIX_MS, World};
@@ -897,6 +898,68 @@ fn others_are_answered_while_a_crowd_expires() {
         assert!(turns < CROWD);
     }
     assert!(turns > CROWD / 1000, "all in {turns} turns");
+    world.hub.assert_consistent(world.now());
+}
+
+/// A crowd that loses its keys goes some in each turn, and each of it is heard no more from then on:
+/// G29.
+#[test]
+fn others_are_answered_while_a_crowd_loses_its_keys() {
+    const CROWD: usize = 600;
+    let keys = |names: usize| {
+        let hash = KeyHash::of("sesame");
+        let lines = (0..names).map(|n| format!("n{n}:{hash}\n"));
+        let text = lines.collect::<String>() + &format!("polite:{hash}\n");
+        Some(Keys::parse(&text).unwrap())
+    };
+    let mut world = World::new(Limits {
+        log_bytes: 4096,
+        ..limits()
+    });
+    world.hub.set_keys(keys(CROWD), world.now());
+    let polite = member(&mut world, "JOIN polite key=sesame mode=pull idle=600");
+    let crowd: Vec<_> = (0..CROWD)
+        .map(|n| {
+            let peer = world.connect();
+            world.send(&peer, format!("JOIN n{n} key=sesame\n").as_bytes());
+            peer
+        })
+        .collect();
+    let reply = text(&crowd[0]);
+    let (_, token) = reply.split_once("session=").unwrap();
+    let token = &token[..40];
+    let said = newest(&mut world, &polite);
+    let other = world.connect();
+    text(&other);
+    world.hub.set_keys(keys(0), world.now());
+    // Nothing that they send counts any more, nor does a token.
+    for peer in &crowd {
+        world.post(peer, b"SAY still here\n");
+        peer.wire.borrow_mut().writes = 0;
+    }
+    world.post(&other, format!("RESUME {token}\n").as_bytes());
+    let writes = |crowd: &[Peer]| -> usize { crowd.iter().map(|p| p.wire.borrow().writes).sum() };
+    let mut before = 0;
+    let mut turns = 0;
+    while world.hub.chat().sessions() > 1 {
+        world.post(&polite, b"PING\n");
+        world.hub.turn(&world.now(), Millis(world.at), true);
+        assert_eq!(text(&polite), "OK PING\r\n", "after {turns} turns");
+        let now = writes(&crowd);
+        assert!(now - before <= 3 * CROWD, "{} writes", now - before);
+        before = now;
+        turns += 1;
+        assert!(turns < CROWD);
+    }
+    assert_eq!(text(&other), "ERR session-ended replaced 0\r\n");
+    assert_eq!(newest(&mut world, &polite), said + CROWD as u64);
+    for peer in &crowd {
+        let last = peer.wire.borrow();
+        assert!(last.is_closed);
+        let text = String::from_utf8_lossy(&last.output);
+        let line = text.lines().last().unwrap();
+        assert!(line.starts_with("BYE replaced "), "{line}");
+    }
     world.hub.assert_consistent(world.now());
 }
 

@@ -1,5 +1,6 @@
 //! What each command does: one small function a verb.
 
+use super::ended::End;
 use super::origin::Share;
 use super::session::Session;
 use super::{Chat, Client, Outcome, Owed, by_name, by_room_name};
@@ -132,6 +133,7 @@ impl Chat {
             mode: join.mode,
             alive: join.alive,
             is_lagging: false,
+            is_revoked: false,
             attachment: None,
         }) as SessionKey;
         room.members.insert(key, &by_name(&self.sessions, name));
@@ -196,10 +198,15 @@ impl Chat {
         };
         let token = token.ok_or_else(unknown)?;
         let session = self.sessions.get(token.slot as usize);
-        if session.is_some_and(|s| s.secret == token.secret) {
-            return Ok(token.slot);
-        }
-        let end = self.ended.get(&token).ok_or_else(unknown)?;
+        let session = session.filter(|s| s.secret == token.secret);
+        let end = match session {
+            Some(session) if !session.is_revoked => return Ok(token.slot),
+            Some(_) => End {
+                reason: LeaveReason::Replaced,
+                at: now.at,
+            },
+            None => self.ended.get(&token).ok_or_else(unknown)?,
+        };
         let (reason, ago) = (end.reason.as_str(), now.at.since(end.at).secs());
         Err(Error::new(Code::SessionEnded, format!("{reason} {ago}")))
     }

@@ -95,6 +95,11 @@ impl Chat {
                     attachment.warned = true;
                 }
             }
+            Some(Deadline::Revoked) => {
+                let message = self.last_words(key, Bye::Replaced, Owed::Told, now);
+                self.destroy(key, LeaveReason::Replaced, now);
+                return message;
+            }
             Some(Deadline::Idle | Deadline::Stalled) => {
                 let (reason, bye) = match due {
                     Some(Deadline::Stalled) => (LeaveReason::Slow, Bye::Slow),

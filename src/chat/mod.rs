@@ -366,26 +366,28 @@ impl Chat {
         (session.room, name)
     }
 
-    /// Has other keys count from now on; none lets anybody join. Gives the sessions whose name has
-    /// no key any more, or another one: they are to be [revoked](Self::revoke).
-    pub fn set_keys(&mut self, keys: Option<Keys>) -> Vec<SessionKey> {
+    /// Replaces the keys; none lets anybody join. Sessions whose name has no key any more, or another
+    /// one, are revoked: their clients are not heard any more, and they end within the next turns,
+    /// some in each.
+    pub fn set_keys(&mut self, keys: Option<Keys>, now: Now) {
         let old = std::mem::replace(&mut self.keys, keys);
         let Some(keys) = &self.keys else {
-            return Vec::new();
+            return;
         };
-        let has_other_key = |session: &Session| {
-            let key = keys.get(session.name);
-            key.is_none() || old.as_ref().is_some_and(|old| old.get(session.name) != key)
-        };
-        let ended = self.sessions.iter().filter(|(_, s)| has_other_key(s));
-        ended.map(|(key, _)| key as SessionKey).collect()
+        // The wheel fires last what was filed first.
+        for (key, session) in self.sessions.iter_mut().rev() {
+            let has_key = keys.get(session.name);
+            let had_key = old.as_ref().map(|old| old.get(session.name));
+            if has_key.is_none() || had_key.is_some_and(|had_key| had_key != has_key) {
+                session.is_revoked = true;
+                self.session_timers.file(key as SessionKey, now.past);
+            }
+        }
     }
 
-    /// Ends a session that has lost the right to its name; the message is for its connection.
-    pub fn revoke(&mut self, key: SessionKey, now: Now) -> Option<Message> {
-        let message = self.last_words(key, Bye::Replaced, Owed::Told, now);
-        self.destroy(key, LeaveReason::Replaced, now);
-        message
+    /// Whether a session has lost the right to its name, and is about to end.
+    pub fn is_revoked(&self, key: SessionKey) -> bool {
+        self.sessions[key as usize].is_revoked
     }
 
     /// What the connection of a session is told when it loses that.

@@ -75,6 +75,8 @@ pub(super) struct Session {
     pub alive: Alive,
     /// It lost events, and has not had all there are since.
     pub is_lagging: bool,
+    /// It has lost the right to its name, and is about to end.
+    pub is_revoked: bool,
     /// Boxed, so that a session without a connection costs less.
     pub attachment: Option<Box<Attachment>>,
 }
@@ -109,6 +111,8 @@ pub(super) struct Wait {
 /// What a session's deadline is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Deadline {
+    /// It has lost the right to its name.
+    Revoked,
     /// Its POLL has waited for long enough.
     Wait,
     /// Its client takes nothing.
@@ -204,6 +208,9 @@ impl Session {
     /// Of two that have passed the graver one counts: a session that ought to have expired is not
     /// warned any more.
     pub fn deadline(&self, past: Millis) -> Option<(Millis, Deadline)> {
+        if self.is_revoked {
+            return Some((Millis(0), Deadline::Revoked));
+        }
         let idle = Millis::from_secs(self.idle);
         let held_until = self.held_until();
         let idle_end = held_until.unwrap_or(self.alive_at) + idle;

@@ -28,6 +28,8 @@ const READS_PER_TURN: usize = 32;
 const WRITE_BYTES_PER_TURN: usize = 256 * 1024;
 /// Timers of each kind that are looked at in one turn.
 const TIMERS_PER_TURN: usize = 256;
+/// Writes to connections after which no more timers are fired in one turn.
+const WRITES_PER_FIRING: u64 = 1024;
 /// For how many turns timers are held back, at the most, because not all was read that has come;
 /// and for how long at least.
 const TURNS_HELD_BACK: u32 = 16;
@@ -54,6 +56,8 @@ pub struct Hub<L> {
     lines_left: usize,
     /// ... and how far [`Stats::bytes_out`](crate::stats::Stats) may go on its account.
     bytes_out_max: u64,
+    /// How often a connection was written to.
+    writes: u64,
     /// What every connection is read into.
     buffer: Vec<u8>,
     /// Where the line is put that comes before the events a session is owed.
@@ -77,6 +81,7 @@ impl<L: Link> Hub<L> {
             held_back: None,
             lines_left: 0,
             bytes_out_max: 0,
+            writes: 0,
             buffer: vec![0; READ_BYTES],
             notice: Vec::with_capacity(64),
             audience: Vec::with_capacity(limits.connections_max.min(4096)),
@@ -220,14 +225,9 @@ impl<L: Link> Hub<L> {
         }
     }
 
-    /// Has other keys count from now on; who loses his session by that is told.
+    /// Replaces the keys; see [`Chat::set_keys`].
     pub fn set_keys(&mut self, keys: Option<Keys>, now: Now) {
-        for session in self.chat.set_keys(keys) {
-            if let Some(message) = self.chat.revoke(session, now) {
-                self.deliver(message, now);
-            }
-            self.serve_if_needed(now);
-        }
+        self.chat.set_keys(keys, now);
     }
 
     /// What the server counts, for the caller to add what it alone can see.
@@ -296,7 +296,12 @@ impl<L: Link> Hub<L> {
     /// Fires what is due, within the turn's allowance.
     fn fire(&mut self, now: Now, clock: &impl Clock) {
         let mut work = Allowance::each(TIMERS_PER_TURN);
-        while let Some(due) = self.chat.due(now, &mut work) {
+        // Each one may mean a write to everybody in its room.
+        let writes_max = self.writes + WRITES_PER_FIRING;
+        while self.writes < writes_max {
+            let Some(due) = self.chat.due(now, &mut work) else {
+                return;
+            };
             match due {
                 Due::Session(session, conn) => {
                     if let Some(conn) = conn {

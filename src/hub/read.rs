@@ -68,8 +68,13 @@ impl<L: Link> Hub<L> {
             let is_ahead = std::mem::take(&mut conn.is_ahead);
             self.chat.hear(&mut conn.client, is_ahead, now);
         }
-        if let Some(session) = conn.client.session().filter(|_| conn.is_broken) {
-            self.chat.lose_peer(session, now);
+        if let Some(session) = conn.client.session() {
+            if self.chat.is_revoked(session) {
+                return;
+            }
+            if conn.is_broken {
+                self.chat.lose_peer(session, now);
+            }
         }
         // While it is in hand, nothing closes it.
         conn.is_in_hand = true;

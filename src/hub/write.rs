@@ -96,6 +96,7 @@ impl<L: Link> Hub<L> {
                 return self.end_stall(key);
             }
             let owed_bytes: usize = owed.iter().map(|slice| slice.len()).sum();
+            self.writes += 1;
             match conn.write(owed) {
                 Ok(written) => {
                     sum += written.bytes;
