@@ -8,6 +8,7 @@
 mod client;
 mod cost;
 mod expire;
+mod junk;
 mod memory;
 mod people;
 mod report;
@@ -26,10 +27,11 @@ const SESSIONS_MIN: usize = 1_000;
 const SESSIONS_MAX: usize = 10_000_000;
 
 type Measure = fn(&Path, usize) -> Result<Vec<Section>, String>;
-const PARTS: [(&str, Measure); 3] = [
+const PARTS: [(&str, Measure); 4] = [
     ("memory", memory::measure),
     ("cost", cost::measure),
     ("expire", expire::measure),
+    ("junk", junk::measure),
 ];
 
 /// What is asked for.
@@ -85,7 +87,7 @@ fn declare() -> Options {
         "PATH",
     );
     options.optopt("", "sessions", "how many sessions there are (1000000)", "N");
-    options.optopt("", "only", "some of memory, cost, expire", "PARTS");
+    options.optopt("", "only", "some of memory, cost, expire, junk", "PARTS");
     options.optflag("", "json", "print one JSON object");
     options.optflag("h", "help", "show this text");
     options

@@ -94,7 +94,8 @@ pub fn measure(program: &Path, sessions: usize) -> Result<Vec<Section>, String> 
     Ok(vec![section])
 }
 
-fn add_waits(
+/// Adds rows for how long PINGs waited.
+pub fn add_waits(
     section: &mut Section,
     key: &str,
     when: &str,
@@ -133,19 +134,19 @@ fn add_memory(section: &mut Section, start: i64, full: i64, after: i64) {
 }
 
 /// Sends PINGs on one connection, and asks on another who is left.
-struct Pinger {
+pub struct Pinger {
     client: Client,
-    control: Client,
+    pub control: Client,
 }
 
 impl Pinger {
-    fn new(client: Client, control: Client) -> Pinger {
+    pub fn new(client: Client, control: Client) -> Pinger {
         Pinger { client, control }
     }
 
     /// Sends PINGs until it is over, which is told by the time since the start and by who is left;
     /// gives how long each waited for its answer, or was kept from being sent by one that waited.
-    fn ping_until(
+    pub fn ping_until(
         &mut self,
         watch: Watch,
         is_over: impl Fn(Duration, u64) -> bool,

@@ -3,7 +3,7 @@
 
 use std::fs;
 use std::io::{BufRead, BufReader};
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
 use std::process::{Child, ChildStderr, Command, Stdio};
 
@@ -76,6 +76,16 @@ impl Server {
     /// A new connection.
     pub fn connect(&self) -> Result<Client, String> {
         Client::connect(self.address)
+    }
+
+    /// A new connection that does not block, and whose greeting nobody reads.
+    pub fn stream(&self) -> Result<TcpStream, String> {
+        let connected = TcpStream::connect(self.address);
+        let prepared = connected.and_then(|stream| {
+            stream.set_nonblocking(true)?;
+            Ok(stream)
+        });
+        prepared.map_err(|error| format!("{}: cannot connect: {error}", self.address))
     }
 
     /// Waits until the server waits: it has done all that it was told to.

@@ -6,7 +6,7 @@ use super::{Hub, READS_PER_TURN, WRITE_BYTES_PER_TURN};
 use crate::chat::{ConnId, Outcome};
 use crate::conn::{Link, OUT_BYTES_ENOUGH};
 use crate::line::Item;
-use crate::protocol::{Command, Request};
+use crate::protocol::{BYTES_PER_LINE, Command, Request};
 use crate::room::SessionKey;
 use crate::time::{Clock, Now};
 
@@ -29,7 +29,7 @@ impl Share {
     pub fn of(conns: usize) -> Share {
         let conns = conns.max(1);
         Share {
-            lines: (LINES_PER_TURN / conns).clamp(16, 512),
+            lines: (LINES_PER_TURN / conns).clamp(8, 512),
             bytes: (ANSWER_BYTES_PER_TURN / conns).clamp(8 * 1024, 128 * 1024),
         }
     }
@@ -122,6 +122,9 @@ impl<L: Link> Hub<L> {
             return false;
         }
         let conn = &mut self.conns[key as usize];
+        // No more than its share, should that make no line.
+        let bytes_max = (self.lines_left * BYTES_PER_LINE).min(buffer.len());
+        let buffer = &mut buffer[..bytes_max];
         match conn.link.read(buffer) {
             Ok(0) => conn.has_ended = true,
             Ok(len) => {

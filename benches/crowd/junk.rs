@@ -1,0 +1,77 @@
+//! What those cost the others who send bytes that end no line: how long a client waits for its PINGs
+//! while many connections send as much of that as the server takes.
+
+use std::io::Write;
+use std::net::TcpStream;
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use crate::client::Watch;
+use crate::expire::{Pinger, add_waits};
+use crate::report::Section;
+use crate::server::{Room, Server, connections_possible};
+
+/// As many as the server takes by default, but for some.
+const CONNECTIONS: usize = 992;
+const TIME: Duration = Duration::from_secs(3);
+/// Bytes that are sent at once.
+const BLOCK: usize = 4096;
+
+const P99_MS_MAX: f64 = 20.0;
+const TURN_MS_MAX: f64 = 30.0;
+
+const KINDS: [(&str, &str, &[u8]); 5] = [
+    ("nop", "IAC NOP without an end", b"\xff\xf1"),
+    ("cr", "CR x without an end", b"\rx"),
+    ("sb", "IAC SB without an end", b"\xff\xfa"),
+    ("x", "a line without an end", b"x"),
+    ("empty", "empty lines", b"\n"),
+];
+
+pub fn measure(program: &Path, _sessions: usize) -> Result<Vec<Section>, String> {
+    let count = connections_possible(CONNECTIONS);
+    let name = format!("junk from {count} connections");
+    let mut section = Section::new(name, vec!["measured".into()]);
+    for (key, what, bytes) in KINDS {
+        let room = Room {
+            connections: count + 8,
+            sessions: 16,
+            rooms: 16,
+            log_bytes: "64K",
+        };
+        let server = Server::start(program, &room)?;
+        let connect = |_| server.stream();
+        let streams: Vec<TcpStream> = (0..count).map(connect).collect::<Result<_, String>>()?;
+        let mut pinger = Pinger::new(server.connect()?, server.connect()?);
+        let watch = Watch::start();
+        let is_over = AtomicBool::new(false);
+        let waits = thread::scope(|scope| {
+            scope.spawn(|| flood(&streams, bytes, &is_over));
+            let waits = pinger.ping_until(watch, |elapsed, _| elapsed >= TIME);
+            is_over.store(true, Ordering::Relaxed);
+            waits
+        })?;
+        add_waits(&mut section, key, what, waits, Some(P99_MS_MAX));
+        let turn = pinger.control.stat("turn-longest")? as f64;
+        let taken = pinger.control.stat("bytes-in")? as f64;
+        let what = format!("longest turn, {what}, ms");
+        section.add(&format!("turn-{key}"), what, vec![turn], Some(TURN_MS_MAX));
+        let what = "MB a second that the server took of it".into();
+        let rate = taken / 1e6 / watch.elapsed().as_secs_f64();
+        section.add(&format!("taken-{key}"), what, vec![rate], None);
+    }
+    Ok(vec![section])
+}
+
+/// Sends on all connections in turn, as much as each takes, until it is over.
+fn flood(streams: &[TcpStream], bytes: &[u8], is_over: &AtomicBool) {
+    let block = bytes.repeat(BLOCK / bytes.len());
+    while !is_over.load(Ordering::Relaxed) {
+        for mut stream in streams {
+            // What is not taken is sent later, or never: nothing of it has a meaning.
+            let _ = stream.write(&block);
+        }
+    }
+}
