@@ -339,3 +339,31 @@ pub struct Written {
     /// How many of them were of what is owed.
     pub of_owed: usize,
 }
+
+#[cfg(test)]
+mod tests {
+    use mio::net::UnixStream;
+
+    use super::*;
+    use crate::chat::{Chat, Origin};
+    use crate::socket::Stream;
+    use crate::time::{Millis, Now};
+
+    #[test]
+    fn output_that_has_to_wait_takes_no_more_memory_than_its_bytes() {
+        let mut chat = Chat::new(Limits::default());
+        let now = Now::exactly(Millis(0), 0);
+        let mut greeting = Vec::new();
+        let client = chat.connect(0, Origin::Local, now, &mut greeting);
+        let (stream, _peer) = UnixStream::pair().unwrap();
+        let mut conn = Conn::new(Stream::Unix(stream), client.unwrap(), greeting);
+        while conn.write([&[b'x'; 5000], &[], &[]]).is_ok() {}
+        for bytes in [1, 100, 5000] {
+            // As much again as was reserved may be spare now.
+            conn.out().extend((0..bytes).map(|_| b'x'));
+            let waiting = conn.out_len();
+            conn.shrink_out();
+            assert_eq!((conn.out_len(), conn.out().capacity()), (waiting, waiting));
+        }
+    }
+}
