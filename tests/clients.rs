@@ -8,29 +8,10 @@ mod process;
 
 use std::fs;
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::time::Duration;
 
-use process::{Finished, Process, Server, TempDir, skip};
-
-/// Whether a shell's command succeeds that only does with a certain program.
-fn has(program: &str, check: &str) -> bool {
-    let status = Command::new("sh")
-        .args(["-c", check])
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .status();
-    let found = status.is_ok_and(|status| status.success());
-    if !found {
-        skip(&format!("{program} is missing"));
-    }
-    found
-}
-
-fn has_netcat() -> bool {
-    has("netcat-openbsd", "nc -h 2>&1 | grep -q OpenBSD")
-}
+use process::{Finished, Process, Server, TempDir, has, has_netcat};
 
 /// A shell that runs a script with these arguments.
 fn shell(shell: &str, script: &str, args: &[&str]) -> Process {
@@ -179,7 +160,7 @@ fn socat_sends_a_pipe_and_prints_all_answers() {
     let dir = TempDir::new();
     let path = dir.join("chat");
     for server in [Server::start(&[]), Server::start_on(&path)] {
-        expect_visit(&server, r#"socat -t 8 - "$1""#, &[&socat_address(&server)]);
+        expect_visit(&server, r#"socat -t 60 - "$1""#, &[&socat_address(&server)]);
     }
 }
 
@@ -215,7 +196,7 @@ fn bash_chats_without_any_other_program() {
     let server = Server::start(&[]);
     let mut bob = server.join("bob");
     let script = r#"
-        next() { IFS= read -r -t 8 line <&3 && line=${line%$'\r'} && echo "$line"; }
+        next() { IFS= read -r -t 60 line <&3 && line=${line%$'\r'} && echo "$line"; }
         exec 3<>"/dev/tcp/127.0.0.1/$1"
         next
         echo 'JOIN ann' >&3 && next && next
@@ -387,4 +368,42 @@ fn telnet_goes_on_after_an_interrupt() {
         client.expect(&format!(" ann I saw {hello}"));
     }
     bob.expect_nothing(Duration::from_millis(50));
+}
+
+// Programs that are missing
+
+/// Runs this file's other tests where no program is found.
+fn run_without_programs(in_ci: bool) -> Finished {
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    command.args(["--skip", "programs_that_are_missing"]);
+    command
+        .env("PATH", "")
+        .env("CI", if in_ci { "true" } else { "" });
+    Process::start(&mut command).finish()
+}
+
+#[test]
+fn programs_that_are_missing_are_named_once_where_everybody_sees_it() {
+    let finished = run_without_programs(false);
+    assert_eq!(finished.code, Some(0), "{finished:?}");
+    let mut said: Vec<_> = finished.err.lines().collect();
+    said.sort_unstable();
+    let programs = [
+        "bash with /dev/tcp",
+        "inetutils-telnet",
+        "ncat",
+        "netcat-openbsd",
+        "socat",
+    ];
+    let expected = programs.map(|name| format!("tests/clients.rs: skipped: {name} is missing"));
+    assert_eq!(said, expected);
+}
+
+#[test]
+fn programs_that_are_missing_fail_where_the_environment_says_ci() {
+    let finished = run_without_programs(true);
+    assert_eq!(finished.code, Some(101), "{finished:?}");
+    for text in ["ncat is missing", "socat is missing", "12 failed"] {
+        assert!(finished.out.contains(text), "no {text:?}: {finished:?}");
+    }
 }

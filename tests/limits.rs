@@ -4,14 +4,13 @@
 mod process;
 
 use std::fs::{self, Permissions};
-use std::net::TcpListener;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use process::{
-    Client, Finished, Polite, Process, Received, Server, TempDir, Watch, program, program_within,
-    unix,
+    Client, Finished, Polite, Process, Received, Server, TempDir, Watch, has_ipv6, program,
+    program_within, unix,
 };
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -121,8 +120,7 @@ fn an_address_has_its_share_of_connections_and_unix_sockets_have_all() {
 
 #[test]
 fn connections_over_ipv6_have_a_share_of_their_own() {
-    if let Err(error) = TcpListener::bind("[::1]:0") {
-        eprintln!("skipped: this machine has no IPv6: {error}");
+    if !has_ipv6() {
         return;
     }
     let args = ["--max-per-address", "1", "--listen", "[::1]:0"];

@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use chinwag::options::{self, Action, DEFAULT_ADDRESS};
-use process::{Finished, Process, TempDir, program, skip};
+use process::{Finished, Process, TempDir, has, has_success, program, skip};
 
 /// A line of the configuration, and the word of the command line that it stands for.
 const OPTIONS: [(&str, &str); 17] = [
@@ -57,14 +57,13 @@ fn shipped() -> String {
 fn shells() -> Vec<Vec<&'static str>> {
     let has = |shell: &Vec<&str>| {
         let mut command = Command::new(shell[0]);
-        let status = command.args(&shell[1..]).args(["-c", ":"]).status();
-        status.is_ok_and(|status| status.success())
+        has_success(command.args(&shell[1..]).args(["-c", ":"]))
     };
     let (there, missing): (Vec<_>, Vec<_>) = [vec!["sh"], vec!["dash"], vec!["busybox", "ash"]]
         .into_iter()
         .partition(has);
-    if !missing.is_empty() {
-        skip(&format!("without the shells {missing:?}"));
+    for shell in missing {
+        skip(&format!("{} is missing", shell.join(" ")));
     }
     there
 }
@@ -386,8 +385,8 @@ const BUILD_SYSTEM: [(&str, &str); 3] = [
 
 #[test]
 fn the_makefile_takes_what_cargo_needs_and_installs_what_the_script_expects() {
-    if Command::new("make").arg("--version").output().is_err() {
-        return skip("make is missing");
+    if !has("make", "make --version") {
+        return;
     }
     let top = TempDir::new();
     for (name, text) in BUILD_SYSTEM {

@@ -10,11 +10,11 @@ use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::thread;
 use std::time::Duration;
 
-use process::{Client, PATIENCE, Process, Received, Server, TempDir, Watch, skip, unix};
+use process::{Client, PATIENCE, Process, Received, Server, TempDir, Watch, has, has_netcat, unix};
 
 const CTRL_C: &str = "\x03";
 const CTRL_D: &str = "\x04";
@@ -73,16 +73,6 @@ fn security() -> String {
 }
 
 // Programs
-
-fn has(program: &str, check: &str) -> bool {
-    let mut command = Command::new("sh");
-    command.args(["-c", check]).stdin(Stdio::null());
-    let found = command.output().unwrap().status.success();
-    if !found {
-        skip(&format!("{program} is missing"));
-    }
-    found
-}
 
 /// Starts a shell's command in a terminal of its own; what is typed here is typed there.
 fn terminal(dir: &TempDir, command: &str) -> Process {
@@ -177,7 +167,7 @@ impl Row {
         let words = self.command.split(' ');
         let mut programs = words.take_while(|word| !word.starts_with(|c: char| c.is_ascii_digit()));
         let check = |program| match program {
-            "nc" => has("netcat-openbsd", "nc -h 2>&1 | grep -q OpenBSD"),
+            "nc" => has_netcat(),
             "telnet" => has("inetutils-telnet", "telnet --version | grep -q inetutils"),
             "-N" => true,
             other => has(other, &format!("command -v {other}")),
@@ -368,7 +358,7 @@ fn rlwrap_edits_lines_and_fetches_earlier_ones() {
 
 #[test]
 fn netcat_gives_up_when_nothing_comes_for_as_long_as_it_was_told() {
-    if !has("netcat-openbsd", "nc -h 2>&1 | grep -q OpenBSD") {
+    if !has_netcat() {
         return;
     }
     assert!(clients().contains("`nc -N -w 10` to give up\nwhen nothing comes for 10 s"));
@@ -615,7 +605,7 @@ fn has_ssh() -> bool {
             "openssh-server",
             "command -v sshd || test -x /usr/sbin/sshd",
         )
-        && has("netcat-openbsd", "nc -h 2>&1 | grep -q OpenBSD")
+        && has_netcat()
 }
 
 fn user() -> String {

@@ -9,7 +9,7 @@ mod process;
 use std::process::Command;
 use std::time::Duration;
 
-use process::{Client, Polite, Process, Server, TempDir, Watch, launch, skip, unix};
+use process::{Client, Polite, Process, Server, TempDir, Watch, has_netcat, launch, skip, unix};
 
 const SECOND: Duration = Duration::from_secs(1);
 /// How much later than promised a test may learn of an end: what the server may take on an idle
@@ -124,9 +124,8 @@ fn hosts_that_vanish_without_a_word_are_found_out_within_the_promised_time() {
         Ok(network) => network,
         Err(error) => return skip(&format!("network namespaces are not to be had: {error}")),
     };
-    let check = Command::new("nc").arg("-h").output();
-    if !check.is_ok_and(|output| output.stderr.starts_with(b"OpenBSD")) {
-        return skip("netcat-openbsd is missing");
+    if !has_netcat() {
+        return;
     }
     let dir = TempDir::new();
     let on_unix = unix(&dir.join("chat"));

@@ -10,7 +10,7 @@ use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 use std::thread;
 
-use crate::process::{Process, skip};
+use crate::process::{Process, has_success, skip};
 use crate::proxy::PATIENCE;
 
 /// A language, and scripts for a shell in which `$SRC` is its folder, `$OUT` a folder for what is
@@ -100,9 +100,7 @@ impl Language {
     }
 
     fn is_there(&self) -> bool {
-        let mut check = self.shell(self.check, "check", &built());
-        check.stdout(Stdio::null()).stderr(Stdio::null());
-        check.status().unwrap().success()
+        has_success(&mut self.shell(self.check, "check", &built()))
     }
 
     /// Builds the clients beside those of others who run these tests, then puts them in place.

@@ -4,20 +4,21 @@
 
 #![allow(dead_code, reason = "each file of tests uses its own part of this")]
 
+use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::fs;
 use std::io::{self, BufRead, BufReader, ErrorKind, Read, Write};
 use std::mem::MaybeUninit;
-use std::net::{Shutdown, SocketAddr};
+use std::net::{Shutdown, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use rustix::process::{Pid, Resource, Rlimit, getrlimit, prlimit, setrlimit};
 use socket2::{Domain, SockAddr, Socket, Type};
 
 /// How long a test waits for what is to happen at once, on a busy machine too.
@@ -306,11 +307,13 @@ impl Process {
 
     /// Changes the soft limit on open files, from outside.
     pub fn limit_descriptors(&self, max: u64) {
-        let (pid, limit) = (self.id().to_string(), format!("--nofile={max}:"));
-        let status = Command::new("prlimit")
-            .args(["--pid", &pid, &limit])
-            .status();
-        assert!(status.unwrap().success());
+        let pid = Pid::from_child(&self.child);
+        let maximum = getrlimit(Resource::Nofile).maximum;
+        let limit = Rlimit {
+            current: Some(max),
+            maximum,
+        };
+        prlimit(Some(pid), Resource::Nofile, limit).unwrap();
     }
 
     /// Processor time so far, in the system's ticks of 10 ms.
@@ -820,11 +823,57 @@ pub fn raise_descriptors() {
     setrlimit(Resource::Nofile, raised).unwrap();
 }
 
-/// Says that a test is skipped, and why. Where the environment says CI, that is not to happen.
+/// Says that a test, or a part of one, is skipped, and why; where the environment says CI, that is
+/// not to happen. It is said once in each program of tests, and on the stream itself, since the
+/// harness shows what a test prints only if that test fails.
 pub fn skip(reason: &str) {
+    static SAID: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
     let in_ci = std::env::var_os("CI").is_some_and(|ci| !ci.is_empty());
     assert!(!in_ci, "{reason}");
-    eprintln!("skipped: {reason}");
+    let mut said = SAID.lock().unwrap_or_else(PoisonError::into_inner);
+    if said.insert(reason.to_owned()) {
+        let line = format!("{}: skipped: {reason}\n", program_of_tests());
+        io::stderr().write_all(line.as_bytes()).unwrap();
+    }
+}
+
+/// The name of the file of tests that this is.
+fn program_of_tests() -> String {
+    let path = std::env::current_exe().unwrap();
+    let stem = path.file_stem().unwrap().to_string_lossy();
+    // Behind a hyphen, Cargo puts a hash.
+    let name = stem.rsplit_once('-').map_or(&*stem, |(name, _)| name);
+    format!("tests/{name}.rs")
+}
+
+/// Whether a shell's command succeeds that only does with a certain program; says so if not.
+pub fn has(program: &str, check: &str) -> bool {
+    let mut command = Command::new("sh");
+    command.args(["-c", check]).env("LC_ALL", "C");
+    let found = has_success(&mut command);
+    if !found {
+        skip(&format!("{program} is missing"));
+    }
+    found
+}
+
+/// Whether a command can be run and succeeds.
+pub fn has_success(command: &mut Command) -> bool {
+    command.stdin(Stdio::null()).stdout(Stdio::null());
+    let status = command.stderr(Stdio::null()).status();
+    status.is_ok_and(|status| status.success())
+}
+
+pub fn has_netcat() -> bool {
+    has("netcat-openbsd", "nc -h 2>&1 | grep -q OpenBSD")
+}
+
+pub fn has_ipv6() -> bool {
+    let found = TcpListener::bind("[::1]:0");
+    if let Err(error) = &found {
+        skip(&format!("this machine has no IPv6: {error}"));
+    }
+    found.is_ok()
 }
 
 fn socket(address: &str) -> io::Result<(Socket, SockAddr)> {
