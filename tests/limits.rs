@@ -6,6 +6,7 @@ mod process;
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::Duration;
 
 use process::{
@@ -500,6 +501,30 @@ fn a_users_file_that_is_missing_or_none_is_refused() {
     set_mode(&binary, 0o600);
     let shown = binary.to_str().unwrap();
     run(&["-l", "127.0.0.1:0", "-u", shown]).expect_refusal(1, &[shown]);
+}
+
+/// Opening one waits until somebody writes to it, and that may never be.
+#[test]
+fn a_users_file_that_is_a_pipe_is_refused_without_waiting_for_anybody() {
+    let make_pipe = |path: &Path| {
+        let mut command = Command::new("mkfifo");
+        assert!(command.arg("-m600").arg(path).status().unwrap().success());
+    };
+    let dir = TempDir::new();
+    let pipe = dir.join("pipe");
+    make_pipe(&pipe);
+    let shown = pipe.to_str().unwrap();
+    run(&["-l", "127.0.0.1:0", "-u", shown]).expect_refusal(1, &[shown, "is not a file"]);
+    run(&["--check", "-u", shown]).expect_refusal(1, &[shown, "is not a file"]);
+    run(&["-u", shown, "--new-key", "eve"]).expect_refusal(1, &[shown, "is not a file"]);
+    // A server that runs goes on with the keys that it has.
+    let path = users_file(&dir, &format!("ann:{HASH_OF_ABC}\n"));
+    let mut server = server_with(&path);
+    let mut ann = server.join("ann key=abc");
+    fs::remove_file(&path).unwrap();
+    make_pipe(&path);
+    reload(&mut server, "is not a file");
+    ann.expect_service();
 }
 
 #[test]
