@@ -12,7 +12,9 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use process::{Client, Finished, PATIENCE, Process, TempDir, Watch, program, program_within, unix};
+use process::{
+    Client, Finished, PATIENCE, Process, TempDir, Watch, has_ipv6, program, program_within, unix,
+};
 use socket2::SockRef;
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -274,6 +276,38 @@ fn passed_sockets_are_served_in_place_of_the_default_address() {
     let finished = manager.stop(process);
     assert_eq!(greetings(&finished), [address, unix(&path)]);
     assert!(path.exists(), "the file is the service manager's");
+}
+
+/// A service manager may pass one socket for both kinds of addresses, on which those of IPv4 are
+/// shown as addresses of IPv6 that all have the same beginning.
+#[test]
+fn each_ipv4_address_has_a_share_of_its_own_on_a_socket_for_both_kinds() {
+    if !has_ipv6() {
+        return;
+    }
+    let socket = socket2::Socket::new(socket2::Domain::IPV6, socket2::Type::STREAM, None).unwrap();
+    socket.set_only_v6(false).unwrap();
+    let any = "[::]:0".parse::<std::net::SocketAddr>().unwrap();
+    socket.bind(&any.into()).unwrap();
+    socket.listen(16).unwrap();
+    let port = socket.local_addr().unwrap().as_socket().unwrap().port();
+    let manager = Manager::abstract_of("both");
+    let mut command = passing(WITH_ONE, socket);
+    let process = manager.start(command.args(["--open", "--max-per-address", "1"]));
+    let address = format!("127.0.0.1:{port}");
+    let mut clients = [
+        Client::from([127, 0, 0, 2], &address),
+        Client::from([127, 0, 0, 3], &address),
+        Client::connect(&format!("[::1]:{port}")),
+    ];
+    for client in &mut clients {
+        client.expect("HELLO ");
+        client.expect_service();
+    }
+    let mut second = Client::from([127, 0, 0, 3], &address);
+    second.expect("HELLO ");
+    second.expect_bye("full");
+    manager.stop(process);
 }
 
 #[test]
