@@ -840,6 +840,29 @@ fn those_who_read_nothing_go_after_their_idle_time_and_not_after_twice_that() {
     }
 }
 
+/// `--socket-buffer` bounds what the system keeps, and Unix sockets do not inherit it.
+#[test]
+fn the_system_keeps_little_for_one_who_does_not_read_from_a_unix_socket() {
+    let dir = TempDir::new();
+    let on_unix = unix(&dir.join("chat"));
+    let args = ["--socket-buffer", "4K", "--log-bytes", "4K"];
+    let server = Server::start(&[&args[..], &["--listen", &on_unix]].concat());
+    let mut speaker = server.join("speaker mode=pull idle=3600");
+    let mut stuck = Client::greeted(&on_unix);
+    stuck.join("stuck idle=3600");
+    flood(&mut speaker, 1024, || {});
+    let mut kept = 0;
+    loop {
+        let line = stuck.expect("");
+        if line.starts_with("LOST ") {
+            break;
+        }
+        kept += line.len();
+    }
+    // With the log. If it is not told, the system keeps about 208 KiB.
+    assert!(kept < 48 * 1024, "{kept} bytes");
+}
+
 #[test]
 fn one_who_reads_slowly_is_told_exactly_what_was_lost() {
     let server = Server::start(&["--log-bytes", "4K"]);
