@@ -448,6 +448,32 @@ fn addresses_that_have_gone_are_remembered_within_bounds() {
     world.advance(100);
 }
 
+/// G31: whoever was silent for long may send as much at once as anybody else, and no more.
+#[test]
+fn silence_buys_no_larger_burst() {
+    for (silent_ms, join) in [
+        (4_000, ""),
+        (20_000, ""),
+        (3_600_000, "JOIN ann mode=pull alive=tcp idle=3600\n"),
+    ] {
+        let mut world = World::new(Limits {
+            rate: 50,
+            ..limits()
+        });
+        let ann = world.connect();
+        world.send(&ann, join.as_bytes());
+        world.send(&ann, b"PING\n");
+        world.advance(silent_ms);
+        text(&ann);
+        world.send(&ann, &b"PING\n".repeat(1000));
+        let at_once = text(&ann).matches("OK PING").count();
+        assert_eq!(at_once, 200, "after {silent_ms} ms");
+        world.advance(2000);
+        let later = text(&ann).matches("OK PING").count();
+        assert!((90..=101).contains(&later), "{later} after {silent_ms} ms");
+    }
+}
+
 /// G31: a permitted burst of one member takes less than half of a log, whatever it says.
 #[test]
 fn a_permitted_burst_takes_less_than_half_of_a_default_log() {
@@ -480,6 +506,24 @@ fn a_permitted_burst_takes_less_than_half_of_a_default_log() {
                 }
             }
         }
+    }
+}
+
+/// G27: a connection that is closed is read, so that its client is not reset before it has taken
+/// the last line; one that goes on sending cannot hold up the others with that.
+#[test]
+fn little_is_read_of_what_a_client_has_sent_behind_its_end() {
+    for last in [&b"QUIT\n"[..], b"GET / HTTP/1.1\n"] {
+        let mut world = World::new(limits());
+        let ann = world.connect();
+        let behind = 1024 * 1024;
+        world.post(&ann, &[last, &vec![b'x'; behind]].concat());
+        world.run();
+        assert!(text(&ann).contains("BYE "));
+        assert!(ann.wire.borrow().is_closed);
+        let left = ann.wire.borrow().input.len();
+        assert!(left < behind - 8 * 1024, "{left}");
+        assert!(left > behind - 128 * 1024, "{left}");
     }
 }
 
