@@ -88,8 +88,9 @@ struct Bob {
 impl Bob {
     fn join(address: &str, language: &Language, more: &str) -> Bob {
         let mut client = Client::greeted(address);
+        // He says nothing for as long as a client takes, and his connection has to do.
         client.join(&format!(
-            "bob room={} mode=pull idle=3600 {more}",
+            "bob room={} mode=pull idle=3600 alive=tcp {more}",
             language.folder
         ));
         Bob {
@@ -367,14 +368,7 @@ fn watch_tries_again_without_haste() {
 }
 
 fn watch_shows_each_event_once_however_often_it_is_cut_off() {
-    let keyed = Keyed::start(&[
-        "--log-bytes",
-        "1M",
-        "--max-message",
-        "60000",
-        "--max-idle",
-        "12",
-    ]);
+    let keyed = Keyed::start(&["--log-bytes", "1M", "--max-message", "60000"]);
     let seed = Seed::new();
     each(|language| {
         let mut rng = seed.rng(language);
@@ -418,8 +412,9 @@ fn watch_shows_each_event_once_however_often_it_is_cut_off() {
 }
 
 fn watch_shows_that_it_is_alive_and_notices_that_the_network_is_not() {
-    // EXPIRING comes after 8 s; one that has not come after 9 s never will.
-    let keyed = Keyed::start(&["--max-idle", "12"]);
+    // EXPIRING comes after 16 s, and a client has 8 s to answer; one that has not come after 18 s
+    // never will.
+    let keyed = Keyed::start(&["--max-idle", "24"]);
     let seed = Seed::new();
     each(|language| {
         let mut rng = seed.rng(language);
@@ -636,11 +631,11 @@ fn poll_shows_each_event_once_however_often_it_is_cut_off_or_killed() {
 
 #[test]
 fn poll_joins_anew_when_its_session_is_gone() {
-    let (server, hasty) = (Server::start(&[]), Server::start(&["--max-idle", "1"]));
+    let (server, hasty) = (Server::start(&[]), Server::start(&["--max-idle", "8"]));
     let (server, hasty) = (server.address(), hasty.address());
     each(|language| {
         let mut poll = Poll::new(language, Some(""));
-        let mut bob = Bob::join(hasty, language, "alive=tcp");
+        let mut bob = Bob::join(hasty, language, "");
         poll.succeed(port(hasty));
         let left = bob.await_event(" ann expired");
         let finished = poll.succeed(port(hasty));

@@ -201,7 +201,7 @@ impl Proxy {
 }
 
 /// How long clients of all sorts may take, when all of them are busy at once.
-pub const PATIENCE: Duration = Duration::from_secs(30);
+pub const PATIENCE: Duration = Duration::from_secs(150);
 
 impl Drop for Proxy {
     fn drop(&mut self) {
