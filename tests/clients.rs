@@ -119,7 +119,7 @@ fn netcat_listens_to_the_end_though_its_own_input_is_over() {
     let server = Server::start(&[]);
     let mut bob = server.join("bob");
     // Without -N, nc does not tell the server about the end of its input.
-    let script = r#"printf 'JOIN ann idle=2\n' | nc 127.0.0.1 "$1""#;
+    let script = r#"printf 'JOIN ann idle=6\n' | nc 127.0.0.1 "$1""#;
     let mut client = shell("sh", script, &[server.port()]);
     bob.expect_event("JOINED", "ann");
     bob.ask("SAY are you there?", "OK SAY 3 ");
@@ -317,12 +317,19 @@ fn has_telnet() -> bool {
         )
 }
 
+/// What telnet takes from its surroundings: the terminal, and what people have set up for it.
+const PLAIN: [(&str, &str); 3] = [
+    ("TERM", "dumb"),
+    ("LC_ALL", "C.UTF-8"),
+    ("HOME", "/nowhere"),
+];
+
 /// Telnet in a terminal of its own; what is typed here is typed there.
 fn telnet(server: &Server) -> Process {
     let command = format!("exec telnet 127.0.0.1 {}", server.port());
     let mut script = Command::new("script");
     script.args(["--quiet", "--flush", "--return", "--command", &command]);
-    let mut client = Process::start(script.arg("/dev/null").env("TERM", "dumb"));
+    let mut client = Process::start(script.args(["/dev/null"]).envs(PLAIN));
     client.expect("HELLO chinwag/");
     client
 }

@@ -83,7 +83,9 @@ fn terminal(dir: &TempDir, command: &str) -> Process {
     script.arg("/dev/null").current_dir(dir.join(""));
     // rlwrap writes down what was typed when its terminal is gone, and the test's folder with it.
     script.env("RLWRAP_HOME", env!("CARGO_TARGET_TMPDIR"));
-    script.env("TERM", "vt100");
+    script.env("TERM", "vt100").env("LC_ALL", "C.UTF-8");
+    // What people have set up for telnet and for editing lines is theirs.
+    script.env("HOME", dir.join("")).env_remove("INPUTRC");
     Process::start(&mut script)
 }
 
@@ -94,10 +96,13 @@ fn start(dir: &TempDir, command: &str) -> Process {
     Process::start(shell.current_dir(dir.join("")))
 }
 
-/// A port that nobody has now.
+/// A port that nobody has now, and that no connection going out is given in the meantime.
 fn free_port() -> String {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    listener.local_addr().unwrap().port().to_string()
+    let range = fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range").unwrap();
+    let first_given: u16 = range.split_whitespace().next().unwrap().parse().unwrap();
+    let is_free = |port: &u16| TcpListener::bind(("127.0.0.1", *port)).is_ok();
+    let mut ports = (0..1000).map(|_| fastrand::u16(8300..first_given.max(10_000)));
+    ports.find(is_free).unwrap().to_string()
 }
 
 /// Waits until somebody listens.
@@ -214,7 +219,7 @@ impl Row {
         let mut bob = server.join("bob");
         let mut client = self.start(dir, server.port());
         client.expect("HELLO chinwag/");
-        client.type_in("JOIN ann idle=2\r");
+        client.type_in("JOIN ann idle=6\r");
         client.expect("JOINED ");
         bob.expect_event("JOINED", "ann");
         client.type_in("SAY never");
@@ -238,7 +243,7 @@ impl Row {
         let mut bob = server.join("bob");
         let mut client = self.start(dir, server.port());
         client.expect("HELLO chinwag/");
-        client.type_in("JOIN ann idle=3\r");
+        client.type_in("JOIN ann idle=6\r");
         client.expect("JOINED ");
         bob.expect_event("JOINED", "ann");
         client.type_in(CTRL_D);
