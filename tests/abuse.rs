@@ -13,7 +13,9 @@ use std::time::Duration;
 
 use fastrand::Rng;
 
-use process::{Client, Polite, Received, Server, TempDir, Watch, raise_descriptors, unix};
+use process::{
+    Client, PATIENCE, Polite, Received, Server, TempDir, Watch, raise_descriptors, unix,
+};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -44,7 +46,7 @@ fn drain(client: &mut Client) -> Vec<String> {
     let mut lines = Vec::new();
     loop {
         assert!(!watch.is_over(), "no end: {lines:?}");
-        match client.try_receive(Duration::from_secs(4)) {
+        match client.try_receive(PATIENCE) {
             Ok(Received::Line(line)) => lines.push(line),
             Ok(Received::Nothing) => panic!("no end: {lines:?}"),
             Ok(Received::End) | Err(_) => return lines,
@@ -73,33 +75,28 @@ fn reset(client: Client) {
 
 #[test]
 fn lines_that_drip_in_do_not_hold_a_connection_open() {
-    let server = Server::start(&["--handshake", "1"]);
+    let server = Server::start(&["--handshake", "4"]);
     let mut ann = server.join("ann mode=pull");
     let before = server.process.descriptors().len();
     let polite = Polite::start(server.join("polite room=polite mode=pull"));
     let watch = Watch::start();
     let mut dribblers: Vec<_> = (0..200).map(|_| server.connect()).collect();
-    let accepted = watch.elapsed();
-    let mut round = 0;
-    while watch.elapsed() < SECOND * 9 / 10 {
+    // They go on for as long as one of them is there.
+    while ann.stat("connections") > 2 {
+        assert!(!watch.is_over(), "{} are there", ann.stat("connections"));
         // No line is ever finished; some never begin one, and some finish those that say nothing.
         let byte = [b"x", b" ", b"\n", b"\xFF"];
         for (n, dribbler) in dribblers.iter_mut().enumerate() {
             let _ = dribbler.socket.send(byte[n % 4]);
         }
-        round += 1;
         ann.expect_nothing(Duration::from_millis(20));
     }
+    assert!(watch.elapsed() >= 4 * SECOND, "{:?}", watch.elapsed());
     for dribbler in &mut dribblers {
-        dribbler.expect_bye("handshake");
+        let lines = drain(dribbler);
+        let last = lines.last().unwrap();
+        assert!(last.starts_with("BYE handshake "), "{lines:?}");
     }
-    assert!(watch.elapsed() >= SECOND, "{:?}", watch.elapsed());
-    assert!(
-        watch.elapsed() < accepted + 4 * SECOND,
-        "{:?}",
-        watch.elapsed()
-    );
-    assert!(round > 3);
     tell_slowest("200 who send byte by byte", polite);
     server.await_descriptors(&mut ann, before);
 }
@@ -169,8 +166,8 @@ fn those_who_never_read_events_slow_nobody_down() {
         })
         .collect();
     speaker.await_stat("sessions", 103);
-    let mut crowd_speaker = server.join("speaker room=crowd mode=pull");
-    let mut crowd_reader = server.join("reader room=crowd");
+    let mut crowd_speaker = server.join("speaker room=crowd mode=pull idle=3600");
+    let mut crowd_reader = server.join("reader room=crowd idle=3600");
     // After the first of these they take no more.
     let beside = talk(&mut crowd_speaker, &mut crowd_reader, 102);
     let elsewhere = talk(&mut speaker, &mut reader, 2 + MESSAGES);
@@ -316,9 +313,9 @@ fn vanished_pull_sessions_and_a_hundred_thousand_messages_take_bounded_memory() 
 
 #[test]
 fn a_server_that_was_stopped_for_longer_than_the_idle_time_ends_only_the_silent() {
-    let server = Server::start(&["--handshake", "1"]);
+    let server = Server::start(&["--handshake", "12"]);
     let mut members: Vec<_> = (0..300)
-        .map(|n| server.join(&format!("member{n} room=room{} mode=pull idle=2", n % 50)))
+        .map(|n| server.join(&format!("member{n} room=room{} mode=pull idle=12", n % 50)))
         .collect();
     for member in &mut members {
         member.expect_service();
@@ -335,7 +332,7 @@ fn a_server_that_was_stopped_for_longer_than_the_idle_time_ends_only_the_silent(
     for (n, late) in late.iter_mut().enumerate() {
         late.send(&format!("JOIN late{n}"));
     }
-    members[2].expect_nothing(SECOND * 5 / 2);
+    members[2].expect_nothing(13 * SECOND);
     server.process.go_on();
     for (n, member) in members.iter_mut().enumerate() {
         match n % 3 {
@@ -410,7 +407,8 @@ fn a_crowd_at_the_door_of_a_server_without_descriptors_slows_nobody_down() {
     server.process.leave_descriptors(0);
     let ticks = server.process.ticks();
     let watch = Watch::start();
-    let mut crowd: Vec<_> = (0..200)
+    // Fewer than older systems let wait.
+    let mut crowd: Vec<_> = (0..100)
         .map(|_| Client::connect(server.address()))
         .collect();
     server.process.expect_error("cannot accept connections");
@@ -425,7 +423,7 @@ fn a_crowd_at_the_door_of_a_server_without_descriptors_slows_nobody_down() {
         client.expect_service();
     }
     server.process.expect_error("accepting connections again");
-    tell_slowest("200 at the door without descriptors", polite);
+    tell_slowest("100 at the door without descriptors", polite);
     drop(crowd);
     server.await_descriptors(&mut ann, before);
     println!("without descriptors: {before} open before, and after");
@@ -447,7 +445,7 @@ fn tls_hello(rng: &mut Rng) -> Vec<u8> {
 
 #[test]
 fn other_protocols_and_random_bytes_harm_nobody() {
-    let server = Server::start(&["--handshake", "1"]);
+    let server = Server::start(&["--handshake", "5"]);
     let mut ann = server.join("ann mode=pull");
     let before = server.process.descriptors().len();
     let start = server.process.kibibytes();

@@ -190,7 +190,6 @@ fn lines_above_the_rate_wait_and_none_is_refused_or_lost() {
     }
     // 59 intervals of 20 ms lie between what comes at once and the last line.
     assert!(times[LINES - 1] >= Duration::from_millis(1100), "{times:?}");
-    assert!(times[4 * RATE - 1] < times[LINES - 1] - SECOND, "{times:?}");
     assert!(hasty.stat("lines-throttled") > 0);
     println!(
         "one at 5 times the rate: slowest polite reply {:?}",
@@ -200,7 +199,7 @@ fn lines_above_the_rate_wait_and_none_is_refused_or_lost() {
 
 #[test]
 fn one_who_is_held_up_and_sent_away_leaves_no_timer_behind() {
-    let server = Server::start_bounded(&["--rate", "1", "--handshake", "1"]);
+    let server = Server::start_bounded(&["--rate", "1", "--handshake", "4"]);
     let mut ann = server.join("ann mode=pull idle=3600");
     let timers = ann.stat("timers");
     let mut hasty = server.connect();

@@ -338,15 +338,18 @@ fn members_chat_over_tcp_and_unix_sockets() {
 fn small_lines_are_not_held_back() {
     let server = Server::start(&[]);
     let (mut ann, mut bob) = (server.join("ann mode=pull"), server.join("bob"));
-    let watch = Watch::start();
     // If they were, each would wait for bob's system to acknowledge the line before it, and that
-    // takes 40 ms, since it hopes to do so along with what bob sends.
-    for _ in 0..150 {
+    // takes 40 ms, since it hopes to do so along with what bob sends; but not at first, when it
+    // acknowledges all at once. A slow machine makes most of them late, but never all.
+    let rounds = (0..150).map(|_| {
+        let watch = Watch::start();
         bob.ask("PING", "OK PING");
         ann.ask("SAY hello", "OK SAY ");
         bob.expect_event("MSG", "ann hello");
-    }
-    assert!(watch.elapsed() < 3 * SECOND, "{:?}", watch.elapsed());
+        watch.elapsed()
+    });
+    let fastest = rounds.skip(50).min().unwrap();
+    assert!(fastest < Duration::from_millis(35), "{fastest:?}");
 }
 
 #[test]
@@ -622,9 +625,10 @@ fn a_silent_session_is_warned_and_expires() {
 #[test]
 fn a_session_that_answers_each_warning_stays() {
     let server = Server::start(&[]);
-    let mut ann = server.join("ann idle=1");
+    // It has three seconds to answer.
+    let mut ann = server.join("ann idle=9");
     let watch = Watch::start();
-    while watch.elapsed() < 2 * SECOND {
+    while watch.elapsed() < 10 * SECOND {
         ann.expect("EXPIRING ");
         ann.expect_service();
     }
@@ -646,36 +650,37 @@ fn a_client_that_vanishes_is_gone_after_its_idle_time() {
 
 #[test]
 fn a_connection_without_a_session_has_the_handshake_time() {
-    let server = Server::start(&["--handshake", "1"]);
+    let server = Server::start(&["--handshake", "4"]);
     let watch = Watch::start();
     let mut silent = server.connect();
     let mut talker = server.connect();
     let mut member = server.join("ann");
     talker.expect_service();
     silent.expect_bye("handshake");
-    assert!(watch.elapsed() >= SECOND, "{:?}", watch.elapsed());
+    assert!(watch.elapsed() >= 4 * SECOND, "{:?}", watch.elapsed());
     talker.expect_bye("handshake");
     member.expect_service();
     let watch = Watch::start();
     member.ask("DETACH", "OK DETACH");
     member.expect_bye("handshake");
-    assert!(watch.elapsed() >= SECOND, "{:?}", watch.elapsed());
+    assert!(watch.elapsed() >= 4 * SECOND, "{:?}", watch.elapsed());
 }
 
 #[test]
 fn a_server_with_nothing_due_does_not_wake_up() {
-    let server = Server::start(&["--handshake", "1"]);
+    let server = Server::start(&["--handshake", "4"]);
     let mut members: Vec<_> = (0..50)
         .map(|n| server.join(&format!("m{n} room=r{n} idle=3600")))
         .collect();
     for member in &mut members {
         member.expect_service();
     }
-    // The first to be asked: by now the server has nothing left to do from before.
+    // By now it has nothing left to do from before.
+    server.process.await_sleep();
     members[0].expect_nothing(SECOND / 2);
     assert_eq!(server.process.status("Threads"), "1");
     let (sleeps, ticks) = (server.process.sleeps(), server.process.ticks());
-    members[0].expect_nothing(2 * SECOND);
+    members[0].expect_nothing(4 * SECOND);
     assert_eq!(server.process.sleeps(), sleeps);
     assert_eq!(server.process.ticks(), ticks);
     members[0].expect_service();
@@ -683,17 +688,17 @@ fn a_server_with_nothing_due_does_not_wake_up() {
 
 #[test]
 fn signs_of_life_that_waited_for_a_stopped_server_count() {
-    let server = Server::start(&["--handshake", "1"]);
+    let server = Server::start(&["--handshake", "5"]);
     let mut late = server.connect();
     let mut clients = ["ann", "bob", "eve"].map(|name| {
         // They are not warned, so that nothing but the answers is to be expected.
-        server.join(&format!("{name} mode=pull idle=1"))
+        server.join(&format!("{name} mode=pull idle=5"))
     });
     server.process.pause();
     clients[0].send("PING");
     clients[1].send("PING");
     late.send("JOIN late");
-    clients[2].expect_nothing(2 * SECOND);
+    clients[2].expect_nothing(6 * SECOND);
     server.process.go_on();
     clients[0].expect("OK PING");
     clients[1].expect("OK PING");
@@ -708,11 +713,11 @@ fn signs_of_life_that_waited_for_a_stopped_server_count() {
 fn a_resume_that_waited_for_a_stopped_server_counts() {
     let server = Server::start(&[]);
     let mut ann = server.connect();
-    let token = ann.join("ann idle=1");
+    let token = ann.join("ann idle=5");
     ann.ask("DETACH", "OK DETACH");
     server.process.pause();
     ann.send(&format!("RESUME {token}"));
-    ann.expect_nothing(2 * SECOND);
+    ann.expect_nothing(6 * SECOND);
     server.process.go_on();
     ann.expect("OK RESUME name=ann ");
 }
@@ -721,14 +726,14 @@ fn a_resume_that_waited_for_a_stopped_server_counts() {
 fn a_resume_on_a_connection_that_a_stopped_server_had_not_accepted_counts() {
     let server = Server::start(&[]);
     let mut ann = server.connect();
-    let token = ann.join("ann idle=1");
+    let token = ann.join("ann idle=5");
     drop(ann);
     server.process.pause();
-    // Others wait to be accepted, too, and they came first.
-    let crowd = [(); 200].map(|()| Client::connect(server.address()));
+    // Others wait to be accepted, too, and they came first: fewer than older systems let wait.
+    let crowd = [(); 100].map(|()| Client::connect(server.address()));
     let mut ann = Client::connect(server.address());
     ann.send(&format!("RESUME {token}"));
-    ann.expect_nothing(2 * SECOND);
+    ann.expect_nothing(6 * SECOND);
     server.process.go_on();
     ann.expect("HELLO ");
     ann.expect("OK RESUME name=ann ");
@@ -929,9 +934,17 @@ fn those_who_do_not_read_their_replies_hold_nobody_up_and_cost_little() {
     ann.expect_event("MSG", "ann hello");
     let memory = server.process.kibibytes();
     assert!(memory < 30_000, "{memory} KiB");
-    let ticks = server.process.ticks();
-    ann.expect_nothing(SECOND / 2);
-    assert!(server.process.ticks() - ticks <= 5);
+    // As soon as it has answered what it took, it has nothing to do.
+    let watch = Watch::start();
+    loop {
+        let ticks = server.process.ticks();
+        ann.expect_nothing(SECOND / 2);
+        let busy = server.process.ticks() - ticks;
+        if busy <= 5 {
+            break;
+        }
+        assert!(!watch.is_over(), "busy for {busy} of 50 ticks");
+    }
     drop(mute);
     ann.expect_service();
 }
@@ -1095,7 +1108,8 @@ fn a_server_without_descriptors_serves_whom_it_has_and_accepts_later() {
 
 #[test]
 fn a_signal_says_goodbye_to_everybody_and_ends_the_server() {
-    for signal in ["TERM", "INT"] {
+    let mut fastest = Duration::MAX;
+    for signal in ["TERM", "INT", "TERM", "INT", "TERM", "INT"] {
         let server = Server::start(&[]);
         let mut ann = server.join("ann");
         let mut bob = server.join("bob mode=pull");
@@ -1114,8 +1128,10 @@ fn a_signal_says_goodbye_to_everybody_and_ends_the_server() {
         bob.expect_bye("shutdown");
         nobody.expect_bye("shutdown");
         assert_eq!(server.process.finish().code, Some(0), "SIG{signal}");
-        assert!(watch.elapsed() < 3 * SECOND / 2, "{:?}", watch.elapsed());
+        fastest = fastest.min(watch.elapsed());
     }
+    // It does not wait for those who have gone.
+    assert!(fastest < 3 * SECOND / 2, "{fastest:?}");
 }
 
 #[test]
@@ -1130,7 +1146,7 @@ fn one_who_does_not_read_does_not_keep_the_server_from_ending() {
     server.process.signal("TERM");
     speaker.expect_bye("shutdown");
     assert_eq!(server.process.finish().code, Some(0));
-    assert!(watch.elapsed() < SECOND * 5 / 2, "{:?}", watch.elapsed());
+    assert!(watch.elapsed() < PATIENCE / 4, "{:?}", watch.elapsed());
 }
 
 #[test]

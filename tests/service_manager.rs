@@ -179,6 +179,7 @@ fn a_server_that_has_told_its_manager_all_does_not_wake_up() {
     manager.await_line("STATUS=2 connections, 2 sessions");
     // By now it has nothing left to do.
     ann.expect_event("JOINED", "bob");
+    process.await_sleep();
     ann.expect_nothing(SECOND / 2);
     let (sleeps, ticks) = (process.sleeps(), process.ticks());
     ann.expect_nothing(2 * SECOND);

@@ -21,8 +21,9 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Resource, Rlimit, getrlimit, prlimit, setrlimit};
 use socket2::{Domain, SockAddr, Socket, Type};
 
-/// How long a test waits for what is to happen at once, on a busy machine too.
-pub const PATIENCE: Duration = Duration::from_secs(8);
+/// How long a test waits for what is to happen at once, on a busy machine too. Only a test that
+/// fails takes as long.
+pub const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Arguments for tests that are not about limits: one machine may have everything, at any speed.
 const UNBOUNDED: [&str; 4] = ["--rate", "0", "--max-per-address", "100000"];
@@ -340,6 +341,11 @@ impl Process {
         self.await_state("S");
         self.signal("STOP");
         self.await_state("T");
+    }
+
+    /// Waits until it waits for something itself.
+    pub fn await_sleep(&self) {
+        self.await_state("S");
     }
 
     fn await_state(&self, state: &str) {
