@@ -549,7 +549,8 @@ fn a_server_at_all_its_limits_stays_below_its_ceiling_and_gives_all_back() {
         let mut gateway = from_nth(&server, n);
         gateway.expect("HELLO ");
         for room in 0..64 {
-            let join = format!("JOIN member-of-long-name{n:02} room=room{room} mode=pull idle=60");
+            let join =
+                format!("JOIN member-of-long-name{n:02} room=room{room} mode=pull idle=3600");
             gateway.send(&join);
             gateway.send("DETACH");
         }
