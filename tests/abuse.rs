@@ -569,20 +569,27 @@ fn a_server_at_all_its_limits_stays_below_its_ceiling_and_gives_all_back() {
     let detached = server.process.kibibytes();
     println!("resident at the start {start} KiB, with 4,096 detached pull sessions {detached} KiB");
 
-    // Logs are filled, by one connection for each, for there is a rate.
+    // Logs are filled, by one connection for each and all at once, for there is a rate.
     let text = "x".repeat(1000);
-    for (room, token) in tokens.iter().take(64).enumerate() {
-        let mut speaker = from_nth(&server, 200 + room);
-        speaker.send(&format!("RESUME {token}"));
-        for _ in 0..70 {
-            speaker.send(&format!("SAY {text}"));
-        }
+    let mut speakers: Vec<_> = tokens
+        .iter()
+        .take(64)
+        .enumerate()
+        .map(|(room, token)| {
+            let mut speaker = from_nth(&server, 200 + room);
+            speaker.send(&format!("RESUME {token}"));
+            speaker.send_bytes(format!("SAY {text}\r\n").repeat(70).as_bytes());
+            speaker
+        })
+        .collect();
+    for speaker in &mut speakers {
         speaker.expect("HELLO ");
         speaker.expect("OK RESUME ");
         for _ in 0..70 {
             speaker.expect("OK SAY ");
         }
     }
+    drop(speakers);
     ann.await_stat("connections", 1);
     assert!(ann.stat("log-bytes") > 64 * 60_000);
     let filled = server.process.kibibytes();
