@@ -417,7 +417,7 @@ fn run_wrong(wrong: impl Fn(Delivery) -> Vec<String> + Send + Sync + 'static) ->
 }
 
 fn run_against(address: SocketAddr) -> Finished {
-    let args = "--receivers 2 --rate 100 --seconds 0.2 --patience 5 --json";
+    let args = "--receivers 2 --rate 100 --seconds 0.2 --patience 2 --json";
     run(&address.to_string(), args)
 }
 
@@ -545,7 +545,7 @@ fn a_message_that_never_comes_is_found_out() {
     finished.expect_refusal(
         1,
         &[
-            "silent for 5 s",
+            "silent for 2 s",
             "r1 was not given event 23, message 19 of s0",
         ],
     );
