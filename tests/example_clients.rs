@@ -268,7 +268,7 @@ fn say_says_what_it_is_given_as_it_is() {
 #[test]
 fn say_tells_why_nothing_was_said() {
     let keyed = Keyed::start(&[]);
-    let crowded = Server::start(&["--max-connections", "1"]);
+    let crowded = Server::start(&["--max-connections", "1", "--handshake", "3600"]);
     let _crowd = crowded.connect();
     let (crowded, long) = (crowded.port(), "x".repeat(1025));
     each(|language| {
