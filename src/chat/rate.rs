@@ -14,7 +14,7 @@ const THROTTLE_MIN: Millis = Millis(100);
 
 impl Chat {
     /// Whether a connection's next line may be answered now. If not, the connection is to be left
-    /// unread until [`Due::Throttle`].
+    /// unread until [`Due::Throttle`](super::Due::Throttle).
     ///
     /// The generic cell rate algorithm, as virtual scheduling (ITU-T I.371, annex A): lines come at
     /// the rate, after as many at once as come in four seconds.
