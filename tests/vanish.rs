@@ -162,7 +162,10 @@ fn hosts_that_vanish_without_a_word_are_found_out_within_the_promised_time() {
             "room=quiet mode=pull alive=tcp idle=6",
             [6, 12],
         ),
+        // What it has sent would take minutes until all of it has had its turn.
+        Guest::join(&network, "hasty", "room=quiet mode=pull idle=8", [0, 8]),
     ];
+    guests[5].netcat.type_in(&"\n".repeat(30_000));
     for guest in &mut guests {
         let witness = &mut witnesses[usize::from(!guest.name.ends_with("loud"))];
         witness.expect_event("JOINED", guest.name);
