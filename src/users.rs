@@ -116,6 +116,10 @@ fn read(path: &Path) -> Result<String, String> {
             "{file} has more than {USERS_BYTES_MAX} bytes; split it or shorten it"
         ));
     }
+    // Some editors put a byte order mark before any text in UTF-8.
+    if bytes.starts_with("\u{feff}".as_bytes()) {
+        bytes.drain(.."\u{feff}".len());
+    }
     String::from_utf8(bytes).map_err(|error| {
         let before = &error.as_bytes()[..error.utf8_error().valid_up_to()];
         let line = 1 + before.iter().filter(|&&byte| byte == b'\n').count();

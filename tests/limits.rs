@@ -389,6 +389,26 @@ fn a_check_shows_what_memory_each_part_can_need() {
     server.connect().expect_service();
 }
 
+/// Some editors put one before any text in UTF-8.
+#[test]
+fn a_byte_order_mark_before_a_users_file_is_passed_over() {
+    let dir = TempDir::new();
+    let path = users_file(&dir, &format!("\u{feff}ann:{HASH_OF_ABC}\n"));
+    let server = server_with(&path);
+    server.connect().ask("JOIN ann key=abc", "OK JOIN ");
+    // Also when a key is added.
+    let key = new_key(&path, "bob");
+    let server = server_with(&path);
+    server.connect().ask("JOIN ann key=abc", "OK JOIN ");
+    server
+        .connect()
+        .ask(&format!("JOIN bob key={key}"), "OK JOIN ");
+    // It is one only at the beginning.
+    let path = users_file(&dir, &format!("\n\u{feff}ann:{HASH_OF_ABC}\n"));
+    let users = path.to_str().unwrap();
+    run(&["--check", "--users", users]).expect_refusal(1, &[users, "line 2"]);
+}
+
 #[test]
 fn a_check_finds_what_a_start_would() {
     let dir = TempDir::new();
