@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use chinwag::event_log::EventLog;
 use chinwag::line::{Item, Splitter};
-use chinwag::protocol::{Command, Limits, Request, VERBS};
+use chinwag::protocol::{Code, Command, Limits, Request, VERBS};
 use chinwag::time::Millis;
 use chinwag::wheel::Wheel;
 use proptest::collection::vec;
@@ -427,9 +427,34 @@ proptest! {
         verb in "[Ss][Aa][Yy]",
         text in "[\\PC\t]{1,250}",
     ) {
-        prop_assume!(!text.trim().is_empty());
         let line = format!("{spaces}{verb} {text}");
         let said = Request::Command(Command::Say(&text));
-        assert_eq!(Request::read(line.as_bytes(), &Limits::default()), said);
+        match Request::read(line.as_bytes(), &Limits::default()) {
+            Request::Bad(error) if error.code == Code::MessageEmpty => {
+                assert!(!text.contains(char::is_alphanumeric));
+            }
+            Request::Bad(error) => {
+                assert_eq!(error.code, Code::BadEncoding);
+                assert!(text.contains(|c| ('\u{2028}'..'\u{202f}').contains(&c)
+                    || ('\u{2066}'..'\u{206a}').contains(&c)));
+            }
+            request => assert_eq!(request, said),
+        }
+    }
+
+    /// G16. What is one line on the wire is one for whatever reads it: these are the ends of lines
+    /// of Python's splitlines, Java's Scanner, Node's readline, Perl's \R, and Unicode (UAX 14).
+    #[test]
+    fn no_text_that_is_taken_ends_a_line_for_anybody(
+        before in "\\PC{0,5}",
+        end in select(vec!['\n', '\r', '\u{b}', '\u{c}', '\u{1c}', '\u{1d}', '\u{1e}', '\u{85}', '\u{2028}', '\u{2029}']),
+        behind in "\\PC{0,5}",
+        verb in select(VERBS.iter().map(|verb| verb.name).collect::<Vec<_>>()),
+    ) {
+        let line = format!("{verb} {before}{end}{behind}");
+        let Request::Bad(error) = Request::read(line.as_bytes(), &Limits::default()) else {
+            panic!("{line:?}");
+        };
+        assert_eq!(error.code, Code::BadEncoding);
     }
 }

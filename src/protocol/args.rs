@@ -2,7 +2,8 @@
 
 use std::borrow::Cow;
 
-use super::{Code, Error, Name};
+use super::text::quote;
+use super::{Code, Error, NAME_BYTES_MAX, Name};
 
 /// What is left of a line behind its verb.
 pub struct Args<'a> {
@@ -38,7 +39,10 @@ impl<'a> Args<'a> {
                 bad_argument("options are written key=value, without spaces around the =")
             })?;
             if !take(&key.to_ascii_lowercase(), value)? {
-                return Err(bad_argument("there is no such option for this command"));
+                let option = quote(&format!("{key}="));
+                return Err(bad_argument(format!(
+                    "{option} is no option of this command; HELP shows those that are"
+                )));
             }
         }
         Ok(())
@@ -60,7 +64,10 @@ pub fn set<T>(slot: &mut Option<T>, key: &str, value: T) -> Result<bool, Error> 
 /// A decimal number; one too large to be held counts as the largest that can be.
 pub fn number(key: &str, value: &str) -> Result<u64, Error> {
     if value.is_empty() || !value.bytes().all(|b| b.is_ascii_digit()) {
-        return Err(bad_argument(format!("{key}= takes a whole number")));
+        let found = quote(value);
+        return Err(bad_argument(format!(
+            "{key}= takes a whole number, not {found}"
+        )));
     }
     Ok(value.parse().unwrap_or(u64::MAX))
 }
@@ -69,7 +76,7 @@ pub fn number_within(key: &str, value: &str, min: u32, max: u32) -> Result<u32, 
     u32::try_from(number(key, value)?)
         .ok()
         .filter(|n| (min..=max).contains(n))
-        .ok_or_else(|| bad_argument(format!("{key}= is {min} to {max}")))
+        .ok_or_else(|| bad_argument(format!("{key}= is {min} to {max}, not {}", quote(value))))
 }
 
 pub fn choice<T: Copy>(key: &str, value: &str, choices: [(&str, T); 2]) -> Result<T, Error> {
@@ -77,14 +84,21 @@ pub fn choice<T: Copy>(key: &str, value: &str, choices: [(&str, T); 2]) -> Resul
         .iter()
         .find(|(word, _)| word.eq_ignore_ascii_case(value))
         .map(|&(_, choice)| choice)
-        .ok_or_else(|| bad_argument(format!("{key}= is {} or {}", choices[0].0, choices[1].0)))
+        .ok_or_else(|| {
+            let [(one, _), (other, _)] = choices;
+            bad_argument(format!("{key}= is {one} or {other}, not {}", quote(value)))
+        })
 }
 
 pub fn name(word: &str) -> Result<Name, Error> {
     Name::parse(word).ok_or_else(|| {
-        Error::new(
-            Code::BadName,
-            "a name is 1 to 24 of A-Z a-z 0-9 _ - and begins with a letter or digit",
-        )
+        let is_of_names = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
+        let found = match word.chars().find(|&c| !is_of_names(c)) {
+            Some(c) => format!("; this one has {}", quote(c.encode_utf8(&mut [0; 4]))),
+            None if word.len() > NAME_BYTES_MAX => format!("; this one has {}", word.len()),
+            None => String::new(),
+        };
+        let rule = "a name is 1 to 24 of A-Z a-z 0-9 _ - and begins with a letter or digit";
+        Error::new(Code::BadName, format!("{rule}{found}"))
     })
 }

@@ -2,6 +2,7 @@
 
 use super::args::{Args, bad_argument, choice, name, number, number_within, set};
 use super::http::is_http;
+use super::text::{decode, is_short, quote, shows};
 use super::{
     Code, Error, IDLE_MIN, Limits, Name, PING_BYTES_MAX, POLL_EVENTS_DEFAULT, POLL_EVENTS_MAX,
     POLL_WAIT_MAX, Token,
@@ -263,10 +264,12 @@ fn parse<'a>(line: &'a [u8], limits: &Limits) -> Parsed<'a> {
     };
     let word = args.split_word();
     let verb = find(word).ok_or_else(|| {
-        Error::new(
-            Code::BadCommand,
-            "there is no such command; HELP lists them",
-        )
+        let found = match word {
+            "" => "a line of spaces".into(),
+            word => unknown(word),
+        };
+        let text = format!("{found} is no command; HELP lists them");
+        Error::new(Code::BadCommand, text)
     })?;
     (verb.parse)(args, limits)
 }
@@ -275,21 +278,24 @@ pub(super) fn find(word: &str) -> Option<&'static Verb> {
     VERBS.iter().find(|v| v.name.eq_ignore_ascii_case(word))
 }
 
-/// UTF-8 without control characters but TAB: no member's terminal can be driven by another's text.
-fn decode(line: &[u8]) -> Result<&str, Error> {
-    let is_c0 = |&b: &u8| b < b' ' && b != b'\t' || b == 0x7f;
-    // U+0080 to U+009F.
-    let is_c1 = |pair: &[u8]| pair[0] == 0xc2 && pair[1] < 0xa0;
-    let has_control = line.iter().any(is_c0) || !line.is_ascii() && line.windows(2).any(is_c1);
-    std::str::from_utf8(line)
-        .ok()
-        .filter(|_| !has_control)
-        .ok_or_else(|| {
-            Error::new(
-                Code::BadEncoding,
-                "a line is UTF-8 text without control characters",
-            )
-        })
+/// A first word that is no verb, as far as it can be shown. It may be a key or a token, or an
+/// option with one.
+fn unknown(word: &str) -> String {
+    let (key, value) = word.split_at(word.find('=').map_or(word.len(), |at| at + 1));
+    if !value.is_empty() {
+        return format!("{} with a value", quote(key));
+    }
+    // Of a verb with something else than a space behind it, that much tells what is wrong.
+    let glued = |verb: &Verb| {
+        let behind = word.get(verb.name.len()..)?.chars().next()?;
+        let len = verb.name.len() + behind.len_utf8();
+        let is_it = word[..verb.name.len()].eq_ignore_ascii_case(verb.name);
+        (is_it && !behind.is_ascii_alphanumeric()).then_some(&word[..len])
+    };
+    match VERBS.iter().find_map(glued) {
+        Some(glued) if !is_short(word) => format!("{} and more", quote(glued)),
+        _ => quote(word),
+    }
 }
 
 fn alone<'a>(args: Args<'a>, command: Command<'a>) -> Parsed<'a> {
@@ -356,14 +362,21 @@ fn resume<'a>(mut args: Args<'a>, _limits: &Limits) -> Parsed<'a> {
 }
 
 fn say<'a>(text: &'a str, limits: &Limits) -> Parsed<'a> {
-    if text.trim().is_empty() {
-        return Err(Error::new(Code::MessageEmpty, "there is nothing to say"));
+    if !text.chars().any(shows) {
+        let found = match text.trim_matches(' ') {
+            "" => "there is nothing to say",
+            _ => "nothing in this text can be seen",
+        };
+        return Err(Error::new(Code::MessageEmpty, found));
     }
     if text.len() > limits.message_bytes_max {
         let max = limits.message_bytes_max;
         return Err(Error::new(
             Code::MessageTooLong,
-            format!("a message has at most {max} bytes"),
+            format!(
+                "a message has at most {max} bytes; this one has {}",
+                text.len()
+            ),
         ));
     }
     Ok(Command::Say(text))
@@ -390,8 +403,9 @@ fn poll<'a>(args: Args<'a>, _limits: &Limits) -> Parsed<'a> {
 
 fn ping(text: &str) -> Parsed<'_> {
     if text.len() > PING_BYTES_MAX {
+        let len = text.len();
         return Err(bad_argument(format!(
-            "PING takes at most {PING_BYTES_MAX} bytes"
+            "PING takes at most {PING_BYTES_MAX} bytes, not {len}"
         )));
     }
     Ok(Command::Ping(text))
@@ -681,8 +695,68 @@ mod tests {
             "SAY    ",
             "SAY \t",
             "SAY \u{a0}\u{2003}\u{3000}",
+            "SAY \u{200b}",
+            "SAY \u{2800} \u{3164}\u{ffa0}\u{115f}\u{1160}",
+            "SAY \u{ad}\u{34f}\u{61c}\u{feff}",
+            "SAY \u{fe0f}\t\u{e0041}\u{e01ef}",
         ] {
             assert_eq!(error(line.as_bytes()), Code::MessageEmpty, "{line:?}");
+        }
+    }
+
+    #[test]
+    fn a_text_that_shows_something_may_hold_what_does_not() {
+        for text in [
+            "👩\u{200d}🔧",
+            "❤\u{fe0f}",
+            "می\u{200c}خواهم",
+            "\u{2800}.",
+            "\u{200b}x",
+            "\u{301}",
+        ] {
+            assert_eq!(command(&format!("SAY {text}")), Command::Say(text));
+        }
+    }
+
+    #[test]
+    fn an_error_quotes_what_it_found() {
+        let token = "841b6618b12a52fa44eb0b43086bcd71";
+        for (line, quoted) in [
+            ("SHOUT hi", r#""SHOUT" is no command; HELP lists them"#),
+            ("JOIN\u{a0}ann", r#""JOIN\u{a0}ann" is no command"#),
+            (
+                "say\u{3000}good-morning-everybody hi",
+                r#""say\u{3000}" and more is no"#,
+            ),
+            ("\u{200b}JOIN ann", r#""\u{200b}JOIN" is no command"#),
+            ("JOIN\u{a0}", r#""JOIN\u{a0}" is no command"#),
+            ("   ", "a line of spaces is no command"),
+            ("key=open-sesame", r#""key=" with a value is no command"#),
+            (token, "a word of 32 characters is no command"),
+            ("JOIN ann rooms=den", r#""rooms=" is no option"#),
+            ("JOIN ann keyy=open-sesame", r#""keyy=" is no option"#),
+            (
+                "JOIN ann \u{ad}key=open-sesame",
+                r#""\u{ad}key=" is no option"#,
+            ),
+            ("JOIN ann open-sesame", "options are written key=value"),
+            ("JOIN ann mode=loud", r#"mode= is push or pull, not "loud""#),
+            (
+                "JOIN ann idle=1s",
+                r#"idle= takes a whole number, not "1s""#,
+            ),
+            ("POLL max=1001", r#"max= is 1 to 1000, not "1001""#),
+            ("JOIN J\u{fc}rgen", "; this one has \"\u{fc}\""),
+            ("JOIN ann room=a\u{200b}b", r#"; this one has "\u{200b}""#),
+            ("WHO after=abcdefghijklmnopqrstuvwxyz", "; this one has 26"),
+            ("SAY \u{200b}", "nothing in this text can be seen"),
+            ("SAY", "there is nothing to say"),
+        ] {
+            let Request::Bad(error) = read(line) else {
+                panic!("{line}");
+            };
+            assert!(error.text.contains(quoted), "{line}: {}", error.text);
+            assert!(!error.text.contains("sesame") && !error.text.contains(token));
         }
     }
 
@@ -745,8 +819,9 @@ mod tests {
         }
         for text in [
             "\u{a0}.",
-            "\u{2028}.",
-            "\u{202e}.",
+            "\u{2027}.",
+            "\u{202f}.",
+            "\u{200f}.",
             "\u{feff}.",
             "\u{10ffff}",
         ] {

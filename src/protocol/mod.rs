@@ -10,6 +10,7 @@ mod event;
 mod http;
 mod name;
 mod reply;
+mod text;
 mod token;
 
 use std::fmt::{self, Write};

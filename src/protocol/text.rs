@@ -1,0 +1,239 @@
+//! Which characters a line may hold, which of them show something, and how to quote some.
+
+use std::fmt::Write;
+
+use super::{Code, Error};
+
+/// The longest word that is quoted whole, in characters: longer than any verb, option or mode, and
+/// shorter than a key or a token that this server makes.
+const QUOTE_CHARS_MAX: usize = 15;
+
+/// Characters that show nothing, besides those that are white space: Default_Ignorable_Code_Point
+/// of Unicode 16.0 (DerivedCoreProperties.txt; 17.0 has the same), and blank ones of scripts and
+/// notations: Braille's empty pattern, the filler of Khitan, blanks among hieroglyphs, the musical
+/// null note head.
+const INVISIBLE: [(char, char); 21] = [
+    ('\u{ad}', '\u{ad}'),
+    ('\u{34f}', '\u{34f}'),
+    ('\u{61c}', '\u{61c}'),
+    ('\u{115f}', '\u{1160}'),
+    ('\u{17b4}', '\u{17b5}'),
+    ('\u{180b}', '\u{180f}'),
+    ('\u{200b}', '\u{200f}'),
+    ('\u{202a}', '\u{202e}'),
+    ('\u{2060}', '\u{206f}'),
+    ('\u{2800}', '\u{2800}'),
+    ('\u{3164}', '\u{3164}'),
+    ('\u{fe00}', '\u{fe0f}'),
+    ('\u{feff}', '\u{feff}'),
+    ('\u{ffa0}', '\u{ffa0}'),
+    ('\u{fff0}', '\u{fff8}'),
+    ('\u{13441}', '\u{13442}'),
+    ('\u{16fe4}', '\u{16fe4}'),
+    ('\u{1bca0}', '\u{1bca3}'),
+    ('\u{1d159}', '\u{1d159}'),
+    ('\u{1d173}', '\u{1d17a}'),
+    ('\u{e0000}', '\u{e0fff}'),
+];
+
+/// Whether a character can be seen.
+pub fn shows(c: char) -> bool {
+    if c.is_ascii() {
+        return c.is_ascii_graphic();
+    }
+    let is_invisible = || INVISIBLE.iter().any(|&(from, to)| from <= c && c <= to);
+    !(c.is_whitespace() || c.is_control() || is_invisible())
+}
+
+/// Why a character may not stand in a line, if it may not.
+fn harm(c: char) -> Option<&'static str> {
+    match c {
+        '\t' => None,
+        '\0' => Some("is no text; it may only stand before a line or behind its CR"),
+        '\r' => Some("ends no line before anything but LF"),
+        c if c.is_control() => Some("is a control character"),
+        // Python's splitlines, Java's Scanner and Node's readline end a line there.
+        '\u{2028}' | '\u{2029}' => Some("ends a line for some programs"),
+        // Embeddings, overrides and isolates, and what ends them: left open, they turn what a
+        // client shows behind the text, and an end too many turns what it has guarded with its own.
+        '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => {
+            Some("turns the direction of what stands around it")
+        }
+        _ => None,
+    }
+}
+
+/// UTF-8 of which no reader's terminal, program or direction of writing can be driven.
+pub fn decode(line: &[u8]) -> Result<&str, Error> {
+    let is_c0 = |&b: &u8| b < b' ' && b != b'\t' || b == 0x7f;
+    let has_c0 = line.iter().any(is_c0);
+    let is_suspect = has_c0 || !line.is_ascii() && may_harm(line);
+    match std::str::from_utf8(line) {
+        Ok(text) if !is_suspect => Ok(text),
+        _ => decode_suspect(line),
+    }
+}
+
+/// Names the first byte or character that may not stand there.
+#[cold]
+fn decode_suspect(line: &[u8]) -> Result<&str, Error> {
+    match std::str::from_utf8(line) {
+        Ok(text) => {
+            let harmful = |(at, c)| Some((at, c, harm(c)?));
+            match text.char_indices().find_map(harmful) {
+                None => Ok(text),
+                Some((at, c, why)) => {
+                    Err(bad_encoding(format_args!("U+{:04X}", c as u32), at, why))
+                }
+            }
+        }
+        Err(error) => {
+            // What comes first is told first.
+            let (before, after) = line.split_at(error.valid_up_to());
+            decode_suspect(before)?;
+            let what = format_args!("0x{:02X}", after[0]);
+            Err(bad_encoding(what, before.len(), "is no UTF-8"))
+        }
+    }
+}
+
+/// Whether a line has a byte pair with which a character begins that may do harm: of U+0080 to
+/// U+009F, or of U+2000 to U+207F.
+fn may_harm(line: &[u8]) -> bool {
+    let is_pair = |pair: &[u8]| match pair[0] {
+        0xc2 => pair[1] < 0xa0,
+        0xe2 => pair[1] < 0x82,
+        _ => false,
+    };
+    line.windows(2).any(is_pair)
+}
+
+fn bad_encoding(what: std::fmt::Arguments<'_>, at: usize, why: &str) -> Error {
+    let text = format!("byte {}, {what}, {why}", at + 1);
+    Error::new(Code::BadEncoding, text)
+}
+
+/// Whether a word is short enough to be no secret of this server's making.
+pub fn is_short(word: &str) -> bool {
+    word.chars().count() <= QUOTE_CHARS_MAX
+}
+
+/// A word that was found, between quotes, with what does not show in it made visible. Of a long one
+/// only its length is told: it may be a key or a token, which belong in no log.
+pub fn quote(word: &str) -> String {
+    if !is_short(word) {
+        return format!("a word of {} characters", word.chars().count());
+    }
+    let mut quoted = String::from("\"");
+    for c in word.chars() {
+        // Writing to memory does not fail.
+        let _ = match shows(c) || c == ' ' {
+            true => quoted.write_char(c),
+            false => write!(quoted, "{}", c.escape_unicode()),
+        };
+    }
+    quoted.push('"');
+    quoted
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use regex_syntax::hir::{Class, HirKind};
+
+    use super::*;
+
+    /// All characters of a Unicode property, as another project has them from the same source.
+    fn all_of(property: &str) -> BTreeSet<char> {
+        let class = regex_syntax::parse(&format!(r"\p{{{property}}}")).unwrap();
+        let HirKind::Class(Class::Unicode(class)) = class.kind() else {
+            panic!("{property} is {class:?}");
+        };
+        let ranges = class.ranges().iter();
+        ranges
+            .flat_map(|range| range.start()..=range.end())
+            .collect()
+    }
+
+    #[test]
+    fn what_shows_nothing_is_what_unicode_says_and_a_few_blanks() {
+        let invisible: BTreeSet<char> = ('\0'..=char::MAX).filter(|&c| !shows(c)).collect();
+        let mut expected = all_of("Default_Ignorable_Code_Point");
+        expected.extend(all_of("White_Space"));
+        expected.extend(all_of("Cc"));
+        expected.extend([
+            '\u{2800}',
+            '\u{13441}',
+            '\u{13442}',
+            '\u{16fe4}',
+            '\u{1d159}',
+        ]);
+        let differ: Vec<_> = invisible.symmetric_difference(&expected).collect();
+        assert!(differ.is_empty(), "{differ:?}");
+    }
+
+    fn refusal(line: &[u8]) -> String {
+        let error = decode(line).unwrap_err();
+        assert_eq!(error.code, Code::BadEncoding);
+        error.text.into_owned()
+    }
+
+    /// G16.
+    #[test]
+    fn every_character_is_refused_that_drives_a_terminal_ends_a_line_or_turns_text() {
+        for c in '\0'..=char::MAX {
+            let turns =
+                ('\u{202a}'..='\u{202e}').contains(&c) || ('\u{2066}'..='\u{2069}').contains(&c);
+            let ends = ['\u{2028}', '\u{2029}'].contains(&c);
+            let is_harmful = turns || ends || c.is_control() && c != '\t';
+            for line in [format!("{c}"), format!("a{c}é")] {
+                assert_eq!(decode(line.as_bytes()).is_err(), is_harmful, "{line:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_refusal_names_what_it_found_first_and_where() {
+        for (line, beginning) in [
+            (
+                &b"SAY \x1b[2J\xff"[..],
+                "byte 5, U+001B, is a control character",
+            ),
+            (b"SAY \xff\x1b", "byte 5, 0xFF, is no UTF-8"),
+            (b"\xe9t\xe9", "byte 1, 0xE9, is no UTF-8"),
+            (b"a\xe2\x80", "byte 2, 0xE2, is no UTF-8"),
+            ("é\u{85}".as_bytes(), "byte 3, U+0085, is a control"),
+            ("é\u{2028}".as_bytes(), "byte 3, U+2028, ends a line"),
+            ("\u{202e}".as_bytes(), "byte 1, U+202E, turns"),
+            ("\u{2067}".as_bytes(), "byte 1, U+2067, turns"),
+            (b"a\0b", "byte 2, U+0000, is no text"),
+            (b"a\rb", "byte 2, U+000D, ends no line"),
+        ] {
+            let refusal = refusal(line);
+            assert!(refusal.starts_with(beginning), "{refusal}");
+        }
+    }
+
+    #[test]
+    fn a_short_word_is_quoted_so_that_all_of_it_shows() {
+        for (word, quoted) in [
+            ("", r#""""#),
+            ("SHOUT", r#""SHOUT""#),
+            ("JOIN\u{a0}ann", r#""JOIN\u{a0}ann""#),
+            ("SAY\thi", r#""SAY\u{9}hi""#),
+            ("\u{feff}PING", r#""\u{feff}PING""#),
+            ("привет🦆", r#""привет🦆""#),
+            ("fifteen letters", r#""fifteen letters""#),
+            ("sixteen  letters", "a word of 16 characters"),
+            (
+                "00000000d5c3f8e1a09b7264be41f0976dac5832",
+                "a word of 40 characters",
+            ),
+        ] {
+            assert_eq!(quote(word), quoted);
+        }
+        let longest = quote(&"\u{e0fff}".repeat(QUOTE_CHARS_MAX));
+        assert!(longest.len() < 200, "{longest}");
+    }
+}
