@@ -6,7 +6,7 @@
 use std::io::{self, IoSlice, Read, Write};
 
 use crate::chat::Client;
-use crate::line::Splitter;
+use crate::line::{Ends, Splitter};
 use crate::protocol::{Command, LINE_BYTES_MAX, Limits, REPLY_BYTES_MAX, REPLY_HEAD_BYTES_MAX};
 use crate::time::Millis;
 
@@ -45,6 +45,12 @@ struct Buffers {
 }
 
 impl Buffers {
+    fn new(ends: Ends) -> Box<Self> {
+        let mut buffers = Box::<Buffers>::default();
+        buffers.lines.go_on(ends);
+        buffers
+    }
+
     fn is_idle(&self) -> bool {
         let has_input = !self.input.is_empty() || self.postponed.is_some();
         self.lines.is_idle() && !has_input && self.out.is_empty()
@@ -60,6 +66,8 @@ pub struct Conn<L> {
     pub client: Client,
     /// None while there is nothing to hold.
     buffers: Option<Box<Buffers>>,
+    /// How its lines end, as far as that was known when it held nothing.
+    ends: Ends,
     /// The stream may have something to read.
     pub is_readable: bool,
     /// The poll has reported that something has come, and it was not read since.
@@ -105,6 +113,7 @@ impl<L: Link> Conn<L> {
                 out: greeting,
                 ..Buffers::default()
             })),
+            ends: Ends::default(),
             is_readable: true,
             is_reported: true,
             is_ahead: false,
@@ -186,12 +195,12 @@ impl<L: Link> Conn<L> {
 
     /// The parts that answering a line takes: what cuts it, who sent it, where the answer goes.
     pub fn parts(&mut self) -> (&mut Splitter, &mut Client, &mut Vec<u8>) {
-        let buffers = self.buffers.get_or_insert_default();
+        let buffers = self.buffers.get_or_insert_with(|| Buffers::new(self.ends));
         (&mut buffers.lines, &mut self.client, &mut buffers.out)
     }
 
     fn buffers(&mut self) -> &mut Buffers {
-        self.buffers.get_or_insert_default()
+        self.buffers.get_or_insert_with(|| Buffers::new(self.ends))
     }
 
     /// Gives back the buffers if they hold nothing.
@@ -199,6 +208,7 @@ impl<L: Link> Conn<L> {
         if let Some(buffers) = &mut self.buffers {
             buffers.lines.release();
             if buffers.is_idle() {
+                self.ends = buffers.lines.ends();
                 self.buffers = None;
             }
         }

@@ -1,10 +1,21 @@
-//! Bytes into lines, with telnet taken out.
+//! Bytes into lines, with telnet and typing taken out.
 //!
-//! A line ends in LF, CR LF or CR NUL. Telnet commands (RFC 854, RFC 855) are taken out of the
-//! stream before lines are cut, wherever packets happen to break it. What a line says is not this
-//! file's business.
+//! A line ends in LF, CR LF or CR NUL; on a connection whose Return key sends CR, in CR alone.
+//! Telnet commands (RFC 854, RFC 855) are taken out of the stream before lines are cut, and keys
+//! that take something back are carried out, wherever packets happen to break the stream. What a
+//! line says is not this file's business.
 
 use memchr::memchr3;
+
+const LF: u8 = b'\n';
+const CR: u8 = b'\r';
+const NUL: u8 = 0;
+const BACKSPACE: u8 = 8;
+const CTRL_U: u8 = 21;
+const DEL: u8 = 127;
+const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
+/// The first byte of a TLS connection: a record of the type *handshake* (RFC 8446, section 5.1).
+const TLS_HANDSHAKE: u8 = 22;
 
 const IAC: u8 = 255;
 const DONT: u8 = 254;
@@ -12,7 +23,11 @@ const DO: u8 = 253;
 const WONT: u8 = 252;
 const WILL: u8 = 251;
 const SB: u8 = 250;
+const ERASE_LINE: u8 = 248;
+const ERASE_CHARACTER: u8 = 247;
+const ARE_YOU_THERE: u8 = 246;
 const INTERRUPT: u8 = 244;
+const NOP: u8 = 241;
 const SE: u8 = 240;
 
 /// How many bytes the memory for an unfinished line grows by.
@@ -29,6 +44,30 @@ pub enum Item<'a> {
     Skipped,
     /// The answer to a telnet option's negotiation, to be sent back as it is.
     Negotiation([u8; 3]),
+    /// Telnet's NOP, which shows that the client is there.
+    Sign,
+    /// Telnet's AYT, which asks whether the server is there.
+    AreYouThere,
+    /// The stream begins as TLS does, so nothing in it is a line.
+    Tls,
+}
+
+/// What is known of how a connection's lines end. It lasts as long as the connection.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Ends {
+    /// Nothing has come yet.
+    #[default]
+    Start,
+    /// The first line that holds anything has not ended. A CR ends it at once.
+    First,
+    /// It has ended in a CR, and the next byte of text will tell which kind of CR that was.
+    FirstCr,
+    /// A CR ends a line only before LF or NUL.
+    Lf,
+    /// A CR ends a line: it is what the Return key sends.
+    Cr,
+    /// Likewise, and the last byte was such a CR. An LF or NUL right behind it belongs to it.
+    CrEnded,
 }
 
 /// Where the stream stands within a telnet command.
@@ -38,8 +77,9 @@ enum Telnet {
     Data,
     Command,
     Option(u8),
-    Subnegotiation,
-    SubnegotiationCommand,
+    /// Within a subnegotiation, with the number of its bytes.
+    Subnegotiation(u8),
+    SubnegotiationCommand(u8),
 }
 
 /// Cuts one connection's stream into lines.
@@ -47,9 +87,10 @@ enum Telnet {
 pub struct Splitter {
     /// The beginning of a line whose end has not come yet.
     partial: Vec<u8>,
+    ends: Ends,
     telnet: Telnet,
-    /// The last byte was a CR, which may or may not turn out to end the line.
-    after_cr: bool,
+    /// How many CRs came last, which may or may not turn out to end the line.
+    crs: u16,
     /// The line is over the limit and being skipped.
     skipping: bool,
     /// `partial` was handed out as a line and is to be emptied.
@@ -57,6 +98,16 @@ pub struct Splitter {
 }
 
 impl Splitter {
+    /// Goes on with a connection of which this is known, at the beginning of a line.
+    pub fn go_on(&mut self, ends: Ends) {
+        self.ends = ends;
+    }
+
+    /// What is known of how the connection's lines end.
+    pub fn ends(&self) -> Ends {
+        self.ends
+    }
+
     /// Gives back the memory of a line that was handed out.
     pub fn release(&mut self) {
         if std::mem::take(&mut self.taken) {
@@ -64,9 +115,10 @@ impl Splitter {
         }
     }
 
-    /// Whether it has no memory of what it was given: it stands at the beginning of a line.
+    /// Whether it has no memory of what it was given but for [`Splitter::ends`]: it stands at the
+    /// beginning of a line.
     pub fn is_idle(&self) -> bool {
-        let is_within_line = self.after_cr || self.skipping || self.partial.capacity() > 0;
+        let is_within_line = self.crs > 0 || self.skipping || self.partial.capacity() > 0;
         self.telnet == Telnet::Data && !is_within_line
     }
 
@@ -84,60 +136,157 @@ impl Splitter {
         line_bytes_max: usize,
     ) -> Option<Item<'a>> {
         self.release();
+        if let Some(line) = self.whole_line(input, line_bytes_max) {
+            return Some(Item::Line(line));
+        }
         while let Some(&byte) = input.first() {
+            if self.ends == Ends::Start {
+                self.ends = Ends::First;
+                if byte == TLS_HANDSHAKE {
+                    *input = &input[1..];
+                    return Some(Item::Tls);
+                }
+            }
             if self.telnet != Telnet::Data {
+                match self.telnet_byte(input, line_bytes_max) {
+                    Some(item) => return Some(item),
+                    None => continue,
+                }
+            }
+            if byte == NUL && self.skip_nuls(input) {
+                continue;
+            }
+            let run = memchr3(LF, CR, IAC, input).unwrap_or(input.len());
+            if run == 0 {
                 *input = &input[1..];
-                match self.telnet_byte(byte) {
-                    Some(TelnetItem::Answer(answer)) => return Some(Item::Negotiation(answer)),
-                    Some(TelnetItem::Byte255) => {
-                        let text: &[u8] = if self.after_cr { b"\r\xff" } else { b"\xff" };
-                        self.after_cr = false;
-                        if !self.push(text, line_bytes_max) {
-                            return Some(Item::TooLong);
-                        }
+                let has_ended = match byte {
+                    LF => self.ends_at_lf(),
+                    CR => self.ends_at_cr(),
+                    _ => {
+                        self.telnet = Telnet::Command;
+                        false
                     }
-                    None => {}
+                };
+                if has_ended {
+                    return Some(self.end_line(byte));
                 }
                 continue;
             }
-            let run = memchr3(b'\n', b'\r', IAC, input).unwrap_or(input.len());
-            if run == 0 || self.after_cr {
-                let ends = byte == b'\n' || (self.after_cr && byte == 0);
-                if byte == IAC {
-                    *input = &input[1..];
-                    self.telnet = Telnet::Command;
-                } else if ends {
-                    *input = &input[1..];
-                    return Some(self.end_line());
-                } else if self.after_cr {
-                    // The CR did not end the line, so it is part of it.
-                    self.after_cr = false;
-                    if !self.push(b"\r", line_bytes_max) {
-                        return Some(Item::TooLong);
-                    }
-                } else {
-                    *input = &input[1..];
-                    self.after_cr = true;
-                }
-                continue;
+            if self.crs > 0 && byte == NUL {
+                *input = &input[1..];
+                return Some(self.end_line(byte));
             }
-            let (text, rest) = input.split_at(run);
-            // The common case is borrowed: the whole line is here and nothing was before it.
-            let end = match rest {
-                [b'\n', ..] => 1,
-                [b'\r', b'\n' | 0, ..] => 2,
-                _ => 0,
-            };
-            if end > 0 && self.partial.is_empty() && !self.skipping && run <= line_bytes_max {
-                *input = &rest[end..];
-                return Some(Item::Line(text));
+            if !self.begin_text(line_bytes_max) {
+                return Some(Item::TooLong);
             }
-            *input = rest;
-            if !self.push(text, line_bytes_max) {
+            let text = &input[..run];
+            let (len, fits) = self.type_in(text, line_bytes_max);
+            *input = &input[len..];
+            if !fits {
                 return Some(Item::TooLong);
             }
         }
         None
+    }
+
+    /// The common case, which is borrowed: a whole line is here, nothing was before it, and nothing in
+    /// it is a key or telnet's.
+    fn whole_line<'i>(&self, input: &mut &'i [u8], line_bytes_max: usize) -> Option<&'i [u8]> {
+        let is_at_rest = self.ends == Ends::Lf && self.telnet == Telnet::Data && self.crs == 0;
+        if !is_at_rest || !self.is_at_line_start() {
+            return None;
+        }
+        let run = memchr3(LF, CR, IAC, input)?;
+        let (text, rest) = input.split_at(run);
+        let end = match rest {
+            [LF, ..] => 1,
+            [CR, LF | NUL, ..] => 2,
+            _ => return None,
+        };
+        let is_key = |byte: &u8| matches!(*byte, BACKSPACE | DEL | CTRL_U);
+        // A search has its price, which a short line does not make up for.
+        let has_key = match text.len() {
+            0..16 => text.iter().any(is_key),
+            _ => memchr3(BACKSPACE, DEL, CTRL_U, text).is_some(),
+        };
+        if *text.first()? == NUL || has_key || run > line_bytes_max {
+            return None;
+        }
+        *input = &rest[end..];
+        Some(text)
+    }
+
+    /// Whether nothing is there of a line.
+    fn is_at_line_start(&self) -> bool {
+        self.partial.is_empty() && !self.skipping
+    }
+
+    /// Passes over NULs that belong to no line; false if they end one or are part of it.
+    fn skip_nuls(&mut self, input: &mut &[u8]) -> bool {
+        self.ends = match self.ends {
+            Ends::FirstCr => Ends::Lf,
+            Ends::CrEnded => Ends::Cr,
+            ends if self.crs == 0 && self.is_at_line_start() => ends,
+            _ => return false,
+        };
+        *input = &input[count_nuls(input)..];
+        true
+    }
+
+    /// Takes an LF; false if it belongs to the end of a line that was there before.
+    fn ends_at_lf(&mut self) -> bool {
+        match self.ends {
+            Ends::FirstCr => self.ends = Ends::Lf,
+            Ends::CrEnded => self.ends = Ends::Cr,
+            Ends::Start | Ends::First | Ends::Lf | Ends::Cr => return true,
+        }
+        false
+    }
+
+    /// Takes a CR; false if it does not end a line, or not yet.
+    fn ends_at_cr(&mut self) -> bool {
+        match self.ends {
+            Ends::Cr | Ends::CrEnded => return true,
+            Ends::First if !self.is_at_line_start() => return true,
+            // The first line has ended; this is more of its end, or nothing.
+            Ends::FirstCr => {}
+            Ends::Start | Ends::First | Ends::Lf => self.crs = self.crs.saturating_add(1),
+        }
+        false
+    }
+
+    /// What CRs and line ends came before turns out to be: some text comes now. False if the line
+    /// has just become too long.
+    fn begin_text(&mut self, line_bytes_max: usize) -> bool {
+        if let Ends::FirstCr | Ends::CrEnded = self.ends {
+            self.ends = Ends::Cr;
+        }
+        let crs = std::mem::take(&mut self.crs);
+        // CRs that did not end a line are part of it, if it has begun.
+        self.is_at_line_start() || (0..crs).all(|_| self.push(b"\r", line_bytes_max))
+    }
+
+    /// Adds to the line that has begun, as the keys in it say; gives how much of `text` that took,
+    /// and false if the line has just become too long.
+    fn type_in(&mut self, text: &[u8], line_bytes_max: usize) -> (usize, bool) {
+        let mut taken = 0;
+        loop {
+            let rest = &text[taken..];
+            let run = memchr3(BACKSPACE, DEL, CTRL_U, rest).unwrap_or(rest.len());
+            taken += run;
+            if !self.push(&rest[..run], line_bytes_max) {
+                return (taken, false);
+            }
+            match rest.get(run) {
+                None => return (taken, true),
+                Some(&CTRL_U) => self.drop_line(),
+                Some(_) => self.drop_character(),
+            }
+            taken += 1;
+            if self.is_at_line_start() {
+                taken += count_nuls(&text[taken..]);
+            }
+        }
     }
 
     /// Adds to the line that has begun; false when it has just become too long.
@@ -145,12 +294,12 @@ impl Splitter {
         if self.skipping {
             return true;
         }
-        if self.partial.len() + text.len() > line_bytes_max {
+        let needed = self.partial.len() + text.len();
+        if needed > line_bytes_max {
             self.skipping = true;
             self.partial = Vec::new();
             return false;
         }
-        let needed = self.partial.len() + text.len();
         if needed > self.partial.capacity() {
             let wanted = needed.next_multiple_of(PARTIAL_STEP).min(line_bytes_max);
             self.partial.reserve_exact(wanted - self.partial.len());
@@ -159,51 +308,124 @@ impl Splitter {
         true
     }
 
-    fn end_line(&mut self) -> Item<'_> {
-        self.after_cr = false;
-        if self.skipping {
-            self.skipping = false;
+    /// Takes back the last character, which is a single byte where the line is not UTF-8.
+    fn drop_character(&mut self) {
+        let len = self.partial.len();
+        let is_character = |&count: &usize| {
+            let bytes = len.checked_sub(count).map(|from| &self.partial[from..]);
+            let text = bytes.and_then(|bytes| std::str::from_utf8(bytes).ok());
+            text.is_some_and(|text| text.chars().count() == 1)
+        };
+        let count = (1..=4).find(is_character).unwrap_or(1);
+        self.partial.truncate(len.saturating_sub(count));
+    }
+
+    /// Takes back all that is there of the line, which may have been too long.
+    fn drop_line(&mut self) {
+        self.partial = Vec::new();
+        self.crs = 0;
+        self.skipping = false;
+    }
+
+    fn end_line(&mut self, end: u8) -> Item<'_> {
+        self.crs = 0;
+        let is_first = self.ends == Ends::First && !self.is_at_line_start();
+        self.ends = match self.ends {
+            _ if is_first && end == CR => Ends::FirstCr,
+            _ if is_first => Ends::Lf,
+            Ends::Cr | Ends::CrEnded if end == CR => Ends::CrEnded,
+            ends => ends,
+        };
+        if std::mem::take(&mut self.skipping) {
             return Item::Skipped;
         }
         self.taken = true;
-        Item::Line(&self.partial)
+        match is_first {
+            true => Item::Line(without_mark(&self.partial)),
+            false => Item::Line(&self.partial),
+        }
     }
 
-    /// Takes one byte of a telnet command.
-    fn telnet_byte(&mut self, byte: u8) -> Option<TelnetItem> {
-        let (state, item) = match (self.telnet, byte) {
-            (Telnet::Command, IAC) => (Telnet::Data, Some(TelnetItem::Byte255)),
-            (Telnet::Command, SB) => (Telnet::Subnegotiation, None),
-            (Telnet::Command, WILL | WONT | DO | DONT) => (Telnet::Option(byte), None),
-            (Telnet::Command, INTERRUPT) => {
-                self.partial = Vec::new();
-                self.after_cr = false;
-                self.skipping = false;
-                (Telnet::Data, None)
+    /// Takes the next byte of a telnet command, unless it is none: then 255 was text.
+    fn telnet_byte(&mut self, input: &mut &[u8], line_bytes_max: usize) -> Option<Item<'static>> {
+        let byte = input[0];
+        let telnet = std::mem::take(&mut self.telnet);
+        let mut text: &[u8] = &[];
+        let mut is_taken = true;
+        let mut item = None;
+        match (telnet, byte) {
+            (Telnet::Data, _) => unreachable!("this byte is text"),
+            (Telnet::Command | Telnet::SubnegotiationCommand(_), SE..=DONT) => {
+                item = self.command(byte, line_bytes_max);
             }
-            (Telnet::Command, _) => (Telnet::Data, None),
-            (Telnet::Option(WILL), option) => (Telnet::Data, answer(DONT, option)),
-            (Telnet::Option(DO), option) => (Telnet::Data, answer(WONT, option)),
-            (Telnet::Option(_), _) => (Telnet::Data, None),
-            (Telnet::Subnegotiation, IAC) => (Telnet::SubnegotiationCommand, None),
-            (Telnet::SubnegotiationCommand, SE) => (Telnet::Data, None),
-            (Telnet::Subnegotiation | Telnet::SubnegotiationCommand, _) => {
-                (Telnet::Subnegotiation, None)
+            (Telnet::Command, _) => {
+                text = &[IAC];
+                // Any other byte than a second 255 keeps its meaning.
+                is_taken = byte == IAC;
             }
-            (Telnet::Data, _) => (Telnet::Data, None),
-        };
-        self.telnet = state;
+            // These were options of half-duplex printers (RFC 652, RFC 658). What comes now is the
+            // end of a line in another encoding than UTF-8.
+            (Telnet::Option(verb), LF | CR) => {
+                text = match verb {
+                    WILL => &[IAC, WILL],
+                    WONT => &[IAC, WONT],
+                    DO => &[IAC, DO],
+                    _ => &[IAC, DONT],
+                };
+                is_taken = false;
+            }
+            (Telnet::Option(WILL), option) => item = Some(Item::Negotiation([IAC, DONT, option])),
+            (Telnet::Option(DO), option) => item = Some(Item::Negotiation([IAC, WONT, option])),
+            (Telnet::Option(_), _) => {}
+            (Telnet::Subnegotiation(count) | Telnet::SubnegotiationCommand(count), _) => {
+                let is_command = byte == IAC && matches!(telnet, Telnet::Subnegotiation(_));
+                match count.checked_add(1) {
+                    Some(count) if is_command => self.telnet = Telnet::SubnegotiationCommand(count),
+                    Some(count) => self.telnet = Telnet::Subnegotiation(count),
+                    // It is too long to be one.
+                    None => text = &[IAC],
+                }
+            }
+        }
+        if is_taken {
+            *input = &input[1..];
+        }
+        if !text.is_empty() {
+            let fits = self.begin_text(line_bytes_max) && self.push(text, line_bytes_max);
+            return (!fits).then_some(Item::TooLong);
+        }
         item
     }
+
+    /// Carries out a telnet command, or begins it if it has more bytes.
+    fn command(&mut self, byte: u8, line_bytes_max: usize) -> Option<Item<'static>> {
+        match byte {
+            SB => self.telnet = Telnet::Subnegotiation(0),
+            WILL | WONT | DO | DONT => self.telnet = Telnet::Option(byte),
+            NOP => return Some(Item::Sign),
+            ARE_YOU_THERE => return Some(Item::AreYouThere),
+            INTERRUPT | ERASE_LINE => self.drop_line(),
+            // On an empty line there is nothing to take back.
+            ERASE_CHARACTER if !self.is_at_line_start() => {
+                if !self.begin_text(line_bytes_max) {
+                    return Some(Item::TooLong);
+                }
+                self.drop_character();
+            }
+            _ => {}
+        }
+        None
+    }
 }
 
-enum TelnetItem {
-    Answer([u8; 3]),
-    Byte255,
+/// How many NULs come first.
+fn count_nuls(input: &[u8]) -> usize {
+    input.iter().take_while(|&&byte| byte == NUL).count()
 }
 
-fn answer(verb: u8, option: u8) -> Option<TelnetItem> {
-    Some(TelnetItem::Answer([IAC, verb, option]))
+/// The first line without the mark that some programs put before any text in UTF-8.
+fn without_mark(line: &[u8]) -> &[u8] {
+    line.strip_prefix(BYTE_ORDER_MARK).unwrap_or(line)
 }
 
 #[cfg(test)]
@@ -227,6 +449,9 @@ mod tests {
                     Item::Negotiation([IAC, WONT, option]) => format!("WONT {option}"),
                     Item::Negotiation([IAC, DONT, option]) => format!("DONT {option}"),
                     Item::Negotiation(other) => format!("{other:?}"),
+                    Item::Sign => "sign".into(),
+                    Item::AreYouThere => "are you there".into(),
+                    Item::Tls => "TLS".into(),
                 });
             }
             assert_eq!(chunk, b"", "all is taken in");
@@ -245,23 +470,240 @@ mod tests {
         assert_eq!(bytes, expected, "{} by bytes", stream.escape_ascii());
     }
 
+    /// What a stream gives behind a first line that ended in LF.
+    fn check_later(stream: &[u8], expected: &[&str]) {
+        check(&[b"x\n", stream].concat(), &[&["<x>"], expected].concat());
+    }
+
     #[test]
     fn a_line_ends_in_lf_cr_lf_or_cr_nul_wherever_the_stream_is_cut() {
         check(b"one\ntwo\r\nthree\r\0", &["<one>", "<two>", "<three>"]);
         check(b"\n\r\n\r\0", &["<>", "<>", "<>"]);
         check(b"a\n\nb\r\n\r\n", &["<a>", "<>", "<b>", "<>"]);
         check(b"not yet", &[]);
-        check(b"not yet\r", &[]);
+        check(b"a\nnot yet\r", &["<a>"]);
+    }
+
+    #[test]
+    fn line_ends_and_nuls_before_a_line_are_no_part_of_it() {
+        let ends = [
+            "\n", "\r\n", "\r\0", "\n\r", "\r\r\n", "\r\r\r\0", "\n\0", "\r\n\0", "\r\0\0\0",
+            "\r\n\0\0",
+        ];
+        for end in ends {
+            let stream = ["one", "two", "three", "four"].map(|line| format!("{line}{end}"));
+            check(
+                stream.concat().as_bytes(),
+                &["<one>", "<two>", "<three>", "<four>"],
+            );
+            // Also before the first line, where each LF may be an empty one.
+            let stream = format!("{end}one{end}two{end}");
+            let empty = end.contains('\n') || end.starts_with("\r\0") || end.starts_with("\r\r");
+            let expected: &[&str] = match empty {
+                true => &["<>", "<one>", "<two>"],
+                false => &["<one>", "<two>"],
+            };
+            check(stream.as_bytes(), expected);
+        }
+        check(b"\0\0\0a\n\0\0\0b\n", &["<a>", "<b>"]);
+        check(b"\n\0\0\n", &["<>", "<>"]);
+        check(b"\r\rone\n\rtwo\n", &["<one>", "<two>"]);
+        // Those who end lines with LF CR send an empty one.
+        check(b"one\n\r\n\rtwo\n\r", &["<one>", "<>", "<two>"]);
+    }
+
+    #[test]
+    fn a_first_line_that_ends_in_cr_alone_makes_cr_the_end_of_lines() {
+        check(b"one\r", &["<one>"]);
+        check(
+            b"one\rtwo\rthree\nfour\r",
+            &["<one>", "<two>", "<three>", "<four>"],
+        );
+        check(b"\r\none\rtwo\r", &["<>", "<one>", "<two>"]);
+        // A Return on an empty line, first of all and later.
+        check(
+            b"\rone\rtwo\r\r\rthree\r",
+            &["<one>", "<two>", "<>", "<>", "<three>"],
+        );
+        check(b"one\r\r\rtwo\r", &["<one>", "<two>"]);
+        // An LF or NUL behind such a CR is no line of its own, which would end a POLL's wait.
+        check(
+            b"one\rtwo\r\nthree\r\0four\r",
+            &["<one>", "<two>", "<three>", "<four>"],
+        );
+        check(b"one\rtwo\r\n\n", &["<one>", "<two>", "<>"]);
+        check(b"one\r\xff\xf1two\r", &["<one>", "sign", "<two>"]);
+        check(
+            b"one\r\xff\xfb\x01\r\xff\xfa\x18\0\xff\xf0two\r",
+            &["<one>", "DONT 1", "<two>"],
+        );
+        check(
+            b"one\r\xff\xfftwo\rthree\r",
+            &["<one>", "<\\xfftwo>", "<three>"],
+        );
+        check(b"one\r\x08two\rthree\r", &["<one>", "<two>", "<three>"]);
+        check(b"123456789\rtwo\r", &["too long", "skipped", "<two>"]);
+        check(
+            b"one\r123456789\rtwo\r",
+            &["<one>", "too long", "skipped", "<two>"],
+        );
+    }
+
+    #[test]
+    fn a_first_line_that_ends_otherwise_makes_a_cr_end_nothing() {
+        for end in ["\n", "\r\n", "\r\0", "\r\r\n", "\n\r"] {
+            check(format!("one{end}a\rb\n").as_bytes(), &["<one>", "<a\\rb>"]);
+        }
+        check(b"one\r\xff\xf1\na\rb\n", &["<one>", "sign", "<a\\rb>"]);
+        check(
+            b"\xff\xfb\x01\xff\xfb\x03one\r\ntwo\rx\n",
+            &["DONT 1", "DONT 3", "<one>", "<two\\rx>"],
+        );
+        // What was dropped of the first line leaves it to the next.
+        check(b"ab\xff\xf4one\rtwo\r", &["<one>", "<two>"]);
+    }
+
+    #[test]
+    fn a_byte_order_mark_before_the_first_line_is_dropped() {
+        for end in ["\n", "\r\n", "\r\0"] {
+            check(
+                format!("\u{feff}one{end}two{end}").as_bytes(),
+                &["<one>", "<two>"],
+            );
+        }
+        check("\u{feff}one\rtwo\r".as_bytes(), &["<one>", "<two>"]);
+        check("\u{feff}\none\n".as_bytes(), &["<>", "<one>"]);
+        check(b"a\n\xef\xbb\xbfb\n", &["<a>", "<\\xef\\xbb\\xbfb>"]);
+        check(b"\xef\xbbone\n", &["<\\xef\\xbbone>"]);
+    }
+
+    #[test]
+    fn a_stream_that_begins_as_tls_does_holds_no_line() {
+        check(b"\x16", &["TLS"]);
+        for before in [&b"\n"[..], b"a\n", b"\xff\xf1"] {
+            let found = items(
+                &mut Splitter::default(),
+                [&[before, b"\x16\n"].concat()[..]],
+            );
+            assert_eq!(found.last().unwrap(), "<\\x16>");
+        }
+    }
+
+    #[test]
+    fn keys_take_back_what_they_would_in_a_terminal() {
+        for key in [&b"\x08"[..], b"\x7f", b"\xff\xf7"] {
+            let typed = |pieces: [&[u8]; 3]| {
+                [pieces[0], &key.repeat(2), pieces[1], key, pieces[2]].concat()
+            };
+            check(&typed([b"abcd", b"e", b"f\n"]), &["<abf>"]);
+            check(&typed([b"a", b"bc", b"\r\n"]), &["<b>"]);
+            check(&typed(["aé🦆".as_bytes(), b"", b"b\n"]), &["<b>"]);
+            // Where it is no UTF-8, a byte is a character.
+            check(&typed([b"a\xe9\xc3", b"\x80\x80", b"\n"]), &["<a\\x80>"]);
+            check(&typed([b"a\n", b"b", b"c\n"]), &["<a>", "<c>"]);
+            check(
+                &typed([b"a\n12345678", b"78", b"8\n"]),
+                &["<a>", "<12345678>"],
+            );
+        }
+        for key in [&b"\x15"[..], b"\xff\xf8", b"\xff\xf4"] {
+            let typed = |pieces: [&[u8]; 2]| [pieces[0], key, pieces[1]].concat();
+            check(&typed([b"abc", b"d\n"]), &["<d>"]);
+            check(&typed([b"abc", b"\nd\n"]), &["<>", "<d>"]);
+            check(&typed([b"", b"d\r\n"]), &["<d>"]);
+            check(&typed([b"a\nb\r", b"\nc\n"]), &["<a>", "<>", "<c>"]);
+        }
+        check(b"ab\x08\x15\x08cd\x7f\n", &["<c>"]);
+        check(b"a\x08\0b\x15\0\0c\n", &["<c>"]);
+        check(b"a\nb\r\x08c\n", &["<a>", "<bc>"]);
+        check(b"a\nb\r\xff\xf7c\n", &["<a>", "<bc>"]);
+    }
+
+    #[test]
+    fn keys_count_for_the_length_as_what_they_leave() {
+        check(b"12345678\x089\n", &["<12345679>"]);
+        check(b"12345678\x0890\n", &["too long", "skipped"]);
+        let mut long = b"x\x08".repeat(100);
+        long.extend(b"12345678\n");
+        check(&long, &["<12345678>"]);
+        // Of a line that is too long nothing is there to be taken back, but all of it.
+        check(b"123456789\x08\x08\x08a\n", &["too long", "skipped"]);
+        check(b"123456789\xff\xf7a\nb\n", &["too long", "skipped", "<b>"]);
+        check(b"123456789\x15a\n", &["too long", "<a>"]);
+        check(b"123456789\xff\xf8a\n", &["too long", "<a>"]);
+        check(
+            b"123456789\x15123456789\x15a\n",
+            &["too long", "too long", "<a>"],
+        );
+    }
+
+    #[test]
+    fn nop_and_are_you_there_are_told_apart_from_lines() {
+        check(b"\xff\xf1", &["sign"]);
+        check(b"a\xff\xf6b\xff\xf1\n", &["are you there", "sign", "<ab>"]);
+    }
+
+    #[test]
+    fn behind_iac_only_240_to_254_are_commands() {
+        check(b"SAY \xff\nJOIN\n", &["<SAY \\xff>", "<JOIN>"]);
+        check(b"SAY \xff\r\nJOIN\r\n", &["<SAY \\xff>", "<JOIN>"]);
+        check(b"a\n\xff\rb\n", &["<a>", "<\\xff\\rb>"]);
+        check(b"SAY \xff\rJOIN\r", &["<SAY \\xff>", "<JOIN>"]);
+        check(b"\xff\0\n", &["<\\xff\\x00>"]);
+        check(b"a\xff\x08b\xff\x15c\n", &["<c>"]);
+        for byte in (0..240).filter(|byte| !b"\0\n\r\x08\x15\x7f".contains(byte)) {
+            let line = [0xff, byte, b'a'];
+            check(
+                &[&line[..], b"\nb\n"].concat(),
+                &[&format!("<{}>", line.escape_ascii()), "<b>"],
+            );
+        }
+        // An offer of a line's end is none.
+        for verb in [WILL, WONT, DO, DONT] {
+            let line = format!("<a\\xff\\x{verb:x}>");
+            check(&[b'a', IAC, verb, b'\n', b'b', b'\n'], &[&line, "<b>"]);
+            check(
+                &[b'a', IAC, verb, b'\r', b'\n', b'b', b'\n'],
+                &[&line, "<b>"],
+            );
+        }
+        // Longer than it may be, with such a byte.
+        check(b"1234567\xff\n", &["<1234567\\xff>"]);
+        check(b"12345678\xff\na\n", &["too long", "skipped", "<a>"]);
+    }
+
+    #[test]
+    fn a_subnegotiation_ends_with_any_command_or_at_256_bytes() {
+        check(b"a\xff\xfa\x18\xff\xf1b\n", &["sign", "<ab>"]);
+        check(b"a\xff\xfa\x18\xff\xfb\x01b\n", &["DONT 1", "<ab>"]);
+        check(b"a\xff\xfa\x18\xff\xfa\x18\xff\xf0b\n", &["<ab>"]);
+        check(b"a\xff\xfa\x18\xff\xf4b\n", &["<b>"]);
+        check(b"a\xff\xfa\x18\xff\nb\xff\xf0c\n", &["<ac>"]);
+        for (fill, end) in [
+            (255, &b"\xff\xf0"[..]),
+            (255, b"\n"),
+            (254, b"\xff\xff"),
+            (254, b"\xff\n"),
+        ] {
+            let fill = b"\n".repeat(fill);
+            let stream = [b"a\xff\xfa", &fill[..], end, b"b\n"].concat();
+            // The bytes up to the 256th are taken, and what is behind them is text again.
+            let expected: &[&str] = match end {
+                b"\xff\xf0" => &["<a\\xff\\xf0b>"],
+                _ => &["<a\\xffb>"],
+            };
+            check(&stream, expected);
+        }
+        let fits = [b"a\xff\xfa", &b"\n".repeat(254)[..], b"\xff\xf0b\n"].concat();
+        check(&fits, &["<ab>"]);
     }
 
     #[test]
     fn a_cr_or_a_nul_that_ends_no_line_is_part_of_it() {
-        check(b"a\rb\n", &["<a\\rb>"]);
-        check(b"\ra\r\n", &["<\\ra>"]);
-        check(b"a\r\r\n", &["<a\\r>"]);
-        check(b"\r\r\r\0", &["<\\r\\r>"]);
-        check(b"a\0b\n\0\r\n", &["<a\\x00b>", "<\\x00>"]);
-        check(b"a\r\0\0\n", &["<a>", "<\\x00>"]);
+        check_later(b"a\rb\n", &["<a\\rb>"]);
+        check_later(b"a\r\rb\r\n", &["<a\\r\\rb>"]);
+        check_later(b"a\0b\n", &["<a\\x00b>"]);
+        check_later(b"a\0\n", &["<a\\x00>"]);
     }
 
     #[test]
@@ -269,41 +711,41 @@ mod tests {
         check(&[IAC, WILL, 1], &["DONT 1"]);
         check(&[IAC, DO, 3], &["WONT 3"]);
         check(&[IAC, WONT, 1, IAC, DONT, 3, b'\n'], &["<>"]);
-        check(&[b'a', IAC, WILL, b'\n', b'b', b'\n'], &["DONT 10", "<ab>"]);
+        check(&[b'a', IAC, WILL, 0, b'b', b'\n'], &["DONT 0", "<ab>"]);
         check(&[IAC, DO, IAC, IAC, DO, IAC], &["WONT 255", "WONT 255"]);
-        check(&[b'a', IAC, 241, b'b', IAC, SE, b'\n'], &["<ab>"]);
+        check(&[b'a', IAC, 243, b'b', IAC, SE, b'\n'], &["<ab>"]);
     }
 
     #[test]
     fn a_doubled_iac_is_the_byte_255() {
-        check(b"a\xff\xffb\n", &["<a\\xffb>"]);
-        check(b"\xff\xff\xff\xff\r\n", &["<\\xff\\xff>"]);
-        check(b"\r\xff\xff\n", &["<\\r\\xff>"]);
-        check(b"\xff\xff\xff\xfb\x01\n", &["DONT 1", "<\\xff>"]);
+        check_later(b"a\xff\xffb\n", &["<a\\xffb>"]);
+        check_later(b"\xff\xff\xff\xff\r\n", &["<\\xff\\xff>"]);
+        check_later(b"a\r\xff\xff\n", &["<a\\r\\xff>"]);
+        check_later(b"\xff\xff\xff\xfb\x01\n", &["DONT 1", "<\\xff>"]);
     }
 
     #[test]
     fn a_subnegotiation_is_taken_out_whole() {
         check(b"a\xff\xfa\x1f\0\x50\0\x18\xff\xf0b\n", &["<ab>"]);
         check(b"\xff\xfa\x18\xff\xff\xf0\r\n\xff\xf0a\n", &["<a>"]);
-        check(b"\xff\xfa\xff\xfb\x01\xff\xf4\xff\xf0a\n", &["<a>"]);
+        check(b"a\xff\xfa\n\xff\xff\n\xff\x01\n\xff\xf0b\n", &["<ab>"]);
         check(b"\xff\xfa\x18 never ends\n\n", &[]);
     }
 
     #[test]
     fn a_telnet_command_between_cr_and_lf_does_not_tear_them_apart() {
-        check(b"a\r\xff\xf1\nb\n", &["<a>", "<b>"]);
-        check(b"a\r\xff\xfb\x01\0b\n", &["DONT 1", "<a>", "<b>"]);
-        check(b"a\r\xff\xfa\n\xff\xf0\n", &["<a>"]);
-        check(b"a\r\xff\xf1b\n", &["<a\\rb>"]);
+        check_later(b"a\r\xff\xf3\nb\n", &["<a>", "<b>"]);
+        check_later(b"a\r\xff\xfb\x01\0b\n", &["DONT 1", "<a>", "<b>"]);
+        check_later(b"a\r\xff\xfa\n\xff\xf0\n", &["<a>"]);
+        check_later(b"a\r\xff\xf3b\n", &["<a\\rb>"]);
     }
 
     #[test]
     fn an_interrupt_drops_the_unfinished_line() {
-        check(b"abc\xff\xf4d\n", &["<d>"]);
-        check(b"a\nbc\r\xff\xf4\nd\n", &["<a>", "<>", "<d>"]);
-        check(b"123456789\xff\xf4d\n", &["too long", "<d>"]);
-        check(
+        check_later(b"abc\xff\xf4d\n", &["<d>"]);
+        check_later(b"a\nbc\r\xff\xf4\nd\n", &["<a>", "<>", "<d>"]);
+        check_later(b"123456789\xff\xf4d\n", &["too long", "<d>"]);
+        check_later(
             b"123456789\r\xff\xf4\xff\xfd\x06d\n",
             &["too long", "WONT 6", "<d>"],
         );
@@ -312,29 +754,29 @@ mod tests {
     #[test]
     fn a_line_holds_as_many_bytes_as_the_limit_says_and_no_more() {
         for end in ["\n", "\r\n", "\r\0"] {
-            let longest = ["1234567", "12345678", "12345\r78", "\u{7f}2345678"];
+            let longest = ["1234567", "12345678", "12345\r78", "\u{1b}2345678"];
             for line in longest {
                 let items = [&*format!("<{}>", line.escape_debug()), "<ab>"]
-                    .map(|item| item.replace("\\u{7f}", "\\x7f"));
+                    .map(|item| item.replace("\\u{1b}", "\\x1b"));
                 let stream = format!("{line}{end}ab{end}");
-                check(stream.as_bytes(), &items.each_ref().map(|i| &**i));
+                check_later(stream.as_bytes(), &items.each_ref().map(|i| &**i));
             }
-            for line in ["123456789", "1234567\r9", "12345678\rx", "12345678\r\r"] {
+            for line in ["123456789", "1234567\r9", "12345678\rx"] {
                 let stream = format!("{line}{end}ab{end}");
-                check(stream.as_bytes(), &["too long", "skipped", "<ab>"]);
+                check_later(stream.as_bytes(), &["too long", "skipped", "<ab>"]);
             }
         }
-        check(b"1234567\xff\xff\n", &["<1234567\\xff>"]);
-        check(b"12345678\xff\xff\n", &["too long", "skipped"]);
-        check(b"1234567\r\xff\xff\n", &["too long", "skipped"]);
-        check(b"1234567\xff\xfb\x018\n", &["DONT 1", "<12345678>"]);
+        check_later(b"1234567\xff\xff\n", &["<1234567\\xff>"]);
+        check_later(b"12345678\xff\xff\n", &["too long", "skipped"]);
+        check_later(b"1234567\r\xff\xff\n", &["too long", "skipped"]);
+        check_later(b"1234567\xff\xfb\x018\n", &["DONT 1", "<12345678>"]);
     }
 
     #[test]
     fn a_line_that_is_too_long_is_reported_once() {
         let mut stream = b"x".repeat(100);
         stream.extend(b"\r\r\xff\xff\0x\xff\xfb\x01\r\n\nab\n");
-        check(&stream, &["too long", "DONT 1", "skipped", "<>", "<ab>"]);
+        check_later(&stream, &["too long", "DONT 1", "skipped", "<>", "<ab>"]);
     }
 
     #[test]

@@ -307,6 +307,9 @@ enum Cut {
     TooLong,
     Skipped,
     Negotiation([u8; 3]),
+    Sign,
+    AreYouThere,
+    Tls,
 }
 
 const LINE_BYTES_MAX: usize = 6;
@@ -320,6 +323,9 @@ fn cut<'i>(splitter: &mut Splitter, chunks: impl IntoIterator<Item = &'i [u8]>) 
                 Item::TooLong => Cut::TooLong,
                 Item::Skipped => Cut::Skipped,
                 Item::Negotiation(answer) => Cut::Negotiation(answer),
+                Item::Sign => Cut::Sign,
+                Item::AreYouThere => Cut::AreYouThere,
+                Item::Tls => Cut::Tls,
             });
         }
         assert!(chunk.is_empty());
@@ -329,7 +335,7 @@ fn cut<'i>(splitter: &mut Splitter, chunks: impl IntoIterator<Item = &'i [u8]>) 
 
 /// Streams made of what matters to lines and to telnet, and of pieces that belong together.
 fn stream() -> impl Strategy<Value = Vec<u8>> {
-    let pieces: [&[u8]; 20] = [
+    let pieces: [&[u8]; 32] = [
         b"a",
         b"bcd",
         b"123456",
@@ -350,6 +356,19 @@ fn stream() -> impl Strategy<Value = Vec<u8>> {
         b"\xff\xf1",
         b"\xf4",
         b"\xf0",
+        b"\xff\xf6",
+        b"\xff\xf7",
+        b"\xff\xf8",
+        b"\xff\n",
+        b"\xff\xfb\n",
+        b"\x08",
+        b"\x15",
+        b"\x7f",
+        b"\x16",
+        "\u{feff}".as_bytes(),
+        "é".as_bytes(),
+        // Longer than a subnegotiation may be.
+        &[b'n'; 254],
     ];
     vec(select(pieces.to_vec()), 0..30).prop_map(|pieces| pieces.concat())
 }
@@ -417,7 +436,7 @@ proptest! {
                 assert!(line[version..].starts_with(b"HTTP/1.")
                     || line[..5].eq_ignore_ascii_case(b"Host:"));
             }
-            Request::TooLong => panic!("a line that is there is not too long"),
+            Request::TooLong | Request::Sign | Request::AreYouThere => panic!("this is no line"),
         }
     }
 

@@ -24,6 +24,9 @@ enum Cut {
     TooLong,
     Skipped,
     Negotiation([u8; 3]),
+    Sign,
+    AreYouThere,
+    Tls,
 }
 
 fn cut<'a>(chunks: impl IntoIterator<Item = &'a [u8]>, line_bytes_max: usize) -> Vec<Cut> {
@@ -36,6 +39,9 @@ fn cut<'a>(chunks: impl IntoIterator<Item = &'a [u8]>, line_bytes_max: usize) ->
                 Item::TooLong => Cut::TooLong,
                 Item::Skipped => Cut::Skipped,
                 Item::Negotiation(answer) => Cut::Negotiation(answer),
+                Item::Sign => Cut::Sign,
+                Item::AreYouThere => Cut::AreYouThere,
+                Item::Tls => Cut::Tls,
             });
         }
         assert!(chunk.is_empty());
@@ -57,7 +63,7 @@ pub fn lines(bytes: &[u8]) {
     assert_eq!(cut([head, tail], max), cuts);
 
     let mut is_skipping = false;
-    for cut in cuts {
+    for (at, cut) in cuts.into_iter().enumerate() {
         match cut {
             // An interrupt may have ended the skipping without a word.
             Cut::Line(line) => {
@@ -68,6 +74,8 @@ pub fn lines(bytes: &[u8]) {
             Cut::Skipped => assert!(std::mem::replace(&mut is_skipping, false)),
             // Every offer is turned down: WONT or DONT.
             Cut::Negotiation(answer) => assert!(matches!(answer, [255, 252 | 254, _])),
+            Cut::Sign | Cut::AreYouThere => {}
+            Cut::Tls => assert!(at == 0 && stream[0] == 22),
         }
     }
 }
@@ -84,15 +92,19 @@ pub fn commands(line: &[u8]) {
         Request::Command(_) => {
             let text = std::str::from_utf8(line).unwrap();
             assert!(!text.contains(|c: char| c.is_control() && c != '\t'));
+            assert!(!text.contains(['\u{2028}', '\u{2029}']));
         }
         Request::Bad(error) => {
             assert!(!error.text.is_empty() && !error.text.contains(char::is_control));
         }
         Request::Http => replies = 0,
-        Request::TooLong => panic!("a line that is there is not too long"),
+        Request::TooLong | Request::Sign | Request::AreYouThere => panic!("this is no line"),
     }
-    // What the splitter never hands on.
-    if line.len() > limits.line_bytes_max() || line.iter().any(|b| b"\r\n\xff".contains(b)) {
+    // What the splitter never hands on, or not in a first line.
+    let is_changed = |b: &u8| b"\r\n\xff\x08\x15\x7f".contains(b);
+    let is_first =
+        !line.starts_with("\u{feff}".as_bytes()) && !matches!(line.first(), Some(0 | 22));
+    if line.len() > limits.line_bytes_max() || line.iter().any(is_changed) || !is_first {
         return;
     }
     let mut world = World::new(limits);

@@ -29,7 +29,7 @@ pub use session::{Client, ConnId};
 use crate::crowd::Crowd;
 use crate::keys::Keys;
 use crate::protocol::{Bye, Error, Event, LeaveReason, Limits, Mode, Name, Reply, Request};
-use crate::protocol::{DENIALS_MAX, ERRORS_MAX, Token};
+use crate::protocol::{DENIALS_MAX, ERRORS_MAX, Token, write_alive};
 use crate::room::{Room, SessionKey};
 use crate::sorted_index::{self, SortedIndex, Sought};
 use crate::stats::{Gauges, Stats};
@@ -216,7 +216,10 @@ impl Chat {
         out: &mut Vec<u8>,
     ) -> Outcome {
         if let Some(key) = client.session {
-            self.end_wait_as_of(key, client.heard_at, now, out);
+            // What telnet says is a sign of life and no line.
+            if !matches!(request, Request::Sign | Request::AreYouThere) {
+                self.end_wait_as_of(key, client.heard_at, now, out);
+            }
             // A line is a sign of life when it is complete.
             if request != Request::TooLong {
                 self.sessions[key as usize].touch(client.heard_at);
@@ -224,7 +227,11 @@ impl Chat {
         }
         let mut outcome = Outcome::default();
         let result = match request {
-            Request::Empty => return outcome,
+            Request::Empty | Request::Sign => return outcome,
+            Request::AreYouThere => {
+                write_alive(out);
+                return outcome;
+            }
             Request::Http => {
                 self.part(client, Bye::Abuse, now, out);
                 outcome.closes = true;

@@ -212,6 +212,9 @@ impl<L: Link> Hub<L> {
             Some(Item::Line(line)) => Request::read(line, &limits),
             Some(Item::TooLong) => Request::TooLong,
             Some(Item::Skipped) => Request::Empty,
+            Some(Item::Sign) => Request::Sign,
+            Some(Item::AreYouThere) => Request::AreYouThere,
+            Some(Item::Tls) => Request::Http,
             Some(Item::Negotiation(answer)) => {
                 out.extend_from_slice(&answer);
                 return true;

@@ -237,6 +237,10 @@ pub enum Request<'a> {
     Bad(Error),
     /// A line whose end has not come, and that is too long already.
     TooLong,
+    /// Telnet's NOP: a sign of life that is no line.
+    Sign,
+    /// Telnet's AYT: likewise, and it asks for one.
+    AreYouThere,
     /// A line that a browser sends and no chat client.
     Http,
 }

@@ -3,7 +3,7 @@
 use super::{Name, write_line};
 
 /// The first words of all lines that no command asked for.
-pub const UNASKED: [&str; 6] = ["MSG", "JOINED", "LEFT", "LOST", "EXPIRING", "BYE"];
+pub const UNASKED: [&str; 7] = ["MSG", "JOINED", "LEFT", "LOST", "EXPIRING", "ALIVE", "BYE"];
 
 /// Why a member left its room.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -94,6 +94,11 @@ pub fn write_lost(count: u64, next_seq: u64, out: &mut Vec<u8>) {
 /// Appends the line that warns a session that it will expire.
 pub fn write_expiring(seconds: u32, out: &mut Vec<u8>) {
     write_line!(out, "EXPIRING {seconds}");
+}
+
+/// Appends the line that answers telnet's question whether the server is there.
+pub fn write_alive(out: &mut Vec<u8>) {
+    write_line!(out, "ALIVE");
 }
 
 /// Why the server closes a connection.
@@ -190,12 +195,13 @@ mod tests {
         let mut out = Vec::new();
         write_lost(1, 2, &mut out);
         write_expiring(3, &mut out);
+        write_alive(&mut out);
         Bye::Quit.write(&mut out);
         let rest = out.split_inclusive(|&b| b == b'\n').map(<[u8]>::to_vec);
         lines.extend(rest);
         let first_word = |line: &Vec<u8>| {
             let text = std::str::from_utf8(line).unwrap();
-            text.split(' ').next().unwrap().to_owned()
+            text.trim_end().split(' ').next().unwrap().to_owned()
         };
         assert_eq!(lines.iter().map(first_word).collect::<Vec<_>>(), UNASKED);
     }
