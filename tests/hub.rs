@@ -1055,7 +1055,7 @@ fn nothing_follows_a_goodbye_that_has_not_been_taken_yet() {
     let mut world = World::new(limits());
     let ann = member(&mut world, "JOIN ann");
     world.set_room(&ann, 0);
-    world.send(&ann, &b"nonsense\n".repeat(100));
+    world.send(&ann, &b"SAY\n".repeat(100));
     world.send(&ann, b"PING\n");
     world.advance(29_999);
     world.set_room(&ann, usize::MAX);

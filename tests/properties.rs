@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use chinwag::event_log::EventLog;
 use chinwag::line::{Item, Splitter};
-use chinwag::protocol::{Code, Command, Limits, Request, VERBS};
+use chinwag::protocol::{Abuse, Code, Command, Limits, Request, VERBS};
 use chinwag::time::Millis;
 use chinwag::wheel::Wheel;
 use proptest::collection::vec;
@@ -431,10 +431,10 @@ proptest! {
                 assert!(!error.text.is_empty());
                 assert!(!error.text.contains(char::is_control), "{:?}", error.text);
             }
-            Request::Http => {
-                let version = line.len().saturating_sub("HTTP/1.1".len());
-                assert!(line[version..].starts_with(b"HTTP/1.")
-                    || line[..5].eq_ignore_ascii_case(b"Host:"));
+            Request::Abuse(abuse) => {
+                assert_eq!(abuse, Abuse::Http);
+                let is_host = line.len() >= 5 && line[..5].eq_ignore_ascii_case(b"Host:");
+                assert!(is_host || line.windows(5).any(|w| w == b"HTTP/" || w == b"RTSP/" || w == b" SIP/" || w == b"CLIEN"));
             }
             Request::TooLong | Request::Sign | Request::AreYouThere => panic!("this is no line"),
         }

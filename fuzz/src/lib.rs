@@ -6,7 +6,7 @@ use chinwag::chat::Origin;
 use chinwag::conn::READ_BYTES;
 use chinwag::keys::{self, KeyHash, Keys};
 use chinwag::line::{Item, Splitter};
-use chinwag::protocol::{Limits, Request};
+use chinwag::protocol::{Abuse, Limits, Request};
 use world::{Peer, World};
 
 #[path = "../../tests/support/world.rs"]
@@ -97,7 +97,10 @@ pub fn commands(line: &[u8]) {
         Request::Bad(error) => {
             assert!(!error.text.is_empty() && !error.text.contains(char::is_control));
         }
-        Request::Http => replies = 0,
+        Request::Abuse(abuse) => {
+            assert_eq!(abuse, Abuse::Http);
+            replies = 0;
+        }
         Request::TooLong | Request::Sign | Request::AreYouThere => panic!("this is no line"),
     }
     // What the splitter never hands on, or not in a first line.

@@ -28,7 +28,9 @@ pub use session::{Client, ConnId};
 
 use crate::crowd::Crowd;
 use crate::keys::Keys;
-use crate::protocol::{Bye, Error, Event, LeaveReason, Limits, Mode, Name, Reply, Request};
+use crate::protocol::{
+    Abuse, Bye, Code, Error, Event, LeaveReason, Limits, Mode, Name, Reply, Request,
+};
 use crate::protocol::{DENIALS_MAX, ERRORS_MAX, Token, write_alive};
 use crate::room::{Room, SessionKey};
 use crate::sorted_index::{self, SortedIndex, Sought};
@@ -187,6 +189,8 @@ impl Chat {
             session: None,
             errors: 0,
             denials: 0,
+            is_understood: false,
+            has_had_session: false,
             heard_at: now.at,
             is_throttled: false,
             arrival_us,
@@ -232,10 +236,10 @@ impl Chat {
                 write_alive(out);
                 return outcome;
             }
-            Request::Http => {
-                self.part(client, Bye::Abuse, now, out);
-                outcome.closes = true;
-                return outcome;
+            Request::Abuse(abuse) => return self.expel(client, abuse, now, out),
+            // An HTTP request line may be as long as a web page likes.
+            Request::TooLong if !client.is_understood => {
+                return self.expel(client, Abuse::TooLong, now, out);
             }
             Request::Bad(error) => Err(error),
             Request::TooLong => Err(self.line_too_long()),
@@ -244,6 +248,7 @@ impl Chat {
         match result {
             Ok(reply) => {
                 client.errors = 0;
+                client.is_understood = true;
                 self.stats.commands += 1;
                 if let Some(reply) = reply {
                     reply.write(out);
@@ -255,9 +260,11 @@ impl Chat {
             }
             Err(error) => {
                 self.refuse(client, &error, out);
-                if client.errors >= ERRORS_MAX || client.denials >= DENIALS_MAX {
-                    self.part(client, Bye::Abuse, now, out);
-                    outcome.closes = true;
+                if client.denials >= DENIALS_MAX {
+                    return self.expel(client, Abuse::Denials, now, out);
+                }
+                if client.errors >= ERRORS_MAX {
+                    return self.expel(client, Abuse::Errors, now, out);
                 }
             }
         }
@@ -280,9 +287,21 @@ impl Chat {
         bye.write(out);
     }
 
+    /// Closes a connection that does what no chat client does: the one place where that is done.
+    fn expel(&mut self, client: &mut Client, abuse: Abuse, now: Now, out: &mut Vec<u8>) -> Outcome {
+        self.part(client, Bye::Abuse(abuse), now, out);
+        Outcome {
+            closes: true,
+            replaced: None,
+        }
+    }
+
     fn refuse(&mut self, client: &mut Client, error: &Error, out: &mut Vec<u8>) {
         self.stats.errors += 1;
-        client.errors += 1;
+        // A text that somebody pasted in a room is no attack.
+        if error.code != Code::BadCommand || !client.has_had_session {
+            client.errors += 1;
+        }
         error.write(out);
     }
 
@@ -295,6 +314,7 @@ impl Chat {
     fn attach(&mut self, client: &mut Client, key: SessionKey, now: Now) {
         self.end_time(client);
         client.session = Some(key);
+        client.has_had_session = true;
         let session = &mut self.sessions[key as usize];
         session.attachment = Some(Box::new(Attachment::new(client.conn)));
         session.touch(now.at);

@@ -24,6 +24,10 @@ pub struct Client {
     pub(super) errors: u32,
     /// Refusals for want of the right key.
     pub(super) denials: u32,
+    /// One of its lines got an OK.
+    pub(super) is_understood: bool,
+    /// It has JOINed or RESUMEd, be it that it has left since.
+    pub(super) has_had_session: bool,
     /// By when all had come that it was heard to send: a line that is answered later is a sign of
     /// life of that time.
     pub(super) heard_at: Millis,

@@ -6,7 +6,7 @@ use super::{Hub, READS_PER_TURN, WRITE_BYTES_PER_TURN};
 use crate::chat::{ConnId, Outcome};
 use crate::conn::{Link, OUT_BYTES_ENOUGH};
 use crate::line::Item;
-use crate::protocol::{BYTES_PER_LINE, Command, Request};
+use crate::protocol::{Abuse, BYTES_PER_LINE, Command, Request};
 use crate::room::SessionKey;
 use crate::time::{Clock, Now};
 
@@ -214,7 +214,7 @@ impl<L: Link> Hub<L> {
             Some(Item::Skipped) => Request::Empty,
             Some(Item::Sign) => Request::Sign,
             Some(Item::AreYouThere) => Request::AreYouThere,
-            Some(Item::Tls) => Request::Http,
+            Some(Item::Tls) => Request::Abuse(Abuse::Tls),
             Some(Item::Negotiation(answer)) => {
                 out.extend_from_slice(&answer);
                 return true;

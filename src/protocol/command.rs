@@ -4,8 +4,8 @@ use super::args::{Args, bad_argument, choice, name, number, number_within, set};
 use super::http::is_http;
 use super::text::{decode, is_short, quote, shows};
 use super::{
-    Code, Error, IDLE_MIN, Limits, Name, PING_BYTES_MAX, POLL_EVENTS_DEFAULT, POLL_EVENTS_MAX,
-    POLL_WAIT_MAX, Token,
+    Abuse, Code, Error, IDLE_MIN, Limits, Name, PING_BYTES_MAX, POLL_EVENTS_DEFAULT,
+    POLL_EVENTS_MAX, POLL_WAIT_MAX, Token,
 };
 
 /// How a session gets its events.
@@ -241,8 +241,8 @@ pub enum Request<'a> {
     Sign,
     /// Telnet's AYT: likewise, and it asks for one.
     AreYouThere,
-    /// A line that a browser sends and no chat client.
-    Http,
+    /// What no chat client sends.
+    Abuse(Abuse),
 }
 
 impl<'a> Request<'a> {
@@ -252,7 +252,7 @@ impl<'a> Request<'a> {
             return Request::Empty;
         }
         if is_http(line) {
-            return Request::Http;
+            return Request::Abuse(Abuse::Http);
         }
         match parse(line, limits) {
             Ok(command) => Request::Command(command),
@@ -849,16 +849,33 @@ mod tests {
             b"OPTIONS * HTTP/1.1",
             b"CONNECT localhost:8255 HTTP/1.1",
             b"GET /\xff\0 HTTP/1.1",
+            b"PRI * HTTP/2.0",
+            b"GET / HTTP/2",
+            b"GET / HTTP/0.9",
+            b"GET / HTTP/3",
+            b"GET / HTTP/1.1 ",
+            b" GET \t/  HTTP/10.12",
+            b"OPTIONS rtsp://localhost:8255/ RTSP/1.0",
+            b"REGISTER sip:localhost:8255 SIP/2.0",
+            b"CLIENT libcurl 7.88.1",
             b"Host: localhost:8255",
             b"host:localhost",
             b"HOST:",
         ] {
             let request = Request::read(line, &Limits::default());
-            assert_eq!(request, Request::Http, "{}", line.escape_ascii());
+            let http = Request::Abuse(Abuse::Http);
+            assert_eq!(request, http, "{}", line.escape_ascii());
         }
         for line in [
             "GET /",
-            "GET / HTTP/2",
+            "GET / HTTP/",
+            "GET / HTTP/x",
+            "GET / HTTP/1.x",
+            "GET / HTTPS/1",
+            "meet at room/2",
+            "is this HTTP",
+            "GET HTTP/1.1",
+            "CLIENT libcurl",
             "Host",
             "Hosts: a",
             "Accept: */*",

@@ -101,6 +101,34 @@ pub fn write_alive(out: &mut Vec<u8>) {
     write_line!(out, "ALIVE");
 }
 
+/// What no well-meant chat client does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Abuse {
+    /// Many errors without an OK in between.
+    Errors,
+    /// Several JOINs without the right key.
+    Denials,
+    /// A line of HTTP, or of a protocol that looks like it.
+    Http,
+    /// A stream that begins as TLS does.
+    Tls,
+    /// A line that is too long, before anything was understood.
+    TooLong,
+}
+
+impl Abuse {
+    /// What to tell the client, and the server's log.
+    pub const fn text(self) -> &'static str {
+        match self {
+            Abuse::Errors => "too many errors without an OK in between",
+            Abuse::Denials => "too many JOINs without the right key",
+            Abuse::Http => "this is a chat server, which speaks no HTTP",
+            Abuse::Tls => "this port takes plain text; TLS ends in front of it, or on another port",
+            Abuse::TooLong => "the line is too long for a chat client that has yet to get an OK",
+        }
+    }
+}
+
 /// Why the server closes a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Bye {
@@ -119,11 +147,11 @@ pub enum Bye {
     /// The server shuts down.
     Shutdown,
     /// The client does what no well-meant client does.
-    Abuse,
+    Abuse(Abuse),
 }
 
 impl Bye {
-    /// Every reason.
+    /// Every reason, with one of the kinds of abuse.
     pub const ALL: [Bye; 8] = [
         Bye::Quit,
         Bye::Expired,
@@ -132,7 +160,7 @@ impl Bye {
         Bye::Handshake,
         Bye::Full,
         Bye::Shutdown,
-        Bye::Abuse,
+        Bye::Abuse(Abuse::Errors),
     ];
 
     /// The reason as it goes over the wire.
@@ -145,7 +173,7 @@ impl Bye {
             Bye::Handshake => "handshake",
             Bye::Full => "full",
             Bye::Shutdown => "shutdown",
-            Bye::Abuse => "abuse",
+            Bye::Abuse(_) => "abuse",
         }
     }
 
@@ -158,7 +186,7 @@ impl Bye {
             Bye::Handshake => "no JOIN or RESUME in time",
             Bye::Full => "the server has too many connections; try again later",
             Bye::Shutdown => "the server shuts down",
-            Bye::Abuse => "too many errors, or not a chat client",
+            Bye::Abuse(abuse) => abuse.text(),
         }
     }
 

@@ -1,33 +1,50 @@
-//! What a browser sends that a web page has set on this server.
+//! What programs send that a web page, a mail or a URL has set on this server.
 
 use super::command::find;
 
-/// Whether a line can only be HTTP's: a request line of three words whose first is none of our
-/// verbs, or a Host field. Browsers write these with single spaces and none before (RFC 9112,
-/// sections 3 and 5); whatever writes them otherwise is told that it is no command.
+/// Whether a line can only be HTTP's, or that of another protocol that URLs lead to: a Host field;
+/// a request line, which is three words, of which the first is none of our verbs and the last a
+/// protocol with a version; or what curl says first when it follows a URL of DICT (RFC 2229), whose
+/// next line is the URL's.
+///
+/// Programs write a request line with single spaces (RFC 9112, section 3), but that is theirs to
+/// get wrong. HTTP/2 begins with one as well, for servers that do not speak it (RFC 9113, section
+/// 3.4).
 pub fn is_http(line: &[u8]) -> bool {
     const HOST: &[u8] = b"host:";
-    if line.len() >= HOST.len() && line[..HOST.len()].eq_ignore_ascii_case(HOST) {
-        return true;
+    let is_host =
+        |line: &[u8]| line.len() >= HOST.len() && line[..HOST.len()].eq_ignore_ascii_case(HOST);
+    match line.first() {
+        Some(b'H' | b'h') if is_host(line) => return true,
+        Some(b'C') if line.starts_with(b"CLIENT libcurl ") => return true,
+        _ => {}
     }
-    let [
-        request @ ..,
-        b' ',
-        b'H',
-        b'T',
-        b'T',
-        b'P',
-        b'/',
-        b'1',
-        b'.',
-        b'0'..=b'9',
-    ] = line
-    else {
+    // Most lines end otherwise than in a version.
+    matches!(line.last(), Some(b'0'..=b'9' | b'.' | b' ' | b'\t')) && is_request_line(line)
+}
+
+fn is_request_line(line: &[u8]) -> bool {
+    let mut words = line.trim_ascii_end().rsplit(u8::is_ascii_whitespace);
+    if !words.next().is_some_and(is_version) {
         return false;
-    };
-    let mut words = request.trim_ascii_start().split(|&b| b == b' ');
-    let (Some(method), Some(_target), None) = (words.next(), words.next(), words.next()) else {
+    }
+    let mut words = words.filter(|word| !word.is_empty());
+    let (Some(_target), Some(method), None) = (words.next(), words.next(), words.next()) else {
         return false;
     };
     !std::str::from_utf8(method).is_ok_and(|word| find(word).is_some())
+}
+
+/// Whether a word is the name of such a protocol and a version: RTSP's (RFC 2326) and SIP's (RFC
+/// 3261) request lines come from URLs as well.
+fn is_version(word: &[u8]) -> bool {
+    let number = [&b"HTTP/"[..], b"RTSP/", b"SIP/"]
+        .into_iter()
+        .find_map(|name| word.strip_prefix(name));
+    number.is_some_and(|number| {
+        number.first().is_some_and(u8::is_ascii_digit)
+            && number
+                .iter()
+                .all(|byte| byte.is_ascii_digit() || *byte == b'.')
+    })
 }

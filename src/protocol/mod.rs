@@ -17,7 +17,7 @@ use std::fmt::{self, Write};
 
 pub use command::{Alive, Command, Join, Mode, Poll, Request, Resume, VERBS, Verb};
 pub use error::{Code, Error};
-pub use event::{Bye, Event, LeaveReason, UNASKED, write_alive, write_expiring, write_lost};
+pub use event::{Abuse, Bye, Event, LeaveReason, UNASKED, write_alive, write_expiring, write_lost};
 pub use name::{Folded, Name};
 pub use reply::{Listing, Reply};
 pub use token::{Secret, Token};
