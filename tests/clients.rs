@@ -326,10 +326,14 @@ const PLAIN: [(&str, &str); 3] = [
 
 /// Telnet in a terminal of its own; what is typed here is typed there.
 fn telnet(server: &Server) -> Process {
-    let command = format!("exec telnet 127.0.0.1 {}", server.port());
+    terminal(&format!("exec telnet 127.0.0.1 {}", server.port()))
+}
+
+/// A client in a terminal of its own.
+fn terminal(command: &str) -> Process {
     let mut script = Command::new("script");
-    script.args(["--quiet", "--flush", "--return", "--command", &command]);
-    let mut client = Process::start(script.args(["/dev/null"]).envs(PLAIN));
+    script.args(["--quiet", "--flush", "--return", "--command", command]);
+    let mut client = Process::start(script.arg("/dev/null").envs(PLAIN));
     client.expect("HELLO chinwag/");
     client
 }
@@ -377,6 +381,110 @@ fn telnet_goes_on_after_an_interrupt() {
     bob.expect_nothing(Duration::from_millis(50));
 }
 
+fn has_script() -> bool {
+    has(
+        "script (of util-linux)",
+        "script --version | grep -q util-linux",
+    )
+}
+
+/// They send keys and not lines: Return is CR, CR NUL or CR LF, and so is what takes back a key.
+#[test]
+fn clients_that_send_each_key_stay_for_a_conversation() {
+    let programs = [
+        ("socat", "socat -,raw,echo=0 TCP:127.0.0.1:PORT"),
+        ("telnetlib3-client", "telnetlib3-client 127.0.0.1 PORT"),
+        ("busybox", "busybox telnet 127.0.0.1 PORT"),
+        ("plink", "plink -telnet 127.0.0.1 -P PORT"),
+    ];
+    if !has_script() {
+        return;
+    }
+    for (program, command) in programs {
+        if !has(program, &format!("command -v {program}")) {
+            continue;
+        }
+        let server = Server::start(&[]);
+        let mut client = terminal(&command.replace("PORT", server.port()));
+        expect_conversation(&server, &mut client, "\r");
+        let mut bob = server.join("bob room=kitchen");
+        let mut client = terminal(&command.replace("PORT", server.port()));
+        client.type_in("JOIN ann room=kitchen\r");
+        bob.expect_event("JOINED", "ann");
+        client.type_in("SAY hullo\x7f\x7f\x7f\x7fello\r");
+        bob.expect_event("MSG", "ann hello");
+    }
+}
+
+/// No URL that curl follows makes it speak to the server, as far as that can be told from a client.
+#[test]
+fn curl_is_sent_away_whatever_its_url_says() {
+    if !has("curl", "curl --version | grep -q http2") {
+        return;
+    }
+    let server = Server::start(&[]);
+    let mut bob = server.join("bob");
+    let body = "--data-raw 'JOIN mallory\nSAY buy now\n'";
+    let long = format!("http://127.0.0.1:PORT/{} {body}", "x".repeat(3000));
+    for request in [
+        &*format!("http://127.0.0.1:PORT/ {body}"),
+        &*format!("--http0.9 --http1.0 http://127.0.0.1:PORT/ {body}"),
+        &*format!("--http2-prior-knowledge http://127.0.0.1:PORT/ {body}"),
+        &*format!("-X SAY http://127.0.0.1:PORT/ {body}"),
+        &long,
+        "-k https://127.0.0.1:PORT/",
+        "rtsp://127.0.0.1:PORT/",
+        "dict://127.0.0.1:PORT/JOIN:mallory",
+        "ftp://JOIN%20mallory:x@127.0.0.1:PORT/",
+    ] {
+        let command = format!("curl -s -S -m 2 {request}").replace("PORT", server.port());
+        let finished = shell("sh", &command, &[]).finish();
+        assert!(!finished.out.contains("OK JOIN"), "{request}: {finished:?}");
+    }
+    bob.ask("PING", "OK PING");
+    assert_eq!(bob.stat("sessions-total"), 1);
+}
+
+/// A library's own hello, with lines in what it lets an application or a server put there.
+#[test]
+fn a_tls_library_is_sent_away_whatever_its_hello_holds() {
+    if !has("python3", "python3 -c 'import ssl'") {
+        return;
+    }
+    let script = r#"
+import socket, ssl, sys
+lines = "\r\nJOIN mallory\r\nSAY buy now\r\n"
+context = ssl.create_default_context()
+context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+context.set_alpn_protocols([lines])
+out, into = ssl.MemoryBIO(), ssl.MemoryBIO()
+tls = context.wrap_bio(into, out, server_hostname="localhost")
+try:
+    tls.do_handshake()
+except ssl.SSLWantReadError:
+    pass
+hello = out.read()
+assert lines.encode() in hello
+stream = socket.create_connection(("127.0.0.1", int(sys.argv[1])))
+stream.sendall(hello)
+received = b""
+try:
+    while piece := stream.recv(4096):
+        received += piece
+except ConnectionResetError:
+    pass
+print(received.decode())
+"#;
+    let server = Server::start(&[]);
+    let mut bob = server.join("bob");
+    let mut python = Command::new("python3");
+    let finished = Process::start(python.args(["-c", script, server.port()])).finish();
+    assert_eq!(finished.code, Some(0), "{finished:?}");
+    assert!(!finished.out.contains("OK "), "{finished:?}");
+    bob.ask("PING", "OK PING");
+    assert_eq!(bob.stat("sessions-total"), 1);
+}
+
 // Programs that are missing
 
 /// Runs this file's other tests where no program is found.
@@ -397,9 +505,12 @@ fn programs_that_are_missing_are_named_once_where_everybody_sees_it() {
     said.sort_unstable();
     let programs = [
         "bash with /dev/tcp",
+        "curl",
         "inetutils-telnet",
         "ncat",
         "netcat-openbsd",
+        "python3",
+        "script (of util-linux)",
         "socat",
     ];
     let expected = programs.map(|name| format!("tests/clients.rs: skipped: {name} is missing"));
@@ -410,7 +521,7 @@ fn programs_that_are_missing_are_named_once_where_everybody_sees_it() {
 fn programs_that_are_missing_fail_where_the_environment_says_ci() {
     let finished = run_without_programs(true);
     assert_eq!(finished.code, Some(101), "{finished:?}");
-    for text in ["ncat is missing", "socat is missing", "12 failed"] {
+    for text in ["ncat is missing", "socat is missing", "15 failed"] {
         assert!(finished.out.contains(text), "no {text:?}: {finished:?}");
     }
 }
