@@ -6,7 +6,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use mio::event::Event;
 use mio::{Events, Poll, Registry, Token};
 
-use crate::chat::{ConnId, Origin};
+use crate::chat::{ConnId, Peer};
 use crate::conn::Readiness;
 use crate::hub::Hub;
 use crate::keys::Keys;
@@ -204,7 +204,7 @@ impl Server {
             while self.doors[index].is_ready && left > 0 && self.pause.is_none() {
                 left -= 1;
                 match self.doors[index].listener.accept() {
-                    Ok((stream, origin)) => self.admit(stream, origin, now),
+                    Ok((stream, peer)) => self.admit(stream, peer, now),
                     Err(error) => self.not_accepted(index, &error, now),
                 }
             }
@@ -212,10 +212,10 @@ impl Server {
         self.hub.len() > conns
     }
 
-    fn admit(&mut self, mut stream: Stream, origin: Origin, now: Now) {
+    fn admit(&mut self, mut stream: Stream, peer: Peer, now: Now) {
         let token = Token(self.first_conn + self.hub.next_conn() as usize);
         match stream.register(self.poll.registry(), token) {
-            Ok(()) => _ = self.hub.accept(stream, origin, now),
+            Ok(()) => _ = self.hub.accept(stream, peer, now),
             Err(error) => log::warn!("cannot poll a new connection: {error}"),
         }
     }

@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 use std::fs;
 use std::io::{self, IoSlice, Read, Write};
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::os::unix::ffi::OsStringExt;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
@@ -15,7 +15,7 @@ use mio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use mio::{Interest, Registry, Token};
 use socket2::{Domain, SockAddr, SockRef, Socket, TcpKeepalive, Type};
 
-use crate::chat::Origin;
+use crate::chat::Peer;
 use crate::conn::Link;
 use crate::options::Address;
 
@@ -245,7 +245,7 @@ impl Listener {
     ///
     /// `WouldBlock` if there is none; others if the client has gone again or the system has no
     /// descriptors.
-    pub fn accept(&self) -> io::Result<(Stream, Origin)> {
+    pub fn accept(&self) -> io::Result<(Stream, Peer)> {
         match self {
             Listener::Tcp(listener, socket_buffer) => {
                 let (stream, address) = listener.accept()?;
@@ -253,13 +253,13 @@ impl Listener {
                     // Failing would not keep a client from chatting.
                     let _ = set_up(&SockRef::from(&stream), *socket_buffer);
                 }
-                Ok((Stream::Tcp(stream), origin(address.ip())))
+                Ok((Stream::Tcp(stream), Peer::Net(address)))
             }
             Listener::Unix(listener, socket_buffer, _) => {
                 let (stream, _) = listener.accept()?;
                 // A Unix socket does not inherit it; it has no buffer for what it receives.
                 let _ = SockRef::from(&stream).set_send_buffer_size(*socket_buffer);
-                Ok((Stream::Unix(stream), Origin::Local))
+                Ok((Stream::Unix(stream), Peer::Local))
             }
         }
     }
@@ -279,16 +279,6 @@ fn set_up(socket: &Socket, socket_buffer: usize) -> io::Result<()> {
 pub struct SocketFile {
     path: PathBuf,
     identity: (u64, u64),
-}
-
-fn origin(address: IpAddr) -> Origin {
-    match address.to_canonical() {
-        IpAddr::V4(address) => Origin::V4(address.octets()),
-        IpAddr::V6(address) => {
-            let [a, b, c, d, e, f, g, h, ..] = address.octets();
-            Origin::V6([a, b, c, d, e, f, g, h])
-        }
-    }
 }
 
 impl SocketFile {

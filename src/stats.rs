@@ -4,6 +4,7 @@
 //! worked out when they are asked for, in `chat`.
 
 use crate::protocol::{LeaveReason, Listing, write_line};
+use crate::time::Millis;
 
 /// The server's counters.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -18,6 +19,10 @@ pub struct Stats {
     pub refused_connections: u64,
     /// Connections refused because there were too many from their address.
     pub refused_connections_address: u64,
+    /// Connections closed for what their clients did.
+    pub connections_abuse: u64,
+    /// Connections closed because they got no session in time.
+    pub connections_handshake: u64,
     /// JOINs refused because there were too many sessions.
     pub refused_sessions: u64,
     /// JOINs refused because there were too many sessions from the client's address.
@@ -52,6 +57,8 @@ pub struct Stats {
     pub events_delivered_bytes: u64,
     /// Events that sessions were told they lost.
     pub events_lost: u64,
+    /// Lines of the log that nobody took.
+    pub log_lines_dropped: u64,
     /// Turns of the loop.
     pub turns: u64,
     /// The longest turn, without the time slept, in milliseconds.
@@ -78,6 +85,29 @@ pub struct Gauges {
 }
 
 impl Stats {
+    /// What there was and what was refused, in one line for the log.
+    pub fn summary(&self, uptime: Millis) -> String {
+        let (hours, minutes) = (uptime.secs() / 3600, uptime.secs() / 60 % 60);
+        let refused_connections = self.refused_connections + self.refused_connections_address;
+        let refused_sessions = self.refused_sessions + self.refused_sessions_address;
+        format!(
+            "up {hours} h {minutes} min: {} connections, {} sessions, {} events; refused: {} \
+             connections, {} sessions, {} rooms, {} wrong keys; closed: {} for abuse, {} without a \
+             session; {} events lost, {} lines of the log dropped",
+            self.connections_total,
+            self.sessions_total,
+            self.events,
+            refused_connections,
+            refused_sessions,
+            self.refused_rooms,
+            self.refused_keys,
+            self.connections_abuse,
+            self.connections_handshake,
+            self.events_lost,
+            self.log_lines_dropped,
+        )
+    }
+
     /// The lines of a STATS reply.
     pub fn listing(&self, now: &Gauges) -> Listing {
         let mut listing = Listing::default();
@@ -89,6 +119,8 @@ impl Stats {
         add("connections", self.connections);
         add("connections-most", self.connections_most);
         add("connections-total", self.connections_total);
+        add("connections-abuse", self.connections_abuse);
+        add("connections-handshake", self.connections_handshake);
         add("sessions", now.sessions);
         add("sessions-attached", now.sessions_attached);
         add("sessions-detached", now.sessions - now.sessions_attached);
@@ -120,6 +152,7 @@ impl Stats {
         add("bytes-in", self.bytes_in);
         add("bytes-out", self.bytes_out);
         add("timers", now.timers);
+        add("log-lines-dropped", self.log_lines_dropped);
         add("turns", self.turns);
         add("turn-longest", self.turn_longest);
         add("memory-ceiling", self.memory_ceiling);

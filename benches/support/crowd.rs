@@ -1,6 +1,6 @@
 //! Many sessions, and one client among them.
 
-use chinwag::chat::{Allowance, Chat, Client, ConnId, Due, Origin};
+use chinwag::chat::{Allowance, Chat, Client, ConnId, Due, Peer};
 use chinwag::protocol::Request;
 use chinwag::time::Now;
 
@@ -45,7 +45,7 @@ impl Core {
         self.out.clear();
         let client = self
             .chat
-            .connect(conn, Origin::Local, self.now, &mut self.out);
+            .connect(conn, Peer::Local, self.now, &mut self.out);
         client.expect("there is room for as many as can be counted")
     }
 

@@ -4,7 +4,7 @@ use std::cell::{Cell, RefCell};
 use std::io::{self, Read, Write};
 use std::rc::Rc;
 
-use chinwag::chat::{Client, ConnId, Origin};
+use chinwag::chat::{Client, ConnId, Peer};
 use chinwag::conn::{Link, Readiness};
 use chinwag::hub::Hub;
 
@@ -50,7 +50,7 @@ impl Audience {
                 let session = session.expect("all have joined");
                 let owed = chat.owed(session, &mut self.notice);
                 let bytes = owed.iter().map(|slice| slice.len()).sum();
-                chat.given(session, bytes, &mut self.rest);
+                chat.given(session, bytes, moment(0), &mut self.rest);
                 sum += bytes;
             }
         }
@@ -141,7 +141,7 @@ impl Hall {
         };
         for i in 0..members {
             let wire = Rc::<Wire>::default();
-            let conn = hall.hub.accept(End(wire.clone()), Origin::Local, moment(0));
+            let conn = hall.hub.accept(End(wire.clone()), Peer::Local, moment(0));
             assert_eq!(conn, Some(i as ConnId));
             hall.wires.push(wire);
             hall.send(i, join(i).as_bytes());

@@ -1,9 +1,11 @@
 //! Who is let in: keys and limits.
 
 use super::commands::full;
+use super::journal::Full;
 use super::{Chat, Client};
 use crate::protocol::{Code, Error, Join};
 use crate::room::SessionKey;
+use crate::time::Now;
 
 impl Chat {
     /// Whether who wants to join has the key of the name, where that takes one.
@@ -25,24 +27,27 @@ impl Chat {
         client: &Client,
         room_key: Option<u32>,
         namesake: Option<SessionKey>,
+        now: Now,
     ) -> Result<(), Error> {
         let replaced = usize::from(namesake.is_some());
         let same_origin = |key| self.sessions[key as usize].origin == client.origin;
         let replaced_there = usize::from(namesake.is_some_and(same_origin));
         let from_there = self.shares.get(client.origin).sessions as usize;
-        let (count, text) = if self.sessions.len() >= self.limits.sessions_max + replaced {
+        let (count, full_of, text) = if self.sessions.len() >= self.limits.sessions_max + replaced {
             let text = "the server has too many sessions; try again later";
-            (&mut self.stats.refused_sessions, text)
+            (&mut self.stats.refused_sessions, Full::Sessions, text)
         } else if from_there >= self.limits.per_address_max + replaced_there {
             let text = "your address has too many sessions; LEAVE one of them";
-            (&mut self.stats.refused_sessions_address, text)
+            let count = &mut self.stats.refused_sessions_address;
+            (count, Full::SessionsOfAddress, text)
         } else if room_key.is_none() && self.rooms.len() >= self.limits.rooms_max {
             let text = "the server has too many rooms; join one of those that ROOMS lists";
-            (&mut self.stats.refused_rooms, text)
+            (&mut self.stats.refused_rooms, Full::Rooms, text)
         } else {
             return Ok(());
         };
         *count += 1;
+        self.journal.full(full_of, &client.peer, &self.limits, now);
         Err(full(text))
     }
 }

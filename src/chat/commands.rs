@@ -69,7 +69,7 @@ impl Chat {
                         RESUMEd, or expires";
             return Err(Error::new(Code::NameTaken, text));
         }
-        self.check_space(client, room_key, namesake)?;
+        self.check_space(client, room_key, namesake, now)?;
         let secret = Secret::random().map_err(|_| full("the system has no random numbers"))?;
 
         if let Some(namesake) = namesake {
@@ -137,7 +137,7 @@ impl Chat {
             attachment: None,
         }) as SessionKey;
         room.members.insert(key, &by_name(&self.sessions, name));
-        log::debug!("{name} joined {}", room.name);
+        log::debug!("{name} joined {} from {}", room.name, client.peer);
         self.attach(client, key, now);
 
         let one_more = |share: &mut Share| share.sessions += 1;
@@ -242,7 +242,7 @@ impl Chat {
             self.start_wait(key, (poll.max, poll.wait), client.heard_at, now);
             return Ok(None);
         }
-        Ok(Some(self.batch(key, poll.max, Listing::BYTES_MAX)))
+        Ok(Some(self.batch(key, poll.max, Listing::BYTES_MAX, now)))
     }
 
     /// Whether a session can be told to have seen an event: the room must have had it.

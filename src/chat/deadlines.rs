@@ -46,7 +46,8 @@ impl Chat {
             &mut self.handshakes,
             &mut self.throttles,
         ];
-        wheels.into_iter().filter_map(Wheel::next_deadline).min()
+        let timers = wheels.into_iter().filter_map(Wheel::next_deadline).min();
+        timers.into_iter().chain(self.journal.next_deadline()).min()
     }
 
     /// The next thing that is due, within an allowance of timers to look at.
@@ -165,8 +166,13 @@ impl Chat {
     }
 
     /// Whether a connection whose time was over has still not got a session.
-    pub fn settle_handshake(&self, client: &Client) -> bool {
-        client.session.is_none() && self.handshakes.when(client.conn).is_none()
+    pub fn settle_handshake(&mut self, client: &Client) -> bool {
+        let is_over = client.session.is_none() && self.handshakes.when(client.conn).is_none();
+        if is_over {
+            self.stats.connections_handshake += 1;
+            log::debug!("{} got no session in time", client.peer);
+        }
+        is_over
     }
 
     /// The idle time in seconds of a session that an open connection keeps alive, for the kernel

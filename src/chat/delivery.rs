@@ -138,6 +138,22 @@ impl Chat {
         [notice, head, tail]
     }
 
+    /// Logs it if a session is about to be told that it lost events, once until it has had all there
+    /// is.
+    fn note_loss(&mut self, key: SessionKey, now: Now) {
+        let session = &mut self.sessions[key as usize];
+        let room = &self.rooms[session.room as usize];
+        let is_lagging = session.cursor < room.log.first();
+        if !is_lagging || std::mem::replace(&mut session.is_lagging, true) {
+            return;
+        }
+        let origin = self.shares.origin(session.origin);
+        if self.journal.admits_slow(origin, now) {
+            let (name, room) = (session.name, room.name);
+            log::info!("{name} in {room} is too slow and loses events");
+        }
+    }
+
     /// Appends to `out` what a push session is owed, if that is no more than a reply may be: what
     /// has happened in the same turn, to one who takes what it is given.
     pub(super) fn tell_owed(&self, key: SessionKey, out: &mut Vec<u8>) {
@@ -186,12 +202,13 @@ impl Chat {
     /// Notes that the first `bytes` bytes of what a session was [owed](Self::owed) have been
     /// written, at least one. What has to follow them is appended to `out` and counts as given:
     /// the rest of a line that was broken off, and the event that a LOST line has announced.
-    pub fn given(&mut self, key: SessionKey, mut bytes: usize, out: &mut Vec<u8>) {
+    pub fn given(&mut self, key: SessionKey, mut bytes: usize, now: Now, out: &mut Vec<u8>) {
+        self.note_loss(key, now);
         let session = &mut self.sessions[key as usize];
         let room = &self.rooms[session.room as usize];
         let log = &room.log;
         if session.cursor < log.first() {
-            let count = session.skip_to(log.first(), &room.name);
+            let count = session.skip_to(log.first());
             self.stats.events_lost += count;
             write_lost(count, session.cursor, out);
             let of_lost = bytes.min(out.len());
@@ -236,7 +253,7 @@ impl Chat {
         self.leave_seat(key);
         // Behind what waits to be written, and before the answer to the line that ends the wait.
         let room = Listing::BYTES_MAX.saturating_sub(out.len() + LINE_BYTES_MAX);
-        self.batch(key, wait.max.get(), room).write(out);
+        self.batch(key, wait.max.get(), room, now).write(out);
         self.arm(key, now.past);
     }
 
@@ -269,13 +286,20 @@ impl Chat {
 
     /// Gives a pull session the events behind its cursor, as many as `max` lines and `bytes_max`
     /// bytes hold; one in any case.
-    pub(super) fn batch(&mut self, key: SessionKey, max: u32, bytes_max: usize) -> Reply<'static> {
+    pub(super) fn batch(
+        &mut self,
+        key: SessionKey,
+        max: u32,
+        bytes_max: usize,
+        now: Now,
+    ) -> Reply<'static> {
+        self.note_loss(key, now);
         let session = &mut self.sessions[key as usize];
         let room = &self.rooms[session.room as usize];
         let log = &room.log;
         let mut events = Listing::default();
         if session.cursor < log.first() {
-            let count = session.skip_to(log.first(), &room.name);
+            let count = session.skip_to(log.first());
             self.stats.events_lost += count;
             events.add(|out| write_lost(count, session.cursor, out));
         }

@@ -12,6 +12,7 @@ mod consistency;
 mod deadlines;
 mod delivery;
 mod ended;
+mod journal;
 mod memory;
 mod origin;
 mod rate;
@@ -23,7 +24,7 @@ use slab::Slab;
 
 pub use deadlines::{Allowance, Due};
 pub use memory::table;
-pub use origin::Origin;
+pub use origin::{Origin, Peer};
 pub use session::{Client, ConnId};
 
 use crate::crowd::Crowd;
@@ -38,6 +39,7 @@ use crate::stats::{Gauges, Stats};
 use crate::time::{Millis, Now};
 use crate::wheel::Wheel;
 use ended::{End, Ended};
+use journal::{Full, Journal};
 use origin::{Share, Shares};
 use session::{Attachment, Session};
 
@@ -94,6 +96,7 @@ pub struct Chat {
     /// A timer for each connection that has to wait before it is read again.
     throttles: Wheel,
     ended: Ended,
+    journal: Journal,
     /// Rooms whose audience is to be served.
     dirty: Vec<u32>,
     /// Bytes of events that all logs hold.
@@ -123,6 +126,7 @@ impl Chat {
             handshakes: Wheel::new(),
             throttles: Wheel::new(),
             ended: Ended::new(),
+            journal: Journal::new(),
             dirty: Vec::with_capacity(64),
             log_bytes: 0,
             must_serve: false,
@@ -161,21 +165,24 @@ impl Chat {
     pub fn connect(
         &mut self,
         conn: ConnId,
-        origin: Origin,
+        peer: Peer,
         now: Now,
         out: &mut Vec<u8>,
     ) -> Option<Client> {
         crate::protocol::write_hello(out);
+        let origin = peer.origin();
         let from_there = self.shares.connections(origin) as usize;
         let refused = if self.stats.connections >= self.limits.connections_max as u64 {
-            Some(&mut self.stats.refused_connections)
+            Some((&mut self.stats.refused_connections, Full::Connections))
         } else if from_there >= self.limits.per_address_max {
-            Some(&mut self.stats.refused_connections_address)
+            let count = &mut self.stats.refused_connections_address;
+            Some((count, Full::ConnectionsOfAddress))
         } else {
             None
         };
-        if let Some(count) = refused {
+        if let Some((count, full)) = refused {
             *count += 1;
+            self.journal.full(full, &peer, &self.limits, now);
             Bye::Full.write(out);
             return None;
         }
@@ -185,6 +192,7 @@ impl Chat {
         let (origin, arrival_us) = self.shares.connect(origin, now.at.micros());
         let mut client = Client {
             conn,
+            peer,
             origin,
             session: None,
             errors: 0,
@@ -289,6 +297,8 @@ impl Chat {
 
     /// Closes a connection that does what no chat client does: the one place where that is done.
     fn expel(&mut self, client: &mut Client, abuse: Abuse, now: Now, out: &mut Vec<u8>) -> Outcome {
+        self.stats.connections_abuse += 1;
+        self.journal.abuse(abuse, &client.peer, now);
         self.part(client, Bye::Abuse(abuse), now, out);
         Outcome {
             closes: true,
@@ -387,7 +397,10 @@ impl Chat {
         self.ended.add(token, End { reason, at: now.at });
 
         if reason == LeaveReason::Slow {
-            log::info!("{name} in {} read nothing for too long", room.name);
+            let origin = self.shares.origin(session.origin);
+            if self.journal.admits_slow(origin, now) {
+                log::info!("{name} in {} read nothing for too long", room.name);
+            }
         }
         log::debug!("{name} left {}: {}", room.name, reason.as_str());
         (session.room, name)
@@ -431,6 +444,11 @@ impl Chat {
             text,
             closes: true,
         })
+    }
+
+    /// Logs what is due to be logged, such as what was left out before.
+    pub fn write_journal(&mut self, now: Now) {
+        self.journal.turn(now);
     }
 
     fn wheels(&self) -> [&Wheel; 3] {

@@ -1,13 +1,69 @@
 //! Where clients come from, how many come from there, and what those that have gone had sent.
 
+use core::net::{IpAddr, SocketAddr};
 use std::cmp::Ordering;
 use std::collections::VecDeque;
+use std::fmt;
 
 use slab::Slab;
 
 use super::memory::{INDEX_ENTRY_BYTES, table};
 use crate::protocol::Limits;
 use crate::sorted_index::{SortedIndex, Sought};
+
+/// Who is at the other end of a connection, as the log shows it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Peer {
+    /// A program on this machine, through a Unix socket.
+    Local,
+    /// An address and a port.
+    Net(SocketAddr),
+}
+
+impl Peer {
+    /// Whose share it is counted against. An IPv4 address that is written as an IPv6 one is the
+    /// IPv4 address.
+    pub fn origin(&self) -> Origin {
+        let Peer::Net(address) = self else {
+            return Origin::Local;
+        };
+        match address.ip().to_canonical() {
+            IpAddr::V4(address) => Origin::V4(address.octets()),
+            IpAddr::V6(address) => {
+                let [a, b, c, d, e, f, g, h, ..] = address.octets();
+                Origin::V6([a, b, c, d, e, f, g, h])
+            }
+        }
+    }
+
+    /// Its address without the port, to be shown.
+    pub fn address(&self) -> impl fmt::Display {
+        PeerAddress(*self)
+    }
+}
+
+/// A peer's address without its port.
+struct PeerAddress(Peer);
+
+impl fmt::Display for PeerAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Peer::Local => f.write_str("a Unix socket"),
+            Peer::Net(address) => address.ip().to_canonical().fmt(f),
+        }
+    }
+}
+
+impl fmt::Display for Peer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Peer::Local => f.write_str("a Unix socket"),
+            Peer::Net(address) => {
+                SocketAddr::new(address.ip().to_canonical(), address.port()).fmt(f)
+            }
+        }
+    }
+}
 
 /// Whose share of connections and sessions something is counted against.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -119,6 +175,12 @@ impl Shares {
                 self.remove(key);
             }
         }
+    }
+
+    /// Which origin a key names.
+    pub fn origin(&self, key: OriginKey) -> Origin {
+        let share = self.shares.get(key.0 as usize);
+        share.map_or(Origin::Local, |(origin, _)| *origin)
     }
 
     /// What an origin has.

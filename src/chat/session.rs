@@ -2,7 +2,7 @@
 
 use std::num::NonZeroU32;
 
-use super::origin::OriginKey;
+use super::origin::{OriginKey, Peer};
 use crate::protocol::{Alive, Mode, Name, Secret};
 use crate::room::SessionKey;
 use crate::time::Millis;
@@ -18,6 +18,7 @@ pub type ConnId = u32;
 #[derive(Debug)]
 pub struct Client {
     pub(super) conn: ConnId,
+    pub(super) peer: Peer,
     pub(super) origin: OriginKey,
     pub(super) session: Option<SessionKey>,
     /// Errors since the last OK.
@@ -168,13 +169,9 @@ impl Session {
         }
     }
 
-    /// Moves the cursor over events that the log has dropped, and tells how many. The server's
-    /// log is told once, until the session has had all there is.
-    pub fn skip_to(&mut self, first: u64, room: &Name) -> u64 {
+    /// Moves the cursor over events that the log has dropped, and tells how many.
+    pub fn skip_to(&mut self, first: u64) -> u64 {
         let count = first - self.cursor;
-        if !std::mem::replace(&mut self.is_lagging, true) {
-            log::info!("{} in {room} is too slow and loses events", self.name);
-        }
         self.cursor = first;
         count
     }

@@ -14,7 +14,7 @@ use read::Share;
 
 use slab::Slab;
 
-use crate::chat::{Allowance, Chat, ConnId, Due, Message, Origin};
+use crate::chat::{Allowance, Chat, ConnId, Due, Message, Peer};
 use crate::conn::{Conn, Link, READ_BYTES, Readiness};
 use crate::crowd::Crowd;
 use crate::keys::Keys;
@@ -109,10 +109,10 @@ impl<L: Link> Hub<L> {
     }
 
     /// Takes a new connection on, or tells it that there is no room and closes it.
-    pub fn accept(&mut self, mut link: L, origin: Origin, now: Now) -> Option<ConnId> {
+    pub fn accept(&mut self, mut link: L, peer: Peer, now: Now) -> Option<ConnId> {
         let conn = self.next_conn();
         let mut greeting = Vec::new();
-        let Some(client) = self.chat.connect(conn, origin, now, &mut greeting) else {
+        let Some(client) = self.chat.connect(conn, peer, now, &mut greeting) else {
             // A new stream takes so little; if not, it cannot be helped.
             let _ = link.write(&greeting);
             hang_up(link);
@@ -178,6 +178,7 @@ impl<L: Link> Hub<L> {
     pub fn turn(&mut self, clock: &impl Clock, asked: Millis, heard_all: bool) {
         let now = clock.now();
         self.chat.stats.turns += 1;
+        self.chat.write_journal(now);
         self.serve_if_needed(now);
         let spare = std::mem::take(&mut self.spare);
         let mut to_read = std::mem::replace(&mut self.to_read, spare);

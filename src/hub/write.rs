@@ -103,7 +103,8 @@ impl<L: Link> Hub<L> {
                     self.chat.stats.bytes_out += written.bytes as u64;
                     if let Some(session) = session.filter(|_| written.of_owed > 0) {
                         self.notice.clear();
-                        self.chat.given(session, written.of_owed, &mut self.notice);
+                        self.chat
+                            .given(session, written.of_owed, now, &mut self.notice);
                         if !self.notice.is_empty() {
                             conn.append(&self.notice);
                         }

@@ -2,5 +2,6 @@
 
 #![allow(dead_code, reason = "no test program uses all of it")]
 
+pub mod log;
 pub mod script;
 pub mod world;

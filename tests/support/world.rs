@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use std::io::{self, Read, Write};
 use std::rc::Rc;
 
-use chinwag::chat::{ConnId, Origin};
+use chinwag::chat::{ConnId, Origin, Peer as Address};
 use chinwag::conn::{Link, Readiness};
 use chinwag::hub::Hub;
 use chinwag::protocol::Limits;
@@ -109,6 +109,21 @@ pub struct Peer {
     pub wire: Rc<RefCell<Wire>>,
 }
 
+/// An address of an origin, and a port.
+fn address_in(origin: Origin) -> Address {
+    const PORT: u16 = 47480;
+    match origin {
+        Origin::Local => Address::Local,
+        Origin::V4(address) => Address::Net((address, PORT).into()),
+        Origin::V6(network) => {
+            let mut address = [0; 16];
+            address[..8].copy_from_slice(&network);
+            address[15] = 1;
+            Address::Net((address, PORT).into())
+        }
+    }
+}
+
 /// A server without sockets.
 pub struct World {
     pub hub: Hub<End>,
@@ -146,8 +161,8 @@ impl World {
             room,
             ..Wire::default()
         }));
-        let origin = self.origin;
-        let conn = self.hub.accept(End(wire.clone()), origin, self.now());
+        let address = address_in(self.origin);
+        let conn = self.hub.accept(End(wire.clone()), address, self.now());
         // One that was refused gets a number that no other has.
         let conn = conn.unwrap_or(ConnId::MAX);
         let peer = Peer { conn, wire };

@@ -1,0 +1,233 @@
+//! What the log is told of clients, and that they cannot fill it, played in a world without sockets.
+
+mod support;
+
+use chinwag::chat::Origin;
+use chinwag::keys::{KeyHash, Keys};
+use chinwag::protocol::Limits;
+use support::log::{keep, take};
+use support::world::{Peer, World};
+
+fn limits() -> Limits {
+    Limits {
+        rate: 0,
+        ..Limits::default()
+    }
+}
+
+/// Lines that are logged without `-v`.
+fn logged() -> Vec<String> {
+    let lines = take().into_iter();
+    lines.filter(|line| !line.starts_with("DEBUG ")).collect()
+}
+
+fn from(world: &mut World, last: u8) -> Peer {
+    world.origin = Origin::V4([192, 0, 2, last]);
+    world.connect()
+}
+
+#[test]
+fn who_was_refused_is_logged_with_the_address_and_the_reason() {
+    let with_keys = |world: &mut World| {
+        let keys = format!("ann:{}\n", KeyHash::of("sesame"));
+        world
+            .hub
+            .set_keys(Some(Keys::parse(&keys).unwrap()), world.now());
+    };
+    for (sent, expected) in [
+        (
+            b"JOIN ann key=x\nJOIN ann key=x\nJOIN ann key=x\n".to_vec(),
+            "WARN refused 192.0.2.7: wrong key for a name (3 times), connection closed",
+        ),
+        (
+            b"nonsense\n".repeat(100),
+            "WARN refused 192.0.2.7: 100 errors without an OK, connection closed",
+        ),
+        (
+            b"GET / HTTP/1.1\r\n".to_vec(),
+            "WARN refused 192.0.2.7: it speaks HTTP, connection closed",
+        ),
+        (
+            b"\x16\x03\x01\x02\x00".to_vec(),
+            "WARN refused 192.0.2.7: it speaks TLS, connection closed",
+        ),
+        (
+            b"x".repeat(3000),
+            "WARN refused 192.0.2.7: its first line is too long, connection closed",
+        ),
+    ] {
+        keep();
+        let mut world = World::new(limits());
+        with_keys(&mut world);
+        let peer = from(&mut world, 7);
+        world.send(&peer, &sent);
+        assert_eq!(logged(), [expected]);
+    }
+}
+
+#[test]
+fn an_address_is_shown_whole_whatever_counts_of_it() {
+    keep();
+    let mut world = World::new(limits());
+    world.origin = Origin::V6([0x20, 1, 0xd, 0xb8, 0, 0, 0, 9]);
+    let peer = world.connect();
+    world.send(&peer, b"JOIN ann\nQUIT\n");
+    let joined = "DEBUG ann joined lobby from [2001:db8:0:9::1]:47480";
+    assert!(take().iter().any(|line| line == joined));
+    let peer = world.connect();
+    world.send(&peer, b"Host: x\n");
+    let refused = "WARN refused 2001:db8:0:9::1: it speaks HTTP, connection closed";
+    assert_eq!(logged(), [refused]);
+    world.origin = Origin::Local;
+    let peer = world.connect();
+    world.send(&peer, b"JOIN bob\n");
+    let joined = "DEBUG bob joined lobby from a Unix socket";
+    assert!(take().iter().any(|line| line == joined));
+}
+
+#[test]
+fn an_address_gets_one_line_a_minute_and_all_of_them_ten() {
+    keep();
+    let mut world = World::new(limits());
+    for _ in 0..5 {
+        for last in 0..20 {
+            let peer = from(&mut world, last);
+            world.send(&peer, b"Host: x\n");
+        }
+    }
+    let lines = logged();
+    assert_eq!(lines.len(), 10, "{lines:?}");
+    for (last, line) in lines.iter().enumerate() {
+        assert!(line.contains(&format!(" 192.0.2.{last}: ")), "{line}");
+    }
+    world.advance(59_999);
+    assert_eq!(logged(), [""; 0]);
+    world.advance(1);
+    assert_eq!(logged(), ["WARN 90 more were refused within a minute"]);
+    // Nothing more is due, and it begins anew.
+    assert_eq!(world.hub.next_deadline(), None);
+    let peer = from(&mut world, 0);
+    world.send(&peer, b"Host: x\n");
+    assert_eq!(logged().len(), 1);
+}
+
+#[test]
+fn a_limit_is_logged_when_it_is_reached_and_when_it_is_not_any_more() {
+    keep();
+    let mut world = World::new(Limits {
+        connections_max: 2,
+        sessions_max: 2,
+        rooms_max: 1,
+        per_address_max: 2,
+        ..limits()
+    });
+    let ann = from(&mut world, 1);
+    world.send(
+        &ann,
+        b"JOIN ann mode=pull idle=600\nDETACH\nJOIN bob mode=pull idle=600\n",
+    );
+    let other = from(&mut world, 2);
+    world.send(&other, b"JOIN cem\nJOIN dan\nJOIN eve\n");
+    let lines = logged();
+    assert_eq!(
+        lines,
+        [
+            "WARN there are 2 sessions, all that --max-sessions allows: others are refused",
+            "WARN refused 192.0.2.2: too many sessions (--max-sessions 2)",
+        ]
+    );
+    for _ in 0..100 {
+        from(&mut world, 3);
+        world.reset(&other);
+        let other = from(&mut world, 2);
+        from(&mut world, 3);
+        world.reset(&other);
+    }
+    let lines = logged();
+    assert_eq!(
+        lines[0],
+        "WARN there are 2 connections, all that --max-connections allows: others are refused"
+    );
+    assert_eq!(lines.len(), 2, "{lines:?}");
+    world.advance(61_000);
+    let lines = logged();
+    assert!(
+        lines.contains(&"INFO for a minute no sessions were refused any more, after 3".to_owned()),
+        "{lines:?}"
+    );
+    let ends = lines
+        .iter()
+        .filter(|line| line.starts_with("INFO for a minute"));
+    assert_eq!(ends.count(), 2, "{lines:?}");
+}
+
+#[test]
+fn one_who_has_too_many_of_his_own_is_logged_and_nobody_else_is() {
+    keep();
+    let mut world = World::new(Limits {
+        per_address_max: 1,
+        ..limits()
+    });
+    let first = from(&mut world, 1);
+    from(&mut world, 1);
+    from(&mut world, 1);
+    assert_eq!(
+        logged(),
+        ["WARN refused 192.0.2.1: too many connections from there (--max-per-address 1)"]
+    );
+    world.send(&first, b"PING\n");
+    world.advance(60_000);
+    assert_eq!(logged(), ["WARN 1 more were refused within a minute"]);
+}
+
+/// A client that lets itself be overtaken again and again writes no more than others.
+#[test]
+fn those_who_lose_events_by_turns_do_not_fill_the_log() {
+    keep();
+    let mut world = World::new(Limits {
+        log_bytes: 4096,
+        ..limits()
+    });
+    let peers: Vec<_> = (0..50)
+        .map(|n| {
+            let peer = from(&mut world, n % 20);
+            world.send(&peer, format!("JOIN n{n} mode=pull\n").as_bytes());
+            peer
+        })
+        .collect();
+    let say = format!("SAY {}\n", "x".repeat(1000));
+    world.send(&peers[0], say.repeat(10).as_bytes());
+    for _ in 0..100 {
+        for peer in &peers {
+            world.send(peer, b"POLL after=0 max=1\nPOLL after=60\n");
+            peer.wire.borrow_mut().output.clear();
+        }
+    }
+    let lines = logged();
+    assert_eq!(lines.len(), 10, "{lines:?}");
+    assert!(
+        lines[0].ends_with("is too slow and loses events"),
+        "{lines:?}"
+    );
+    world.advance(30_000);
+    for peer in &peers {
+        world.send(peer, b"PING\n");
+    }
+    world.advance(30_001);
+    let lines = logged();
+    assert_eq!(lines.len(), 1, "{lines:?}");
+    assert!(
+        lines[0].ends_with("times more within a minute a session was too slow"),
+        "{lines:?}"
+    );
+}
+
+#[test]
+fn connections_that_get_no_session_are_logged_if_asked_for() {
+    keep();
+    let mut world = World::new(limits());
+    from(&mut world, 9);
+    world.advance(30_000);
+    let line = "DEBUG 192.0.2.9:47480 got no session in time";
+    assert!(take().iter().any(|logged| logged == line));
+}
