@@ -3,7 +3,7 @@
 //! `chat` and what it is made of (`room`, `event_log`, `sorted_index`, `wheel`, `keys`, `protocol`) are
 //! told the time and know no sockets; `line` turns bytes into lines; `hub` moves bytes between
 //! connections and `chat`; `server`, with `socket`, `signals` and `service_manager`, alone touches
-//! sockets and clocks. PROTOCOL.md says what goes over the wire.
+//! sockets and clocks; `log_sink` writes the log. PROTOCOL.md says what goes over the wire.
 
 pub mod ceiling;
 pub mod chat;
@@ -13,6 +13,7 @@ pub mod event_log;
 pub mod hub;
 pub mod keys;
 pub mod line;
+pub mod log_sink;
 pub mod memory;
 pub mod options;
 pub mod protocol;

@@ -4,9 +4,12 @@ use std::fmt::Display;
 use std::io::{Write, stderr, stdout};
 use std::process::ExitCode;
 
-use chinwag::options::{self, Action, Options, Verbosity};
+use chinwag::log_sink::{Dropped, LogSink, is_journal};
+use chinwag::options::{self, Action, LogForm, Options, Verbosity};
 use chinwag::server::Server;
 use chinwag::{startup, users};
+use env_logger::Target;
+use log::Level;
 
 fn main() -> ExitCode {
     let args: Result<Vec<String>, _> = std::env::args_os()
@@ -23,7 +26,9 @@ fn main() -> ExitCode {
         }
         Ok(Action::Print(text)) => print(&text),
         Ok(Action::Check(options)) => {
-            set_up_log(options.verbosity);
+            if let Err(error) = set_up_log(&options) {
+                return finish(Err(error));
+            }
             finish(startup::check(&options).map(|ceiling| ceiling.table()))
         }
         Ok(Action::NewKey(file, name)) => {
@@ -54,8 +59,8 @@ fn print(text: &str) -> ExitCode {
 }
 
 fn run(options: &Options) -> ExitCode {
-    set_up_log(options.verbosity);
-    let result = Server::new(options).and_then(|server| {
+    let result = set_up_log(options).and_then(|dropped| {
+        let server = Server::new(options, dropped)?;
         server
             .run()
             .map_err(|error| format!("the event loop failed: {error}"))
@@ -69,18 +74,38 @@ fn complain(what: impl Display) {
 }
 
 /// Logs to stderr. An option counts for more than `RUST_LOG`, and that for more than the default.
-fn set_up_log(verbosity: Verbosity) {
+fn set_up_log(options: &Options) -> Result<Dropped, String> {
+    let sink = LogSink::stderr().map_err(|error| format!("cannot set up the log: {error}"))?;
+    let dropped = sink.dropped();
     let mut builder = env_logger::Builder::new();
     builder.filter_level(log::LevelFilter::Info);
-    match verbosity {
+    match options.verbosity {
         Verbosity::Quiet => _ = builder.filter_level(log::LevelFilter::Warn),
         Verbosity::Normal => _ = builder.parse_default_env(),
         Verbosity::Verbose => _ = builder.filter_level(log::LevelFilter::Debug),
     }
-    builder
-        .format(|out, record| {
+    let form = options.log.unwrap_or_else(|| match is_journal() {
+        true => LogForm::Syslog,
+        false => LogForm::Plain,
+    });
+    match form {
+        LogForm::Plain => builder.format(|out, record| {
             let (time, level) = (out.timestamp_seconds(), record.level());
             writeln!(out, "{time} {level} {}", record.args())
-        })
-        .init();
+        }),
+        LogForm::Syslog => builder
+            .format(|out, record| writeln!(out, "<{}>{}", priority(record.level()), record.args())),
+    };
+    builder.target(Target::Pipe(Box::new(sink))).init();
+    Ok(dropped)
+}
+
+/// The priority of a level, as syslog(3) has it.
+fn priority(level: Level) -> u8 {
+    match level {
+        Level::Error => 3,
+        Level::Warn => 4,
+        Level::Info => 6,
+        Level::Debug | Level::Trace => 7,
+    }
 }

@@ -57,6 +57,15 @@ pub enum Verbosity {
     Verbose,
 }
 
+/// The form of the log's lines.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogForm {
+    /// Time, level and text.
+    Plain,
+    /// The priority as `<4>`, and the text: for systemd, syslog and those that add the time.
+    Syslog,
+}
+
 /// What the server was told.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Options {
@@ -74,6 +83,8 @@ pub struct Options {
     pub users: Option<PathBuf>,
     /// How much to log.
     pub verbosity: Verbosity,
+    /// In which form, if that was said.
+    pub log: Option<LogForm>,
 }
 
 impl Options {
@@ -152,6 +163,7 @@ pub fn parse(args: &[String]) -> Result<Action, String> {
         memory_max: size(&matches, "memory", 1, isize::MAX as u64)?,
         users: matches.opt_str("users").map(PathBuf::from),
         verbosity: verbosity(&matches)?,
+        log: log_form(&matches)?,
     };
     for address in &options.listen {
         let is_open = options.check_open(address);
@@ -198,7 +210,7 @@ pub fn explain(fail: &Fail) -> String {
 
 /// The options: letter, name, what stands for the value if it takes one, and what it is for.
 #[rustfmt::skip]
-const OPTIONS: [[&str; 4]; 21] = [
+const OPTIONS: [[&str; 4]; 22] = [
     ["l", "listen", "ADDR", "listen on IP:PORT, [IPv6]:PORT or unix:/path;\n\
                              may be given several times (127.0.0.1:8255)"],
     ["i", "idle", "SECONDS", "idle time of sessions that do not ask for one (60)"],
@@ -217,6 +229,9 @@ const OPTIONS: [[&str; 4]; 21] = [
     ["", "new-key", "NAME", "make a key for NAME, put it into the users file,\nand exit"],
     ["", "open", "", "anybody may join who reaches an address of a\nnetwork"],
     ["", "check", "", "check options and files, show what memory they\ncan need, and exit"],
+    ["", "log", "FORM", "how lines begin: plain, with time and level, or\n\
+                         syslog, with a priority, as the journal gets it\n\
+                         (plain)"],
     ["q", "quiet", "", "log only warnings and errors"],
     ["v", "verbose", "", "log also what happens to sessions"],
     ["h", "help", "", "show this text"],
@@ -347,6 +362,15 @@ fn verbosity(matches: &Matches) -> Result<Verbosity, String> {
     }
 }
 
+fn log_form(matches: &Matches) -> Result<Option<LogForm>, String> {
+    match matches.opt_str("log").as_deref() {
+        None => Ok(None),
+        Some("plain") => Ok(Some(LogForm::Plain)),
+        Some("syslog") => Ok(Some(LogForm::Syslog)),
+        Some(other) => Err(format!("--log {other}: give plain or syslog")),
+    }
+}
+
 fn seconds(matches: &Matches, name: &str, min: u64, max: u64) -> Result<Option<u32>, String> {
     whole(matches, name, min, max, "whole seconds")
 }
@@ -433,6 +457,7 @@ mod tests {
             memory_max: None,
             users: None,
             verbosity: Verbosity::Normal,
+            log: None,
         };
         assert_eq!(options(""), defaults);
         assert_eq!(defaults.addresses(false), [tcp("127.0.0.1:8255")]);

@@ -10,12 +10,14 @@ use crate::chat::{ConnId, Peer};
 use crate::conn::Readiness;
 use crate::hub::Hub;
 use crate::keys::Keys;
+use crate::log_sink::Dropped;
 use crate::memory;
 use crate::options::Options;
 use crate::service_manager::{self, Manager, Status};
 use crate::signals::Signals;
 use crate::socket::{Listener, Stream};
 use crate::startup::{check_memory, load_keys, raise_descriptors};
+use crate::stats::Stats;
 use crate::time::{self, Clock as _, Millis, Now};
 
 /// Events that are fetched from the system at once.
@@ -24,6 +26,13 @@ const EVENTS_PER_TURN: usize = 1024;
 const ACCEPTS_PER_TURN: usize = 256;
 /// How long accepting rests when the system has no descriptors, unless a connection closes.
 const ACCEPT_PAUSE: Millis = Millis(1000);
+/// How long it takes until the log is tried again that dropped lines, at first and at the most.
+const DROPPED_PAUSE: Millis = Millis(1000);
+const DROPPED_PAUSE_MAX: Millis = Millis(30_000);
+/// How long the log does not tell again of connections that cannot be had.
+const COMPLAINT_PAUSE: Millis = Millis(60_000);
+/// How often the log tells what there was.
+const DAY: Millis = Millis(24 * 60 * 60 * 1000);
 /// How long goodbyes may take at shutdown.
 const SHUTDOWN_MAX: Millis = Millis(2000);
 
@@ -48,10 +57,25 @@ pub struct Server {
     options: Options,
     /// Accepting rests until then, or until there are fewer connections than that.
     pause: Option<(Millis, usize)>,
-    /// The system was out of descriptors, and nothing was accepted since.
+    /// The log has told that the system is out of descriptors, and nothing was accepted since.
     is_short: bool,
+    /// When the log last told of connections that could not be had.
+    complained_at: Option<Millis>,
     /// Who is told how the server is, if anybody.
     manager: Option<Manager>,
+    report: Report,
+}
+
+/// What the server logs of itself now and then.
+struct Report {
+    dropped: Dropped,
+    /// How many dropped lines the log has told of.
+    dropped_told: u64,
+    /// When it is tried again to tell of more, and how long to wait if that is dropped as well.
+    look_at: Millis,
+    pause: Millis,
+    /// When it tells next what there was.
+    day_ends: Millis,
 }
 
 impl Server {
@@ -61,7 +85,7 @@ impl Server {
     /// # Errors
     ///
     /// A text for people: what failed, why, and the way out.
-    pub fn new(options: &Options) -> Result<Server, String> {
+    pub fn new(options: &Options, dropped: Dropped) -> Result<Server, String> {
         // From here on the system's random numbers are there, and no JOIN will have to wait.
         crate::protocol::Secret::random()
             .map_err(|error| format!("cannot get random numbers from the system: {error}"))?;
@@ -91,7 +115,15 @@ impl Server {
             options: options.clone(),
             pause: None,
             is_short: false,
+            complained_at: None,
             manager,
+            report: Report {
+                dropped,
+                dropped_told: 0,
+                look_at: Millis(0),
+                pause: DROPPED_PAUSE,
+                day_ends: DAY,
+            },
         })
     }
 
@@ -112,7 +144,9 @@ impl Server {
         let deadline = self.hub.next_deadline();
         let resume = self.pause.map(|(until, _)| until);
         let tell = self.manager.as_ref().and_then(Manager::next_deadline);
-        let deadline = deadline.into_iter().chain(resume).chain(tell).min();
+        let report = Some(self.report.next_deadline());
+        let deadlines = [deadline, resume, tell, report];
+        let deadline = deadlines.into_iter().flatten().min();
         // Whatever has come by now is reported by the poll; of what comes later that is not sure.
         // So a poll that sleeps until a deadline is followed by one that does not, before the
         // deadline counts as over.
@@ -135,6 +169,7 @@ impl Server {
         let took = end.at.since(start);
         let stats = self.hub.stats();
         stats.turn_longest = stats.turn_longest.max(took.0);
+        self.report.turn(stats, end);
         self.tell_manager(end);
         Ok(ends)
     }
@@ -216,8 +251,23 @@ impl Server {
         let token = Token(self.first_conn + self.hub.next_conn() as usize);
         match stream.register(self.poll.registry(), token) {
             Ok(()) => _ = self.hub.accept(stream, peer, now),
-            Err(error) => log::warn!("cannot poll a new connection: {error}"),
+            Err(error) if self.may_complain(now) => {
+                log::warn!("cannot poll a new connection: {error}");
+            }
+            Err(_) => {}
         }
+    }
+
+    /// Whether the log may tell of connections that cannot be had: clients can cause that at any
+    /// time, and so it is told once a minute.
+    fn may_complain(&mut self, now: Now) -> bool {
+        let may = self
+            .complained_at
+            .is_none_or(|at| at + COMPLAINT_PAUSE <= now.past);
+        if may {
+            self.complained_at = Some(now.at);
+        }
+        may
     }
 
     fn not_accepted(&mut self, door: usize, error: &io::Error, now: Now) {
@@ -234,7 +284,8 @@ impl Server {
             // stays marked as ready.
             _ => {
                 self.pause = Some((now.at + ACCEPT_PAUSE, self.hub.len()));
-                if !std::mem::replace(&mut self.is_short, true) {
+                if !self.is_short && self.may_complain(now) {
+                    self.is_short = true;
                     log::warn!("cannot accept connections: {error}; those that come have to wait");
                 }
             }
@@ -285,7 +336,43 @@ impl Server {
             }
             self.hub.turn(&self.clock, Millis(0), false);
         }
+        let uptime = self.clock.now().past;
+        log::info!("{}", self.hub.stats().summary(uptime));
         Ok(())
+    }
+}
+
+impl Report {
+    fn next_deadline(&self) -> Millis {
+        match self.dropped.lines() > self.dropped_told {
+            true => self.look_at.min(self.day_ends),
+            false => self.day_ends,
+        }
+    }
+
+    /// Logs what is due: how many lines were dropped, if there may be space again, and once a day
+    /// what there was.
+    fn turn(&mut self, stats: &mut Stats, now: Now) {
+        let dropped = self.dropped.lines();
+        stats.log_lines_dropped = dropped;
+        if dropped > self.dropped_told && now.past >= self.look_at {
+            self.look_at = now.at + self.pause;
+            let count = dropped - self.dropped_told;
+            log::warn!("{count} lines of the log were dropped: nobody took them");
+            let was_dropped = self.dropped.lines() > dropped;
+            if was_dropped {
+                // The one that said so need not be counted.
+                self.dropped_told += 1;
+                self.pause = Millis(2 * self.pause.0).min(DROPPED_PAUSE_MAX);
+            } else {
+                self.dropped_told = dropped;
+                self.pause = DROPPED_PAUSE;
+            }
+        }
+        if now.past >= self.day_ends {
+            self.day_ends = self.day_ends + DAY;
+            log::info!("{}", stats.summary(now.past));
+        }
     }
 }
 

@@ -157,7 +157,7 @@ fn the_manual_page_has_the_options_of_the_help() {
     assert_eq!(options.len(), help.matches(" --").count(), "{options:#?}");
     assert_eq!(options_in_manual(&manual), options);
     let defaults = options.iter().filter(|option| option.default.is_some());
-    assert_eq!(defaults.count(), 12);
+    assert_eq!(defaults.count(), 13);
 }
 
 /// What things take depends on the width of addresses.

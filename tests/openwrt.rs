@@ -16,7 +16,7 @@ use chinwag::options::{self, Action, DEFAULT_ADDRESS};
 use process::{Finished, Process, TempDir, has, has_success, program, skip};
 
 /// A line of the configuration, and the word of the command line that it stands for.
-const OPTIONS: [(&str, &str); 17] = [
+const OPTIONS: [(&str, &str); 18] = [
     ("list listen '[::1]:8255'", "--listen=[::1]:8255"),
     ("option idle '90'", "--idle=90"),
     ("option max_idle '7200'", "--max-idle=7200"),
@@ -29,6 +29,7 @@ const OPTIONS: [(&str, &str); 17] = [
     ("option log_bytes '16K'", "--log-bytes=16K"),
     ("option max_message '512'", "--max-message=512"),
     ("option socket_buffer '8K'", "--socket-buffer=8K"),
+    ("option log 'syslog'", "--log=syslog"),
     ("option memory '64M'", "--memory=64M"),
     ("option users 'USERS'", "--users=USERS"),
     ("option open '1'", "--open"),
@@ -220,7 +221,7 @@ fn the_configuration_as_it_comes_says_how_it_is_without() {
         .replace("\t#\toption", "\toption")
         .replace("\t#\tlist", "\tlist");
     let told = start(&examples);
-    assert_eq!(told.arguments().len(), 4, "{told:?}");
+    assert_eq!(told.arguments().len(), 5, "{told:?}");
     assert!(understood(&told.arguments()).is_ok(), "{told:?}");
 }
 
