@@ -56,7 +56,7 @@ impl Ceiling {
         let file = if names > 0 { 2 * USERS_BYTES_MAX } else { 0 };
         let part = |name, count, bytes| Part { name, count, bytes };
         let conn = Conn::<Stream>::buffers_max(limits) as u64 + 4 * ALLOCATION_OVERHEAD;
-        let log = EventLog::memory_max(limits.log_bytes) as u64 + 2 * ALLOCATION_OVERHEAD;
+        let log = EventLog::memory_max(limits.log_bytes) as u64;
         // The lists of those to be read, to be written, in the audience, and one to spare.
         let lists = 4 * table(conns, size_of::<u32>());
         let parts = vec![
@@ -67,11 +67,10 @@ impl Ceiling {
                 table(conns, size_of::<Conn<Descriptor>>()) + lists + conns * conn,
             ),
             part("sessions", sessions, Chat::sessions_memory_max(limits)),
-            // One log may just be growing, and is there twice.
             part(
                 "rooms",
                 rooms,
-                Chat::rooms_memory_max(limits) + (rooms + 1) * log,
+                Chat::rooms_memory_max(limits) + rooms * log,
             ),
             part(
                 "ended sessions",

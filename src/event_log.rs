@@ -6,10 +6,15 @@
 
 use std::collections::VecDeque;
 
+use crate::memory::block_bytes;
 use crate::protocol::LOG_BYTES_PER_EVENT;
 
-/// Bytes that a log takes from the allocator at first; it grows as it fills.
-const INITIAL_BYTES: usize = 256;
+/// Up to this size a log takes all its memory at once, so that it never grows, and what one log
+/// frees fits every other. The system gives what was not used yet no memory, by whole pages.
+///
+/// A larger one grows, by half: a small machine might not promise it all. Its size is one at which
+/// allocators ask the system for each block alone, which then moves without a copy: mremap(2).
+const AT_ONCE_BYTES: usize = 1024 * 1024;
 
 /// A bounded log of event lines, numbered from 1.
 #[derive(Debug)]
@@ -62,14 +67,9 @@ impl EventLog {
         {
             self.drop_first();
         }
-        grow(&mut self.bytes, line.len(), INITIAL_BYTES, self.bytes_max);
+        grow(&mut self.bytes, line.len(), self.bytes_max);
         self.bytes.extend(line);
-        grow(
-            &mut self.starts,
-            1,
-            INITIAL_BYTES / LOG_BYTES_PER_EVENT,
-            events_max,
-        );
+        grow(&mut self.starts, 1, events_max);
         self.starts.push_back(self.end);
         self.end = self.end.wrapping_add(line.len() as u32);
     }
@@ -142,7 +142,7 @@ impl EventLog {
 
     /// The most memory that a log of so many bytes takes, in bytes.
     pub fn memory_max(bytes_max: usize) -> usize {
-        bytes_max + Self::events_max(bytes_max) * size_of::<u32>()
+        block_bytes(bytes_max) + block_bytes(Self::events_max(bytes_max) * size_of::<u32>())
     }
 
     /// The most events that a log of so many bytes holds, however short they are: one for 32 of
@@ -164,11 +164,11 @@ impl EventLog {
     }
 }
 
-/// Makes room for `more` items: grows by half, and not past the bound, as `VecDeque` itself would.
-fn grow<T>(ring: &mut VecDeque<T>, more: usize, least: usize, bound: usize) {
+/// Makes room for `more` items: all that there may ever be, if that is not too much at once.
+fn grow<T>(ring: &mut VecDeque<T>, more: usize, bound: usize) {
     let needed = ring.len() + more;
     if needed > ring.capacity() {
-        let grown = (ring.capacity() * 3 / 2).max(least);
+        let grown = (ring.capacity() * 3 / 2).max(AT_ONCE_BYTES / size_of::<T>());
         let wanted = grown.min(bound).max(needed);
         ring.reserve_exact(wanted - ring.len());
     }
@@ -243,6 +243,23 @@ mod tests {
                 assert!(log.bytes.capacity() <= bytes_max, "{bytes_max}");
             }
         }
+    }
+
+    #[test]
+    fn a_log_never_grows_unless_it_is_large() {
+        for bytes_max in [4096, 5000, 64 * 1024, AT_ONCE_BYTES] {
+            let mut log = EventLog::new(bytes_max);
+            log.append(b"one\n");
+            let taken = (log.bytes.capacity(), log.starts.capacity());
+            assert_eq!(taken, (bytes_max, EventLog::events_max(bytes_max)));
+            (0..2 * bytes_max / 30).for_each(|_| log.append(&[b'x'; 30]));
+            assert_eq!((log.bytes.capacity(), log.starts.capacity()), taken);
+        }
+        let mut log = EventLog::new(1 << 30);
+        log.append(b"one\n");
+        assert_eq!(log.bytes.capacity(), AT_ONCE_BYTES);
+        (0..3000).for_each(|_| log.append(&[b'x'; 1000]));
+        assert!(log.bytes.capacity() < 2 * log.len_bytes());
     }
 
     #[test]

@@ -86,6 +86,7 @@ impl Server {
     ///
     /// A text for people: what failed, why, and the way out.
     pub fn new(options: &Options, dropped: Dropped) -> Result<Server, String> {
+        memory::set_up();
         // From here on the system's random numbers are there, and no JOIN will have to wait.
         crate::protocol::Secret::random()
             .map_err(|error| format!("cannot get random numbers from the system: {error}"))?;

@@ -33,6 +33,9 @@ const BINARY: &str = "CHINWAG_BINARY";
 /// Names an emulator, of qemu's, that is to run the program.
 const RUNNER: &str = "CHINWAG_RUNNER";
 
+/// What a release build has resident of its own file and of libraries, about.
+const RELEASE_FILES_KIBIBYTES: u64 = 2048;
+
 /// Shows how much time has passed since it was made.
 #[derive(Clone, Copy)]
 pub struct Watch(Instant);
@@ -282,6 +285,18 @@ impl Process {
             None => self.status("VmHWM").parse().unwrap(),
             Some(_) => self.kibibytes(),
         }
+    }
+
+    /// The same, as a release build would have it: a debug build has more of its own file resident,
+    /// which is not what the ceiling speaks of.
+    pub fn peak_as_released_kibibytes(&self) -> u64 {
+        let is_debug_build = cfg!(debug_assertions) && given(BINARY).is_none();
+        let files: u64 = self.status("RssFile").parse().unwrap();
+        let unusual = match is_debug_build {
+            true => files.saturating_sub(RELEASE_FILES_KIBIBYTES),
+            false => 0,
+        };
+        self.peak_kibibytes() - unusual
     }
 
     /// The soft limit on open files.
