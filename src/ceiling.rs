@@ -9,6 +9,7 @@ use std::fmt;
 use crate::chat::{Chat, table};
 use crate::conn::Conn;
 use crate::event_log::EventLog;
+use crate::keys::Keys;
 use crate::protocol::Limits;
 use crate::socket::Stream;
 use crate::users::USERS_BYTES_MAX;
@@ -44,16 +45,18 @@ pub struct Ceiling {
 }
 
 impl Ceiling {
-    /// Works out the ceiling, with `names` names in the users file and sockets that have
-    /// `socket_buffer` bytes for each direction.
-    pub fn of(limits: &Limits, names: usize, socket_buffer: usize) -> Ceiling {
+    /// Works out the ceiling, with `names` names in the users file, if there is one, and sockets
+    /// that have `socket_buffer` bytes for each direction.
+    pub fn of(limits: &Limits, names: Option<usize>, socket_buffer: usize) -> Ceiling {
         let (conns, sessions, rooms) = (
             limits.connections_max as u64,
             limits.sessions_max as u64,
             limits.rooms_max.min(limits.sessions_max) as u64,
         );
-        let names = names as u64;
-        let file = if names > 0 { 2 * USERS_BYTES_MAX } else { 0 };
+        // While they are read again, there are the old ones and the new, and the file, whose text
+        // takes as much if there is no name in it.
+        let keys = names.map_or(0, |names| 2 * Keys::memory_max(names) + 2 * USERS_BYTES_MAX);
+        let names = names.unwrap_or(0) as u64;
         let part = |name, count, bytes| Part { name, count, bytes };
         let conn = Conn::<Stream>::buffers_max(limits) as u64 + 4 * ALLOCATION_OVERHEAD;
         let log = EventLog::memory_max(limits.log_bytes) as u64;
@@ -67,18 +70,13 @@ impl Ceiling {
                 table(conns, size_of::<Conn<Descriptor>>()) + lists + conns * conn,
             ),
             part("sessions", sessions, Chat::sessions_memory_max(limits)),
-            part(
-                "rooms",
-                rooms,
-                Chat::rooms_memory_max(limits) + rooms * log,
-            ),
+            part("rooms", rooms, Chat::rooms_memory_max(limits) + rooms * log),
             part(
                 "ended sessions",
                 crate::protocol::ENDED_MAX as u64,
                 Chat::ended_memory_max(),
             ),
-            // While they are read again, there are the old ones and the new, and the file.
-            part("names with keys", names, names * 2 * 128 + file),
+            part("names with keys", names, keys),
         ];
         // The system doubles what it is told, for its own book-keeping: socket(7).
         let kernel_bytes = conns * 2 * 2 * socket_buffer as u64;
@@ -146,7 +144,7 @@ mod tests {
     const MIB: u64 = 1024 * 1024;
 
     fn ceiling(limits: Limits) -> Ceiling {
-        Ceiling::of(&limits, 0, 32768)
+        Ceiling::of(&limits, None, 32768)
     }
 
     #[test]
@@ -201,9 +199,11 @@ mod tests {
         for more in more {
             assert!(ceiling(more).bytes() > ceiling(limits).bytes(), "{more:?}");
         }
-        let with_names = Ceiling::of(&limits, 1000, 32768);
-        assert!(with_names.bytes() > ceiling(limits).bytes());
-        let with_buffers = Ceiling::of(&limits, 0, 65536);
+        let with_file = Ceiling::of(&limits, Some(0), 32768);
+        assert!(with_file.bytes() >= ceiling(limits).bytes() + 2 * USERS_BYTES_MAX);
+        let with_names = Ceiling::of(&limits, Some(1000), 32768);
+        assert!(with_names.bytes() > with_file.bytes());
+        let with_buffers = Ceiling::of(&limits, None, 65536);
         assert_eq!(with_buffers.bytes(), ceiling(limits).bytes());
         assert_eq!(with_buffers.kernel_bytes, 2 * ceiling(limits).kernel_bytes);
     }

@@ -8,6 +8,7 @@ use std::fmt;
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
+use crate::chat::{INDEX_ENTRY_BYTES, table};
 use crate::protocol::{Folded, Name};
 use crate::sorted_index::{self, SortedIndex, Sought};
 
@@ -96,6 +97,12 @@ impl Keys {
             keys.by_name.insert(place, &sought);
         }
         Ok(keys)
+    }
+
+    /// The most memory that the keys of so many names take while they are read, in bytes.
+    pub fn memory_max(names: usize) -> u64 {
+        let names = names as u64;
+        table(names, size_of::<(Folded, KeyHash)>()) + names * INDEX_ENTRY_BYTES
     }
 
     /// How many names there are.

@@ -47,8 +47,7 @@ pub fn check_memory(
     limits: &Limits,
     keys: Option<&Keys>,
 ) -> Result<Ceiling, String> {
-    let names = keys.map_or(0, Keys::len);
-    let ceiling = Ceiling::of(limits, names, options.socket_buffer);
+    let ceiling = Ceiling::of(limits, keys.map(Keys::len), options.socket_buffer);
     match options.memory_max {
         Some(max) if ceiling.bytes() > max as u64 => Err(format!(
             "--memory {max}: with these settings {} could be needed ({} bytes):\n{}lower \

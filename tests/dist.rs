@@ -39,7 +39,7 @@ fn size(text: &str) -> u64 {
 #[test]
 fn the_service_gets_the_memory_that_the_default_options_can_need() {
     let unit = "dist/chinwag.service";
-    let ceiling = Ceiling::of(&Limits::default(), 0, SOCKET_BUFFER);
+    let ceiling = Ceiling::of(&Limits::default(), None, SOCKET_BUFFER);
     let (own, system) = (ceiling.bytes(), ceiling.kernel_bytes);
     let max = settings(unit, "MemoryMax");
     assert_eq!(max.len(), 1);

@@ -164,7 +164,7 @@ fn the_manual_page_has_the_options_of_the_help() {
 #[cfg(target_pointer_width = "64")]
 #[test]
 fn the_readme_shows_the_memory_as_it_is() {
-    let ceiling = Ceiling::of(&Limits::default(), 0, SOCKET_BUFFER);
+    let ceiling = Ceiling::of(&Limits::default(), None, SOCKET_BUFFER);
     let readme = document("README.md");
     let shown = blocks(&readme, "text");
     let table = ceiling.table();

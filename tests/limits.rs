@@ -410,6 +410,26 @@ fn a_byte_order_mark_before_a_users_file_is_passed_over() {
 }
 
 #[test]
+fn a_users_file_without_names_is_read_again_below_the_ceiling() {
+    let dir = TempDir::new();
+    let users = users_file(&dir, "# Nobody yet.\n");
+    let file = users.to_str().unwrap();
+    let small = ["-c", "4", "-s", "4", "-r", "1", "-b", "4K", "-u", file];
+    let mut server = Server::start_bounded(&small);
+    for text in ["#\n", "# a longer line, which says nothing either\n", "\n"] {
+        let text = text.repeat(1024 * 1024 / text.len());
+        users_file(&dir, &text);
+        server.process.signal("HUP");
+        server.process.expect_error("now has 0 names");
+        let (peak, ceiling) = (
+            server.process.peak_as_released_kibibytes(),
+            server.ceiling(),
+        );
+        assert!(peak < ceiling, "{peak} KiB, with a ceiling of {ceiling}");
+    }
+}
+
+#[test]
 fn a_check_finds_what_a_start_would() {
     let dir = TempDir::new();
     let users = users_file(&dir, "ann\n");

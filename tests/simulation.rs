@@ -153,7 +153,7 @@ impl Simulation {
             peers: Vec::new(),
             keys: None,
             generation: 0,
-            ceiling: Ceiling::of(&limits, NAMES.into(), 16384),
+            ceiling: Ceiling::of(&limits, Some(NAMES.into()), 16384),
             world: World::new(limits),
             talkers: Vec::new(),
             members: Vec::new(),

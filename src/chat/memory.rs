@@ -9,7 +9,7 @@ use crate::wheel::Wheel;
 
 /// What a key takes in a sorted index: eight bytes, in a chunk that is a quarter full, with its
 /// share of the row of chunks.
-pub(super) const INDEX_ENTRY_BYTES: u64 = 40;
+pub const INDEX_ENTRY_BYTES: u64 = 40;
 /// What an index takes beside, be there a single key in it.
 const INDEX_BYTES: u64 = 96;
 

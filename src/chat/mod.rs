@@ -23,7 +23,7 @@ use std::cmp::Ordering;
 use slab::Slab;
 
 pub use deadlines::{Allowance, Due};
-pub use memory::table;
+pub use memory::{INDEX_ENTRY_BYTES, table};
 pub use origin::{Origin, Peer};
 pub use session::{Client, ConnId};
 
