@@ -274,7 +274,17 @@ impl Process {
     pub fn kibibytes(&self) -> u64 {
         match given(RUNNER) {
             None => self.status("VmRSS").parse().unwrap(),
-            Some(_) => emulated_kibibytes(&self.proc("smaps")),
+            Some(_) => emulated_kibibytes(&self.proc("smaps"), "Rss:"),
+        }
+    }
+
+    /// Resident memory that the program took for its data. Its files' pages are left out: how many
+    /// of them are resident, and from when on, is the system's choice, and may grow long after the
+    /// start as code is run for the first time.
+    pub fn data_kibibytes(&self) -> u64 {
+        match given(RUNNER) {
+            None => self.status("RssAnon").parse().unwrap(),
+            Some(_) => emulated_kibibytes(&self.proc("smaps"), "Anonymous:"),
         }
     }
 
@@ -400,16 +410,16 @@ fn given(name: &str) -> Option<OsString> {
     std::env::var_os(name).filter(|value| !value.is_empty())
 }
 
-/// Resident memory of a program that qemu emulates, by the system's `smaps`: all that lies below
+/// One kind of memory of a program that qemu emulates, by the system's `smaps`: all that lies below
 /// 2^44, where the addresses of no emulator are.
-fn emulated_kibibytes(smaps: &str) -> u64 {
+fn emulated_kibibytes(smaps: &str, kind: &str) -> u64 {
     let mut is_emulated = false;
     let mut sum = 0;
     for line in smaps.lines() {
         let (word, rest) = line.split_once(' ').unwrap();
         match (word.split_once('-'), word) {
             (Some((start, _)), _) => is_emulated = start.len() <= 11,
-            (None, "Rss:") if is_emulated => {
+            (None, word) if is_emulated && word == kind => {
                 sum += rest.trim_end_matches("kB").trim().parse::<u64>().unwrap();
             }
             _ => {}
