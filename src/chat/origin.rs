@@ -91,8 +91,8 @@ pub(super) struct Share {
     pub connections: u32,
     pub sessions: u32,
     /// When the lines of the connection that had sent most, of those that have gone, would have
-    /// come at exactly their rate, in microseconds: no later connection begins with less.
-    arrival_us: u64,
+    /// come at exactly their rate, in sixteenths of a second: no later connection begins with less.
+    arrival_ticks: u32,
     /// It is among those that wait to be forgotten.
     is_waiting: bool,
 }
@@ -101,7 +101,14 @@ impl Share {
     fn is_empty(&self) -> bool {
         self.connections == 0 && self.sessions == 0
     }
+
+    fn arrival_us(&self) -> u64 {
+        u64::from(self.arrival_ticks) * TICK_US
+    }
 }
+
+/// A sixteenth of a second: exact enough, and 32 bits of them are eight years.
+const TICK_US: u64 = 62_500;
 
 /// The shares of all origins that have something, or had a moment ago.
 #[derive(Debug)]
@@ -148,14 +155,15 @@ impl Shares {
         });
         let share = &mut self.shares[key as usize].1;
         share.connections += 1;
-        (OriginKey(key), share.arrival_us)
+        (OriginKey(key), share.arrival_us())
     }
 
     /// Counts one connection of an origin less, whose lines would have come by then at exactly
     /// their rate.
     pub fn disconnect(&mut self, key: OriginKey, arrival_us: u64, now_us: u64) {
         if let Some((_, share)) = self.shares.get_mut(key.0 as usize) {
-            share.arrival_us = share.arrival_us.max(arrival_us);
+            let ticks = u32::try_from(arrival_us.div_ceil(TICK_US)).unwrap_or(u32::MAX);
+            share.arrival_ticks = share.arrival_ticks.max(ticks);
         }
         self.change(key, now_us, |share| share.connections -= 1);
     }
@@ -165,7 +173,7 @@ impl Shares {
     fn forget(&mut self, now_us: u64) {
         while let Some(&key) = self.waiting.front() {
             let (_, share) = &mut self.shares[key.0 as usize];
-            let is_to_stay = share.arrival_us > now_us && self.waiting.len() <= self.waiting_max;
+            let is_to_stay = share.arrival_us() > now_us && self.waiting.len() <= self.waiting_max;
             if share.is_empty() && is_to_stay {
                 return;
             }
@@ -199,7 +207,7 @@ impl Shares {
         if !share.is_empty() || share.is_waiting {
             return;
         }
-        if share.arrival_us > now_us {
+        if share.arrival_us() > now_us {
             share.is_waiting = true;
             self.waiting.push_back(key);
             self.forget(now_us);
