@@ -390,6 +390,12 @@ impl Splitter {
         if is_taken {
             *input = &input[1..];
         }
+        if let Some(Item::Sign) = item {
+            // One sign says as much as many do.
+            while let [IAC, NOP, rest @ ..] = *input {
+                *input = rest;
+            }
+        }
         if !text.is_empty() {
             let fits = self.begin_text(line_bytes_max) && self.push(text, line_bytes_max);
             return (!fits).then_some(Item::TooLong);

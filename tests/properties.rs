@@ -330,6 +330,8 @@ fn cut<'i>(splitter: &mut Splitter, chunks: impl IntoIterator<Item = &'i [u8]>) 
         }
         assert!(chunk.is_empty());
     }
+    // Several signs of life in a row may be one.
+    items.dedup_by(|next, item| *item == Cut::Sign && next == item);
     items
 }
 

@@ -9,9 +9,12 @@ use std::process::{Child, ChildStderr, Command, Stdio};
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
+use socket2::SockRef;
 
 use crate::client::{Client, PATIENCE, Watch};
 
+/// What the system keeps of what is sent on a connection that does not block.
+const SEND_BUFFER_BYTES: usize = 16 * 1024;
 /// What the server logs of itself before it serves.
 const LISTENING: &str = "listening on ";
 
@@ -78,10 +81,13 @@ impl Server {
         Client::connect(self.address)
     }
 
-    /// A new connection that does not block, and whose greeting nobody reads.
+    /// A new connection that does not block, and whose greeting nobody reads. The system keeps
+    /// little for it: many of them would else take all that it has for sockets, and then it drops
+    /// what others send.
     pub fn stream(&self) -> Result<TcpStream, String> {
         let connected = TcpStream::connect(self.address);
         let prepared = connected.and_then(|stream| {
+            SockRef::from(&stream).set_send_buffer_size(SEND_BUFFER_BYTES)?;
             stream.set_nonblocking(true)?;
             Ok(stream)
         });

@@ -46,6 +46,8 @@ fn cut<'a>(chunks: impl IntoIterator<Item = &'a [u8]>, line_bytes_max: usize) ->
         }
         assert!(chunk.is_empty());
     }
+    // Several signs of life in a row may be one.
+    cuts.dedup_by(|next, item| *item == Cut::Sign && next == item);
     cuts
 }
 

@@ -29,7 +29,7 @@ impl Share {
     pub fn of(conns: usize) -> Share {
         let conns = conns.max(1);
         Share {
-            lines: (LINES_PER_TURN / conns).clamp(8, 512),
+            lines: (LINES_PER_TURN / conns).clamp(4, 512),
             bytes: (ANSWER_BYTES_PER_TURN / conns).clamp(8 * 1024, 128 * 1024),
         }
     }
