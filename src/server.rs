@@ -15,7 +15,7 @@ use crate::memory;
 use crate::options::Options;
 use crate::service_manager::{self, Manager, Status};
 use crate::signals::Signals;
-use crate::socket::{Listener, Stream};
+use crate::socket::{Listener, NotAccepted, Stream};
 use crate::startup::{check_memory, load_keys, raise_descriptors};
 use crate::stats::Stats;
 use crate::time::{self, Clock as _, Millis, Now};
@@ -24,7 +24,8 @@ use crate::time::{self, Clock as _, Millis, Now};
 const EVENTS_PER_TURN: usize = 1024;
 /// Connections that are accepted from a listener in one turn.
 const ACCEPTS_PER_TURN: usize = 256;
-/// How long accepting rests when the system has no descriptors, unless a connection closes.
+/// How long accepting rests when the system has no descriptors, unless a connection closes, and how
+/// long a listener rests that gives nothing but errors.
 const ACCEPT_PAUSE: Millis = Millis(1000);
 /// How long it takes until the log is tried again that dropped lines, at first and at the most.
 const DROPPED_PAUSE: Millis = Millis(1000);
@@ -43,6 +44,15 @@ const FIRST_LISTENER: usize = 1;
 struct Door {
     listener: Listener,
     is_ready: bool,
+    /// It failed for a reason of its own, rests until then, and has accepted nothing since.
+    rest: Option<Millis>,
+}
+
+impl Door {
+    /// The time when it may be tried again, if it rests.
+    fn rests_until(&self, now: Now) -> Option<Millis> {
+        self.rest.filter(|until| now.past < *until)
+    }
 }
 
 /// The server, listening.
@@ -146,12 +156,17 @@ impl Server {
         let resume = self.pause.map(|(until, _)| until);
         let tell = self.manager.as_ref().and_then(Manager::next_deadline);
         let report = Some(self.report.next_deadline());
+        let before = self.clock.now();
+        let rests = self
+            .doors
+            .iter()
+            .filter_map(|door| door.rests_until(before));
         let deadlines = [deadline, resume, tell, report];
-        let deadline = deadlines.into_iter().flatten().min();
+        let deadline = deadlines.into_iter().flatten().chain(rests).min();
         // Whatever has come by now is reported by the poll; of what comes later that is not sure.
         // So a poll that sleeps until a deadline is followed by one that does not, before the
         // deadline counts as over.
-        let asked = self.clock.now().past;
+        let asked = before.past;
         self.wait(events, deadline)?;
         let start = self.clock.now().at;
         let mut ends = false;
@@ -188,7 +203,11 @@ impl Server {
     /// Sleeps until something happens or `deadline` has come, unless there is work to do.
     fn wait(&mut self, events: &mut Events, deadline: Option<Millis>) -> io::Result<()> {
         let is_paused = self.pause.is_some_and(|(_, conns)| self.hub.len() >= conns);
-        let may_accept = !is_paused && self.doors.iter().any(|door| door.is_ready);
+        let may_accept = !is_paused
+            && self.doors.iter().any(|door| {
+                let rests = door.rest.is_some() && door.rests_until(self.clock.now()).is_some();
+                door.is_ready && !rests
+            });
         let timeout = match deadline {
             _ if self.hub.has_work() || may_accept => Some(Duration::ZERO),
             Some(deadline) => Some(self.clock.until(deadline)),
@@ -236,16 +255,70 @@ impl Server {
         }
         let conns = self.hub.len();
         for index in 0..self.doors.len() {
-            let mut left = ACCEPTS_PER_TURN;
-            while self.doors[index].is_ready && left > 0 && self.pause.is_none() {
-                left -= 1;
-                match self.doors[index].listener.accept() {
-                    Ok((stream, peer)) => self.admit(stream, peer, now),
-                    Err(error) => self.not_accepted(index, &error, now),
-                }
+            if self.doors[index].rests_until(now).is_none() {
+                self.accept_from(index, now);
             }
         }
         self.hub.len() > conns
+    }
+
+    /// Accepts a listener's share of new connections. Errors of single connections keep no others
+    /// waiting, unless there was nothing else.
+    fn accept_from(&mut self, index: usize, now: Now) {
+        let (mut has_accepted, mut last_error) = (false, None);
+        for _ in 0..ACCEPTS_PER_TURN {
+            let door = &mut self.doors[index];
+            if !door.is_ready || self.pause.is_some() {
+                return;
+            }
+            let error = match door.listener.accept() {
+                Ok((stream, peer)) => {
+                    door.rest = None;
+                    has_accepted = true;
+                    self.admit(stream, peer, now);
+                    continue;
+                }
+                Err(error) => error,
+            };
+            match NotAccepted::of(&error) {
+                NotAccepted::NobodyWaits => {
+                    door.is_ready = false;
+                    door.rest = None;
+                    if std::mem::take(&mut self.is_short) {
+                        log::info!("accepting connections again");
+                    }
+                    return;
+                }
+                NotAccepted::OneFailed => last_error = Some(error),
+                // The connection waits, and the door stays marked as ready.
+                NotAccepted::Shortage => {
+                    self.pause = Some((now.at + ACCEPT_PAUSE, self.hub.len()));
+                    if !self.is_short && self.may_complain(now) {
+                        self.is_short = true;
+                        log::warn!(
+                            "cannot accept connections: {error}; those that come have to wait"
+                        );
+                    }
+                    return;
+                }
+                NotAccepted::Unknown => return self.rest(index, &error, now),
+            }
+        }
+        if let Some(error) = last_error.filter(|_| !has_accepted) {
+            self.rest(index, &error, now);
+        }
+    }
+
+    /// Lets a listener rest that would keep the server busy with its errors, and the others go on.
+    fn rest(&mut self, index: usize, error: &io::Error, now: Now) {
+        let rest = &mut self.doors[index].rest;
+        if rest.replace(now.at + ACCEPT_PAUSE).is_none() && self.may_complain(now) {
+            let door = &self.doors[index];
+            let address = door.listener.address();
+            let address =
+                address.map_or_else(|_| "a listener".into(), |address| address.to_string());
+            log::warn!("cannot accept connections on {address}: {error}; it is tried each second");
+        }
     }
 
     fn admit(&mut self, mut stream: Stream, peer: Peer, now: Now) {
@@ -269,28 +342,6 @@ impl Server {
             self.complained_at = Some(now.at);
         }
         may
-    }
-
-    fn not_accepted(&mut self, door: usize, error: &io::Error, now: Now) {
-        match error.kind() {
-            io::ErrorKind::WouldBlock => {
-                self.doors[door].is_ready = false;
-                if std::mem::take(&mut self.is_short) {
-                    log::info!("accepting connections again");
-                }
-            }
-            // The client has gone again; there may be others.
-            io::ErrorKind::ConnectionAborted | io::ErrorKind::Interrupted => {}
-            // Most likely the system is out of descriptors. The connection waits, and the door
-            // stays marked as ready.
-            _ => {
-                self.pause = Some((now.at + ACCEPT_PAUSE, self.hub.len()));
-                if !self.is_short && self.may_complain(now) {
-                    self.is_short = true;
-                    log::warn!("cannot accept connections: {error}; those that come have to wait");
-                }
-            }
-        }
     }
 
     /// Reads the users file again. If that does not do, the keys stay as they are.
@@ -397,6 +448,7 @@ fn open_doors(options: &Options, passed: usize, registry: &Registry) -> Result<V
         doors.push(Door {
             listener,
             is_ready: false,
+            rest: None,
         });
     }
     for door in &doors {

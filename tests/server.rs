@@ -12,6 +12,7 @@ use std::net::{Shutdown, TcpListener};
 use std::os::fd::AsFd;
 use std::os::unix::fs::FileTypeExt;
 use std::path::Path;
+use std::process::Command;
 use std::thread;
 use std::time::Duration;
 
@@ -1104,6 +1105,54 @@ fn a_server_without_descriptors_serves_whom_it_has_and_accepts_later() {
     drop(clients.pop());
     server.process.expect_error("accepting connections again");
     clients[0].expect_service();
+}
+
+/// A server for which the system fails some calls of accept(2), if there is a program to do that.
+fn start_with_failing_accept(errors: &str) -> Option<Server> {
+    let mut probe = Command::new("strace");
+    let can_trace = probe.args(["-qq", "-o", "/dev/null", "true"]).status();
+    if !can_trace.is_ok_and(|status| status.success()) {
+        process::skip("strace is not installed, or may not trace");
+        return None;
+    }
+    let traced = format!(
+        r#"exec strace -D -qq -o /dev/null -e trace=accept4 -e inject=accept4:{errors} "$@""#
+    );
+    let mut command = program_within(&traced);
+    Some(Server::start_as(command.args(["--listen", "127.0.0.1:0"])))
+}
+
+#[test]
+fn an_error_of_one_connection_keeps_no_other_waiting() {
+    let Some(server) = start_with_failing_accept("error=EPROTO:when=1") else {
+        return;
+    };
+    server.connect().expect_service();
+    server.process.signal("TERM");
+    let log = server.process.finish().err;
+    assert!(!log.contains("cannot accept"), "{log}");
+}
+
+#[test]
+fn a_listener_that_has_nothing_but_errors_is_tried_each_second_and_no_more() {
+    for error in ["EPERM", "EINVAL"] {
+        // The first second's attempts fail, and then it works.
+        let attempts = if error == "EPERM" { 256 } else { 1 };
+        let Some(mut server) =
+            start_with_failing_accept(&format!("error={error}:when=1..{attempts}"))
+        else {
+            return;
+        };
+        let mut client = Client::connect(server.address());
+        server
+            .process
+            .expect_error("cannot accept connections on 127.0.0.1:");
+        client.expect("HELLO ");
+        client.expect_service();
+        server.process.signal("TERM");
+        let log = server.process.finish().err;
+        assert_eq!(log.matches("cannot accept").count(), 1, "{log}");
+    }
 }
 
 // Signals
