@@ -2,8 +2,9 @@
 //!
 //! `chat` and what it is made of (`room`, `event_log`, `sorted_index`, `wheel`, `keys`, `protocol`) are
 //! told the time and know no sockets; `line` turns bytes into lines; `hub` moves bytes between
-//! connections and `chat`; `server`, with `socket`, `signals` and `service_manager`, alone touches
-//! sockets and clocks; `log_sink` writes the log. PROTOCOL.md says what goes over the wire.
+//! connections and `chat`; `server`, with `socket`, `unix_socket`, `signals` and `service_manager`,
+//! alone touches sockets and clocks; `log_sink` writes the log. PROTOCOL.md says what goes over the
+//! wire.
 
 pub mod ceiling;
 pub mod chat;
@@ -26,5 +27,6 @@ pub mod sorted_index;
 pub mod startup;
 pub mod stats;
 pub mod time;
+pub mod unix_socket;
 pub mod users;
 pub mod wheel;

@@ -1,23 +1,22 @@
 //! Sockets: a connection's stream, and the listeners that streams come from.
 
 use std::ffi::OsString;
-use std::fs;
 use std::io::{self, IoSlice, Read, Write};
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::os::unix::ffi::OsStringExt;
-use std::os::unix::fs::{FileTypeExt, MetadataExt};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use mio::event::Source;
-use mio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
+use mio::net::{TcpListener, TcpStream, UnixStream};
 use mio::{Interest, Registry, Token};
-use socket2::{Domain, SockAddr, SockRef, Socket, TcpKeepalive, Type};
+use socket2::{Domain, SockRef, Socket, TcpKeepalive, Type};
 
 use crate::chat::Peer;
 use crate::conn::Link;
 use crate::options::Address;
+use crate::unix_socket::UnixSocket;
 
 /// How many connections the system may hold that were not accepted yet; it has its own bound too.
 const BACKLOG: i32 = 4096;
@@ -145,8 +144,8 @@ fn watch(socket: SockRef<'_>, idle: Option<u32>) -> io::Result<()> {
 pub enum Listener {
     /// TCP, and the size of its connections' buffers if they may have come before it was set up.
     Tcp(TcpListener, Option<usize>),
-    /// A Unix socket, the size of its connections' buffers, and its file if that is to be removed.
-    Unix(UnixListener, usize, Option<SocketFile>),
+    /// A Unix socket, and the size of its connections' buffers.
+    Unix(UnixSocket, usize),
 }
 
 impl Listener {
@@ -180,14 +179,8 @@ impl Listener {
     }
 
     fn bind_unix(path: &Path, socket_buffer: usize) -> io::Result<Listener> {
-        remove_stale(path)?;
-        let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
-        socket.set_nonblocking(true)?;
-        socket.bind(&SockAddr::unix(path)?)?;
-        let file = SocketFile::new(path)?;
-        socket.listen(BACKLOG)?;
-        let listener = UnixListener::from_std(socket.into());
-        Ok(Listener::Unix(listener, socket_buffer, Some(file)))
+        let socket = UnixSocket::bind(path, None, BACKLOG)?;
+        Ok(Listener::Unix(socket, socket_buffer))
     }
 
     /// Takes a TCP or Unix socket that listens already. Its file is another's, and stays.
@@ -198,8 +191,7 @@ impl Listener {
     pub fn adopt(socket: Socket, socket_buffer: usize) -> io::Result<Listener> {
         socket.set_nonblocking(true)?;
         if socket.domain()? == Domain::UNIX {
-            let listener = UnixListener::from_std(socket.into());
-            return Ok(Listener::Unix(listener, socket_buffer, None));
+            return Ok(Listener::Unix(UnixSocket::adopt(socket), socket_buffer));
         }
         set_up(&socket, socket_buffer)?;
         let listener = TcpListener::from_std(socket.into());
@@ -214,7 +206,7 @@ impl Listener {
     pub fn address(&self) -> io::Result<Address> {
         let address = match self {
             Listener::Tcp(listener, _) => SockRef::from(listener).local_addr(),
-            Listener::Unix(listener, ..) => SockRef::from(listener).local_addr(),
+            Listener::Unix(socket, _) => SockRef::from(&socket.listener).local_addr(),
         }?;
         if let Some(ip) = address.as_socket() {
             return Ok(Address::Tcp(ip));
@@ -235,7 +227,11 @@ impl Listener {
     pub fn register(&mut self, registry: &Registry, token: Token) -> io::Result<()> {
         match self {
             Listener::Tcp(listener, _) => listener.register(registry, token, Interest::READABLE),
-            Listener::Unix(listener, ..) => listener.register(registry, token, Interest::READABLE),
+            Listener::Unix(socket, _) => {
+                socket
+                    .listener
+                    .register(registry, token, Interest::READABLE)
+            }
         }
     }
 
@@ -254,8 +250,8 @@ impl Listener {
                 }
                 Ok((Stream::Tcp(stream), Peer::Net(address)))
             }
-            Listener::Unix(listener, socket_buffer, _) => {
-                let (stream, _) = listener.accept()?;
+            Listener::Unix(socket, socket_buffer) => {
+                let (stream, _) = socket.listener.accept()?;
                 // A Unix socket does not inherit it; it has no buffer for what it receives.
                 let _ = SockRef::from(&stream).set_send_buffer_size(*socket_buffer);
                 Ok((Stream::Unix(stream), Peer::Local))
@@ -312,55 +308,6 @@ fn set_up(socket: &Socket, socket_buffer: usize) -> io::Result<()> {
     socket.set_tcp_nodelay(true)?;
     // Telnet marks an interrupt with an urgent byte, which belongs where it was sent.
     socket.set_out_of_band_inline(true)
-}
-
-/// The file of a Unix socket; it is removed with this, unless it is another's by then.
-#[derive(Debug)]
-pub struct SocketFile {
-    path: PathBuf,
-    identity: (u64, u64),
-}
-
-impl SocketFile {
-    fn new(path: &Path) -> io::Result<SocketFile> {
-        Ok(SocketFile {
-            path: path.to_owned(),
-            identity: identity(path)?,
-        })
-    }
-}
-
-impl Drop for SocketFile {
-    fn drop(&mut self) {
-        if identity(&self.path).is_ok_and(|found| found == self.identity) {
-            if let Err(error) = fs::remove_file(&self.path) {
-                log::warn!("cannot remove {}: {error}", self.path.display());
-            }
-        }
-    }
-}
-
-fn identity(path: &Path) -> io::Result<(u64, u64)> {
-    fs::symlink_metadata(path).map(|file| (file.dev(), file.ino()))
-}
-
-/// Removes the socket file of a server that is dead.
-fn remove_stale(path: &Path) -> io::Result<()> {
-    let Ok(file) = fs::symlink_metadata(path) else {
-        return Ok(());
-    };
-    let in_use = |text| Err(io::Error::new(io::ErrorKind::AlreadyExists, text));
-    if !file.file_type().is_socket() {
-        return in_use("there is a file of that name that is not a socket; choose another path");
-    }
-    // Without blocking, so that a server that is alive but busy cannot keep us waiting.
-    let probe = Socket::new(Domain::UNIX, Type::STREAM, None)?;
-    probe.set_nonblocking(true)?;
-    match probe.connect(&SockAddr::unix(path)?) {
-        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => fs::remove_file(path),
-        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Err(error),
-        _ => in_use("a server is listening there already; stop it or choose another path"),
-    }
 }
 
 /// An error with the way out, where one is known.

@@ -10,7 +10,7 @@ use std::io::{IoSlice, Write};
 use std::mem::MaybeUninit;
 use std::net::{Shutdown, TcpListener};
 use std::os::fd::AsFd;
-use std::os::unix::fs::FileTypeExt;
+use std::os::unix::fs::{FileTypeExt, symlink};
 use std::path::Path;
 use std::process::Command;
 use std::thread;
@@ -21,6 +21,7 @@ use process::{
     program_within, unix,
 };
 
+use rustix::fs::{FlockOperation, flock};
 use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -206,6 +207,89 @@ fn a_socket_file_that_is_another_servers_by_then_is_kept() {
     old.process.signal("TERM");
     assert_eq!(old.process.finish().code, Some(0));
     new.connect().expect_service();
+}
+
+/// Starts several servers on one path at once, and sees that one of them listens and the others
+/// say why they do not.
+fn expect_one_server_of(count: usize, path: &Path) -> Process {
+    let mut processes: Vec<_> = (0..count)
+        .map(|_| Process::start(program().args(["--listen", &unix(path)])))
+        .collect();
+    let has_won = |process: &mut Process| {
+        let line = process.expect_error(" unix:");
+        line.contains(" listening on unix:")
+    };
+    let won: Vec<_> = processes.iter_mut().map(has_won).collect();
+    let winners = won.iter().filter(|won| **won).count();
+    assert_eq!(winners, 1, "{winners} of {count} listen");
+    let winner = processes.remove(won.iter().position(|won| *won).unwrap());
+    for loser in processes {
+        loser
+            .finish()
+            .expect_refusal(1, &["a server is listening there already"]);
+    }
+    Client::greeted(&unix(path)).expect_service();
+    winner
+}
+
+#[test]
+fn of_servers_that_start_at_once_one_gets_the_socket() {
+    for round in 0..25 {
+        let dir = TempDir::new();
+        let path = dir.join("chat");
+        let mut first = expect_one_server_of(2 + round % 3, &path);
+        // Now there is a dead server's file, and all see it.
+        first.kill();
+        let second = expect_one_server_of(2 + round % 3, &path);
+        second.signal("TERM");
+        assert_eq!(second.finish().code, Some(0));
+        let left = fs::read_dir(path.parent().unwrap()).unwrap().count();
+        assert_eq!(left, 0, "files are left");
+    }
+}
+
+#[test]
+fn a_server_that_ends_while_another_starts_leaves_that_its_file() {
+    let dir = TempDir::new();
+    let path = dir.join("chat");
+    let mut server = expect_one_server_of(1, &path);
+    for _ in 0..40 {
+        server.signal("TERM");
+        // The old one may still be there.
+        server = loop {
+            let mut next = Process::start(program().args(["--listen", &unix(&path)]));
+            if next.expect_error(" unix:").contains(" listening on unix:") {
+                break next;
+            }
+        };
+        Client::greeted(&unix(&path)).expect_service();
+    }
+}
+
+#[test]
+fn a_server_waits_for_the_lock_on_the_folder_and_not_for_ever() {
+    let dir = TempDir::new();
+    let path = dir.join("chat");
+    let folder = fs::File::open(path.parent().unwrap()).unwrap();
+    flock(&folder, FlockOperation::LockExclusive).unwrap();
+    try_to_listen(&unix(&path)).expect_refusal(1, &[&unix(&path), "lock on the folder"]);
+    let mut process = Process::start(program().args(["--listen", &unix(&path)]));
+    process.expect_error("memory: ");
+    assert!(!path.exists());
+    drop(folder);
+    process.expect_error(" listening on ");
+}
+
+#[test]
+fn a_link_in_the_place_of_a_socket_is_refused_and_kept() {
+    let dir = TempDir::new();
+    let (path, other) = (dir.join("chat"), dir.join("other"));
+    let server = Server::start_on(&other);
+    symlink(&other, &path).unwrap();
+    try_to_listen(&unix(&path)).expect_refusal(1, &[&unix(&path), "not a socket"]);
+    drop(server);
+    try_to_listen(&unix(&path)).expect_refusal(1, &[&unix(&path), "not a socket"]);
+    assert!(fs::symlink_metadata(&path).unwrap().is_symlink());
 }
 
 // The command line and the log

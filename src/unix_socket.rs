@@ -1,0 +1,159 @@
+//! Unix sockets that listen, and their files: a live server's file is its own, and a dead one's is
+//! replaced.
+//!
+//! A socket looks dead from bind(2) to listen(2), and a file may become another's between a look at
+//! it and its removal. So whoever makes or removes one holds a lock on its folder. The lock goes
+//! with its process, however that ends, and leaves nothing behind.
+
+use std::fs::{self, File, Permissions};
+use std::io::{self, ErrorKind};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::Duration;
+
+use mio::net::UnixListener;
+use rustix::fs::{FlockOperation, Mode, fchmod, flock};
+use socket2::{Domain, SockAddr, Socket, Type};
+
+/// How often a lock that another process holds is tried, and the time between two tries. A server
+/// that starts holds it for a few system calls.
+const TRIES_AT_START: u32 = 150;
+const TRIES_AT_END: u32 = 10;
+const TRY_PAUSE: Duration = Duration::from_millis(20);
+
+/// A Unix socket that listens.
+#[derive(Debug)]
+pub struct UnixSocket {
+    /// The socket.
+    pub listener: UnixListener,
+    file: Option<SocketFile>,
+}
+
+#[derive(Debug)]
+struct SocketFile {
+    path: PathBuf,
+    identity: (u64, u64),
+}
+
+impl UnixSocket {
+    /// Makes a file for a socket, and listens; a dead server's file is replaced. Who may connect
+    /// is what `mode` says at any moment, or else what the umask leaves.
+    ///
+    /// # Errors
+    ///
+    /// If a server is alive there, if the file is no socket, or if the system refuses.
+    pub fn bind(path: &Path, mode: Option<u32>, backlog: i32) -> io::Result<UnixSocket> {
+        let address = SockAddr::unix(path)?;
+        let _lock = lock_folder(path, TRIES_AT_START)?;
+        remove_stale(path, &address)?;
+        let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
+        socket.set_nonblocking(true)?;
+        if let Some(mode) = mode {
+            // The file begins with the socket's own mode, less the umask.
+            fchmod(&socket, Mode::from_raw_mode(mode))?;
+        }
+        socket.bind(&address)?;
+        let file = SocketFile {
+            path: path.to_owned(),
+            identity: identity(path)?,
+        };
+        let chmod = |mode| fs::set_permissions(path, Permissions::from_mode(mode));
+        let result = mode.map_or(Ok(()), chmod);
+        if let Err(error) = result.and_then(|()| socket.listen(backlog)) {
+            file.remove();
+            return Err(error);
+        }
+        Ok(UnixSocket {
+            listener: UnixListener::from_std(socket.into()),
+            file: Some(file),
+        })
+    }
+
+    /// Takes a socket that listens already. If it has a file, that is another's, and stays.
+    pub fn adopt(socket: Socket) -> UnixSocket {
+        UnixSocket {
+            listener: UnixListener::from_std(socket.into()),
+            file: None,
+        }
+    }
+}
+
+/// Removes the file while the socket is still open: nobody takes it for a dead server's until then,
+/// and its number cannot have become another file's.
+impl Drop for UnixSocket {
+    fn drop(&mut self) {
+        let Some(file) = &self.file else { return };
+        match lock_folder(&file.path, TRIES_AT_END) {
+            Ok(_lock) => file.remove(),
+            // Whoever starts next replaces it.
+            Err(error) => log::warn!("{} stays behind: {error}", file.path.display()),
+        }
+    }
+}
+
+impl SocketFile {
+    /// Removes the file, unless it is another's by now.
+    fn remove(&self) {
+        if identity(&self.path).is_ok_and(|found| found == self.identity) {
+            if let Err(error) = fs::remove_file(&self.path) {
+                log::warn!("cannot remove {}: {error}", self.path.display());
+            }
+        }
+    }
+}
+
+fn identity(path: &Path) -> io::Result<(u64, u64)> {
+    fs::symlink_metadata(path).map(|file| (file.dev(), file.ino()))
+}
+
+/// Keeps other servers from making or removing sockets in a path's folder, until it is dropped.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "nobody is served before the server listens, or after it has stopped to"
+)]
+fn lock_folder(path: &Path, tries: u32) -> io::Result<File> {
+    let parent = path
+        .parent()
+        .filter(|parent| !parent.as_os_str().is_empty());
+    let folder = File::open(parent.unwrap_or(Path::new(".")))?;
+    for _ in 1..tries {
+        match flock(&folder, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => return Ok(folder),
+            Err(rustix::io::Errno::WOULDBLOCK | rustix::io::Errno::INTR) => {
+                thread::sleep(TRY_PAUSE);
+            }
+            Err(error) => {
+                let text = format!(
+                    "the folder cannot be locked against other servers: {error}; choose another \
+                     folder"
+                );
+                return Err(io::Error::other(text));
+            }
+        }
+    }
+    Err(io::Error::other(
+        "another program holds a lock on the folder; end it (lslocks shows which it is) or choose \
+         another folder",
+    ))
+}
+
+/// Removes the socket file of a server that is dead.
+fn remove_stale(path: &Path, address: &SockAddr) -> io::Result<()> {
+    let file = match fs::symlink_metadata(path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+        result => result?,
+    };
+    let in_use = |text| Err(io::Error::other(text));
+    if !file.file_type().is_socket() {
+        return in_use("there is a file of that name that is not a socket; choose another path");
+    }
+    // Without blocking, so that a server that is alive but busy cannot keep us waiting.
+    let probe = Socket::new(Domain::UNIX, Type::STREAM, None)?;
+    probe.set_nonblocking(true)?;
+    match probe.connect(address) {
+        Err(error) if error.kind() == ErrorKind::ConnectionRefused => fs::remove_file(path),
+        Err(error) if error.kind() == ErrorKind::PermissionDenied => Err(error),
+        _ => in_use("a server is listening there already; stop it or choose another path"),
+    }
+}
