@@ -77,6 +77,8 @@ pub struct Options {
     pub limits: Limits,
     /// Bytes that the system may keep for a connection, in each direction.
     pub socket_buffer: usize,
+    /// The permissions of Unix sockets' files; none if the umask says them.
+    pub socket_mode: Option<u32>,
     /// The most memory that the settings may ever need, in bytes.
     pub memory_max: Option<usize>,
     /// The file of those who may join; none if anybody may.
@@ -160,6 +162,7 @@ pub fn parse(args: &[String]) -> Result<Action, String> {
         limits: limits(&matches)?,
         socket_buffer: size(&matches, "socket-buffer", 4096, 64 * 1024 * 1024)?
             .unwrap_or(SOCKET_BUFFER),
+        socket_mode: mode(&matches, "socket-mode")?,
         memory_max: size(&matches, "memory", 1, isize::MAX as u64)?,
         users: matches.opt_str("users").map(PathBuf::from),
         verbosity: verbosity(&matches)?,
@@ -224,6 +227,8 @@ const OPTIONS: [[&str; 4]; 22] = [
     ["b", "log-bytes", "SIZE", "bytes of events kept per room;\nK and M may follow (64K)"],
     ["m", "max-message", "BYTES", "the longest message; K and M may follow (1024)"],
     ["", "socket-buffer", "SIZE", "bytes the system keeps for a connection each way\n(32K)"],
+    ["", "socket-mode", "MODE", "permissions of Unix sockets' files, like 0660;\n\
+                                 without it, what the umask leaves"],
     ["", "memory", "SIZE", "refuse to start if more memory could be needed"],
     ["u", "users", "FILE", "only those in this file may join, with their keys"],
     ["", "new-key", "NAME", "make a key for NAME, put it into the users file,\nand exit"],
@@ -414,6 +419,21 @@ fn size(matches: &Matches, name: &str, min: u64, max: u64) -> Result<Option<usiz
     }
 }
 
+/// Permissions as chmod(1) takes them in octal.
+fn mode(matches: &Matches, name: &str) -> Result<Option<u32>, String> {
+    let Some(text) = matches.opt_str(name) else {
+        return Ok(None);
+    };
+    let is_octal = (3..=4).contains(&text.len()) && text.bytes().all(|b| matches!(b, b'0'..=b'7'));
+    let mode = u32::from_str_radix(&text, 8).ok();
+    match mode.filter(|mode| is_octal && *mode <= 0o777) {
+        Some(mode) => Ok(Some(mode)),
+        None => Err(format!(
+            "--{name} {text}: give permissions in octal from 0000 to 0777, like 0660"
+        )),
+    }
+}
+
 /// A decimal number of digits alone.
 fn number(text: &str) -> Option<u64> {
     let is_number = text.bytes().all(|b| b.is_ascii_digit());
@@ -454,6 +474,7 @@ mod tests {
             is_open: false,
             limits: Limits::default(),
             socket_buffer: 32 * 1024,
+            socket_mode: None,
             memory_max: None,
             users: None,
             verbosity: Verbosity::Normal,
@@ -509,6 +530,19 @@ mod tests {
         ];
         for (line, expected) in table {
             assert_eq!(options(line).limits, expected, "{line:?}");
+        }
+    }
+
+    #[test]
+    fn a_sockets_mode_is_octal_with_or_without_a_zero() {
+        for (line, mode) in [
+            ("", None),
+            ("--socket-mode 0660", Some(0o660)),
+            ("--socket-mode 660", Some(0o660)),
+            ("--socket-mode=0777", Some(0o777)),
+            ("--socket-mode 000", Some(0)),
+        ] {
+            assert_eq!(options(line).socket_mode, mode, "{line:?}");
         }
     }
 
@@ -607,6 +641,12 @@ mod tests {
             ("-m 2M", ["--max-message", "2M"]),
             ("-m 64K", ["--log-bytes 65536", "--max-message"]),
             ("-b 4K -m 2000", ["--log-bytes 4096", "2000"]),
+            ("--socket-mode 1777", ["--socket-mode 1777", "0777"]),
+            ("--socket-mode 0668", ["--socket-mode 0668", "octal"]),
+            ("--socket-mode 00660", ["--socket-mode 00660", "octal"]),
+            ("--socket-mode 66", ["--socket-mode 66", "octal"]),
+            ("--socket-mode +660", ["--socket-mode +660", "octal"]),
+            ("--socket-mode ug=rw", ["--socket-mode ug=rw", "0660"]),
             ("-l nowhere", ["--listen", "nowhere"]),
             ("-l localhost:8255", ["--listen", "localhost:8255"]),
             ("-l 127.0.0.1", ["--listen", "127.0.0.1"]),

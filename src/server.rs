@@ -436,12 +436,24 @@ fn open_doors(options: &Options, passed: usize, registry: &Registry) -> Result<V
     for index in 0..passed + addresses.len() {
         let mut listener = match index.checked_sub(passed) {
             None => service_manager::take_socket(index, options.socket_buffer)?,
-            Some(index) => Listener::bind(&addresses[index], options.socket_buffer)?,
+            Some(index) => Listener::bind(
+                &addresses[index],
+                options.socket_buffer,
+                options.socket_mode,
+            )?,
         };
         let address = listener.address().map_err(system)?;
         options
             .check_open(&address)
             .map_err(|error| format!("the service manager passed {address}: {error}"))?;
+        if let (Some(mode), Listener::Unix(..)) = (options.socket_mode, &listener) {
+            if index < passed {
+                log::warn!(
+                    "--socket-mode {mode:04o} does not change {address}, which the service manager \
+                     passed; say SocketMode= in the socket's unit"
+                );
+            }
+        }
         listener
             .register(registry, Token(FIRST_LISTENER + index))
             .map_err(system)?;

@@ -150,15 +150,21 @@ pub enum Listener {
 
 impl Listener {
     /// Binds an address and listens there. The system keeps at most `socket_buffer` bytes, and as
-    /// many again for its own book-keeping, for each direction of a connection.
+    /// many again for its own book-keeping, for each direction of a connection. A Unix socket's
+    /// file gets the permissions in `socket_mode`, or else those that the umask leaves.
     ///
     /// # Errors
     ///
     /// A text for people: the address, the reason, and the way out.
-    pub fn bind(address: &Address, socket_buffer: usize) -> Result<Listener, String> {
+    pub fn bind(
+        address: &Address,
+        socket_buffer: usize,
+        socket_mode: Option<u32>,
+    ) -> Result<Listener, String> {
         match address {
             Address::Tcp(ip) => Self::bind_tcp(*ip, socket_buffer),
-            Address::Unix(path) => Self::bind_unix(path, socket_buffer),
+            Address::Unix(path) => UnixSocket::bind(path, socket_mode, BACKLOG)
+                .map(|socket| Listener::Unix(socket, socket_buffer)),
         }
         .map_err(|error| format!("cannot listen on {address}: {}", explain(&error)))
     }
@@ -176,11 +182,6 @@ impl Listener {
         socket.bind(&address.into())?;
         socket.listen(BACKLOG)?;
         Ok(Listener::Tcp(TcpListener::from_std(socket.into()), None))
-    }
-
-    fn bind_unix(path: &Path, socket_buffer: usize) -> io::Result<Listener> {
-        let socket = UnixSocket::bind(path, None, BACKLOG)?;
-        Ok(Listener::Unix(socket, socket_buffer))
     }
 
     /// Takes a TCP or Unix socket that listens already. Its file is another's, and stays.

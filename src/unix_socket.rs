@@ -47,13 +47,7 @@ impl UnixSocket {
         let address = SockAddr::unix(path)?;
         let _lock = lock_folder(path, TRIES_AT_START)?;
         remove_stale(path, &address)?;
-        let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
-        socket.set_nonblocking(true)?;
-        if let Some(mode) = mode {
-            // The file begins with the socket's own mode, less the umask.
-            fchmod(&socket, Mode::from_raw_mode(mode))?;
-        }
-        socket.bind(&address)?;
+        let socket = create(&address, mode)?;
         let file = SocketFile {
             path: path.to_owned(),
             identity: identity(path)?,
@@ -101,6 +95,18 @@ impl SocketFile {
             }
         }
     }
+}
+
+/// Makes a socket and its file, which nobody can connect to yet.
+fn create(address: &SockAddr, mode: Option<u32>) -> io::Result<Socket> {
+    let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
+    socket.set_nonblocking(true)?;
+    if let Some(mode) = mode {
+        // The file begins with the socket's own mode, less the umask.
+        fchmod(&socket, Mode::from_raw_mode(mode))?;
+    }
+    socket.bind(address)?;
+    Ok(socket)
 }
 
 fn identity(path: &Path) -> io::Result<(u64, u64)> {
@@ -155,5 +161,30 @@ fn remove_stale(path: &Path, address: &SockAddr) -> io::Result<()> {
         Err(error) if error.kind() == ErrorKind::ConnectionRefused => fs::remove_file(path),
         Err(error) if error.kind() == ErrorKind::PermissionDenied => Err(error),
         _ => in_use("a server is listening there already; stop it or choose another path"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_is_never_more_open_than_its_mode() {
+        let folder = std::env::temp_dir().join(format!("chinwag-mode-{}", std::process::id()));
+        fs::create_dir(&folder).unwrap();
+        let path = folder.join("chat");
+        let mode_of = |path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+        for mode in [0o600, 0o660, 0o000, 0o666] {
+            let socket = create(&SockAddr::unix(&path).unwrap(), Some(mode)).unwrap();
+            // As bind(2) has made it, before anything was changed.
+            assert_eq!(mode_of(&path) & !mode, 0, "{mode:o}");
+            drop(socket);
+            fs::remove_file(&path).unwrap();
+            let socket = UnixSocket::bind(&path, Some(mode), 1).unwrap();
+            assert_eq!(mode_of(&path), mode, "{mode:o}");
+            drop(socket);
+            assert!(!path.exists());
+        }
+        fs::remove_dir(&folder).unwrap();
     }
 }

@@ -16,7 +16,7 @@ use chinwag::options::{self, Action, DEFAULT_ADDRESS};
 use process::{Finished, Process, TempDir, has, has_success, program, skip};
 
 /// A line of the configuration, and the word of the command line that it stands for.
-const OPTIONS: [(&str, &str); 18] = [
+const OPTIONS: [(&str, &str); 19] = [
     ("list listen '[::1]:8255'", "--listen=[::1]:8255"),
     ("option idle '90'", "--idle=90"),
     ("option max_idle '7200'", "--max-idle=7200"),
@@ -30,6 +30,7 @@ const OPTIONS: [(&str, &str); 18] = [
     ("option max_message '512'", "--max-message=512"),
     ("option socket_buffer '8K'", "--socket-buffer=8K"),
     ("option log 'syslog'", "--log=syslog"),
+    ("option socket_mode '0660'", "--socket-mode=0660"),
     ("option memory '64M'", "--memory=64M"),
     ("option users 'USERS'", "--users=USERS"),
     ("option open '1'", "--open"),

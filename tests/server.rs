@@ -10,7 +10,7 @@ use std::io::{IoSlice, Write};
 use std::mem::MaybeUninit;
 use std::net::{Shutdown, TcpListener};
 use std::os::fd::AsFd;
-use std::os::unix::fs::{FileTypeExt, symlink};
+use std::os::unix::fs::{FileTypeExt, PermissionsExt, symlink};
 use std::path::Path;
 use std::process::Command;
 use std::thread;
@@ -249,21 +249,19 @@ fn of_servers_that_start_at_once_one_gets_the_socket() {
 }
 
 #[test]
-fn a_server_that_ends_while_another_starts_leaves_that_its_file() {
+fn a_server_that_ends_removes_no_file_while_another_may_be_making_one() {
     let dir = TempDir::new();
     let path = dir.join("chat");
-    let mut server = expect_one_server_of(1, &path);
-    for _ in 0..40 {
-        server.signal("TERM");
-        // The old one may still be there.
-        server = loop {
-            let mut next = Process::start(program().args(["--listen", &unix(&path)]));
-            if next.expect_error(" unix:").contains(" listening on unix:") {
-                break next;
-            }
-        };
-        Client::greeted(&unix(&path)).expect_service();
-    }
+    let server = Server::start_on(&path);
+    let folder = fs::File::open(path.parent().unwrap()).unwrap();
+    flock(&folder, FlockOperation::LockExclusive).unwrap();
+    server.process.signal("TERM");
+    let finished = server.process.finish();
+    assert_eq!(finished.code, Some(0));
+    assert!(finished.err.contains("chat stays behind: "), "{finished:?}");
+    assert!(is_socket(&path));
+    drop(folder);
+    Server::start_on(&path).connect().expect_service();
 }
 
 #[test]
@@ -278,6 +276,26 @@ fn a_server_waits_for_the_lock_on_the_folder_and_not_for_ever() {
     assert!(!path.exists());
     drop(folder);
     process.expect_error(" listening on ");
+}
+
+#[test]
+fn a_socket_file_has_the_mode_that_was_asked_for_whatever_the_umask() {
+    let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o7777;
+    let dir = TempDir::new();
+    for (umask, mode_args, expected) in [
+        ("022", &[][..], 0o755),
+        ("077", &[], 0o700),
+        ("000", &["--socket-mode", "0660"], 0o660),
+        ("077", &["--socket-mode", "0660"], 0o660),
+        ("077", &["--socket-mode", "666"], 0o666),
+        ("022", &["--socket-mode", "0600"], 0o600),
+    ] {
+        let path = dir.join("chat");
+        let mut command = program_within(&format!(r#"umask {umask}; exec "$@""#));
+        let server = Server::start_as(command.args(["--listen", &unix(&path)]).args(mode_args));
+        assert_eq!(mode(&path), expected, "umask {umask} {mode_args:?}");
+        server.connect().expect_service();
+    }
 }
 
 #[test]
