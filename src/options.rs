@@ -3,7 +3,7 @@
 //! A usage error is a text that names the option, the value and the way out.
 
 use std::fmt;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV6};
 use std::path::PathBuf;
 
 use getopts::{Fail, HasArg, Matches, Occur};
@@ -32,6 +32,13 @@ const UNIX_PATH_BYTES_MAX: usize = 107;
 pub enum Address {
     /// An IP address and a port; port 0 stands for any free one.
     Tcp(SocketAddr),
+    /// A link-local address, whose interface is named. One with a number is among those above.
+    LinkLocal {
+        /// The address and the port.
+        address: SocketAddrV6,
+        /// The interface's name.
+        interface: String,
+    },
     /// The path of a Unix socket.
     Unix(PathBuf),
 }
@@ -40,7 +47,25 @@ impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Address::Tcp(address) => address.fmt(f),
+            Address::LinkLocal { address, interface } => {
+                write!(f, "[{}%{interface}]:{}", address.ip(), address.port())
+            }
             Address::Unix(path) => write!(f, "unix:{}", path.display()),
+        }
+    }
+}
+
+impl Address {
+    /// The address with its interface by name if another, which it comes from, has it so.
+    pub fn written_like(self, given: &Address) -> Address {
+        match (self, given) {
+            (Address::Tcp(SocketAddr::V6(found)), Address::LinkLocal { interface, .. }) => {
+                Address::LinkLocal {
+                    address: SocketAddrV6::new(*found.ip(), found.port(), 0, 0),
+                    interface: interface.clone(),
+                }
+            }
+            (found, _) => found,
         }
     }
 }
@@ -109,6 +134,7 @@ impl Options {
     pub fn check_open(&self, address: &Address) -> Result<(), String> {
         let reaches_network = match address {
             Address::Tcp(tcp) => !tcp.ip().is_loopback(),
+            Address::LinkLocal { .. } => true,
             Address::Unix(_) => false,
         };
         if !reaches_network || self.users.is_some() || self.is_open {
@@ -213,7 +239,7 @@ pub fn explain(fail: &Fail) -> String {
 
 /// The options: letter, name, what stands for the value if it takes one, and what it is for.
 #[rustfmt::skip]
-const OPTIONS: [[&str; 4]; 22] = [
+const OPTIONS: [[&str; 4]; 23] = [
     ["l", "listen", "ADDR", "listen on IP:PORT, [IPv6]:PORT or unix:/path;\n\
                              may be given several times (127.0.0.1:8255)"],
     ["i", "idle", "SECONDS", "idle time of sessions that do not ask for one (60)"],
@@ -295,12 +321,7 @@ fn addresses(matches: &Matches) -> Result<Vec<Address>, String> {
 
 fn address(text: &str) -> Result<Address, String> {
     let Some(path) = text.strip_prefix("unix:") else {
-        return text.parse().map(Address::Tcp).map_err(|_| {
-            format!(
-                "--listen {text}: this is not IP:PORT, [IPv6]:PORT or unix:/path; names are not \
-                 looked up, so write 127.0.0.1:8255 or the like"
-            )
-        });
+        return network_address(text).map_err(|error| format!("--listen {text}: {error}"));
     };
     if path.is_empty() {
         return Err(format!("--listen {text}: the socket's path is missing"));
@@ -311,6 +332,46 @@ fn address(text: &str) -> Result<Address, String> {
         ));
     }
     Ok(Address::Unix(path.into()))
+}
+
+fn network_address(text: &str) -> Result<Address, &'static str> {
+    const UNKNOWN: &str = "this is not IP:PORT, [IPv6]:PORT or unix:/path; names are not looked \
+                           up, so write 127.0.0.1:8255 or the like";
+    let (address, interface) = match text.parse::<SocketAddr>() {
+        Ok(address) => (address, None),
+        Err(_) => {
+            let (ip, rest) = text.split_once('%').ok_or(UNKNOWN)?;
+            let (interface, port) = rest.rsplit_once("]:").ok_or(UNKNOWN)?;
+            let address = format!("{ip}]:{port}").parse().map_err(|_| UNKNOWN)?;
+            (address, Some(interface))
+        }
+    };
+    let is_link_local = matches!(address, SocketAddr::V6(v6) if v6.ip().is_unicast_link_local());
+    match (address, interface) {
+        (SocketAddr::V6(v6), None) if is_link_local && v6.scope_id() == 0 => {
+            Err("an address of a link is one for each interface, so say which: [fe80::1%eth0]:8255")
+        }
+        (SocketAddr::V6(v6), None) if !is_link_local && v6.scope_id() != 0 => {
+            Err("only an address that begins with fe80 has an interface")
+        }
+        (address, None) => Ok(Address::Tcp(address)),
+        (_, Some(_)) if !is_link_local => {
+            Err("only an address that begins with fe80 has an interface")
+        }
+        (SocketAddr::V6(address), Some(name)) if is_interface_name(name) => {
+            Ok(Address::LinkLocal {
+                address,
+                interface: name.to_owned(),
+            })
+        }
+        _ => Err("an interface's name has 1 to 15 bytes, and no space, colon or slash"),
+    }
+}
+
+/// Whether the system could have an interface of that name.
+fn is_interface_name(name: &str) -> bool {
+    let is_bad = |c: char| c.is_whitespace() || c.is_control() || matches!(c, '/' | ':');
+    (1..=15).contains(&name.len()) && !matches!(name, "." | "..") && !name.contains(is_bad)
 }
 
 fn limits(matches: &Matches) -> Result<Limits, String> {
@@ -563,6 +624,21 @@ mod tests {
     }
 
     #[test]
+    fn an_address_of_a_link_is_shown_as_it_was_given() {
+        for text in [
+            "[fe80::1%lo]:0",
+            "[fe80::a:b%br-lan.2]:8255",
+            "[fe80::1%7]:1",
+            "[fe80::1%q]]:1",
+        ] {
+            let line = format!("-l {text}");
+            assert!(action(&line).unwrap_err().contains("--open"), "{text}");
+            let given = options(&format!("{line} --open")).listen;
+            assert_eq!(given[0].to_string(), text);
+        }
+    }
+
+    #[test]
     fn a_network_is_open_only_to_those_with_keys_or_if_that_is_said() {
         for network in ["0.0.0.0:1", "[::]:1", "192.0.2.1:1", "[2001:db8::1]:1"] {
             let line = format!("-l unix:/s -l {network}");
@@ -652,6 +728,22 @@ mod tests {
             ("-l 127.0.0.1", ["--listen", "127.0.0.1"]),
             ("-l ::1:8255x", ["--listen", "::1:8255x"]),
             ("-l 127.0.0.1:65536", ["--listen", "127.0.0.1:65536"]),
+            ("-l [fe80::1]:1", ["--listen [fe80::1]:1", "%eth0"]),
+            ("-l [fe80::1%0]:1", ["--listen [fe80::1%0]:1", "%eth0"]),
+            ("-l [::1%1]:1", ["--listen [::1%1]:1", "fe80"]),
+            ("-l [::1%lo]:1", ["--listen [::1%lo]:1", "fe80"]),
+            ("-l [fe80::1%]:1", ["--listen [fe80::1%]:1", "name"]),
+            ("-l [fe80::1%a/b]:1", ["--listen [fe80::1%a/b]:1", "name"]),
+            (
+                "-l [fe80::1%1234567890123456]:1",
+                ["--listen [fe80::1%12", "name"],
+            ),
+            ("-l [fe80::1%lo]:x", ["--listen [fe80::1%lo]:x", "IP:PORT"]),
+            ("-l fe80::1%lo:1", ["--listen fe80::1%lo:1", "IP:PORT"]),
+            (
+                "-l 127.0.0.1%lo]:1",
+                ["--listen 127.0.0.1%lo]:1", "IP:PORT"],
+            ),
             ("-l unix:", ["--listen", "unix:"]),
             ("-l 127.0.0.1:1 -l x", ["--listen", "x"]),
             ("-q -v", ["--quiet", "--verbose"]),

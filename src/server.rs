@@ -12,7 +12,7 @@ use crate::hub::Hub;
 use crate::keys::Keys;
 use crate::log_sink::Dropped;
 use crate::memory;
-use crate::options::Options;
+use crate::options::{Address, Options};
 use crate::service_manager::{self, Manager, Status};
 use crate::signals::Signals;
 use crate::socket::{Listener, NotAccepted, Stream};
@@ -43,6 +43,8 @@ const FIRST_LISTENER: usize = 1;
 /// A listener, and whether it may have connections to accept.
 struct Door {
     listener: Listener,
+    /// As people write it.
+    address: Address,
     is_ready: bool,
     /// It failed for a reason of its own, rests until then, and has accepted nothing since.
     rest: Option<Millis>,
@@ -313,11 +315,10 @@ impl Server {
     fn rest(&mut self, index: usize, error: &io::Error, now: Now) {
         let rest = &mut self.doors[index].rest;
         if rest.replace(now.at + ACCEPT_PAUSE).is_none() && self.may_complain(now) {
-            let door = &self.doors[index];
-            let address = door.listener.address();
-            let address =
-                address.map_or_else(|_| "a listener".into(), |address| address.to_string());
-            log::warn!("cannot accept connections on {address}: {error}; it is tried each second");
+            log::warn!(
+                "cannot accept connections on {}: {error}; it is tried each second",
+                self.doors[index].address
+            );
         }
     }
 
@@ -442,7 +443,10 @@ fn open_doors(options: &Options, passed: usize, registry: &Registry) -> Result<V
                 options.socket_mode,
             )?,
         };
-        let address = listener.address().map_err(system)?;
+        let mut address = listener.address().map_err(system)?;
+        if let Some(index) = index.checked_sub(passed) {
+            address = address.written_like(&addresses[index]);
+        }
         options
             .check_open(&address)
             .map_err(|error| format!("the service manager passed {address}: {error}"))?;
@@ -459,12 +463,13 @@ fn open_doors(options: &Options, passed: usize, registry: &Registry) -> Result<V
             .map_err(system)?;
         doors.push(Door {
             listener,
+            address,
             is_ready: false,
             rest: None,
         });
     }
     for door in &doors {
-        log::info!("listening on {}", door.listener.address().map_err(system)?);
+        log::info!("listening on {}", door.address);
     }
     Ok(doors)
 }

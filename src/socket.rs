@@ -1,8 +1,8 @@
 //! Sockets: a connection's stream, and the listeners that streams come from.
 
 use std::ffi::OsString;
-use std::io::{self, IoSlice, Read, Write};
-use std::net::SocketAddr;
+use std::io::{self, ErrorKind, IoSlice, Read, Write};
+use std::net::{SocketAddr, SocketAddrV6};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::os::unix::ffi::OsStringExt;
 use std::path::Path;
@@ -11,6 +11,7 @@ use std::time::Duration;
 use mio::event::Source;
 use mio::net::{TcpListener, TcpStream, UnixStream};
 use mio::{Interest, Registry, Token};
+use rustix::net::netdevice::name_to_index;
 use socket2::{Domain, SockRef, Socket, TcpKeepalive, Type};
 
 use crate::chat::Peer;
@@ -162,14 +163,25 @@ impl Listener {
         socket_mode: Option<u32>,
     ) -> Result<Listener, String> {
         match address {
-            Address::Tcp(ip) => Self::bind_tcp(*ip, socket_buffer),
+            Address::Tcp(ip) => Self::bind_tcp(*ip, address, socket_buffer),
+            Address::LinkLocal {
+                address: ip,
+                interface,
+            } => index_of(interface).and_then(|index| {
+                let ip = SocketAddrV6::new(*ip.ip(), ip.port(), 0, index);
+                Self::bind_tcp(ip.into(), address, socket_buffer)
+            }),
             Address::Unix(path) => UnixSocket::bind(path, socket_mode, BACKLOG)
                 .map(|socket| Listener::Unix(socket, socket_buffer)),
         }
-        .map_err(|error| format!("cannot listen on {address}: {}", explain(&error)))
+        .map_err(|error| format!("cannot listen on {address}: {}", explain(address, &error)))
     }
 
-    fn bind_tcp(address: SocketAddr, socket_buffer: usize) -> io::Result<Listener> {
+    fn bind_tcp(
+        address: SocketAddr,
+        shown: &Address,
+        socket_buffer: usize,
+    ) -> io::Result<Listener> {
         let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
         // A server that was just restarted gets its port back, old connections or not.
         socket.set_reuse_address(true)?;
@@ -179,7 +191,16 @@ impl Listener {
         }
         set_up(&socket, socket_buffer)?;
         socket.set_nonblocking(true)?;
-        socket.bind(&address.into())?;
+        match socket.bind(&address.into()) {
+            Err(error) if error.kind() == ErrorKind::AddrNotAvailable => {
+                bind_early(&socket, address).map_err(|_| error)?;
+                log::warn!(
+                    "no interface of this machine has the address of {shown}; clients will reach \
+                     it once one has"
+                );
+            }
+            result => result?,
+        }
         socket.listen(BACKLOG)?;
         Ok(Listener::Tcp(TcpListener::from_std(socket.into()), None))
     }
@@ -199,7 +220,7 @@ impl Listener {
         Ok(Listener::Tcp(listener, Some(socket_buffer)))
     }
 
-    /// The address with the port that was found for port 0.
+    /// The address with the port that was found for port 0, and an interface's number.
     ///
     /// # Errors
     ///
@@ -302,6 +323,21 @@ impl NotAccepted {
     }
 }
 
+/// Binds an address that no interface has yet, as may be when the machine starts.
+fn bind_early(socket: &Socket, address: SocketAddr) -> io::Result<()> {
+    match address.is_ipv6() {
+        true => socket.set_freebind_v6(true)?,
+        false => socket.set_freebind_v4(true)?,
+    }
+    socket.bind(&address.into())
+}
+
+/// The number of the interface that has a name now.
+fn index_of(interface: &str) -> io::Result<u32> {
+    let socket = Socket::new(Domain::IPV6, Type::DGRAM, None)?;
+    Ok(name_to_index(&socket, interface)?)
+}
+
 /// Connections inherit these from their listener.
 fn set_up(socket: &Socket, socket_buffer: usize) -> io::Result<()> {
     socket.set_send_buffer_size(socket_buffer)?;
@@ -312,14 +348,38 @@ fn set_up(socket: &Socket, socket_buffer: usize) -> io::Result<()> {
 }
 
 /// An error with the way out, where one is known.
-fn explain(error: &io::Error) -> String {
-    let way_out = match error.kind() {
-        io::ErrorKind::AddrInUse => "another program listens there; stop it or choose another port",
-        io::ErrorKind::AddrNotAvailable => "no interface of this machine has that address",
-        io::ErrorKind::PermissionDenied => {
-            "this user may not; choose a port above 1023 or a path in a folder of its own"
+fn explain(address: &Address, error: &io::Error) -> String {
+    let way_out = match (address, error.kind(), error.raw_os_error()) {
+        (Address::Unix(_), ErrorKind::AddrInUse, _) => {
+            "another program has made a file there meanwhile; choose another path"
         }
-        io::ErrorKind::NotFound => "the folder does not exist",
+        (Address::Unix(_), ErrorKind::PermissionDenied, _) => {
+            "this user may not; choose a path in a folder of its own"
+        }
+        (Address::Unix(_), ErrorKind::NotFound, _) => "the folder does not exist; make it",
+        (Address::Unix(_), ErrorKind::NotADirectory, _) => {
+            "what should be its folder is none; choose another path"
+        }
+        (Address::Unix(_), ErrorKind::ReadOnlyFilesystem, _) => {
+            "choose a path in a folder that can be written to"
+        }
+        (_, ErrorKind::AddrInUse, _) => {
+            "another program listens there; stop it or choose another port"
+        }
+        (_, ErrorKind::AddrNotAvailable, _) => "no interface of this machine has that address",
+        (_, ErrorKind::PermissionDenied, _) => "this user may not; choose a port above 1023",
+        (Address::LinkLocal { interface, .. }, _, Some(libc::ENODEV)) => {
+            return format!(
+                "there is no interface {interface} now; ip link shows those that there are"
+            );
+        }
+        (_, _, Some(libc::ENODEV)) => {
+            return "there is no interface of that number now; ip link shows those that there are"
+                .to_owned();
+        }
+        (_, _, Some(libc::EAFNOSUPPORT)) => {
+            "this system does not have that kind of address; choose another"
+        }
         _ => return error.to_string(),
     };
     format!("{error}: {way_out}")

@@ -72,6 +72,20 @@ fn the_service_listens_where_the_program_does_if_it_is_not_told() {
 }
 
 #[test]
+fn the_service_waits_for_what_comes_late() {
+    assert_eq!(settings("dist/chinwag.socket", "FreeBind"), ["yes"]);
+    let unit = "dist/chinwag.service";
+    assert_eq!(settings(unit, "Restart"), ["on-failure"]);
+    // What systemd has if it is not told: it gives up after 5 starts in 10 s.
+    for name in ["StartLimitBurst", "StartLimitIntervalSec"] {
+        assert_eq!(settings(unit, name), [""; 0], "{name}");
+    }
+    let pause = settings(unit, "RestartSec");
+    let seconds: u32 = pause[0].strip_suffix('s').unwrap().parse().unwrap();
+    assert!(4 * seconds > 10, "{seconds}");
+}
+
+#[test]
 fn the_options_of_the_service_are_understood() {
     let command = settings("dist/chinwag.service", "ExecStart");
     assert_eq!(command, ["/usr/bin/chinwag $CHINWAG_OPTIONS"]);

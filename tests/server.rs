@@ -80,6 +80,10 @@ fn is_socket(path: &Path) -> bool {
     fs::symlink_metadata(path).is_ok_and(|file| file.file_type().is_socket())
 }
 
+fn has_ipv6() -> bool {
+    TcpListener::bind("[::1]:0").is_ok()
+}
+
 // Listening
 
 #[test]
@@ -129,10 +133,51 @@ fn a_port_in_use_is_refused_by_name_and_leaves_no_socket_file_behind() {
 }
 
 #[test]
-fn an_address_of_no_interface_is_refused_by_name() {
-    // RFC 5737 keeps this address for documents.
-    let finished = try_to_listen("203.0.113.1:8255");
-    finished.expect_refusal(1, &["203.0.113.1:8255", "no interface"]);
+fn an_address_that_no_interface_has_yet_is_listened_on_with_a_warning() {
+    let mut addresses = vec!["203.0.113.1"];
+    match has_ipv6() {
+        true => addresses.extend(["[2001:db8::1]", "[fe80::1234%lo]"]),
+        false => process::skip("without IPv6, which this machine does not have"),
+    }
+    // RFC 5737 and RFC 3849 keep these addresses for documents.
+    for address in addresses {
+        let server =
+            Server::start_as(program().args(["--open", "--listen", &format!("{address}:0")]));
+        assert!(
+            server.address().starts_with(address),
+            "{}",
+            server.address()
+        );
+        assert!(!server.address().ends_with(":0"));
+        server.process.signal("TERM");
+        let log = server.process.finish().err;
+        let warning = format!(" WARN no interface of this machine has the address of {address}:0;");
+        assert!(log.contains(&warning), "{log}");
+    }
+    let server = Server::start(&[]);
+    server.process.signal("TERM");
+    assert!(!server.process.finish().err.contains("WARN"));
+}
+
+#[test]
+fn an_address_of_a_link_is_listened_on_by_its_interfaces_name_or_number() {
+    if !has_ipv6() {
+        return process::skip("without IPv6, which this machine does not have");
+    }
+    let number = fs::read_to_string("/sys/class/net/lo/ifindex").unwrap();
+    for interface in ["lo", number.trim_end()] {
+        let host = format!("[fe80::1%{interface}]");
+        let server = Server::start_as(program().args(["--open", "--listen", &format!("{host}:0")]));
+        let address = server.address();
+        assert!(address.starts_with(&format!("{host}:")), "{address}");
+    }
+    let finished = try_to_listen("[fe80::1%no-such0]:8255");
+    finished.expect_refusal(1, &["[fe80::1%no-such0]:8255", "no interface no-such0 now"]);
+    let finished = try_to_listen("[fe80::1%2147483647]:8255");
+    finished.expect_refusal(
+        1,
+        &["[fe80::1%2147483647]:8255", "no interface of that number"],
+    );
 }
 
 #[test]

@@ -148,6 +148,11 @@ procd_add_jail_mount_rw() {
 }
 
 procd_add_reload_trigger() { tell trigger "$@"; }
+# An event, the milliseconds to wait for more of its kind, and a command.
+procd_add_raw_trigger() {
+	[ "$2" -gt 0 ] || die "no time to wait: $2"
+	tell raw_trigger "$*"
+}
 procd_send_signal() { tell signal "$*"; }
 
 # The system
