@@ -41,6 +41,9 @@ pub struct Ceiling {
     pub parts: Vec<Part>,
     /// What the system keeps for the connections' sockets, in bytes, at most.
     pub kernel_bytes: u64,
+    /// What clients of Unix sockets can keep in sockets of their own, in bytes, at most; none if
+    /// there are no such clients.
+    pub client_bytes: Option<u64>,
     limits: Limits,
 }
 
@@ -83,7 +86,18 @@ impl Ceiling {
         Ceiling {
             parts,
             kernel_bytes,
+            client_bytes: None,
             limits: *limits,
+        }
+    }
+
+    /// The same for a server whose connections may come from Unix sockets, each of which can keep
+    /// `bytes` for the server.
+    pub fn with_unix_clients(self, bytes: u64) -> Ceiling {
+        let client_bytes = Some(self.limits.connections_max as u64 * bytes);
+        Ceiling {
+            client_bytes,
+            ..self
         }
     }
 
@@ -109,6 +123,13 @@ impl Ceiling {
             text,
             "{kernel:>12}  more in the system, for the sockets' buffers"
         );
+        if let Some(bytes) = self.client_bytes {
+            let clients = Mib(bytes).to_string();
+            let _ = writeln!(
+                text,
+                "{clients:>12}  more in the sockets of clients, if all are on Unix sockets"
+            );
+        }
         text
     }
 }
@@ -123,7 +144,11 @@ impl fmt::Display for Ceiling {
             self.limits.sessions_max,
             self.limits.rooms_max,
             Mib(self.kernel_bytes)
-        )
+        )?;
+        match self.client_bytes {
+            Some(bytes) => write!(f, ", those of clients on Unix sockets {}", Mib(bytes)),
+            None => Ok(()),
+        }
     }
 }
 
@@ -169,6 +194,23 @@ mod tests {
         assert!(table.contains(&Mib(sum).to_string()), "{table}");
         let text = ceiling.to_string();
         assert!(text.contains("1024 connections, 4096 sessions, 64 rooms"));
+    }
+
+    #[test]
+    fn what_clients_of_unix_sockets_can_keep_is_said_apart() {
+        let without = ceiling(Limits::default());
+        let with = without.clone().with_unix_clients(MIB / 2);
+        assert_eq!(with.bytes(), without.bytes());
+        assert_eq!(with.kernel_bytes, without.kernel_bytes);
+        assert_eq!(with.client_bytes, Some(512 * MIB));
+        let text = format!("{without}, those of clients on Unix sockets 512.0 MiB");
+        assert_eq!(with.to_string(), text);
+        let table = with.table();
+        let line = table.strip_prefix(&without.table()).unwrap();
+        assert!(
+            line.starts_with("   512.0 MiB  more in the sockets of clients"),
+            "{line}"
+        );
     }
 
     #[test]

@@ -56,6 +56,11 @@ impl fmt::Display for Address {
 }
 
 impl Address {
+    /// Whether it is a Unix socket's.
+    pub fn is_unix(&self) -> bool {
+        matches!(self, Address::Unix(_))
+    }
+
     /// The address with its interface by name if another, which it comes from, has it so.
     pub fn written_like(self, given: &Address) -> Address {
         match (self, given) {

@@ -16,7 +16,7 @@ use crate::options::{Address, Options};
 use crate::service_manager::{self, Manager, Status};
 use crate::signals::Signals;
 use crate::socket::{Listener, NotAccepted, Stream};
-use crate::startup::{check_memory, load_keys, raise_descriptors};
+use crate::startup::{add_unix_clients, check_memory, load_keys, raise_descriptors};
 use crate::stats::Stats;
 use crate::time::{self, Clock as _, Millis, Now};
 
@@ -103,11 +103,17 @@ impl Server {
         crate::protocol::Secret::random()
             .map_err(|error| format!("cannot get random numbers from the system: {error}"))?;
         let keys = load_keys(options)?;
-        let passed = service_manager::sockets_passed()?;
+        let passed = (0..service_manager::sockets_passed()?)
+            .map(|index| service_manager::take_socket(index, options.socket_buffer))
+            .collect::<Result<Vec<_>, _>>()?;
+        let addresses = options.addresses(!passed.is_empty());
         let mut limits = options.limits;
-        let count = passed + options.addresses(passed > 0).len();
+        let count = passed.len() + addresses.len();
         limits.connections_max = raise_descriptors(limits.connections_max, count);
         let ceiling = check_memory(options, &limits, keys.as_ref())?;
+        let is_unix = |listener: &Listener| matches!(listener, Listener::Unix(..));
+        let has_unix = passed.iter().any(is_unix) || addresses.iter().any(Address::is_unix);
+        let ceiling = add_unix_clients(ceiling, has_unix)?;
         log::info!("memory: {ceiling}");
 
         let poll = Poll::new().map_err(system)?;
@@ -429,34 +435,34 @@ impl Report {
     }
 }
 
-/// Takes the sockets that the service manager passed, which are as open as any address, and binds
-/// the other addresses.
-fn open_doors(options: &Options, passed: usize, registry: &Registry) -> Result<Vec<Door>, String> {
+/// Sees that the sockets which the service manager passed are no more open than any address may be,
+/// and binds the other addresses.
+fn open_doors(
+    options: &Options,
+    passed: Vec<Listener>,
+    registry: &Registry,
+) -> Result<Vec<Door>, String> {
     let mut doors = Vec::new();
-    let addresses = options.addresses(passed > 0);
-    for index in 0..passed + addresses.len() {
-        let mut listener = match index.checked_sub(passed) {
-            None => service_manager::take_socket(index, options.socket_buffer)?,
-            Some(index) => Listener::bind(
-                &addresses[index],
-                options.socket_buffer,
-                options.socket_mode,
-            )?,
-        };
+    let addresses = options.addresses(!passed.is_empty());
+    let passed = passed.into_iter().map(|listener| (Ok(listener), None));
+    let bound = addresses.iter().map(|address| {
+        let listener = Listener::bind(address, options.socket_buffer, options.socket_mode);
+        (listener, Some(address))
+    });
+    for (index, (listener, given)) in passed.chain(bound).enumerate() {
+        let mut listener = listener?;
         let mut address = listener.address().map_err(system)?;
-        if let Some(index) = index.checked_sub(passed) {
-            address = address.written_like(&addresses[index]);
+        if let Some(given) = given {
+            address = address.written_like(given);
         }
         options
             .check_open(&address)
             .map_err(|error| format!("the service manager passed {address}: {error}"))?;
-        if let (Some(mode), Listener::Unix(..)) = (options.socket_mode, &listener) {
-            if index < passed {
-                log::warn!(
-                    "--socket-mode {mode:04o} does not change {address}, which the service manager \
-                     passed; say SocketMode= in the socket's unit"
-                );
-            }
+        if let (Some(mode), None, Address::Unix(_)) = (options.socket_mode, given, &address) {
+            log::warn!(
+                "--socket-mode {mode:04o} does not change {address}, which the service manager \
+                 passed; say SocketMode= in the socket's unit"
+            );
         }
         listener
             .register(registry, Token(FIRST_LISTENER + index))

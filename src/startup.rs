@@ -6,8 +6,9 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::ceiling::{Ceiling, Mib};
 use crate::keys::Keys;
-use crate::options::Options;
+use crate::options::{Address, Options};
 use crate::protocol::Limits;
+use crate::unix_socket::client_bytes_max;
 use crate::users;
 
 /// Descriptors beside those of connections and listeners: the standard streams, the poll, the
@@ -25,7 +26,26 @@ pub fn check(options: &Options) -> Result<Ceiling, String> {
     let mut limits = options.limits;
     limits.connections_max =
         raise_descriptors(limits.connections_max, options.addresses(false).len());
-    check_memory(options, &limits, keys.as_ref())
+    let ceiling = check_memory(options, &limits, keys.as_ref())?;
+    let mut addresses = options.addresses(false).iter();
+    add_unix_clients(ceiling, addresses.any(Address::is_unix))
+}
+
+/// Adds to the ceiling what clients of Unix sockets can keep, if there may be such clients.
+///
+/// # Errors
+///
+/// When the system does not say how much that is.
+pub fn add_unix_clients(ceiling: Ceiling, may_come: bool) -> Result<Ceiling, String> {
+    if !may_come {
+        return Ok(ceiling);
+    }
+    match client_bytes_max() {
+        Ok(bytes) => Ok(ceiling.with_unix_clients(bytes)),
+        Err(error) => Err(format!(
+            "cannot find out the size of Unix sockets' buffers: {error}"
+        )),
+    }
 }
 
 /// Reads the users file, if there is one.

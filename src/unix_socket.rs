@@ -22,6 +22,25 @@ const TRIES_AT_START: u32 = 150;
 const TRIES_AT_END: u32 = 10;
 const TRY_PAUSE: Duration = Duration::from_millis(20);
 
+/// What a socket takes at most after it was almost full: the pages and the head of one message.
+const LAST_MESSAGE_BYTES: u64 = 64 * 1024;
+
+/// The most bytes that the system lets a client keep in its own socket for a Unix socket's peer.
+/// What waits for the peer lies nowhere else, and the peer cannot bound it: the client says how
+/// much that is (SO_SNDBUF in socket(7)), up to twice net.core.wmem_max.
+///
+/// # Errors
+///
+/// When the system does not say.
+pub fn client_bytes_max() -> io::Result<u64> {
+    let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
+    let unless_said = socket.send_buffer_size()?;
+    // What is above the bound gets the bound.
+    socket.set_send_buffer_size(i32::MAX as usize)?;
+    let most = unless_said.max(socket.send_buffer_size()?);
+    Ok(most as u64 + LAST_MESSAGE_BYTES)
+}
+
 /// A Unix socket that listens.
 #[derive(Debug)]
 pub struct UnixSocket {

@@ -172,6 +172,13 @@ fn the_readme_shows_the_memory_as_it_is() {
     let words: Vec<_> = readme.split_whitespace().collect();
     let line = format!("memory: {ceiling}");
     assert!(words.join(" ").contains(&line), "{line}");
+    // Twice what the system allows, and a message more.
+    let with_unix = ceiling.with_unix_clients(2 * 212_992 + 64 * 1024);
+    let line_with_unix = format!("memory: {with_unix}");
+    assert!(
+        words.join(" ").contains(&line_with_unix),
+        "{line_with_unix}"
+    );
     let (_, promise) = readme.split_once("never take more than ").unwrap();
     let bytes = format!("at most {}", promise.split(',').next().unwrap());
     assert!(line.contains(&bytes), "{line}");

@@ -4,6 +4,7 @@
 mod process;
 
 use std::fs::{self, Permissions};
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -88,6 +89,61 @@ fn one_room_too_many_is_refused_until_another_is_left() {
     ann.ask("QUIT", "OK QUIT");
     server.join("ann room=three").expect_service();
     assert_eq!(bob.stat("rooms"), 2);
+}
+
+/// What waits for a server on a Unix socket lies in the client's socket, where the server cannot
+/// bound it.
+#[test]
+fn no_client_of_a_unix_socket_can_keep_more_than_the_server_says() {
+    const CONNECTIONS: u64 = 4;
+    let dir = TempDir::new();
+    let path = dir.join("chat");
+    let on_unix = unix(&path);
+    let args = ["--max-connections", "4", "--listen", &on_unix];
+    let checked = Process::start(program().args(args).arg("--check")).finish();
+    let server = Server::start_as(program().args(args));
+    let (_, stated) = server
+        .memory
+        .split_once("clients on Unix sockets ")
+        .unwrap();
+    let shown = format!("{:>12}  more in the sockets of clients", stated.trim_end());
+    assert!(checked.out.contains(&shown), "{checked:?}");
+    let (mebibytes, _) = stated.split_once(" MiB").unwrap();
+    let stated = (mebibytes.parse::<f64>().unwrap() * 1024.0 * 1024.0) as u64 / CONNECTIONS;
+
+    // It reads nothing meanwhile.
+    server.process.pause();
+    let mut most = 0;
+    for buffer in [None, Some(i32::MAX as usize)] {
+        for len in [1, 700, 4096, 65_536, 1024 * 1024] {
+            let client = Client::connect(&on_unix);
+            if let Some(buffer) = buffer {
+                client.socket.set_send_buffer_size(buffer).unwrap();
+            }
+            client.socket.set_nonblocking(true).unwrap();
+            let bytes = vec![b'x'; len];
+            while client.socket.send(&bytes).is_ok() {}
+            let kept = output_queued(&client);
+            assert!(
+                kept <= stated,
+                "{kept} of {stated}: {buffer:?}, {len} at once"
+            );
+            most = most.max(kept);
+        }
+    }
+    // One message more, and what is rounded.
+    assert!(stated - most < 128 * 1024, "{most} of {stated}");
+    server.process.go_on();
+}
+
+/// What the system holds of what a client has sent, with its book-keeping: TIOCOUTQ.
+#[expect(unsafe_code, reason = "no crate has this call without it")]
+fn output_queued(client: &Client) -> u64 {
+    let mut bytes: libc::c_int = 0;
+    // SAFETY: The descriptor is open, and the request writes one int.
+    let result = unsafe { libc::ioctl(client.socket.as_raw_fd(), libc::TIOCOUTQ, &raw mut bytes) };
+    assert_eq!(result, 0);
+    bytes as u64
 }
 
 #[test]

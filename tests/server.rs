@@ -80,10 +80,6 @@ fn is_socket(path: &Path) -> bool {
     fs::symlink_metadata(path).is_ok_and(|file| file.file_type().is_socket())
 }
 
-fn has_ipv6() -> bool {
-    TcpListener::bind("[::1]:0").is_ok()
-}
-
 // Listening
 
 #[test]

@@ -7,6 +7,7 @@ use std::io::ErrorKind;
 use std::net::{TcpListener, TcpStream};
 use std::os::fd::OwnedFd;
 use std::os::linux::net::SocketAddrExt;
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram, UnixListener, UnixStream};
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -319,6 +320,25 @@ fn a_passed_socket_without_a_file_is_named_as_it_is_written() {
     let process = manager.start(&mut passing(WITH_ONE, listener.unwrap()));
     let finished = manager.stop(process);
     assert_eq!(greetings(&finished), [format!("unix:@{name}")]);
+}
+
+#[test]
+fn a_passed_unix_socket_is_counted_and_keeps_its_mode() {
+    let dir = TempDir::new();
+    let path = dir.join("chat");
+    let listener = UnixListener::bind(&path).unwrap();
+    let mode = || std::fs::metadata(&path).unwrap().permissions().mode();
+    let before = mode();
+    let manager = Manager::abstract_of("mode");
+    let process = manager.start(passing(WITH_ONE, listener).args(["--socket-mode", "0600"]));
+    let log = manager.stop(process).err;
+    assert_eq!(mode(), before);
+    let warning = format!(" WARN --socket-mode 0600 does not change {}, ", unix(&path));
+    assert!(log.contains(&warning), "{log}");
+    assert!(log.contains(", those of clients on Unix sockets "), "{log}");
+    // With TCP alone there are no such clients.
+    let process = manager.start(&mut alone());
+    assert!(!manager.stop(process).err.contains("Unix sockets"));
 }
 
 #[test]
