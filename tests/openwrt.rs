@@ -222,7 +222,7 @@ fn the_configuration_as_it_comes_says_how_it_is_without() {
         .replace("\t#\toption", "\toption")
         .replace("\t#\tlist", "\tlist");
     let told = start(&examples);
-    assert_eq!(told.arguments().len(), 5, "{told:?}");
+    assert_eq!(told.arguments().len(), 6, "{told:?}");
     assert!(understood(&told.arguments()).is_ok(), "{told:?}");
 }
 
