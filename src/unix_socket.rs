@@ -2,12 +2,13 @@
 //! replaced.
 //!
 //! A socket looks dead from bind(2) to listen(2), and a file may become another's between a look at
-//! it and its removal. So whoever makes or removes one holds a lock on its folder. The lock goes
-//! with its process, however that ends, and leaves nothing behind.
+//! it and its removal. So whoever makes or removes one holds a lock. The lock is on a file of its
+//! own, which only the server's user can open: on the folder, everybody who can read it could hold
+//! one, and keep the server from starting. It goes with its process, however that ends.
 
-use std::fs::{self, File, Permissions};
+use std::fs::{self, File, OpenOptions, Permissions};
 use std::io::{self, ErrorKind};
-use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::Duration;
@@ -64,7 +65,7 @@ impl UnixSocket {
     /// If a server is alive there, if the file is no socket, or if the system refuses.
     pub fn bind(path: &Path, mode: Option<u32>, backlog: i32) -> io::Result<UnixSocket> {
         let address = SockAddr::unix(path)?;
-        let _lock = lock_folder(path, TRIES_AT_START)?;
+        let _lock = Lock::on(path, TRIES_AT_START)?;
         remove_stale(path, &address)?;
         let socket = create(&address, mode)?;
         let file = SocketFile {
@@ -97,7 +98,7 @@ impl UnixSocket {
 impl Drop for UnixSocket {
     fn drop(&mut self) {
         let Some(file) = &self.file else { return };
-        match lock_folder(&file.path, TRIES_AT_END) {
+        match Lock::on(&file.path, TRIES_AT_END) {
             Ok(_lock) => file.remove(),
             // Whoever starts next replaces it.
             Err(error) => log::warn!("{} stays behind: {error}", file.path.display()),
@@ -132,35 +133,67 @@ fn identity(path: &Path) -> io::Result<(u64, u64)> {
     fs::symlink_metadata(path).map(|file| (file.dev(), file.ino()))
 }
 
-/// Keeps other servers from making or removing sockets in a path's folder, until it is dropped.
-#[expect(
-    clippy::disallowed_methods,
-    reason = "nobody is served before the server listens, or after it has stopped to"
-)]
-fn lock_folder(path: &Path, tries: u32) -> io::Result<File> {
-    let parent = path
-        .parent()
-        .filter(|parent| !parent.as_os_str().is_empty());
-    let folder = File::open(parent.unwrap_or(Path::new(".")))?;
-    for _ in 1..tries {
-        match flock(&folder, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => return Ok(folder),
-            Err(rustix::io::Errno::WOULDBLOCK | rustix::io::Errno::INTR) => {
-                thread::sleep(TRY_PAUSE);
-            }
-            Err(error) => {
-                let text = format!(
-                    "the folder cannot be locked against other servers: {error}; choose another \
-                     folder"
-                );
-                return Err(io::Error::other(text));
+/// While it is held, no other server makes or removes the socket of a path.
+struct Lock {
+    path: PathBuf,
+    _file: File,
+}
+
+impl Lock {
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "nobody is served before the server listens, or after it has stopped to"
+    )]
+    fn on(socket: &Path, tries: u32) -> io::Result<Lock> {
+        let mut path = socket.as_os_str().to_owned();
+        path.push(".chinwag-lock");
+        let path = PathBuf::from(path);
+        let mut options = OpenOptions::new();
+        options.write(true).create(true).mode(0o600);
+        options.custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK);
+        for _ in 0..tries {
+            let file = options
+                .open(&path)
+                .map_err(|error| match error.raw_os_error() {
+                    Some(libc::ELOOP | libc::EISDIR | libc::ENXIO) => io::Error::other(format!(
+                        "{} is in the way: {error}; remove it",
+                        path.display()
+                    )),
+                    _ => error,
+                })?;
+            match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+                // Whoever held it may have removed the file meanwhile, and another made a new one.
+                Ok(()) => {
+                    let opened = file.metadata().map(|file| (file.dev(), file.ino()))?;
+                    if identity(&path).is_ok_and(|found| found == opened) {
+                        return Ok(Lock { path, _file: file });
+                    }
+                }
+                Err(rustix::io::Errno::WOULDBLOCK | rustix::io::Errno::INTR) => {
+                    thread::sleep(TRY_PAUSE);
+                }
+                Err(error) => {
+                    return Err(io::Error::other(format!(
+                        "{} cannot be locked against other servers: {error}; choose a path in \
+                         another folder",
+                        path.display()
+                    )));
+                }
             }
         }
+        Err(io::Error::other(format!(
+            "another server holds the lock {}; end it (lslocks shows which it is) or choose \
+             another path",
+            path.display()
+        )))
     }
-    Err(io::Error::other(
-        "another program holds a lock on the folder; end it (lslocks shows which it is) or choose \
-         another folder",
-    ))
+}
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        // If it stays, the next server takes it.
+        let _ = fs::remove_file(&self.path);
+    }
 }
 
 /// Removes the socket file of a server that is dead.

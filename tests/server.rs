@@ -289,34 +289,69 @@ fn of_servers_that_start_at_once_one_gets_the_socket() {
     }
 }
 
+/// Holds the lock that servers take while they make or remove the socket of a path.
+fn lock_of(path: &Path) -> fs::File {
+    let lock = fs::File::create(format!("{}.chinwag-lock", path.display())).unwrap();
+    flock(&lock, FlockOperation::LockExclusive).unwrap();
+    lock
+}
+
 #[test]
 fn a_server_that_ends_removes_no_file_while_another_may_be_making_one() {
     let dir = TempDir::new();
     let path = dir.join("chat");
     let server = Server::start_on(&path);
-    let folder = fs::File::open(path.parent().unwrap()).unwrap();
-    flock(&folder, FlockOperation::LockExclusive).unwrap();
+    let lock = lock_of(&path);
     server.process.signal("TERM");
     let finished = server.process.finish();
     assert_eq!(finished.code, Some(0));
     assert!(finished.err.contains("chat stays behind: "), "{finished:?}");
     assert!(is_socket(&path));
-    drop(folder);
+    drop(lock);
     Server::start_on(&path).connect().expect_service();
 }
 
 #[test]
-fn a_server_waits_for_the_lock_on_the_folder_and_not_for_ever() {
+fn a_server_waits_for_the_lock_on_a_socket_and_not_for_ever() {
+    let dir = TempDir::new();
+    let path = dir.join("chat");
+    let lock = lock_of(&path);
+    try_to_listen(&unix(&path)).expect_refusal(1, &[&unix(&path), "chat.chinwag-lock; end it"]);
+    // Another socket in that folder is another matter.
+    Server::start_on(&dir.join("other"))
+        .connect()
+        .expect_service();
+    let mut process = Process::start(program().args(["--listen", &unix(&path)]));
+    process.expect_error("memory: ");
+    assert!(!path.exists());
+    drop(lock);
+    process.expect_error(" listening on ");
+    assert!(!dir.join("chat.chinwag-lock").exists());
+    assert!(!dir.join("other.chinwag-lock").exists());
+}
+
+#[test]
+fn nobody_who_can_just_read_the_folder_keeps_a_server_from_its_socket() {
     let dir = TempDir::new();
     let path = dir.join("chat");
     let folder = fs::File::open(path.parent().unwrap()).unwrap();
     flock(&folder, FlockOperation::LockExclusive).unwrap();
-    try_to_listen(&unix(&path)).expect_refusal(1, &[&unix(&path), "lock on the folder"]);
-    let mut process = Process::start(program().args(["--listen", &unix(&path)]));
-    process.expect_error("memory: ");
+    let server = Server::start_on(&path);
+    server.connect().expect_service();
+    server.process.signal("TERM");
+    assert_eq!(server.process.finish().code, Some(0));
     assert!(!path.exists());
-    drop(folder);
-    process.expect_error(" listening on ");
+}
+
+#[test]
+fn a_link_in_the_place_of_the_lock_is_not_followed() {
+    let dir = TempDir::new();
+    let (path, precious) = (dir.join("chat"), dir.join("precious"));
+    fs::write(&precious, "precious").unwrap();
+    symlink(&precious, dir.join("chat.chinwag-lock")).unwrap();
+    try_to_listen(&unix(&path)).expect_refusal(1, &[&unix(&path), "chat.chinwag-lock"]);
+    assert_eq!(fs::read_to_string(&precious).unwrap(), "precious");
+    assert!(!path.exists());
 }
 
 #[test]
