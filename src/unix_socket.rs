@@ -6,15 +6,16 @@
 //! own, which only the server's user can open: on the folder, everybody who can read it could hold
 //! one, and keep the server from starting. It goes with its process, however that ends.
 
-use std::fs::{self, File, OpenOptions, Permissions};
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, ErrorKind};
-use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::Duration;
 
 use mio::net::UnixListener;
-use rustix::fs::{FlockOperation, Mode, fchmod, flock};
+use rustix::fs::{FlockOperation, Mode, flock};
+use rustix::process::umask;
 use socket2::{Domain, SockAddr, Socket, Type};
 
 /// How often a lock that another process holds is tried, and the time between two tries. A server
@@ -72,9 +73,7 @@ impl UnixSocket {
             path: path.to_owned(),
             identity: identity(path)?,
         };
-        let chmod = |mode| fs::set_permissions(path, Permissions::from_mode(mode));
-        let result = mode.map_or(Ok(()), chmod);
-        if let Err(error) = result.and_then(|()| socket.listen(backlog)) {
+        if let Err(error) = socket.listen(backlog) {
             file.remove();
             return Err(error);
         }
@@ -117,16 +116,19 @@ impl SocketFile {
     }
 }
 
-/// Makes a socket and its file, which nobody can connect to yet.
+/// Makes a socket and its file, which nobody can connect to yet. The file has its mode from the
+/// first moment on: by then its name may lead to another's file, whose mode is not to be changed.
 fn create(address: &SockAddr, mode: Option<u32>) -> io::Result<Socket> {
     let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
     socket.set_nonblocking(true)?;
-    if let Some(mode) = mode {
-        // The file begins with the socket's own mode, less the umask.
-        fchmod(&socket, Mode::from_raw_mode(mode))?;
-    }
-    socket.bind(address)?;
-    Ok(socket)
+    let Some(mode) = mode else {
+        socket.bind(address)?;
+        return Ok(socket);
+    };
+    let others = umask(Mode::from_raw_mode(!mode & 0o777));
+    let result = socket.bind(address);
+    umask(others);
+    result.map(|()| socket)
 }
 
 fn identity(path: &Path) -> io::Result<(u64, u64)> {
@@ -218,18 +220,21 @@ fn remove_stale(path: &Path, address: &SockAddr) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
     use super::*;
 
     #[test]
-    fn a_file_is_never_more_open_than_its_mode() {
+    fn a_file_has_its_mode_from_the_first_moment_on() {
         let folder = std::env::temp_dir().join(format!("chinwag-mode-{}", std::process::id()));
         fs::create_dir(&folder).unwrap();
         let path = folder.join("chat");
         let mode_of = |path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+        let umask_before = umask(Mode::from_raw_mode(0o022));
         for mode in [0o600, 0o660, 0o000, 0o666] {
+            // As bind(2) has made it.
             let socket = create(&SockAddr::unix(&path).unwrap(), Some(mode)).unwrap();
-            // As bind(2) has made it, before anything was changed.
-            assert_eq!(mode_of(&path) & !mode, 0, "{mode:o}");
+            assert_eq!(mode_of(&path), mode, "{mode:o}");
             drop(socket);
             fs::remove_file(&path).unwrap();
             let socket = UnixSocket::bind(&path, Some(mode), 1).unwrap();
@@ -237,6 +242,7 @@ mod tests {
             drop(socket);
             assert!(!path.exists());
         }
+        assert_eq!(umask(umask_before), Mode::from_raw_mode(0o022));
         fs::remove_dir(&folder).unwrap();
     }
 }

@@ -375,6 +375,21 @@ fn a_socket_file_has_the_mode_that_was_asked_for_whatever_the_umask() {
 }
 
 #[test]
+fn the_mode_of_another_file_that_takes_the_sockets_name_is_left_alone() {
+    let dir = TempDir::new();
+    let path = dir.join("chat");
+    // No call that finds the file by its name is needed.
+    let Some(mut command) = failing("?chmod,?fchmodat", "error=EPERM") else {
+        return;
+    };
+    let args = ["--listen", &unix(&path), "--socket-mode", "0666"];
+    let server = Server::start_as(command.args(args));
+    let mode = fs::metadata(&path).unwrap().permissions().mode();
+    assert_eq!(mode & 0o7777, 0o666);
+    server.connect().expect_service();
+}
+
+#[test]
 fn a_link_in_the_place_of_a_socket_is_refused_and_kept() {
     let dir = TempDir::new();
     let (path, other) = (dir.join("chat"), dir.join("other"));
@@ -1285,8 +1300,8 @@ fn a_server_without_descriptors_serves_whom_it_has_and_accepts_later() {
     clients[0].expect_service();
 }
 
-/// A server for which the system fails some calls of accept(2), if there is a program to do that.
-fn start_with_failing_accept(errors: &str) -> Option<Server> {
+/// Has the system fail some calls of a program, if there is a program to do that.
+fn failing(calls: &str, errors: &str) -> Option<Command> {
     let mut probe = Command::new("strace");
     let can_trace = probe.args(["-qq", "-o", "/dev/null", "true"]).status();
     if !can_trace.is_ok_and(|status| status.success()) {
@@ -1294,9 +1309,14 @@ fn start_with_failing_accept(errors: &str) -> Option<Server> {
         return None;
     }
     let traced = format!(
-        r#"exec strace -D -qq -o /dev/null -e trace=accept4 -e inject=accept4:{errors} "$@""#
+        r#"exec strace -D -qq -o /dev/null -e trace={calls} -e inject={calls}:{errors} "$@""#
     );
-    let mut command = program_within(&traced);
+    Some(program_within(&traced))
+}
+
+/// A server for which the system fails some calls of accept(2).
+fn start_with_failing_accept(errors: &str) -> Option<Server> {
+    let mut command = failing("accept4", errors)?;
     Some(Server::start_as(command.args(["--listen", "127.0.0.1:0"])))
 }
 
