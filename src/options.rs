@@ -315,13 +315,15 @@ fn help() -> String {
 }
 
 fn addresses(matches: &Matches) -> Result<Vec<Address>, String> {
-    let given = matches.opt_strs("listen");
-    for (index, text) in given.iter().enumerate() {
-        if given[..index].contains(text) {
+    let mut addresses = Vec::new();
+    for text in matches.opt_strs("listen") {
+        let address = address(&text)?;
+        if addresses.contains(&address) {
             return Err(format!("--listen {text}: this address is given twice"));
         }
+        addresses.push(address);
     }
-    given.iter().map(|text| address(text)).collect()
+    Ok(addresses)
 }
 
 fn address(text: &str) -> Result<Address, String> {
@@ -759,6 +761,7 @@ mod tests {
             ("-i 5 --idle 5", ["-i", "once"]),
             ("-v -v", ["-v", "once"]),
             ("-l [::1]:1 -l [::1]:1", ["--listen [::1]:1", "twice"]),
+            ("-l [::1]:1 -l [0::1]:01", ["--listen [0::1]:01", "twice"]),
             ("stray", ["'stray'", "options"]),
             ("-q 8255", ["'8255'", "options"]),
             ("-- -q", ["'-q'", "options"]),

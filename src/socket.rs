@@ -364,7 +364,7 @@ fn explain(address: &Address, error: &io::Error) -> String {
             "choose a path in a folder that can be written to"
         }
         (_, ErrorKind::AddrInUse, _) => {
-            "another program listens there; stop it or choose another port"
+            "another program, or another --listen, has that port; choose another port"
         }
         (_, ErrorKind::AddrNotAvailable, _) => "no interface of this machine has that address",
         (_, ErrorKind::PermissionDenied, _) => "this user may not; choose a port above 1023",

@@ -126,6 +126,14 @@ fn a_port_in_use_is_refused_by_name_and_leaves_no_socket_file_behind() {
     let finished = Process::start(&mut command).finish();
     finished.expect_refusal(1, &[&address, "choose another port"]);
     assert!(!path.exists());
+    // What has the port may be the server itself, for another of its addresses.
+    let port = other.local_addr().unwrap().port();
+    drop(other);
+    let (all, one) = (format!("0.0.0.0:{port}"), format!("127.0.0.1:{port}"));
+    let mut command = program();
+    command.args(["--open", "--listen", &all, "--listen", &one]);
+    let finished = Process::start(&mut command).finish();
+    finished.expect_refusal(1, &[&format!("on {one}: "), "or another --listen"]);
 }
 
 #[test]
