@@ -66,6 +66,27 @@ fn who_was_refused_is_logged_with_the_address_and_the_reason() {
 }
 
 #[test]
+fn keys_that_are_guessed_one_a_connection_are_logged_too() {
+    for (sent, times) in [(1, "1 time"), (2, "2 times")] {
+        keep();
+        let mut world = World::new(limits());
+        let keys = format!("ann:{}\n", KeyHash::of("sesame"));
+        world
+            .hub
+            .set_keys(Some(Keys::parse(&keys).unwrap()), world.now());
+        for _ in 0..50 {
+            let peer = from(&mut world, 7);
+            world.send(&peer, b"JOIN ann key=x\n".repeat(sent).as_slice());
+            world.end(&peer);
+        }
+        let line = format!("WARN refused 192.0.2.7: wrong key for a name ({times})");
+        assert_eq!(logged(), [line]);
+        world.advance(60_000);
+        assert_eq!(logged(), ["WARN 49 more were refused within a minute"]);
+    }
+}
+
+#[test]
 fn an_address_is_shown_whole_whatever_counts_of_it() {
     keep();
     let mut world = World::new(limits());

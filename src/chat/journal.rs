@@ -174,6 +174,15 @@ impl Journal {
         }
     }
 
+    /// Logs that a connection is gone which has tried wrong keys, too few of them to be closed.
+    pub fn denied(&mut self, times: u32, peer: &Peer, now: Now) {
+        if self.refusals.admit(peer.origin(), now) {
+            let s = if times == 1 { "" } else { "s" };
+            let address = peer.address();
+            log::warn!("refused {address}: wrong key for a name ({times} time{s})");
+        }
+    }
+
     /// Whether it may be logged that a session of an address is slow.
     pub fn admits_slow(&mut self, origin: Origin, now: Now) -> bool {
         self.slow.admit(origin, now)

@@ -214,6 +214,10 @@ impl Chat {
         if let Some(key) = client.session.take() {
             self.detach(key, now);
         }
+        // Whoever guesses keys may hang up before the server does, and connect again.
+        if (1..DENIALS_MAX).contains(&client.denials) {
+            self.journal.denied(client.denials, &client.peer, now);
+        }
         self.shares
             .disconnect(client.origin, client.arrival_us, now.at.micros());
         self.stats.connections -= 1;
