@@ -132,6 +132,34 @@ fn an_address_gets_one_line_a_minute_and_all_of_them_ten() {
     assert_eq!(logged().len(), 1);
 }
 
+/// Whatever minute is looked at, not only one that begins with the first line.
+#[test]
+fn no_minute_has_more_lines_than_that() {
+    keep();
+    let mut world = World::new(limits());
+    let mut lines = Vec::new();
+    let mut rng = fastrand::Rng::with_seed(1);
+    while world.at < 1_000_000 {
+        world.advance(rng.u64(1..4000));
+        let peer = from(&mut world, rng.u8(..30));
+        world.send(&peer, b"Host: x\n");
+        for line in logged() {
+            if line.contains(" refused 192.") {
+                lines.push((world.at, line));
+            }
+        }
+    }
+    assert!(lines.len() > 100, "{lines:?}");
+    for (index, (at, line)) in lines.iter().enumerate() {
+        let minute = lines[..index]
+            .iter()
+            .filter(|(then, _)| then + 60_000 > *at);
+        let before: Vec<_> = minute.map(|(_, line)| line).collect();
+        assert!(before.len() < 10, "{at}: {before:?}");
+        assert!(!before.contains(&line), "{at}: {before:?}");
+    }
+}
+
 #[test]
 fn a_limit_is_logged_when_it_is_reached_and_when_it_is_not_any_more() {
     keep();

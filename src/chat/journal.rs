@@ -8,60 +8,66 @@ use super::origin::{Origin, Peer};
 use crate::protocol::{Abuse, DENIALS_MAX, ERRORS_MAX, Limits};
 use crate::time::{Millis, Now};
 
-/// How many lines of one kind there are at most within [`PERIOD`].
+/// How many lines of one kind there are at most within any [`PERIOD`].
 const LINES_MAX: usize = 10;
 /// The time in which an address gets one line; and how long a limit has to be out of reach until
 /// the log says so.
 const PERIOD: Millis = Millis(60_000);
 
-/// Lines of one kind, within a period that begins with the first of them.
+/// Lines of one kind: those of the last period, and how many were left out.
 #[derive(Debug)]
 struct Lines {
-    since: Option<Millis>,
-    origins: [Option<Origin>; LINES_MAX],
+    lines: [Option<(Origin, Millis)>; LINES_MAX],
     left_out: u64,
+    /// When the first of those was left out.
+    since: Millis,
 }
 
 impl Lines {
     const fn new() -> Lines {
         Lines {
-            since: None,
-            origins: [None; LINES_MAX],
+            lines: [None; LINES_MAX],
             left_out: 0,
+            since: Millis::NEVER,
         }
     }
 
     /// Whether a line about an address may be logged; otherwise it counts as left out.
     fn admit(&mut self, origin: Origin, now: Now) -> bool {
-        self.since.get_or_insert(now.at);
-        for place in &mut self.origins {
-            match place {
-                Some(known) if *known == origin => break,
-                Some(_) => {}
-                None => {
-                    *place = Some(origin);
-                    return true;
-                }
+        let mut free = None;
+        let mut is_known = false;
+        for line in &mut self.lines {
+            *line = line.filter(|(_, at)| *at + PERIOD > now.past);
+            match line {
+                Some((known, _)) => is_known |= *known == origin,
+                None => free = Some(line),
             }
         }
-        self.left_out += 1;
-        false
+        match free {
+            Some(free) if !is_known => {
+                *free = Some((origin, now.at));
+                true
+            }
+            _ => {
+                self.left_out += 1;
+                self.since = self.since.min(now.at);
+                false
+            }
+        }
     }
 
     /// When there is a line to be logged about those that were left out.
     fn deadline(&self) -> Option<Millis> {
-        let since = self.since.filter(|_| self.left_out > 0)?;
-        Some(since + PERIOD)
+        (self.left_out > 0).then_some(self.since + PERIOD)
     }
 
-    /// Begins anew if the period is over; tells how many lines were left out in it.
-    fn end_period(&mut self, now: Now) -> u64 {
-        if self.since.is_none_or(|since| since + PERIOD > now.past) {
+    /// How many lines were left out, once the first of them was a period ago.
+    fn take_left_out(&mut self, now: Now) -> u64 {
+        if self.deadline().is_none_or(|due| due > now.past) {
             return 0;
         }
-        let left_out = self.left_out;
-        *self = Lines::new();
-        left_out
+        self.since = Millis::NEVER;
+        std::mem::take(&mut self.left_out)
     }
 }
 
@@ -197,11 +203,11 @@ impl Journal {
 
     /// Logs what was left out, and which limits are out of reach again.
     pub fn turn(&mut self, now: Now) {
-        let left_out = self.refusals.end_period(now);
+        let left_out = self.refusals.take_left_out(now);
         if left_out > 0 {
             log::warn!("{left_out} more were refused within a minute");
         }
-        let left_out = self.slow.end_period(now);
+        let left_out = self.slow.take_left_out(now);
         if left_out > 0 {
             log::info!("{left_out} times more within a minute a session was too slow");
         }
