@@ -6,13 +6,14 @@
 //! it is asked first whether there is space.
 
 use std::fs::{File, OpenOptions};
-use std::io::{self, ErrorKind, Write};
+use std::io::{self, ErrorKind, IoSlice, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::{Errno, ReadWriteFlags, pwritev2};
 use socket2::SockRef;
 
 /// The longest line, in bytes with its end: what a pipe takes whole if it takes anything (PIPE_BUF,
@@ -25,7 +26,9 @@ enum Way {
     Write,
     /// A socket: it is told not to block with each write.
     Send,
-    /// It may block, unless it has space: that is asked first, for each piece of that many bytes.
+    /// It may block: it is told not to with each write if the system can, as Linux 6.4 can with
+    /// pipes. Otherwise it is asked first whether it has space, for each piece of that many bytes.
+    /// That is as good, unless another program fills it between the two.
     AskFirst(usize),
 }
 
@@ -95,10 +98,13 @@ impl LogSink {
                 let flags = libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL;
                 SockRef::from(&self.file).send_with_flags(bytes, flags)
             }
-            Way::AskFirst(bytes_max) if has_space(&self.file) => {
-                (&self.file).write(&bytes[..bytes.len().min(bytes_max)])
-            }
-            Way::AskFirst(_) => Err(ErrorKind::WouldBlock.into()),
+            Way::AskFirst(bytes_max) => match write_without_waiting(&self.file, bytes) {
+                Some(result) => result,
+                None if has_space(&self.file) => {
+                    (&self.file).write(&bytes[..bytes.len().min(bytes_max)])
+                }
+                None => Err(ErrorKind::WouldBlock.into()),
+            },
         }
     }
 
@@ -164,6 +170,16 @@ fn reopen(shared: &File) -> io::Result<File> {
     }
 }
 
+/// Writes what a file takes at once; none if the system cannot tell it not to wait.
+fn write_without_waiting(file: &File, bytes: &[u8]) -> Option<io::Result<usize>> {
+    // Where the file stands, if it has such a place.
+    const HERE: u64 = u64::MAX;
+    match pwritev2(file, &[IoSlice::new(bytes)], HERE, ReadWriteFlags::NOWAIT) {
+        Err(Errno::OPNOTSUPP | Errno::NOSYS | Errno::INVAL | Errno::SPIPE) => None,
+        result => Some(result.map_err(io::Error::from)),
+    }
+}
+
 /// Whether a pipe or terminal takes something at once. A pipe that says so takes a whole line.
 fn has_space(file: &File) -> bool {
     let mut asked = [PollFd::new(file, PollFlags::OUT)];
@@ -183,4 +199,94 @@ pub fn is_journal() -> bool {
         io::Result::Ok(format!("{}:{}", found.dev(), found.ino()))
     };
     identity().is_ok_and(|found| stream.to_str() == Some(&found))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read;
+    use std::process::{Command, Stdio};
+    use std::thread;
+
+    use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
+
+    use super::*;
+
+    fn sink(descriptor: OwnedFd, way: Way) -> LogSink {
+        LogSink {
+            file: descriptor.into(),
+            way,
+            rest: Vec::new(),
+            dropped: Dropped::default(),
+        }
+    }
+
+    fn line(n: usize) -> String {
+        format!("{n} {}\n", "x".repeat(100))
+    }
+
+    /// Has a sink drop lines that nobody reads, and then take one once they are read; gives all that
+    /// was read.
+    fn fill_and_read(mut sink: LogSink, mut reader: impl Read + Send + 'static) -> String {
+        let dropped = sink.dropped();
+        let mut n = 0;
+        while dropped.lines() < 3 {
+            sink.write_all(line(n).as_bytes()).unwrap();
+            n += 1;
+            assert!(n < 100_000);
+        }
+        let reader = thread::spawn(move || {
+            let mut seen = Vec::new();
+            let mut chunk = [0; 1024];
+            while !seen.ends_with(b"the last\n") && !seen.ends_with(b"the last\r\n") {
+                let len = reader.read(&mut chunk).unwrap();
+                seen.extend_from_slice(&chunk[..len]);
+            }
+            String::from_utf8(seen).unwrap()
+        });
+        // As the loop does, though not as soon as there is space.
+        while !sink.write_line(b"the last\n") {
+            thread::yield_now();
+        }
+        while !sink.rest.is_empty() {
+            let taken = sink.write_some(&sink.rest);
+            sink.rest.drain(..taken);
+        }
+        reader.join().unwrap()
+    }
+
+    fn expect_whole_lines(seen: &str) {
+        let lines: Vec<_> = seen.lines().collect();
+        assert!(lines.len() > 10, "{lines:?}");
+        for (n, text) in lines[..lines.len() - 1].iter().enumerate() {
+            assert_eq!(*text, line(n).trim_end());
+        }
+    }
+
+    #[test]
+    fn a_pipe_of_others_that_is_full_is_not_waited_for() {
+        let mut cat = Command::new("cat")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        // What cat writes, which nobody reads at first, and what it has not read then.
+        let pipe = OwnedFd::from(cat.stdin.take().unwrap());
+        let reader = cat.stdout.take().unwrap();
+        let seen = fill_and_read(sink(pipe, Way::AskFirst(LINE_BYTES_MAX)), reader);
+        expect_whole_lines(&seen);
+        cat.wait().unwrap();
+    }
+
+    #[test]
+    fn a_terminal_of_others_that_is_full_is_not_waited_for() {
+        let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
+        grantpt(&master).unwrap();
+        unlockpt(&master).unwrap();
+        let name = ptsname(&master, Vec::new()).unwrap();
+        let mut options = OpenOptions::new();
+        options.write(true).custom_flags(libc::O_NOCTTY);
+        let terminal = options.open(name.to_str().unwrap()).unwrap();
+        let seen = fill_and_read(sink(terminal.into(), Way::AskFirst(1)), File::from(master));
+        expect_whole_lines(&seen);
+    }
 }
