@@ -59,13 +59,23 @@ fn print(text: &str) -> ExitCode {
 }
 
 fn run(options: &Options) -> ExitCode {
-    let result = set_up_log(options).and_then(|dropped| {
-        let server = Server::new(options, dropped)?;
+    let (dropped, form) = match set_up_log(options) {
+        Ok(log) => log,
+        Err(error) => return finish(Err(error)),
+    };
+    let result = Server::new(options, dropped).and_then(|server| {
         server
             .run()
             .map_err(|error| format!("the event loop failed: {error}"))
     });
-    finish(result.map(|()| String::new()))
+    match result {
+        // Whoever reads priorities learns that this is an error.
+        Err(error) if form == LogForm::Syslog => {
+            log::error!("{error}");
+            ExitCode::FAILURE
+        }
+        result => finish(result.map(|()| String::new())),
+    }
 }
 
 /// Tells people what went wrong. If nobody reads that, it cannot be helped.
@@ -73,8 +83,8 @@ fn complain(what: impl Display) {
     let _ = writeln!(stderr(), "chinwag: {what}");
 }
 
-/// Logs to stderr. An option counts for more than `RUST_LOG`, and that for more than the default.
-fn set_up_log(options: &Options) -> Result<Dropped, String> {
+/// Logs to stderr, in the form that is given back. An option counts for more than `RUST_LOG`, and that for more than the default.
+fn set_up_log(options: &Options) -> Result<(Dropped, LogForm), String> {
     let sink = LogSink::stderr().map_err(|error| format!("cannot set up the log: {error}"))?;
     let dropped = sink.dropped();
     let mut builder = env_logger::Builder::new();
@@ -88,16 +98,17 @@ fn set_up_log(options: &Options) -> Result<Dropped, String> {
         true => LogForm::Syslog,
         false => LogForm::Plain,
     });
-    match form {
-        LogForm::Plain => builder.format(|out, record| {
-            let (time, level) = (out.timestamp_seconds(), record.level());
-            writeln!(out, "{time} {level} {}", record.args())
-        }),
-        LogForm::Syslog => builder
-            .format(|out, record| writeln!(out, "<{}>{}", priority(record.level()), record.args())),
-    };
+    builder.format(move |out, record| {
+        let (time, level) = (out.timestamp_seconds(), record.level());
+        // An error may show a table.
+        let text = record.args().to_string();
+        text.lines().try_for_each(|line| match form {
+            LogForm::Plain => writeln!(out, "{time} {level} {line}"),
+            LogForm::Syslog => writeln!(out, "<{}>{line}", priority(level)),
+        })
+    });
     builder.target(Target::Pipe(Box::new(sink))).init();
-    Ok(dropped)
+    Ok((dropped, form))
 }
 
 /// The priority of a level, as syslog(3) has it.

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::thread;
 
-use process::{Client, TempDir, Watch, program, unix};
+use process::{Client, Process, TempDir, Watch, program, program_within, unix};
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use rustix::termios::{Action, tcflow};
 
@@ -185,6 +185,40 @@ fn the_journal_gets_priorities_and_no_times_and_stops_nothing() {
         client.expect_service();
         server.expect_end();
     }
+}
+
+#[test]
+fn what_is_in_the_way_of_a_server_is_an_error_in_the_journal_too_whole() {
+    let memory = ["--listen", "127.0.0.1:0", "--memory", "1"];
+    let finished = Process::start(program().args(memory)).finish();
+    finished.expect_refusal(1, &["chinwag: --memory 1: "]);
+    let lines = finished.err.lines().count();
+    assert!(lines > 5, "{}", finished.err);
+    let finished = Process::start(program().args(memory).args(["--log", "syslog"])).finish();
+    finished.expect_refusal(1, &["<3>--memory 1: "]);
+    assert!(finished.err.lines().all(|line| line.starts_with("<3>")));
+    assert_eq!(finished.err.lines().count(), lines, "{}", finished.err);
+}
+
+#[test]
+fn a_server_without_standard_error_serves_and_ends() {
+    let dir = TempDir::new();
+    let address = unix(&dir.join("chat"));
+    let mut command = program_within(r#"exec "$@" 2>&-"#);
+    let process = Process::start(command.args(["-v", "--listen", &address]));
+    let watch = Watch::start();
+    while UnixStream::connect(dir.join("chat")).is_err() {
+        assert!(!watch.is_over(), "it does not listen");
+        thread::yield_now();
+    }
+    let mut client = Client::greeted(&address);
+    client.join("ann");
+    client.ask("SAY hello", "OK SAY 2 ");
+    // What is logged does not go to whatever got its number.
+    client.expect_event("MSG", "ann hello");
+    process.signal("TERM");
+    client.expect_bye("shutdown");
+    assert_eq!(process.finish().code, Some(0));
 }
 
 #[test]
