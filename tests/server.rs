@@ -475,6 +475,7 @@ fn sessions_are_logged_if_asked_for_and_tokens_never() {
         }
         let server = Server::start_as(&mut command);
         let mut client = server.connect();
+        let own = client.socket.local_addr().unwrap().as_socket().unwrap();
         let token = client.join("ann");
         client.ask("DETACH", "OK DETACH");
         client.ask(&format!("RESUME {token}"), "OK RESUME ");
@@ -483,7 +484,7 @@ fn sessions_are_logged_if_asked_for_and_tokens_never() {
         server.process.signal("TERM");
         let log = server.process.finish().err;
         assert!(!log.contains(&token), "{log}");
-        log
+        (log, own)
     };
     for (args, level, shown) in [
         (&[][..], None, false),
@@ -492,14 +493,28 @@ fn sessions_are_logged_if_asked_for_and_tokens_never() {
         (&[], Some("debug"), true),
         (&[], Some("trace"), true),
     ] {
-        let log = log_of(args, level);
-        for line in [
-            " DEBUG ann joined lobby from 127.0.0.1:",
-            " DEBUG ann left lobby: quit\n",
-        ] {
+        let (log, own) = log_of(args, level);
+        let joined = format!(" DEBUG ann joined lobby from {own}\n");
+        for line in [&joined, " DEBUG ann left lobby: quit\n"] {
             assert_eq!(log.contains(line), shown, "{log}");
         }
     }
+}
+
+#[test]
+fn who_joined_or_was_refused_is_logged_with_its_whole_ipv6_address() {
+    if !has_ipv6() {
+        return;
+    }
+    let mut server = Server::start_as(program().args(["-v", "--listen", "[::1]:0"]));
+    let mut client = server.connect();
+    let own = client.socket.local_addr().unwrap().as_socket().unwrap();
+    client.join("ann");
+    server
+        .process
+        .expect_error(&format!(" DEBUG ann joined lobby from {own}\n"));
+    server.connect().send("GET / HTTP/1.1");
+    server.process.expect_error(" WARN refused ::1: ");
 }
 
 #[test]
