@@ -91,8 +91,8 @@ fn decode_suspect(line: &[u8]) -> Result<&str, Error> {
             // What comes first is told first.
             let (before, after) = line.split_at(error.valid_up_to());
             decode_suspect(before)?;
-            let what = format_args!("0x{:02X}", after[0]);
-            Err(bad_encoding(what, before.len(), "is no UTF-8"))
+            let (at, why) = (before.len(), "is no UTF-8");
+            Err(bad_encoding(format_args!("0x{:02X}", after[0]), at, why))
         }
     }
 }
