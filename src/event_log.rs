@@ -9,8 +9,11 @@ use std::collections::VecDeque;
 use crate::memory::block_bytes;
 use crate::protocol::LOG_BYTES_PER_EVENT;
 
-/// Up to this size a log takes all its memory at once, so that it never grows, and what one log
-/// frees fits every other. The system gives what was not used yet no memory, by whole pages.
+/// What a log takes at first, so that a room in which little happens costs little.
+const FIRST_BYTES: usize = 512;
+
+/// Up to this size a log then takes all its memory at once, so that what one log frees fits every
+/// other. The system gives what was not used yet no memory, by whole pages.
 ///
 /// A larger one grows, by half: a small machine might not promise it all. Its size is one at which
 /// allocators ask the system for each block alone, which then moves without a copy: mremap(2).
@@ -67,9 +70,10 @@ impl EventLog {
         {
             self.drop_first();
         }
-        grow(&mut self.bytes, line.len(), self.bytes_max);
+        grow(&mut self.bytes, line.len(), FIRST_BYTES, self.bytes_max);
         self.bytes.extend(line);
-        grow(&mut self.starts, 1, events_max);
+        let first_events = FIRST_BYTES / LOG_BYTES_PER_EVENT;
+        grow(&mut self.starts, 1, first_events, events_max);
         self.starts.push_back(self.end);
         self.end = self.end.wrapping_add(line.len() as u32);
     }
@@ -140,9 +144,12 @@ impl EventLog {
         }
     }
 
-    /// The most memory that a log of so many bytes takes, in bytes.
+    /// The most memory that a log of so many bytes takes, in bytes, with what it took at first, which
+    /// nothing else may fit into.
     pub fn memory_max(bytes_max: usize) -> usize {
-        block_bytes(bytes_max) + block_bytes(Self::events_max(bytes_max) * size_of::<u32>())
+        let rings = |bytes, events| block_bytes(bytes) + block_bytes(events * size_of::<u32>());
+        rings(FIRST_BYTES, FIRST_BYTES / LOG_BYTES_PER_EVENT)
+            + rings(bytes_max, Self::events_max(bytes_max))
     }
 
     /// The most events that a log of so many bytes holds, however short they are: one for 32 of
@@ -165,10 +172,13 @@ impl EventLog {
 }
 
 /// Makes room for `more` items: all that there may ever be, if that is not too much at once.
-fn grow<T>(ring: &mut VecDeque<T>, more: usize, bound: usize) {
+fn grow<T>(ring: &mut VecDeque<T>, more: usize, first: usize, bound: usize) {
     let needed = ring.len() + more;
     if needed > ring.capacity() {
-        let grown = (ring.capacity() * 3 / 2).max(AT_ONCE_BYTES / size_of::<T>());
+        let grown = match needed <= first {
+            true => first,
+            false => (ring.capacity() * 3 / 2).max(AT_ONCE_BYTES / size_of::<T>()),
+        };
         let wanted = grown.min(bound).max(needed);
         ring.reserve_exact(wanted - ring.len());
     }
@@ -246,17 +256,20 @@ mod tests {
     }
 
     #[test]
-    fn a_log_never_grows_unless_it_is_large() {
+    fn a_log_takes_little_at_first_and_then_all_unless_it_is_large() {
         for bytes_max in [4096, 5000, 64 * 1024, AT_ONCE_BYTES] {
             let mut log = EventLog::new(bytes_max);
             log.append(b"one\n");
+            let first = (FIRST_BYTES, FIRST_BYTES / LOG_BYTES_PER_EVENT);
+            assert_eq!((log.bytes.capacity(), log.starts.capacity()), first);
+            (0..20).for_each(|_| log.append(&[b'x'; 30]));
             let taken = (log.bytes.capacity(), log.starts.capacity());
             assert_eq!(taken, (bytes_max, EventLog::events_max(bytes_max)));
             (0..2 * bytes_max / 30).for_each(|_| log.append(&[b'x'; 30]));
             assert_eq!((log.bytes.capacity(), log.starts.capacity()), taken);
         }
         let mut log = EventLog::new(1 << 30);
-        log.append(b"one\n");
+        log.append(&[b'x'; 1000]);
         assert_eq!(log.bytes.capacity(), AT_ONCE_BYTES);
         (0..3000).for_each(|_| log.append(&[b'x'; 1000]));
         assert!(log.bytes.capacity() < 2 * log.len_bytes());
