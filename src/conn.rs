@@ -88,8 +88,10 @@ pub struct Conn<L> {
     pub refused_in: u64,
     /// The client takes nothing of what it is owed.
     pub is_stalled: bool,
-    /// Since when, and how much it had taken by then, if it was stalled before.
-    pub stalled_at: Option<(Millis, u32)>,
+    /// Since when, if it was stalled before; never if not.
+    pub stalled_at: Millis,
+    /// How much it had taken by then.
+    pub taken_by_then: u32,
     /// How many bytes the stream took, counted around.
     sent: u32,
     /// Its input is being worked on.
@@ -123,7 +125,8 @@ impl<L: Link> Conn<L> {
             is_closing: false,
             refused_in: 0,
             is_stalled: false,
-            stalled_at: None,
+            stalled_at: Millis::NEVER,
+            taken_by_then: 0,
             sent: 0,
             is_in_hand: false,
             is_to_read: false,

@@ -270,7 +270,7 @@ impl Listener {
                     // Failing would not keep a client from chatting.
                     let _ = set_up(&SockRef::from(&stream), *socket_buffer);
                 }
-                Ok((Stream::Tcp(stream), Peer::Net(address)))
+                Ok((Stream::Tcp(stream), Peer::of(address)))
             }
             Listener::Unix(socket, socket_buffer) => {
                 let (stream, _) = socket.listener.accept()?;

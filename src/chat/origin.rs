@@ -16,23 +16,27 @@ use crate::sorted_index::{SortedIndex, Sought};
 pub enum Peer {
     /// A program on this machine, through a Unix socket.
     Local,
-    /// An address and a port.
-    Net(SocketAddr),
+    /// An IPv4 address and a port.
+    V4([u8; 4], u16),
+    /// An IPv6 address and a port.
+    V6([u8; 16], u16),
 }
 
 impl Peer {
-    /// Whose share it is counted against. An IPv4 address that is written as an IPv6 one is the
-    /// IPv4 address.
-    pub fn origin(&self) -> Origin {
-        let Peer::Net(address) = self else {
-            return Origin::Local;
-        };
+    /// The peer of an address. An IPv4 address that is written as an IPv6 one is the IPv4 address.
+    pub fn of(address: SocketAddr) -> Peer {
         match address.ip().to_canonical() {
-            IpAddr::V4(address) => Origin::V4(address.octets()),
-            IpAddr::V6(address) => {
-                let [a, b, c, d, e, f, g, h, ..] = address.octets();
-                Origin::V6([a, b, c, d, e, f, g, h])
-            }
+            IpAddr::V4(ip) => Peer::V4(ip.octets(), address.port()),
+            IpAddr::V6(ip) => Peer::V6(ip.octets(), address.port()),
+        }
+    }
+
+    /// Whose share it is counted against.
+    pub fn origin(&self) -> Origin {
+        match *self {
+            Peer::Local => Origin::Local,
+            Peer::V4(ip, _) => Origin::V4(ip),
+            Peer::V6([a, b, c, d, e, f, g, h, ..], _) => Origin::V6([a, b, c, d, e, f, g, h]),
         }
     }
 
@@ -49,18 +53,18 @@ impl fmt::Display for PeerAddress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0 {
             Peer::Local => f.write_str("a Unix socket"),
-            Peer::Net(address) => address.ip().to_canonical().fmt(f),
+            Peer::V4(ip, _) => IpAddr::from(ip).fmt(f),
+            Peer::V6(ip, _) => IpAddr::from(ip).fmt(f),
         }
     }
 }
 
 impl fmt::Display for Peer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
+        match *self {
             Peer::Local => f.write_str("a Unix socket"),
-            Peer::Net(address) => {
-                SocketAddr::new(address.ip().to_canonical(), address.port()).fmt(f)
-            }
+            Peer::V4(ip, port) => SocketAddr::from((ip, port)).fmt(f),
+            Peer::V6(ip, port) => SocketAddr::from((ip, port)).fmt(f),
         }
     }
 }

@@ -8,7 +8,7 @@ use crate::conn::{Link, OUT_BYTES_ENOUGH};
 use crate::line::Item;
 use crate::protocol::{Abuse, BYTES_PER_LINE, Command, Request};
 use crate::room::SessionKey;
-use crate::time::{Clock, Now};
+use crate::time::{Clock, Millis, Now};
 
 /// What connections may cost together in one turn, as far as each has the least share: lines that
 /// are answered, or bytes that count as such, and bytes that are written on their account, to
@@ -266,7 +266,7 @@ impl<L: Link> Hub<L> {
         conn.is_closing |= outcome.closes;
         if conn.client.session() != session {
             conn.is_stalled = false;
-            conn.stalled_at = None;
+            conn.stalled_at = Millis::NEVER;
             self.update_watch(key);
         }
         if let Some(message) = outcome.replaced {

@@ -5,7 +5,7 @@ use std::io;
 use super::{Hub, WRITE_BYTES_PER_TURN};
 use crate::chat::ConnId;
 use crate::conn::{Conn, Link};
-use crate::time::Now;
+use crate::time::{Millis, Now};
 
 impl<L: Link> Hub<L> {
     /// Serves the rooms if a log is about to drop what somebody was not given.
@@ -136,8 +136,10 @@ impl<L: Link> Hub<L> {
             return;
         }
         let taken = conn.taken();
-        let before = conn.stalled_at.filter(|&(_, before)| before == taken);
-        let (since, _) = *conn.stalled_at.insert(before.unwrap_or((now.at, taken)));
+        if conn.stalled_at == Millis::NEVER || conn.taken_by_then != taken {
+            (conn.stalled_at, conn.taken_by_then) = (now.at, taken);
+        }
+        let since = conn.stalled_at;
         conn.is_stalled = true;
         if let Some(session) = conn.client.session() {
             self.chat.set_stalled(session, since, now);
@@ -163,10 +165,10 @@ impl<L: Link> Hub<L> {
             return;
         };
         let taken = conn.taken();
-        if conn.stalled_at.is_some_and(|(_, before)| before == taken) {
+        if conn.taken_by_then == taken {
             return;
         }
-        conn.stalled_at = Some((now.at, taken));
+        (conn.stalled_at, conn.taken_by_then) = (now.at, taken);
         if let Some(session) = conn.client.session() {
             self.chat.set_stalled(session, now.at, now);
         }

@@ -114,12 +114,12 @@ fn address_in(origin: Origin) -> Address {
     const PORT: u16 = 47480;
     match origin {
         Origin::Local => Address::Local,
-        Origin::V4(address) => Address::Net((address, PORT).into()),
+        Origin::V4(address) => Address::of((address, PORT).into()),
         Origin::V6(network) => {
             let mut address = [0; 16];
             address[..8].copy_from_slice(&network);
             address[15] = 1;
-            Address::Net((address, PORT).into())
+            Address::of((address, PORT).into())
         }
     }
 }
