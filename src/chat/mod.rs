@@ -189,7 +189,7 @@ impl Chat {
         self.stats.connections += 1;
         self.stats.connections_total += 1;
         self.stats.connections_most = self.stats.connections_most.max(self.stats.connections);
-        let (origin, arrival_us) = self.shares.connect(origin, now.at.micros());
+        let origin = self.shares.connect(origin, now.at.micros());
         let mut client = Client {
             conn,
             peer,
@@ -201,7 +201,8 @@ impl Chat {
             has_had_session: false,
             heard_at: now.at,
             is_throttled: false,
-            arrival_us,
+            arrival_us: 0,
+            is_new: true,
             paid_bytes: 0,
         };
         self.expect_session(&mut client, now.at);

@@ -142,13 +142,10 @@ impl Shares {
         key.map_or(0, |key| self.shares[key as usize].1.connections)
     }
 
-    /// Counts one more connection of an origin. Gives also when the lines of the connections before
-    /// would have come at exactly their rate, in microseconds: see [`Client::arrival_us`].
-    ///
-    /// [`Client::arrival_us`]: super::Client::arrival_us
-    pub fn connect(&mut self, origin: Origin, now_us: u64) -> (OriginKey, u64) {
+    /// Counts one more connection of an origin.
+    pub fn connect(&mut self, origin: Origin, now_us: u64) -> OriginKey {
         if origin == Origin::Local {
-            return (OriginKey::LOCAL, 0);
+            return OriginKey::LOCAL;
         }
         self.forget(now_us);
         let key = self.by_origin.get(&by_origin(&self.shares, origin));
@@ -157,18 +154,32 @@ impl Shares {
             self.by_origin.insert(key, &by_origin(&self.shares, origin));
             key
         });
-        let share = &mut self.shares[key as usize].1;
-        share.connections += 1;
-        (OriginKey(key), share.arrival_us())
+        self.shares[key as usize].1.connections += 1;
+        OriginKey(key)
+    }
+
+    /// When the lines of the connections that have gone would have come at exactly their rate, in
+    /// microseconds: see [`Client::arrival_us`].
+    ///
+    /// [`Client::arrival_us`]: super::Client::arrival_us
+    pub fn arrival_us(&self, key: OriginKey) -> u64 {
+        let share = self.shares.get(key.0 as usize);
+        share.map_or(0, |(_, share)| share.arrival_us())
+    }
+
+    /// Notes when the lines of a connection that sends no more would have come at exactly their
+    /// rate.
+    pub fn leave(&mut self, key: OriginKey, arrival_us: u64) {
+        if let Some((_, share)) = self.shares.get_mut(key.0 as usize) {
+            let ticks = u32::try_from(arrival_us.div_ceil(TICK_US)).unwrap_or(u32::MAX);
+            share.arrival_ticks = share.arrival_ticks.max(ticks);
+        }
     }
 
     /// Counts one connection of an origin less, whose lines would have come by then at exactly
     /// their rate.
     pub fn disconnect(&mut self, key: OriginKey, arrival_us: u64, now_us: u64) {
-        if let Some((_, share)) = self.shares.get_mut(key.0 as usize) {
-            let ticks = u32::try_from(arrival_us.div_ceil(TICK_US)).unwrap_or(u32::MAX);
-            share.arrival_ticks = share.arrival_ticks.max(ticks);
-        }
+        self.leave(key, arrival_us);
         self.change(key, now_us, |share| share.connections -= 1);
     }
 

@@ -1,8 +1,8 @@
 //! How fast a client may send.
 //!
 //! A connection has an allowance, and so has a session. A connection that takes a session up goes on
-//! with what is left of the smaller one, and a new one begins with what those of its address have
-//! left that are gone: nobody gets another allowance by connecting again, or by handing a session
+//! with what is left of the smaller one, and a new one begins its first line with what those of its
+//! address have left that are gone: nobody gets another allowance by connecting again, or by handing a session
 //! from one connection to the next, and an address has as many as it has connections.
 
 use super::{Chat, Client};
@@ -24,6 +24,10 @@ impl Chat {
         };
         if client.is_throttled() {
             return false;
+        }
+        if std::mem::take(&mut client.is_new) {
+            let arrival_us = self.shares.arrival_us(client.origin);
+            client.arrival_us = client.arrival_us.max(arrival_us);
         }
         let latest_us = client.arrival_us + interval_us;
         let allowed_us = now.at.micros() + u64::from(BURST_SECS) * 1_000_000;
@@ -64,6 +68,12 @@ impl Chat {
             }
         }
         lines
+    }
+
+    /// Notes that a connection's client sends nothing more: connections of its address begin with
+    /// no more than it had left.
+    pub fn leave_allowance(&mut self, client: &Client) {
+        self.shares.leave(client.origin, client.arrival_us);
     }
 
     /// Notes that a connection may be read again.

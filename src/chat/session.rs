@@ -36,6 +36,8 @@ pub struct Client {
     pub(super) is_throttled: bool,
     /// When its lines would have come at exactly their rate, in microseconds.
     pub(super) arrival_us: u64,
+    /// None of its lines was admitted yet.
+    pub(super) is_new: bool,
     /// How many more bytes of the line that has begun count as part of what was counted already.
     pub(super) paid_bytes: u8,
 }

@@ -139,8 +139,10 @@ impl<L: Link> Hub<L> {
             broken,
         } = readiness;
         conn.is_readable |= readable || read_closed || urgent || broken;
-        // Once it is broken nothing comes any more, whatever is reported.
-        conn.is_reported |= readable && !conn.is_broken;
+        // Once it is broken nothing comes any more, whatever is reported; and where lines wait, the
+        // end of a stream is none that has come.
+        let is_end = conn.is_broken || (read_closed || broken) && conn.is_throttled();
+        conn.is_reported |= readable && !is_end;
         conn.is_writable |= writable || broken;
         conn.is_read_to_the_end |= read_closed || urgent || broken;
         conn.is_broken |= broken;

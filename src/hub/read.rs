@@ -89,6 +89,10 @@ impl<L: Link> Hub<L> {
         self.buffer = buffer;
         let conn = &mut self.conns[key as usize];
         conn.is_in_hand = false;
+        if conn.has_ended {
+            // Whoever comes next may be read before this one is closed.
+            self.chat.leave_allowance(&conn.client);
+        }
         if conn.may_be_read() {
             self.read_later(key);
         }

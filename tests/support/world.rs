@@ -157,10 +157,23 @@ impl World {
 
     /// Connects with a stream that takes only so many bytes at first.
     pub fn connect_with_room(&mut self, room: usize) -> Peer {
-        let wire = Rc::new(RefCell::new(Wire {
+        self.connect_as(Wire {
             room,
             ..Wire::default()
-        }));
+        })
+    }
+
+    /// Connects a client that has sent something by the time that it is accepted.
+    pub fn connect_with_input(&mut self, input: &[u8]) -> Peer {
+        self.connect_as(Wire {
+            input: input.iter().copied().collect(),
+            room: usize::MAX,
+            ..Wire::default()
+        })
+    }
+
+    fn connect_as(&mut self, wire: Wire) -> Peer {
+        let wire = Rc::new(RefCell::new(wire));
         let address = address_in(self.origin);
         let conn = self.hub.accept(End(wire.clone()), address, self.now());
         // One that was refused gets a number that no other has.
@@ -183,9 +196,17 @@ impl World {
 
     /// Ends the client's side of the stream.
     pub fn end(&mut self, peer: &Peer) {
-        peer.wire.borrow_mut().has_ended = true;
-        self.tell(peer, |ready| ready.read_closed = true);
+        self.end_later(peer);
         self.run();
+    }
+
+    /// Ends the client's side of the stream without letting the server look at that.
+    pub fn end_later(&mut self, peer: &Peer) {
+        peer.wire.borrow_mut().has_ended = true;
+        // As epoll reports it.
+        self.tell(peer, |ready| {
+            (ready.readable, ready.read_closed) = (true, true)
+        });
     }
 
     /// Takes the client away without a word; the server's system notices.
