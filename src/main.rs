@@ -1,7 +1,7 @@
 //! The program: reads its options, sets up the log, and runs the server.
 
 use std::fmt::Display;
-use std::io::{Write, stderr, stdout};
+use std::io::{Write, stdout};
 use std::process::ExitCode;
 
 use chinwag::log_sink::{Dropped, LogSink, is_journal};
@@ -78,9 +78,14 @@ fn run(options: &Options) -> ExitCode {
     }
 }
 
-/// Tells people what went wrong. If nobody reads that, it cannot be helped.
+/// Tells people what went wrong. If nobody reads that, it cannot be helped, and is not waited for.
 fn complain(what: impl Display) {
-    let _ = writeln!(stderr(), "chinwag: {what}");
+    let text = format!("chinwag: {what}\n");
+    if let Ok(mut sink) = LogSink::stderr() {
+        for line in text.split_inclusive('\n') {
+            let _ = sink.write_all(line.as_bytes());
+        }
+    }
 }
 
 /// Logs to stderr, in the form that is given back. An option counts for more than `RUST_LOG`, and that for more than the default.

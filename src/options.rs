@@ -355,6 +355,9 @@ fn network_address(text: &str) -> Result<Address, &'static str> {
     };
     let is_link_local = matches!(address, SocketAddr::V6(v6) if v6.ip().is_unicast_link_local());
     match (address, interface) {
+        (SocketAddr::V6(v6), _) if v6.ip().to_ipv4_mapped().is_some() => {
+            Err("this is an IPv4 address, so write it like one: 127.0.0.1:8255")
+        }
         (SocketAddr::V6(v6), None) if is_link_local && v6.scope_id() == 0 => {
             Err("an address of a link is one for each interface, so say which: [fe80::1%eth0]:8255")
         }

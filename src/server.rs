@@ -109,7 +109,7 @@ impl Server {
         let addresses = options.addresses(!passed.is_empty());
         let mut limits = options.limits;
         let count = passed.len() + addresses.len();
-        limits.connections_max = raise_descriptors(limits.connections_max, count);
+        limits.connections_max = raise_descriptors(limits.connections_max, count)?;
         let ceiling = check_memory(options, &limits, keys.as_ref())?;
         let is_unix = |listener: &Listener| matches!(listener, Listener::Unix(..));
         let has_unix = passed.iter().any(is_unix) || addresses.iter().any(Address::is_unix);
@@ -367,7 +367,11 @@ impl Server {
                 let names = keys.as_ref().map_or(0, Keys::len);
                 let s = if names == 1 { "" } else { "s" };
                 log::info!("{} now has {names} name{s}", users.display());
-                self.hub.stats().memory_ceiling = ceiling.bytes();
+                let stats = self.hub.stats();
+                if std::mem::replace(&mut stats.memory_ceiling, ceiling.bytes()) != ceiling.bytes()
+                {
+                    log::info!("memory: {ceiling}");
+                }
                 self.hub.set_keys(keys, self.clock.now());
             }
             Err(error) => log::error!("{error}; the keys from before stay in force"),

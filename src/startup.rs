@@ -25,7 +25,7 @@ pub fn check(options: &Options) -> Result<Ceiling, String> {
     let keys = load_keys(options)?;
     let mut limits = options.limits;
     limits.connections_max =
-        raise_descriptors(limits.connections_max, options.addresses(false).len());
+        raise_descriptors(limits.connections_max, options.addresses(false).len())?;
     let ceiling = check_memory(options, &limits, keys.as_ref())?;
     let mut addresses = options.addresses(false).iter();
     add_unix_clients(ceiling, addresses.any(Address::is_unix))
@@ -71,7 +71,8 @@ pub fn check_memory(
     match options.memory_max {
         Some(max) if ceiling.bytes() > max as u64 => Err(format!(
             "--memory {max}: with these settings {} could be needed ({} bytes):\n{}lower \
-             --max-connections, --max-sessions, --max-rooms, --log-bytes or --max-message",
+             --max-connections, --max-sessions, --max-rooms, --log-bytes or --max-message, or have \
+             fewer names in the users file",
             Mib(ceiling.bytes()),
             ceiling.bytes(),
             ceiling.table()
@@ -82,7 +83,11 @@ pub fn check_memory(
 
 /// Raises the soft limit on open files as far as `connections` need it; gives how many of them
 /// the limits allow, and warns if that is not all.
-pub fn raise_descriptors(connections: usize, listeners: usize) -> usize {
+///
+/// # Errors
+///
+/// If the limits allow none.
+pub fn raise_descriptors(connections: usize, listeners: usize) -> Result<usize, String> {
     let others = (listeners + DESCRIPTORS_BESIDE) as u64;
     let needed = connections as u64 + others;
     let limit = getrlimit(Resource::Nofile);
@@ -97,12 +102,19 @@ pub fn raise_descriptors(connections: usize, listeners: usize) -> usize {
         false => soft,
     };
     if granted >= needed {
-        return connections;
+        return Ok(connections);
     }
-    let possible = granted.saturating_sub(others).max(1);
+    let possible = granted.saturating_sub(others);
+    if possible == 0 {
+        return Err(format!(
+            "the limit on open files is {granted}, and the server takes {} with a single \
+             connection: raise it, with ulimit -n or LimitNOFILE=",
+            others + 1
+        ));
+    }
     log::warn!(
         "the limit on open files is {granted}, and {connections} connections would take {needed}: \
          only {possible} will be accepted"
     );
-    possible as usize
+    Ok(possible as usize)
 }

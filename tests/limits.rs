@@ -787,6 +787,8 @@ fn a_key_that_was_made_counts_after_a_reload() {
     let mut bob = server.connect();
     bob.ask(&format!("JOIN bob key={key}"), "ERR not-authorized ");
     reload(&mut server, " 2 names");
+    // What that can need is said again.
+    server.process.expect_error("memory: at most ");
     bob.join(&format!("bob key={key}"));
     // Who was there and has the same key stays.
     ann.expect_event("JOINED", "bob");

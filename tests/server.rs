@@ -431,7 +431,11 @@ fn help_and_version_go_to_stdout() {
 
 #[test]
 fn usage_errors_name_the_option_and_the_value() {
-    let table: [(&[&str], &[&str]); 9] = [
+    let table: [(&[&str], &[&str]); 10] = [
+        (
+            &["--open", "--listen", "[::ffff:10.0.0.1]:1"],
+            &["[::ffff:10.0.0.1]:1", "IPv4"],
+        ),
         (&["--idle", "soon"], &["--idle soon", "whole seconds"]),
         (&["-i", "0"], &["--idle 0", "from 1"]),
         (&["--idle", "7", "--max-idle", "5"], &["--idle 7", "5"]),
@@ -448,6 +452,26 @@ fn usage_errors_name_the_option_and_the_value() {
     }
     let finished = Process::start(program().arg("--idle")).finish();
     finished.expect_refusal(2, &["idle", "Try 'chinwag --help'."]);
+}
+
+#[test]
+fn too_few_descriptors_for_a_single_connection_are_an_error_with_a_way_out() {
+    let mut command = program_within("ulimit -n 10; exec \"$@\"");
+    let finished = Process::start(command.args(["--listen", "127.0.0.1:0"])).finish();
+    finished.expect_refusal(1, &["open files is 10", "ulimit -n"]);
+}
+
+/// Nobody reads what is wrong: that is not waited for.
+#[test]
+fn a_server_that_cannot_start_does_not_wait_for_who_reads_why() {
+    let script = "mkfifo \"$PIPE\"; exec 3<>\"$PIPE\"; \
+                  timeout 1 sh -c 'while :; do echo 0123456789; done' >&3; exec \"$@\" 2>&3";
+    let dir = TempDir::new();
+    let mut command = program_within(script);
+    command.env("PIPE", dir.join("pipe"));
+    let args = ["--listen", "127.0.0.1:0", "--users", "/nowhere/users"];
+    let finished = Process::start(command.args(args)).finish();
+    assert_eq!(finished.code, Some(1), "{finished:?}");
 }
 
 #[test]

@@ -2,7 +2,8 @@
 //!
 //! Of the refusals of one address one line a minute is logged, of all addresses ten a minute, and
 //! then one line that says how many were left out. A limit that is reached is logged when that
-//! begins and when it ends. With `-v` (`debug`) more is told, which is bounded by `--rate`.
+//! begins and when it ends. With `-v` (`debug`) more is told, which is bounded by `--rate`; but not
+//! for programs of this machine, which may connect to a Unix socket as often as they like.
 
 use super::origin::{Origin, Peer};
 use crate::protocol::{Abuse, DENIALS_MAX, ERRORS_MAX, Limits};
