@@ -417,9 +417,9 @@ fn watch_shows_each_event_once_however_often_it_is_cut_off() {
 }
 
 fn watch_shows_that_it_is_alive_and_notices_that_the_network_is_not() {
-    // EXPIRING comes after 16 s, and a client has 8 s to answer; one that has not come after 18 s
+    // EXPIRING comes after 11 s, and a client has 5 s to answer; one that has not come after 12 s
     // never will.
-    let keyed = Keyed::start(&["--max-idle", "24"]);
+    let keyed = Keyed::start(&["--max-idle", "16"]);
     let seed = Seed::new();
     each(|language| {
         let mut rng = seed.rng(language);
