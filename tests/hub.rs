@@ -195,6 +195,64 @@ fn who_takes_a_little_unreported_is_not_slow() {
     assert!(text(&sender).contains("receiver slow"));
 }
 
+/// That the system takes something gives a client no more time; that the client does, all of it.
+#[test]
+fn a_client_is_slow_from_when_it_took_something_itself() {
+    for (is_held, secs) in [(true, 20), (false, 30)] {
+        let mut world = World::new(limits());
+        let receiver = member(&mut world, "JOIN receiver alive=tcp idle=30");
+        let sender = member(&mut world, "JOIN sender alive=tcp");
+        text(&receiver);
+        world.set_room(&receiver, 0);
+        world.send(&sender, b"SAY one\n");
+        world.advance(10_000);
+        world.set_room(&receiver, usize::MAX);
+        let taken = text(&receiver).len() as u32;
+        receiver.wire.borrow_mut().untaken = if is_held { taken } else { 0 };
+        world.set_room(&receiver, 0);
+        world.send(&sender, b"SAY two\n");
+        world.advance(secs * 1000 - 1);
+        assert!(!receiver.wire.borrow().is_closed, "{is_held}");
+        world.advance(1);
+        assert!(receiver.wire.borrow().is_closed, "{is_held}");
+        assert!(text(&sender).contains("receiver slow"));
+    }
+}
+
+/// What a client takes of what the system holds is not reported, but looked for.
+#[test]
+fn who_takes_nothing_any_more_goes_an_eighth_of_the_idle_time_late_at_most() {
+    for took_at in [1, 3999, 4001, 9000] {
+        let mut world = World::new(limits());
+        let receiver = member(&mut world, "JOIN receiver alive=tcp idle=32");
+        let sender = member(&mut world, "JOIN sender alive=tcp");
+        receiver.wire.borrow_mut().untaken = 10;
+        world.set_room(&receiver, 0);
+        world.send(&sender, b"SAY something\n");
+        world.advance(took_at);
+        receiver.wire.borrow_mut().untaken = 5;
+        world.advance(31_999);
+        assert!(!receiver.wire.borrow().is_closed, "{took_at}");
+        world.advance(4001);
+        assert!(receiver.wire.borrow().is_closed, "{took_at}");
+    }
+}
+
+/// However often the log moves on in a turn.
+#[test]
+fn who_takes_nothing_is_offered_something_once_a_turn() {
+    let mut world = World::new(log_of(4096));
+    let receiver = member(&mut world, "JOIN receiver");
+    let sender = member(&mut world, "JOIN sender");
+    world.set_room(&receiver, 0);
+    let (turns, refusals) = (world.turns, receiver.wire.borrow().refusals);
+    let say = format!("SAY {}\n", "x".repeat(1000));
+    world.send(&sender, say.repeat(200).as_bytes());
+    let turns = world.turns - turns;
+    let refusals = receiver.wire.borrow().refusals - refusals;
+    assert!(refusals <= turns, "{refusals} in {turns} turns");
+}
+
 /// G12.
 #[test]
 fn who_takes_nothing_is_told_exactly_what_was_lost() {
@@ -492,6 +550,21 @@ fn silence_buys_no_larger_burst() {
         let later = text(&ann).matches("OK PING").count();
         assert!((90..=101).contains(&later), "{later} after {silent_ms} ms");
     }
+}
+
+/// Serving one who is too fast line by line would cost a wake-up for each.
+#[test]
+fn who_is_too_fast_is_served_ten_times_a_second() {
+    let mut world = World::new(Limits {
+        rate: 50,
+        ..limits()
+    });
+    let ann = world.connect();
+    world.send(&ann, &b"PING\n".repeat(1000));
+    world.advance(2000);
+    assert!(text(&ann).matches("OK PING").count() > 290);
+    let throttled = world.hub.stats().lines_throttled;
+    assert!(throttled <= 21, "{throttled}");
 }
 
 /// G31: a permitted burst of one member takes less than half of a log, whatever it says.
@@ -872,6 +945,30 @@ fn one_who_waits_for_being_fast_and_goes_on_sending_is_alive() {
     }
     world.run();
     world.advance(3001);
+    assert!(ann.wire.borrow().is_closed);
+}
+
+/// G19: a POLL that had to wait for its turn keeps a session for its seconds from when it came.
+#[test]
+fn a_poll_that_came_long_before_its_turn_keeps_a_session_from_when_it_came() {
+    let mut world = World::new(Limits {
+        rate: 1,
+        ..limits()
+    });
+    let witness = member(&mut world, "JOIN witness mode=pull alive=tcp");
+    let ann = member(&mut world, "JOIN ann mode=pull idle=10");
+    // Its turn comes after six seconds.
+    let lines = "POLL\n".to_owned() + &"PING\n".repeat(7) + "POLL wait=30\n";
+    world.send(&ann, lines.as_bytes());
+    world.advance(34_000);
+    text(&witness);
+    world.send(&witness, b"WHO\n");
+    let who = text(&witness);
+    assert!(who.contains("MEMBER ann pull attached 4"), "{who}");
+    world.advance(5_999);
+    assert!(text(&ann).ends_with("OK POLL 0 last=2 more=0\r\n"));
+    assert!(!ann.wire.borrow().is_closed);
+    world.advance(1);
     assert!(ann.wire.borrow().is_closed);
 }
 

@@ -27,12 +27,16 @@ pub struct Wire {
     pub output: Vec<u8>,
     /// How many more bytes the stream takes.
     pub room: usize,
+    /// How many bytes the system holds of what the stream took.
+    pub untaken: u32,
     /// The server has closed the stream.
     pub is_closed: bool,
     /// Within how many seconds the system is to find out that the peer is gone.
     pub watched: Option<u32>,
     /// How often it was written to.
     pub writes: usize,
+    /// How often it took nothing.
+    pub refusals: usize,
 }
 
 /// The server's end of a [`Wire`].
@@ -68,6 +72,7 @@ impl Write for End {
         }
         let taken = bytes.len().min(wire.room);
         if taken == 0 {
+            wire.refusals += 1;
             return Err(io::ErrorKind::WouldBlock.into());
         }
         if wire.room != usize::MAX {
@@ -94,7 +99,7 @@ impl Link for End {
     }
 
     fn untaken(&self) -> u32 {
-        0
+        self.0.borrow().untaken
     }
 
     fn may_read_in_part(&self) -> bool {
