@@ -161,6 +161,24 @@ fn no_minute_has_more_lines_than_that() {
 }
 
 #[test]
+fn those_left_out_are_counted_a_minute_after_the_first_of_them() {
+    keep();
+    let mut world = World::new(limits());
+    for _ in 0..2 {
+        for pause in [0, 10_000, 30_000, 19_999] {
+            world.advance(pause);
+            let peer = from(&mut world, 1);
+            world.send(&peer, b"Host: x\n");
+        }
+        assert_eq!(logged().len(), 1);
+        world.advance(10_000);
+        assert_eq!(logged(), [""; 0]);
+        world.advance(1);
+        assert_eq!(logged(), ["WARN 3 more were refused within a minute"]);
+    }
+}
+
+#[test]
 fn a_limit_is_logged_when_it_is_reached_and_when_it_is_not_any_more() {
     keep();
     let mut world = World::new(Limits {
@@ -211,6 +229,32 @@ fn a_limit_is_logged_when_it_is_reached_and_when_it_is_not_any_more() {
 }
 
 #[test]
+fn a_limit_is_out_of_reach_a_minute_after_the_last_refusal() {
+    keep();
+    let mut world = World::new(Limits {
+        connections_max: 1,
+        ..limits()
+    });
+    let ann = from(&mut world, 1);
+    world.send(&ann, b"JOIN ann mode=pull alive=tcp\n");
+    from(&mut world, 2);
+    assert_eq!(logged().len(), 2);
+    world.advance(30_000);
+    from(&mut world, 2);
+    world.advance(59_999);
+    assert_eq!(logged(), [""; 0]);
+    world.advance(1);
+    let end = "INFO for a minute no connections were refused any more, after";
+    let left_out = "WARN 1 more were refused within a minute".to_owned();
+    assert_eq!(logged(), [left_out, format!("{end} 2")]);
+    // It begins anew.
+    from(&mut world, 2);
+    assert_eq!(logged().len(), 2);
+    world.advance(60_000);
+    assert_eq!(logged(), [format!("{end} 1")]);
+}
+
+#[test]
 fn one_who_has_too_many_of_his_own_is_logged_and_nobody_else_is() {
     keep();
     let mut world = World::new(Limits {
@@ -227,6 +271,12 @@ fn one_who_has_too_many_of_his_own_is_logged_and_nobody_else_is() {
     world.send(&first, b"PING\n");
     world.advance(60_000);
     assert_eq!(logged(), ["WARN 1 more were refused within a minute"]);
+    let second = from(&mut world, 1);
+    world.send(&second, b"JOIN ann\nDETACH\nJOIN bob\n");
+    assert_eq!(
+        logged(),
+        ["WARN refused 192.0.2.1: too many sessions from there (--max-per-address 1)"]
+    );
 }
 
 /// A client that lets itself be overtaken again and again writes no more than others.
@@ -269,6 +319,30 @@ fn those_who_lose_events_by_turns_do_not_fill_the_log() {
         lines[0].ends_with("times more within a minute a session was too slow"),
         "{lines:?}"
     );
+}
+
+#[test]
+fn those_who_were_slow_are_counted_though_nobody_does_anything() {
+    keep();
+    let mut world = World::new(Limits {
+        log_bytes: 4096,
+        ..limits()
+    });
+    let [ann, bob, cem] = ["ann", "bob", "cem"].map(|name| {
+        let peer = from(&mut world, 1);
+        let join = format!("JOIN {name} mode=pull alive=tcp\n");
+        world.send(&peer, join.as_bytes());
+        peer
+    });
+    let say = format!("SAY {}\n", "x".repeat(1000));
+    world.send(&ann, say.repeat(10).as_bytes());
+    for peer in [bob, cem] {
+        world.send(&peer, b"POLL max=1\n");
+    }
+    assert_eq!(logged().len(), 1);
+    world.advance(60_000);
+    let line = "INFO 1 times more within a minute a session was too slow";
+    assert_eq!(logged(), [line]);
 }
 
 #[test]
