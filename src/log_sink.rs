@@ -289,4 +289,16 @@ mod tests {
         let seen = fill_and_read(sink(terminal.into(), Way::AskFirst(1)), File::from(master));
         expect_whole_lines(&seen);
     }
+
+    #[test]
+    fn a_line_that_is_too_long_loses_its_end_and_stays_a_line() {
+        let (mut reader, writer) = std::os::unix::net::UnixStream::pair().unwrap();
+        let mut sink = LogSink::of(writer.into()).unwrap();
+        let line = [&[b'x'; LINE_BYTES_MAX][..], b"\n"].concat();
+        assert_eq!(sink.write(&line).unwrap(), line.len());
+        drop(sink);
+        let mut text = String::new();
+        reader.read_to_string(&mut text).unwrap();
+        assert_eq!(text, "x".repeat(LINE_BYTES_MAX - 1) + "\n");
+    }
 }
