@@ -244,6 +244,8 @@ mod tests {
         let with_file = Ceiling::of(&limits, Some(0), 32768);
         assert!(with_file.bytes() >= ceiling(limits).bytes() + 2 * USERS_BYTES_MAX);
         let with_names = Ceiling::of(&limits, Some(1000), 32768);
+        let keys = with_names.bytes() - ceiling(limits).bytes();
+        assert!(keys >= 2 * (Keys::memory_max(1000) + USERS_BYTES_MAX));
         assert!(with_names.bytes() > with_file.bytes());
         let with_buffers = Ceiling::of(&limits, None, 65536);
         assert_eq!(with_buffers.bytes(), ceiling(limits).bytes());

@@ -245,4 +245,27 @@ mod tests {
         assert_eq!(umask(umask_before), Mode::from_raw_mode(0o022));
         fs::remove_dir(&folder).unwrap();
     }
+
+    #[test]
+    fn a_server_that_accepts_nobody_is_alive_and_is_not_waited_for() {
+        let folder = std::env::temp_dir().join(format!("chinwag-busy-{}", std::process::id()));
+        fs::create_dir(&folder).unwrap();
+        let path = folder.join("chat");
+        let address = SockAddr::unix(&path).unwrap();
+        let server = UnixSocket::bind(&path, None, 1).unwrap();
+        let connect = || {
+            let client = Socket::new(Domain::UNIX, Type::STREAM, None)?;
+            client.set_nonblocking(true)?;
+            client.connect(&address).map(|()| client)
+        };
+        // As many as the system lets wait.
+        let waiting: Vec<_> = std::iter::repeat_with(connect)
+            .map_while(Result::ok)
+            .collect();
+        assert!(!waiting.is_empty());
+        let error = remove_stale(&path, &address).unwrap_err();
+        assert!(error.to_string().contains("is listening there already"));
+        drop(server);
+        fs::remove_dir(&folder).unwrap();
+    }
 }

@@ -599,6 +599,18 @@ fn a_users_file_that_is_missing_or_none_is_refused() {
     run(&["-l", "127.0.0.1:0", "-u", shown]).expect_refusal(1, &[shown]);
 }
 
+#[test]
+fn a_users_file_of_more_than_1_mib_is_refused() {
+    let dir = TempDir::new();
+    let most = "#\n".repeat(512 * 1024);
+    let path = users_file(&dir, &most);
+    let shown = path.to_str().unwrap();
+    let args = ["--check", "-l", "127.0.0.1:0", "-u", shown];
+    assert_eq!(run(&args).code, Some(0));
+    users_file(&dir, &(most + "\n"));
+    run(&args).expect_refusal(1, &[shown, "more than 1048576 bytes"]);
+}
+
 /// Opening one waits until somebody writes to it, and that may never be.
 #[test]
 fn a_users_file_that_is_a_pipe_is_refused_without_waiting_for_anybody() {

@@ -295,3 +295,44 @@ fn by_origin(shares: &Slab<(Origin, Share)>, origin: Origin) -> Sought<impl Fn(u
         compare: move |key| shares[key as usize].0.cmp(&origin),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HERE: Origin = Origin::V4([192, 0, 2, 1]);
+
+    #[test]
+    fn a_network_of_ipv6_is_one_origin_and_so_is_an_ipv4_address_however_it_is_written() {
+        let of = |address: &str| Peer::of(address.parse().unwrap()).origin();
+        assert_eq!(of("[2001:db8::1]:1"), of("[2001:db8::2:0:0:1]:2"));
+        assert_ne!(of("[2001:db8::1]:1"), of("[2001:db8:0:1::1]:1"));
+        assert_eq!(of("[::ffff:192.0.2.1]:1"), HERE);
+        assert_eq!(of("192.0.2.1:2"), HERE);
+    }
+
+    #[test]
+    fn an_origin_that_has_gone_is_remembered_until_it_owes_nothing() {
+        let mut shares = Shares::new(&Limits::default());
+        let here = shares.connect(HERE, 0);
+        shares.disconnect(here, 3 * TICK_US, 0);
+        let now_us = 3 * TICK_US - 1;
+        let other = shares.connect(Origin::V4([192, 0, 2, 2]), now_us);
+        assert_eq!(shares.shares.len(), 2);
+        shares.disconnect(other, 0, now_us);
+        assert_eq!(shares.shares.len(), 1);
+        shares.connect(Origin::V4([192, 0, 2, 3]), now_us + 1);
+        assert_eq!(shares.shares.len(), 1);
+    }
+
+    #[test]
+    fn the_connection_that_had_sent_most_counts_and_nothing_of_it_is_forgiven() {
+        let mut shares = Shares::new(&Limits::default());
+        for arrival_us in [5 * TICK_US, 8 * TICK_US + 1, 3 * TICK_US] {
+            let here = shares.connect(HERE, 0);
+            shares.disconnect(here, arrival_us, 0);
+        }
+        let here = shares.connect(HERE, 0);
+        assert_eq!(shares.arrival_us(here), 9 * TICK_US);
+    }
+}
