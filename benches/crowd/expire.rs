@@ -69,9 +69,9 @@ pub fn measure(program: &Path, sessions: usize) -> Result<Vec<Section>, String> 
     while watch.elapsed() < quiet {
         pause(quiet - watch.elapsed());
     }
-    let before = pinger.ping_until(watch, |elapsed, _| elapsed >= first_end)?;
+    let before = pinger.ping_until(watch, PING_EVERY, |elapsed, _| elapsed >= first_end)?;
     let queued = server.queued_ns()?;
-    let during = pinger.ping_until(watch, |_, left| left == 0)?;
+    let during = pinger.ping_until(watch, PING_EVERY, |_, left| left == 0)?;
     let rest = watch.elapsed().saturating_sub(last_end);
     let queued = server.queued_ns()? - queued;
     let after = server.resident()?;
@@ -144,11 +144,12 @@ impl Pinger {
         Pinger { client, control }
     }
 
-    /// Sends PINGs until it is over, which is told by the time since the start and by who is left;
+    /// Sends PINGs at these intervals until it is over, which is told by the time since the start and by who is left;
     /// gives how long each waited for its answer, or was kept from being sent by one that waited.
     pub fn ping_until(
         &mut self,
         watch: Watch,
+        every: Duration,
         is_over: impl Fn(Duration, u64) -> bool,
     ) -> Result<Vec<Duration>, String> {
         let start = watch.elapsed();
@@ -175,7 +176,7 @@ impl Pinger {
             let from = if is_late { due } else { watch.elapsed() };
             self.client.ask("PING\n", "OK PING")?;
             waits.push(watch.elapsed() - from);
-            due += PING_EVERY;
+            due += every;
         }
     }
 }

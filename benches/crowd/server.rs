@@ -2,7 +2,7 @@
 //! it: processor time, resident memory.
 
 use std::fs;
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
 use std::process::{Child, ChildStderr, Command, Stdio};
@@ -89,6 +89,8 @@ impl Server {
         let prepared = connected.and_then(|stream| {
             SockRef::from(&stream).set_send_buffer_size(SEND_BUFFER_BYTES)?;
             stream.set_nonblocking(true)?;
+            // Before a first OK, a line that does not end would end the connection.
+            (&stream).write_all(b"PING\n")?;
             Ok(stream)
         });
         prepared.map_err(|error| format!("{}: cannot connect: {error}", self.address))
