@@ -357,7 +357,8 @@ fn storms_of_connections_that_are_reset_leave_nothing_behind() {
     const ROUNDS: usize = 40;
     let dir = TempDir::new();
     let on_unix = unix(&dir.join("chat"));
-    let server = Server::start(&["--listen", &on_unix]);
+    // All of them at once, should the server be slow to close them.
+    let server = Server::start(&["--listen", &on_unix, "--max-connections", "4500"]);
     let mut ann = server.join("ann mode=pull");
     let mut storm = |rounds: usize| {
         for round in 0..rounds {
