@@ -12,6 +12,10 @@ use crate::protocol::LOG_BYTES_PER_EVENT;
 /// What a log takes at first, so that a room in which little happens costs little.
 const FIRST_BYTES: usize = 512;
 
+/// What allocators may leave unused between the blocks of logs, for each: more than tests that search
+/// for the most memory have found.
+const GAPS_BYTES: usize = 1024;
+
 /// Up to this size a log then takes all its memory at once, so that what one log frees fits every
 /// other. The system gives what was not used yet no memory, by whole pages.
 ///
@@ -150,6 +154,7 @@ impl EventLog {
         let rings = |bytes, events| block_bytes(bytes) + block_bytes(events * size_of::<u32>());
         rings(FIRST_BYTES, FIRST_BYTES / LOG_BYTES_PER_EVENT)
             + rings(bytes_max, Self::events_max(bytes_max))
+            + GAPS_BYTES
     }
 
     /// The most events that a log of so many bytes holds, however short they are: one for 32 of
