@@ -88,7 +88,8 @@ fn complain(what: impl Display) {
     }
 }
 
-/// Logs to stderr, in the form that is given back. An option counts for more than `RUST_LOG`, and that for more than the default.
+/// Logs to stderr, in the form that is given back. An option counts for more than `RUST_LOG`, and
+/// that for more than the default.
 fn set_up_log(options: &Options) -> Result<(Dropped, LogForm), String> {
     let sink = LogSink::stderr().map_err(|error| format!("cannot set up the log: {error}"))?;
     let dropped = sink.dropped();

@@ -165,7 +165,8 @@ impl Chat {
         }
     }
 
-    /// Whether a connection whose time was over has still not got a session.
+    /// Whether a connection whose time was over has still not got a session; if so, that is counted
+    /// and logged, and the caller is to close it.
     pub fn settle_handshake(&mut self, client: &Client) -> bool {
         let is_over = client.session.is_none() && self.handshakes.when(client.conn).is_none();
         if is_over {

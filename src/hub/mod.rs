@@ -311,8 +311,8 @@ impl<L: Link> Hub<L> {
                         self.read_at_last(conn, clock);
                         self.chat
                             .note_line(session, &self.conns[conn as usize].client);
-                        // Likewise, its stream may take what it did not take before: the system
-                        // reports that only when there is room for much.
+                        // Its stream may take what it did not take before: the system reports that
+                        // only when there is room for much.
                         self.flush(conn, now, WRITE_BYTES_PER_TURN);
                         self.look_whether_taken(conn, now);
                     }
