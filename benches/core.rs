@@ -7,8 +7,8 @@
 use std::hint::black_box;
 use std::time::Duration;
 
-use chinwag::event_log::EventLog;
-use chinwag::line::Splitter;
+use chinwag::chat::event_log::EventLog;
+use chinwag::hub::line::Splitter;
 use chinwag::protocol::Request;
 use criterion::{BatchSize, BenchmarkId, Criterion, Throughput};
 use support::crowd::Crowd;

@@ -13,7 +13,7 @@ use std::io::ErrorKind;
 use std::path::Path;
 use std::process::{Command, ExitCode};
 
-use chinwag::event_log::EventLog;
+use chinwag::chat::event_log::EventLog;
 use chinwag::protocol::Request;
 use support::crowd::Crowd;
 use support::fan_out::Hall;

@@ -6,12 +6,12 @@
 
 use std::fmt;
 
+use crate::chat::event_log::EventLog;
+use crate::chat::keys::Keys;
 use crate::chat::{Chat, table};
-use crate::conn::Conn;
-use crate::event_log::EventLog;
-use crate::keys::Keys;
+use crate::hub::conn::Conn;
+use crate::net::socket::Stream;
 use crate::protocol::Limits;
-use crate::socket::Stream;
 use crate::users::USERS_BYTES_MAX;
 
 /// What an allocation takes beside its bytes, at most.

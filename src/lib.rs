@@ -6,27 +6,18 @@
 //! alone touches sockets and clocks; `log_sink` writes the log. PROTOCOL.md says what goes over the
 //! wire.
 
+pub mod allocator;
 pub mod ceiling;
 pub mod chat;
-pub mod conn;
-pub mod crowd;
-pub mod event_log;
 pub mod hub;
-pub mod keys;
-pub mod line;
 pub mod log_sink;
-pub mod memory;
+pub mod net;
 pub mod options;
 pub mod protocol;
-pub mod room;
 pub mod server;
-pub mod service_manager;
-pub mod signals;
-pub mod socket;
+pub mod shrink;
 pub mod sorted_index;
 pub mod startup;
-pub mod stats;
 pub mod time;
-pub mod unix_socket;
 pub mod users;
 pub mod wheel;

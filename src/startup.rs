@@ -5,10 +5,10 @@
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::ceiling::{Ceiling, Mib};
-use crate::keys::Keys;
+use crate::chat::keys::Keys;
+use crate::net::unix_socket::client_bytes_max;
 use crate::options::{Address, Options};
 use crate::protocol::Limits;
-use crate::unix_socket::client_bytes_max;
 use crate::users;
 
 /// Descriptors beside those of connections and listeners: the standard streams, the poll, the

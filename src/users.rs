@@ -8,7 +8,7 @@ use std::io::{self, Read, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, chown};
 use std::path::{Path, PathBuf};
 
-use crate::keys::{self, KeyHash, Keys};
+use crate::chat::keys::{self, KeyHash, Keys};
 use crate::protocol::{Name, Secret};
 
 /// The longest users file, in bytes.

@@ -5,7 +5,7 @@ mod support;
 use std::cell::Cell;
 
 use chinwag::chat::Origin;
-use chinwag::keys::{KeyHash, Keys};
+use chinwag::chat::keys::{KeyHash, Keys};
 use chinwag::protocol::Limits;
 use chinwag::time::{Clock, Millis, Now};
 use support::world::{Peer, UNIX_MS, World};

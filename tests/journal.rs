@@ -3,7 +3,7 @@
 mod support;
 
 use chinwag::chat::Origin;
-use chinwag::keys::{KeyHash, Keys};
+use chinwag::chat::keys::{KeyHash, Keys};
 use chinwag::protocol::Limits;
 use support::log::{keep, take};
 use support::world::{Peer, World};

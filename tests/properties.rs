@@ -3,8 +3,8 @@
 
 use std::collections::BTreeSet;
 
-use chinwag::event_log::EventLog;
-use chinwag::line::{Item, Splitter};
+use chinwag::chat::event_log::EventLog;
+use chinwag::hub::line::{Item, Splitter};
 use chinwag::protocol::{Abuse, Code, Command, Limits, Request, VERBS};
 use chinwag::time::Millis;
 use chinwag::wheel::Wheel;

@@ -12,9 +12,9 @@ mod support;
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 
 use chinwag::ceiling::Ceiling;
+use chinwag::chat::keys::{KeyHash, Keys};
 use chinwag::chat::{ConnId, Origin};
-use chinwag::conn::Conn;
-use chinwag::keys::{KeyHash, Keys};
+use chinwag::hub::conn::Conn;
 use chinwag::protocol::Limits;
 use fastrand::Rng;
 use support::world::{End, Peer, UNIX_MS, World};

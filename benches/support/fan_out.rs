@@ -5,8 +5,8 @@ use std::io::{self, Read, Write};
 use std::rc::Rc;
 
 use chinwag::chat::{Client, ConnId, Peer};
-use chinwag::conn::{Link, Readiness};
 use chinwag::hub::Hub;
+use chinwag::hub::conn::{Link, Readiness};
 
 use super::crowd::Core;
 use super::{SAY, limits, moment};

@@ -3,9 +3,9 @@
 use std::collections::BTreeSet;
 
 use chinwag::chat::Origin;
-use chinwag::conn::READ_BYTES;
-use chinwag::keys::{self, KeyHash, Keys};
-use chinwag::line::{Item, Splitter};
+use chinwag::chat::keys::{self, KeyHash, Keys};
+use chinwag::hub::conn::READ_BYTES;
+use chinwag::hub::line::{Item, Splitter};
 use chinwag::protocol::{Abuse, Limits, Request};
 use world::{Peer, World};
 

@@ -3,8 +3,8 @@
 use super::commands::full;
 use super::journal::Full;
 use super::{Chat, Client};
+use crate::chat::room::SessionKey;
 use crate::protocol::{Code, Error, Join};
-use crate::room::SessionKey;
 use crate::time::Now;
 
 impl Chat {

@@ -4,11 +4,11 @@ use super::ended::End;
 use super::origin::Share;
 use super::session::Session;
 use super::{Chat, Client, Outcome, Owed, by_name, by_room_name};
+use crate::chat::room::{Room, SessionKey};
 use crate::protocol::{
     Alive, Bye, Code, Command, DEFAULT_ROOM, Error, Event, IDLE_MIN, IDLE_TCP_MIN, Join,
     LeaveReason, Listing, Mode, Name, Poll, Reply, Resume, Secret, Token, write_line,
 };
-use crate::room::{Room, SessionKey};
 use crate::time::Now;
 
 type Answer<'a> = Result<Reply<'a>, Error>;

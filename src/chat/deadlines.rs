@@ -2,8 +2,8 @@
 
 use super::session::Deadline;
 use super::{Chat, Client, ConnId, Message, Owed};
+use crate::chat::room::SessionKey;
 use crate::protocol::{Alive, Bye, LeaveReason, write_expiring};
-use crate::room::SessionKey;
 use crate::time::{Millis, Now};
 use crate::wheel::Wheel;
 

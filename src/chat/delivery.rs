@@ -7,12 +7,12 @@ use std::num::NonZeroU32;
 
 use super::session::{Session, Wait};
 use super::{Chat, ConnId};
-use crate::event_log::EventLog;
+use crate::chat::event_log::EventLog;
+use crate::chat::room::{Room, SessionKey};
+use crate::chat::stats::Stats;
 use crate::protocol::{
     Command, Event, LINE_BYTES_MAX, Limits, Listing, Mode, Poll, Reply, write_lost,
 };
-use crate::room::{Room, SessionKey};
-use crate::stats::Stats;
 use crate::time::{Millis, Now};
 
 impl Chat {

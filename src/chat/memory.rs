@@ -3,8 +3,8 @@
 use super::origin::Shares;
 use super::session::{Attachment, Session};
 use super::{Chat, End, Token};
+use crate::chat::room::Room;
 use crate::protocol::{ENDED_MAX, Limits};
-use crate::room::Room;
 use crate::wheel::Wheel;
 
 /// What a key takes in a sorted index: eight bytes, in a chunk that is a quarter full, with its

@@ -12,11 +12,15 @@ mod consistency;
 mod deadlines;
 mod delivery;
 mod ended;
+pub mod event_log;
 mod journal;
+pub mod keys;
 mod memory;
 mod origin;
 mod rate;
+pub mod room;
 mod session;
+pub mod stats;
 
 use std::cmp::Ordering;
 
@@ -27,15 +31,15 @@ pub use memory::{INDEX_ENTRY_BYTES, table};
 pub use origin::{Origin, Peer};
 pub use session::{Client, ConnId};
 
-use crate::crowd::Crowd;
-use crate::keys::Keys;
+use crate::chat::keys::Keys;
+use crate::chat::room::{Room, SessionKey};
+use crate::chat::stats::{Gauges, Stats};
 use crate::protocol::{
     Abuse, Bye, Code, Error, Event, LeaveReason, Limits, Mode, Name, Reply, Request,
 };
 use crate::protocol::{DENIALS_MAX, ERRORS_MAX, Token, write_alive};
-use crate::room::{Room, SessionKey};
+use crate::shrink::ShrinkPolicy;
 use crate::sorted_index::{self, SortedIndex, Sought};
-use crate::stats::{Gauges, Stats};
 use crate::time::{Millis, Now};
 use crate::wheel::Wheel;
 use ended::{End, Ended};
@@ -84,7 +88,7 @@ pub struct Chat {
     shares: Shares,
     sessions: Slab<Session>,
     attached: u64,
-    crowd: Crowd,
+    crowd: ShrinkPolicy,
     /// Memory was given back to the allocator, which may keep it.
     is_crowd_gone: bool,
     rooms: Slab<Room>,
@@ -118,7 +122,7 @@ impl Chat {
             shares: Shares::new(&limits),
             sessions: Slab::new(),
             attached: 0,
-            crowd: Crowd::default(),
+            crowd: ShrinkPolicy::default(),
             is_crowd_gone: false,
             rooms: Slab::new(),
             room_names: SortedIndex::default(),

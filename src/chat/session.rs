@@ -3,8 +3,8 @@
 use std::num::NonZeroU32;
 
 use super::origin::{OriginKey, Peer};
+use crate::chat::room::SessionKey;
 use crate::protocol::{Alive, Mode, Name, Secret};
-use crate::room::SessionKey;
 use crate::time::Millis;
 
 /// How often a client that takes nothing is looked at within its idle time: it has a part of that

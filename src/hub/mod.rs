@@ -7,6 +7,8 @@
 //! remembered for the next. The hub knows neither the poll nor the clocks, and its streams may be
 //! a test's.
 
+pub mod conn;
+pub mod line;
 mod read;
 mod write;
 
@@ -14,12 +16,12 @@ use read::Share;
 
 use slab::Slab;
 
+use crate::chat::keys::Keys;
+use crate::chat::stats::Stats;
 use crate::chat::{Allowance, Chat, ConnId, Due, Message, Peer};
-use crate::conn::{Conn, Link, READ_BYTES, Readiness};
-use crate::crowd::Crowd;
-use crate::keys::Keys;
+use crate::hub::conn::{Conn, Link, READ_BYTES, Readiness};
 use crate::protocol::{Bye, Limits};
-use crate::stats::Stats;
+use crate::shrink::ShrinkPolicy;
 use crate::time::{Clock, Millis, Now};
 
 /// How often a connection is read in one turn.
@@ -39,7 +41,7 @@ const TIME_HELD_BACK: Millis = Millis(200);
 pub struct Hub<L> {
     chat: Chat,
     conns: Slab<Conn<L>>,
-    crowd: Crowd,
+    crowd: ShrinkPolicy,
     /// Memory was given back to the allocator, which may keep it.
     is_crowd_gone: bool,
     /// Connections to be read in the next turn.
@@ -54,7 +56,7 @@ pub struct Hub<L> {
     held_back: Option<(Millis, u32)>,
     /// What the connection in hand may still cost in this turn: lines to be answered, ...
     lines_left: usize,
-    /// ... and how far [`Stats::bytes_out`](crate::stats::Stats) may go on its account.
+    /// ... and how far [`Stats::bytes_out`](crate::chat::stats::Stats) may go on its account.
     bytes_out_max: u64,
     /// How often a connection was written to.
     writes: u64,
@@ -72,7 +74,7 @@ impl<L: Link> Hub<L> {
         Hub {
             chat: Chat::new(limits),
             conns: Slab::new(),
-            crowd: Crowd::default(),
+            crowd: ShrinkPolicy::default(),
             is_crowd_gone: false,
             to_read: Vec::new(),
             to_write: Vec::new(),

@@ -3,11 +3,11 @@
 use std::io;
 
 use super::{Hub, READS_PER_TURN, WRITE_BYTES_PER_TURN};
+use crate::chat::room::SessionKey;
 use crate::chat::{ConnId, Outcome};
-use crate::conn::{Link, OUT_BYTES_ENOUGH};
-use crate::line::Item;
+use crate::hub::conn::{Link, OUT_BYTES_ENOUGH};
+use crate::hub::line::Item;
 use crate::protocol::{Abuse, BYTES_PER_LINE, Command, Request};
-use crate::room::SessionKey;
 use crate::time::{Clock, Millis, Now};
 
 /// What connections may cost together in one turn, as far as each has the least share: lines that

@@ -4,7 +4,7 @@ use std::io;
 
 use super::{Hub, WRITE_BYTES_PER_TURN};
 use crate::chat::ConnId;
-use crate::conn::{Conn, Link};
+use crate::hub::conn::{Conn, Link};
 use crate::time::{Millis, Now};
 
 impl<L: Link> Hub<L> {

@@ -29,7 +29,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use chinwag::chat::Origin;
-use chinwag::keys::{KeyHash, Keys};
+use chinwag::chat::keys::{KeyHash, Keys};
 use chinwag::options::{self, Action, Options};
 
 use super::world::{Peer, World};

@@ -6,8 +6,8 @@ use std::io::{self, Read, Write};
 use std::rc::Rc;
 
 use chinwag::chat::{ConnId, Origin, Peer as Address};
-use chinwag::conn::{Link, Readiness};
 use chinwag::hub::Hub;
+use chinwag::hub::conn::{Link, Readiness};
 use chinwag::protocol::Limits;
 use chinwag::time::{Millis, Now};
 

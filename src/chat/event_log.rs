@@ -6,7 +6,7 @@
 
 use std::collections::VecDeque;
 
-use crate::memory::block_bytes;
+use crate::allocator::block_bytes;
 use crate::protocol::LOG_BYTES_PER_EVENT;
 
 /// What a log takes at first, so that a room in which little happens costs little.

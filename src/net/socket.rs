@@ -15,9 +15,9 @@ use rustix::net::netdevice::name_to_index;
 use socket2::{Domain, SockRef, Socket, TcpKeepalive, Type};
 
 use crate::chat::Peer;
-use crate::conn::Link;
+use crate::hub::conn::Link;
+use crate::net::unix_socket::UnixSocket;
 use crate::options::Address;
-use crate::unix_socket::UnixSocket;
 
 /// How many connections the system may hold that were not accepted yet; it has its own bound too.
 const BACKLOG: i32 = 4096;

@@ -6,7 +6,7 @@
 use std::io::{self, IoSlice, Read, Write};
 
 use crate::chat::Client;
-use crate::line::{Ends, Splitter};
+use crate::hub::line::{Ends, Splitter};
 use crate::protocol::{Command, LINE_BYTES_MAX, Limits, REPLY_BYTES_MAX, REPLY_HEAD_BYTES_MAX};
 use crate::time::Millis;
 
@@ -359,7 +359,7 @@ mod tests {
 
     use super::*;
     use crate::chat::{Chat, Peer};
-    use crate::socket::Stream;
+    use crate::net::socket::Stream;
     use crate::time::{Millis, Now};
 
     #[test]

@@ -5,14 +5,14 @@ const ROOM_MIN: usize = 16;
 
 /// Watches how many things there are in a table.
 #[derive(Debug, Default)]
-pub struct Crowd {
+pub struct ShrinkPolicy {
     /// The most that there were since memory was last given back, ...
     most: usize,
     /// ... and how many have gone.
     gone: usize,
 }
 
-impl Crowd {
+impl ShrinkPolicy {
     /// One more has come, which makes so many.
     pub fn one_came(&mut self, count: usize) {
         self.most = self.most.max(count);
@@ -27,7 +27,7 @@ impl Crowd {
         let is_time = left == 0 || self.gone >= room / 8;
         let is_worth_it = is_half_gone || room >= ROOM_MIN && is_time;
         if is_worth_it {
-            *self = Crowd {
+            *self = ShrinkPolicy {
                 most: left,
                 gone: 0,
             };
@@ -41,8 +41,8 @@ mod tests {
     use super::*;
 
     /// A crowd that has come, in a table with just the room for it.
-    fn crowd_of(count: usize) -> Crowd {
-        let mut crowd = Crowd::default();
+    fn crowd_of(count: usize) -> ShrinkPolicy {
+        let mut crowd = ShrinkPolicy::default();
         (1..=count).for_each(|count| crowd.one_came(count));
         crowd
     }
@@ -59,7 +59,7 @@ mod tests {
 
     #[test]
     fn a_few_that_come_and_go_cost_nothing() {
-        let mut crowd = Crowd::default();
+        let mut crowd = ShrinkPolicy::default();
         for _ in 0..1000 {
             crowd.one_came(1);
             assert!(!crowd.one_went(0, 4));

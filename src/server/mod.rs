@@ -1,24 +1,27 @@
 //! The loop: polls sockets, reads the clocks, and has the hub do the rest.
 
+pub mod service_manager;
+pub mod signals;
+
 use std::io;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use mio::event::Event;
 use mio::{Events, Poll, Registry, Token};
 
+use crate::allocator;
+use crate::chat::keys::Keys;
+use crate::chat::stats::Stats;
 use crate::chat::{ConnId, Peer};
-use crate::conn::Readiness;
 use crate::hub::Hub;
-use crate::keys::Keys;
+use crate::hub::conn::Readiness;
 use crate::log_sink::Dropped;
-use crate::memory;
+use crate::net::socket::{Listener, NotAccepted, Stream};
 use crate::options::{Address, Options};
-use crate::service_manager::{self, Manager, Status};
-use crate::signals::Signals;
-use crate::socket::{Listener, NotAccepted, Stream};
 use crate::startup::{add_unix_clients, check_memory, load_keys, raise_descriptors};
-use crate::stats::Stats;
 use crate::time::{self, Clock as _, Millis, Now};
+use service_manager::{Manager, Status};
+use signals::Signals;
 
 /// Events that are fetched from the system at once.
 const EVENTS_PER_TURN: usize = 1024;
@@ -98,7 +101,7 @@ impl Server {
     ///
     /// A text for people: what failed, why, and the way out.
     pub fn new(options: &Options, dropped: Dropped) -> Result<Server, String> {
-        memory::set_up();
+        allocator::set_up();
         // From here on the system's random numbers are there, and no JOIN will have to wait.
         crate::protocol::Secret::random()
             .map_err(|error| format!("cannot get random numbers from the system: {error}"))?;
@@ -187,7 +190,7 @@ impl Server {
         let heard_all = count < EVENTS_PER_TURN && !has_accepted;
         self.hub.turn(&self.clock, asked, heard_all);
         if self.hub.take_crowd_gone() {
-            memory::give_back();
+            allocator::give_back();
         }
         let end = self.clock.now();
         let took = end.at.since(start);
