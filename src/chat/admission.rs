@@ -2,8 +2,8 @@
 
 use super::commands::full;
 use super::journal::Full;
+use super::room::SessionKey;
 use super::{Chat, Client};
-use crate::chat::room::SessionKey;
 use crate::protocol::{Code, Error, Join};
 use crate::time::Now;
 

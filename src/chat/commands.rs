@@ -1,19 +1,79 @@
 //! What each command does: one small function a verb.
 
 use super::ended::End;
-use super::origin::Share;
+use super::room::{Room, SessionKey};
 use super::session::Session;
 use super::{Chat, Client, Outcome, Owed, by_name, by_room_name};
-use crate::chat::room::{Room, SessionKey};
 use crate::protocol::{
-    Alive, Bye, Code, Command, DEFAULT_ROOM, Error, Event, IDLE_MIN, IDLE_TCP_MIN, Join,
-    LeaveReason, Listing, Mode, Name, Poll, Reply, Resume, Secret, Token, write_line,
+    Abuse, Bye, Code, Command, DEFAULT_ROOM, DENIALS_MAX, ERRORS_MAX, Error, Event, Join,
+    LeaveReason, Listing, Mode, Name, Poll, Reply, Request, Resume, Secret, Token, write_alive,
+    write_line,
 };
 use crate::time::Now;
 
 type Answer<'a> = Result<Reply<'a>, Error>;
 
 impl Chat {
+    /// Answers one line of a client, or what came instead of one; the answer is appended to `out`.
+    pub fn answer(
+        &mut self,
+        client: &mut Client,
+        request: Request<'_>,
+        now: Now,
+        out: &mut Vec<u8>,
+    ) -> Outcome {
+        if let Some(key) = client.session {
+            // What telnet says is a sign of life and no line.
+            if !matches!(request, Request::Sign | Request::AreYouThere) {
+                self.end_wait_as_of(key, client.heard_at, now, out);
+            }
+            // A line is a sign of life when it is complete.
+            if request != Request::TooLong {
+                self.sessions[key as usize].touch(client.heard_at);
+            }
+        }
+        let mut outcome = Outcome::default();
+        let result = match request {
+            Request::Empty | Request::Sign => return outcome,
+            Request::AreYouThere => {
+                write_alive(out);
+                return outcome;
+            }
+            Request::Abuse(abuse) => return self.expel(client, abuse, now, out),
+            // An HTTP request line may be as long as a web page likes.
+            Request::TooLong if !client.is_understood => {
+                return self.expel(client, Abuse::TooLong, now, out);
+            }
+            Request::Bad(error) => Err(error),
+            Request::TooLong => Err(self.line_too_long()),
+            Request::Command(command) => self.execute(client, command, now, &mut outcome),
+        };
+        match result {
+            Ok(reply) => {
+                client.errors = 0;
+                client.is_understood = true;
+                self.stats.commands += 1;
+                if let Some(reply) = reply {
+                    reply.write(out);
+                    if reply == Reply::Quit {
+                        self.part(client, Bye::Quit, now, out);
+                        outcome.closes = true;
+                    }
+                }
+            }
+            Err(error) => {
+                self.refuse(client, &error, out);
+                if client.denials >= DENIALS_MAX {
+                    return self.expel(client, Abuse::Denials, now, out);
+                }
+                if client.errors >= ERRORS_MAX {
+                    return self.expel(client, Abuse::Errors, now, out);
+                }
+            }
+        }
+        outcome
+    }
+
     /// Carries a command out. No reply means that it comes later.
     pub(super) fn execute<'a>(
         &mut self,
@@ -101,59 +161,6 @@ impl Chat {
     fn member_named(&self, room: u32, name: Name) -> Option<SessionKey> {
         let members = &self.rooms[room as usize].members;
         members.get(&by_name(&self.sessions, name))
-    }
-
-    /// Creates a session, makes it a member, and attaches its connection: the one place where one
-    /// is created. Gives its key and the number of its JOINED.
-    fn create(
-        &mut self,
-        client: &mut Client,
-        join: &Join<'_>,
-        room_key: u32,
-        secret: Secret,
-        now: Now,
-    ) -> (SessionKey, u64) {
-        let shortest = match join.alive {
-            Alive::Ping => IDLE_MIN,
-            Alive::Tcp => IDLE_TCP_MIN,
-        };
-        let name = join.name;
-        let seq = self.append(room_key, Event::Joined { name }, now);
-        let room = &mut self.rooms[room_key as usize];
-        let key = self.sessions.insert(Session {
-            secret,
-            name,
-            room: room_key,
-            origin: client.origin,
-            idle: self.limits.granted_idle(join.idle, shortest),
-            cursor: room.cursor_for(join.history),
-            said: 0,
-            arrival_us: 0,
-            alive_at: now.at,
-            mode: join.mode,
-            alive: join.alive,
-            is_lagging: false,
-            is_revoked: false,
-            attachment: None,
-        }) as SessionKey;
-        room.members.insert(key, &by_name(&self.sessions, name));
-        log::debug!("{name} joined {} from {}", room.name, client.peer);
-        self.attach(client, key, now);
-
-        let one_more = |share: &mut Share| share.sessions += 1;
-        self.shares.change(client.origin, now.at.micros(), one_more);
-        self.stats.sessions_total += 1;
-        let sessions = self.sessions.len();
-        self.stats.sessions_most = self.stats.sessions_most.max(sessions as u64);
-        self.crowd.one_came(sessions);
-        (key, seq)
-    }
-
-    fn open_room(&mut self, name: Name) -> u32 {
-        let key = self.rooms.insert(Room::new(name, &self.limits)) as u32;
-        self.room_names
-            .insert(key, &by_room_name(&self.rooms, name));
-        key
     }
 
     fn resume<'a>(

@@ -1,9 +1,9 @@
 //! What happens when time runs out.
 
+use super::room::SessionKey;
 use super::session::Deadline;
-use super::{Chat, Client, ConnId, Message, Owed};
-use crate::chat::room::SessionKey;
-use crate::protocol::{Alive, Bye, LeaveReason, write_expiring};
+use super::{Chat, ConnId, Message, Owed};
+use crate::protocol::{Bye, LeaveReason, write_expiring};
 use crate::time::{Millis, Now};
 use crate::wheel::Wheel;
 
@@ -118,69 +118,6 @@ impl Chat {
             text,
             closes: false,
         })
-    }
-
-    /// Gives a connection without a session so many seconds, and no others.
-    pub(super) fn give_time(&mut self, client: &Client, at: Millis, secs: u32) {
-        let when = at + Millis::from_secs(secs);
-        self.handshakes.file(client.conn, when);
-    }
-
-    pub(super) fn end_time(&mut self, client: &Client) {
-        self.handshakes.cancel(client.conn);
-    }
-
-    /// Cancels all timers of a connection.
-    pub(super) fn end_timers(&mut self, client: &Client) {
-        self.end_time(client);
-        self.throttles.cancel(client.conn);
-    }
-
-    /// Notes that the client of a session has closed its connection, which is there for as long as
-    /// lines wait that it had sent. From now on it counts as alive by those alone.
-    pub fn lose_peer(&mut self, key: SessionKey, now: Now) {
-        let session = &mut self.sessions[key as usize];
-        session.touch_if_held(now.at);
-        if let Some(attachment) = &mut session.attachment {
-            attachment.is_lost = true;
-        }
-        self.arm(key, now.past);
-    }
-
-    /// Notes that all that a connection is heard to send has come by now; also what it was heard to
-    /// send before, if that `is_ahead` of the time that was noted then.
-    pub fn hear(&mut self, client: &mut Client, is_ahead: bool, now: Now) {
-        client.heard_at = now.at;
-        if let Some(key) = client.session.filter(|_| is_ahead) {
-            self.sessions[key as usize].touch(now.at);
-        }
-    }
-
-    /// Notes a line that is still to be answered, if the connection of a session waits with one.
-    pub fn note_line(&mut self, key: SessionKey, client: &Client) {
-        if let Some(session) = self.sessions.get_mut(key as usize) {
-            if client.is_throttled() && client.session == Some(key) {
-                session.touch(client.heard_at);
-            }
-        }
-    }
-
-    /// Whether a connection whose time was over has still not got a session; if so, that is counted
-    /// and logged, and the caller is to close it.
-    pub fn settle_handshake(&mut self, client: &Client) -> bool {
-        let is_over = client.session.is_none() && self.handshakes.when(client.conn).is_none();
-        if is_over {
-            self.stats.connections_handshake += 1;
-            log::debug!("{} got no session in time", client.peer);
-        }
-        is_over
-    }
-
-    /// The idle time in seconds of a session that an open connection keeps alive, for the kernel
-    /// to find out within that time if the peer is gone.
-    pub fn tcp_idle(&self, key: SessionKey) -> Option<u32> {
-        let session = &self.sessions[key as usize];
-        (session.alive == Alive::Tcp).then_some(session.idle)
     }
 
     /// Notes since when the client of a session has taken nothing of what it is owed, as is known by

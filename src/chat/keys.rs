@@ -8,7 +8,7 @@ use std::fmt;
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
-use crate::chat::{INDEX_ENTRY_BYTES, table};
+use super::{INDEX_ENTRY_BYTES, table};
 use crate::protocol::{Folded, Name};
 use crate::sorted_index::{self, SortedIndex, Sought};
 

@@ -1,9 +1,9 @@
 //! The most memory that sessions and rooms take.
 
 use super::origin::Shares;
+use super::room::Room;
 use super::session::{Attachment, Session};
 use super::{Chat, End, Token};
-use crate::chat::room::Room;
 use crate::protocol::{ENDED_MAX, Limits};
 use crate::wheel::Wheel;
 

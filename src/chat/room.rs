@@ -2,7 +2,7 @@
 //!
 //! A room knows sessions by their keys only; what they are is `chat`'s business.
 
-use crate::chat::event_log::EventLog;
+use super::event_log::EventLog;
 use crate::protocol::{Limits, Name};
 use crate::sorted_index::SortedIndex;
 

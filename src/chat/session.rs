@@ -2,62 +2,14 @@
 
 use std::num::NonZeroU32;
 
-use super::origin::{OriginKey, Peer};
-use crate::chat::room::SessionKey;
+use super::caller::ConnId;
+use super::origin::OriginKey;
 use crate::protocol::{Alive, Mode, Name, Secret};
 use crate::time::Millis;
 
 /// How often a client that takes nothing is looked at within its idle time: it has a part of that
 /// more at the most, since it may have taken something just behind a look.
 const LOOKS: u64 = 8;
-
-/// A connection's key among the caller's connections.
-pub type ConnId = u32;
-
-/// What the core keeps of a connection; lives and dies with it, in the caller's hands.
-#[derive(Debug)]
-pub struct Client {
-    pub(super) conn: ConnId,
-    pub(super) peer: Peer,
-    pub(super) origin: OriginKey,
-    pub(super) session: Option<SessionKey>,
-    /// Errors since the last OK.
-    pub(super) errors: u32,
-    /// Refusals for want of the right key.
-    pub(super) denials: u32,
-    /// One of its lines got an OK.
-    pub(super) is_understood: bool,
-    /// It has JOINed or RESUMEd, be it that it has left since.
-    pub(super) has_had_session: bool,
-    /// By when all had come that it was heard to send: a line that is answered later is a sign of
-    /// life of that time.
-    pub(super) heard_at: Millis,
-    /// A timer is filed for when it may be read again.
-    pub(super) is_throttled: bool,
-    /// When its lines would have come at exactly their rate, in microseconds.
-    pub(super) arrival_us: u64,
-    /// None of its lines was admitted yet.
-    pub(super) is_new: bool,
-    /// How many more bytes of the line that has begun count as part of what was counted already.
-    pub(super) paid_bytes: u8,
-}
-
-impl Client {
-    /// The session that this connection holds.
-    pub fn session(&self) -> Option<SessionKey> {
-        self.session
-    }
-
-    /// Whether it has sent lines faster than it may, and has to wait.
-    pub fn is_throttled(&self) -> bool {
-        self.is_throttled
-    }
-
-    /// Notes that the session is not this connection's any more.
-    pub fn lose_session(&mut self) {
-        self.session = None;
-    }
-}
 
 /// A member of a room.
 #[derive(Debug)]

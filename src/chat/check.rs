@@ -3,8 +3,8 @@
 use std::collections::HashSet;
 
 use super::origin::OriginKey;
+use super::room::SessionKey;
 use super::{Chat, by_room_name};
-use crate::chat::room::SessionKey;
 use crate::protocol::Mode;
 use crate::time::Now;
 use crate::wheel::Wheel;

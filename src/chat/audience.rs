@@ -1,0 +1,108 @@
+//! What is appended to rooms' logs, and who is served with it.
+
+use super::Chat;
+use super::caller::ConnId;
+use super::room::SessionKey;
+use crate::protocol::{Event, Mode};
+use crate::time::Now;
+
+impl Chat {
+    /// Appends an event to a room's log and gives its number.
+    pub(super) fn append(&mut self, room_key: u32, event: Event<'_>, now: Now) -> u64 {
+        let room = &mut self.rooms[room_key as usize];
+        let seq = room.log.next();
+        self.line.clear();
+        event.write(seq, now.unix_ms, &mut self.line);
+        self.log_bytes -= room.log.len_bytes() as u64;
+        room.log.append(&self.line);
+        self.log_bytes += room.log.len_bytes() as u64;
+        self.stats.events += 1;
+        self.stats.events_bytes += self.line.len() as u64;
+        self.mark_dirty(room_key);
+        seq
+    }
+
+    /// Sees to it that a room's audience is served, at once if its log is about to drop what
+    /// somebody was not given.
+    pub(super) fn mark_dirty(&mut self, room_key: u32) {
+        let room = &mut self.rooms[room_key as usize];
+        self.must_serve |= room.must_serve(&self.limits);
+        if !room.is_dirty && !room.audience.is_empty() {
+            room.is_dirty = true;
+            self.dirty.push(room_key);
+        }
+    }
+
+    /// Notes that the connection of a session may take something again that it did not take, or was
+    /// not offered: its room's log is not to drop what that is before it was offered.
+    pub fn offer_anew(&mut self, key: SessionKey) {
+        let session = &self.sessions[key as usize];
+        let room = &mut self.rooms[session.room as usize];
+        if session.mode == Mode::Push && session.cursor < room.unserved {
+            room.unserved = session.cursor;
+            if room.must_serve(&self.limits) {
+                self.mark_dirty(session.room);
+            }
+        }
+    }
+
+    /// Whether rooms have to be served before the next line is answered or the next timer fired,
+    /// since otherwise a log might drop events that a connection has room for.
+    pub fn must_serve(&self) -> bool {
+        self.must_serve
+    }
+
+    /// Takes a room off the list of those to be served, and puts the connections of its audience
+    /// into `audience`; false if there is none left.
+    pub fn next_dirty_room(&mut self, audience: &mut Vec<ConnId>) -> bool {
+        audience.clear();
+        let Some(room_key) = self.dirty.pop() else {
+            self.must_serve = false;
+            return false;
+        };
+        let room = &mut self.rooms[room_key as usize];
+        room.is_dirty = false;
+        room.unserved = room.log.next();
+        let sessions = &self.sessions;
+        let seated = room.audience.iter();
+        audience.extend(seated.filter_map(|&key| sessions[key as usize].conn()));
+        true
+    }
+
+    /// Puts an attached session among those that are served when something happens.
+    pub(super) fn take_seat(&mut self, key: SessionKey) {
+        let session = &mut self.sessions[key as usize];
+        let room_key = session.room;
+        let room = &mut self.rooms[room_key as usize];
+        let Some(attachment) = &mut session.attachment else {
+            return;
+        };
+        // What it is owed from before counts like what is appended now.
+        room.unserved = match room.audience.len() {
+            0 => session.cursor,
+            _ => room.unserved.min(session.cursor),
+        };
+        attachment.seat = Some(room.audience.len() as u32);
+        room.audience.push(key);
+        if session.cursor < room.log.next() {
+            self.mark_dirty(room_key);
+        }
+    }
+
+    pub(super) fn leave_seat(&mut self, key: SessionKey) {
+        let session = &mut self.sessions[key as usize];
+        let seat = session.attachment.as_mut().and_then(|a| a.seat.take());
+        let Some(seat) = seat else { return };
+        let room = &mut self.rooms[session.room as usize];
+        room.audience.swap_remove(seat as usize);
+        if room.audience.len() < room.audience.capacity() / 4 {
+            // A crowd's seats are not kept.
+            room.audience.shrink_to(2 * room.audience.len());
+        }
+        if let Some(&moved) = room.audience.get(seat as usize) {
+            if let Some(attachment) = &mut self.sessions[moved as usize].attachment {
+                attachment.seat = Some(seat);
+            }
+        }
+    }
+}

@@ -1,0 +1,182 @@
+//! Connections as the core sees them: greeted, heard, told goodbye.
+
+use super::caller::{Client, ConnId};
+use super::journal::Full;
+use super::origin::Peer;
+use super::room::SessionKey;
+use super::{Chat, Outcome};
+use crate::protocol::{Abuse, Bye, Code, DENIALS_MAX, Error};
+use crate::time::{Millis, Now};
+
+/// How long a connection may take for its last words, in seconds, and never for longer than it could
+/// go without a session.
+const GOODBYE_SECS_MAX: u32 = 30;
+
+impl Chat {
+    /// Greets a new connection, which now has to get a session in time; or says goodbye to one
+    /// for which there is no room.
+    pub fn connect(
+        &mut self,
+        conn: ConnId,
+        peer: Peer,
+        now: Now,
+        out: &mut Vec<u8>,
+    ) -> Option<Client> {
+        crate::protocol::write_hello(out);
+        let origin = peer.origin();
+        let from_there = self.shares.connections(origin) as usize;
+        let refused = if self.stats.connections >= self.limits.connections_max as u64 {
+            Some((&mut self.stats.refused_connections, Full::Connections))
+        } else if from_there >= self.limits.per_address_max {
+            let count = &mut self.stats.refused_connections_address;
+            Some((count, Full::ConnectionsOfAddress))
+        } else {
+            None
+        };
+        if let Some((count, full)) = refused {
+            *count += 1;
+            self.journal.full(full, &peer, &self.limits, now);
+            Bye::Full.write(out);
+            return None;
+        }
+        self.stats.connections += 1;
+        self.stats.connections_total += 1;
+        self.stats.connections_most = self.stats.connections_most.max(self.stats.connections);
+        let origin = self.shares.connect(origin, now.at.micros());
+        let mut client = Client {
+            conn,
+            peer,
+            origin,
+            session: None,
+            errors: 0,
+            denials: 0,
+            is_understood: false,
+            has_had_session: false,
+            heard_at: now.at,
+            is_throttled: false,
+            arrival_us: 0,
+            is_new: true,
+            paid_bytes: 0,
+        };
+        self.expect_session(&mut client, now.at);
+        Some(client)
+    }
+
+    /// Lets go of a connection that is gone; its session, if any, lives on without.
+    pub fn disconnect(&mut self, client: &mut Client, now: Now) {
+        self.end_timers(client);
+        if let Some(key) = client.session.take() {
+            self.detach(key, now);
+        }
+        // Whoever guesses keys may hang up before the server does, and connect again.
+        if (1..DENIALS_MAX).contains(&client.denials) {
+            self.journal.denied(client.denials, &client.peer, now);
+        }
+        self.shares
+            .disconnect(client.origin, client.arrival_us, now.at.micros());
+        self.stats.connections -= 1;
+    }
+
+    /// The last words to a connection, which is to be closed when it has taken them; its session,
+    /// if any, lives on without. One that has no session gets no more time than it had.
+    pub fn part(&mut self, client: &mut Client, bye: Bye, now: Now, out: &mut Vec<u8>) {
+        if let Some(key) = client.session.take() {
+            self.end_wait(key, now, out);
+            self.detach(key, now);
+        }
+        let secs = GOODBYE_SECS_MAX.min(self.limits.handshake);
+        let end = now.at + Millis::from_secs(secs);
+        let filed = self.handshakes.when(client.conn);
+        if filed.is_none_or(|filed| filed > end) {
+            self.give_time(client, now.at, secs);
+        }
+        bye.write(out);
+    }
+
+    /// Closes a connection that does what no chat client does: the one place where that is done.
+    pub(super) fn expel(
+        &mut self,
+        client: &mut Client,
+        abuse: Abuse,
+        now: Now,
+        out: &mut Vec<u8>,
+    ) -> Outcome {
+        self.stats.connections_abuse += 1;
+        self.journal.abuse(abuse, &client.peer, now);
+        self.part(client, Bye::Abuse(abuse), now, out);
+        Outcome {
+            closes: true,
+            replaced: None,
+        }
+    }
+
+    pub(super) fn refuse(&mut self, client: &mut Client, error: &Error, out: &mut Vec<u8>) {
+        self.stats.errors += 1;
+        // A text that somebody pasted in a room is no attack.
+        if error.code != Code::BadCommand || !client.has_had_session {
+            client.errors += 1;
+        }
+        error.write(out);
+    }
+
+    /// Gives a connection without a session its time to get one.
+    pub(super) fn expect_session(&mut self, client: &mut Client, at: Millis) {
+        self.give_time(client, at, self.limits.handshake);
+    }
+
+    /// Notes that all that a connection is heard to send has come by now; also what it was heard to
+    /// send before, if that `is_ahead` of the time that was noted then.
+    pub fn hear(&mut self, client: &mut Client, is_ahead: bool, now: Now) {
+        client.heard_at = now.at;
+        if let Some(key) = client.session.filter(|_| is_ahead) {
+            self.sessions[key as usize].touch(now.at);
+        }
+    }
+
+    /// Notes that the client of a session has closed its connection, which is there for as long as
+    /// lines wait that it had sent. From now on it counts as alive by those alone.
+    pub fn lose_peer(&mut self, key: SessionKey, now: Now) {
+        let session = &mut self.sessions[key as usize];
+        session.touch_if_held(now.at);
+        if let Some(attachment) = &mut session.attachment {
+            attachment.is_lost = true;
+        }
+        self.arm(key, now.past);
+    }
+
+    /// Notes a line that is still to be answered, if the connection of a session waits with one.
+    pub fn note_line(&mut self, key: SessionKey, client: &Client) {
+        if let Some(session) = self.sessions.get_mut(key as usize) {
+            if client.is_throttled() && client.session == Some(key) {
+                session.touch(client.heard_at);
+            }
+        }
+    }
+
+    /// Whether a connection whose time was over has still not got a session; if so, that is counted
+    /// and logged, and the caller is to close it.
+    pub fn settle_handshake(&mut self, client: &Client) -> bool {
+        let is_over = client.session.is_none() && self.handshakes.when(client.conn).is_none();
+        if is_over {
+            self.stats.connections_handshake += 1;
+            log::debug!("{} got no session in time", client.peer);
+        }
+        is_over
+    }
+
+    /// Gives a connection without a session so many seconds, and no others.
+    pub(super) fn give_time(&mut self, client: &Client, at: Millis, secs: u32) {
+        let when = at + Millis::from_secs(secs);
+        self.handshakes.file(client.conn, when);
+    }
+
+    pub(super) fn end_time(&mut self, client: &Client) {
+        self.handshakes.cancel(client.conn);
+    }
+
+    /// Cancels all timers of a connection.
+    pub(super) fn end_timers(&mut self, client: &Client) {
+        self.end_time(client);
+        self.throttles.cancel(client.conn);
+    }
+}

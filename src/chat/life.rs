@@ -1,0 +1,212 @@
+//! The life of a session: created, attached, detached, destroyed, each in one place.
+
+use super::caller::Client;
+use super::ended::End;
+use super::keys::Keys;
+use super::origin::Share;
+use super::room::{Room, SessionKey};
+use super::session::{Attachment, Session};
+use super::{Chat, Message, Owed, by_name, by_room_name};
+use crate::protocol::{
+    Alive, Bye, Event, IDLE_MIN, IDLE_TCP_MIN, Join, LeaveReason, Mode, Name, Secret, Token,
+};
+use crate::time::Now;
+
+impl Chat {
+    /// Creates a session, makes it a member, and attaches its connection: the one place where one
+    /// is created. Gives its key and the number of its JOINED.
+    pub(super) fn create(
+        &mut self,
+        client: &mut Client,
+        join: &Join<'_>,
+        room_key: u32,
+        secret: Secret,
+        now: Now,
+    ) -> (SessionKey, u64) {
+        let shortest = match join.alive {
+            Alive::Ping => IDLE_MIN,
+            Alive::Tcp => IDLE_TCP_MIN,
+        };
+        let name = join.name;
+        let seq = self.append(room_key, Event::Joined { name }, now);
+        let room = &mut self.rooms[room_key as usize];
+        let key = self.sessions.insert(Session {
+            secret,
+            name,
+            room: room_key,
+            origin: client.origin,
+            idle: self.limits.granted_idle(join.idle, shortest),
+            cursor: room.cursor_for(join.history),
+            said: 0,
+            arrival_us: 0,
+            alive_at: now.at,
+            mode: join.mode,
+            alive: join.alive,
+            is_lagging: false,
+            is_revoked: false,
+            attachment: None,
+        }) as SessionKey;
+        room.members.insert(key, &by_name(&self.sessions, name));
+        log::debug!("{name} joined {} from {}", room.name, client.peer);
+        self.attach(client, key, now);
+
+        let one_more = |share: &mut Share| share.sessions += 1;
+        self.shares.change(client.origin, now.at.micros(), one_more);
+        self.stats.sessions_total += 1;
+        let sessions = self.sessions.len();
+        self.stats.sessions_most = self.stats.sessions_most.max(sessions as u64);
+        self.crowd.one_came(sessions);
+        (key, seq)
+    }
+
+    pub(super) fn open_room(&mut self, name: Name) -> u32 {
+        let key = self.rooms.insert(Room::new(name, &self.limits)) as u32;
+        self.room_names
+            .insert(key, &by_room_name(&self.rooms, name));
+        key
+    }
+
+    /// Makes a connection the one that holds a session, which no other holds.
+    pub(super) fn attach(&mut self, client: &mut Client, key: SessionKey, now: Now) {
+        self.end_time(client);
+        client.session = Some(key);
+        client.has_had_session = true;
+        let session = &mut self.sessions[key as usize];
+        session.attachment = Some(Box::new(Attachment::new(client.conn)));
+        session.touch(now.at);
+        session.arrival_us = session.arrival_us.max(client.arrival_us);
+        client.arrival_us = session.arrival_us;
+        self.attached += 1;
+        if session.mode == Mode::Push {
+            self.take_seat(key);
+        }
+        self.arm(key, now.past);
+    }
+
+    /// Takes a session from its connection; from now on its idle time runs.
+    pub(super) fn detach(&mut self, key: SessionKey, now: Now) {
+        self.leave_seat(key);
+        let session = &mut self.sessions[key as usize];
+        session.touch_if_held(now.at);
+        session.attachment = None;
+        self.attached -= 1;
+        self.arm(key, now.past);
+    }
+
+    /// Ends a session, tells its room, and frees that if nobody is left there.
+    pub(super) fn destroy(&mut self, key: SessionKey, reason: LeaveReason, now: Now) {
+        let (room_key, name) = self.remove_session(key, reason, now);
+        if self.rooms[room_key as usize].members.is_empty() {
+            self.dirty.retain(|&dirty| dirty != room_key);
+            let name = self.rooms[room_key as usize].name;
+            self.room_names.remove(&by_room_name(&self.rooms, name));
+            let room = self.rooms.remove(room_key as usize);
+            self.log_bytes -= room.log.len_bytes() as u64;
+        } else {
+            self.append(room_key, Event::Left { name, reason }, now);
+        }
+        self.shrink();
+    }
+
+    /// Gives memory back when a crowd is gone: of each table as much as lies behind the last entry
+    /// that is in use.
+    pub(super) fn shrink(&mut self) {
+        let room = self.sessions.capacity();
+        if !self.crowd.one_went(self.sessions.len(), room) {
+            return;
+        }
+        self.is_crowd_gone = true;
+        self.sessions.shrink_to_fit();
+        self.shares.shrink();
+        self.rooms.shrink_to_fit();
+        self.session_timers.shrink();
+    }
+
+    /// Removes a session with all that the server holds for it: the one place where that is done.
+    /// Gives its room, which may be empty now and has not been told, and its name.
+    pub(super) fn remove_session(
+        &mut self,
+        key: SessionKey,
+        reason: LeaveReason,
+        now: Now,
+    ) -> (u32, Name) {
+        self.leave_seat(key);
+        let Session { name, room, .. } = self.sessions[key as usize];
+        let room = &mut self.rooms[room as usize];
+        room.members.remove(&by_name(&self.sessions, name));
+        let session = self.sessions.remove(key as usize);
+        self.session_timers.cancel(key);
+        self.attached -= u64::from(session.attachment.is_some());
+        let one_less = |share: &mut Share| share.sessions -= 1;
+        self.shares
+            .change(session.origin, now.at.micros(), one_less);
+        self.stats.sessions_ended[reason.index()] += 1;
+        let token = Token {
+            slot: key,
+            secret: session.secret,
+        };
+        self.ended.add(token, End { reason, at: now.at });
+
+        if reason == LeaveReason::Slow {
+            let origin = self.shares.origin(session.origin);
+            if self.journal.admits_slow(origin, now) {
+                log::info!("{name} in {} read nothing for too long", room.name);
+            }
+        }
+        log::debug!("{name} left {}: {}", room.name, reason.as_str());
+        (session.room, name)
+    }
+
+    /// Replaces the keys; none lets anybody join. Sessions whose name has no key any more, or another
+    /// one, are revoked: their clients are not heard any more, and they end within the next turns,
+    /// some in each.
+    pub fn set_keys(&mut self, keys: Option<Keys>, now: Now) {
+        let old = std::mem::replace(&mut self.keys, keys);
+        let Some(keys) = &self.keys else {
+            return;
+        };
+        // The wheel fires last what was filed first.
+        for (key, session) in self.sessions.iter_mut().rev() {
+            let has_key = keys.get(session.name);
+            let had_key = old.as_ref().map(|old| old.get(session.name));
+            if has_key.is_none() || had_key.is_some_and(|had_key| had_key != has_key) {
+                session.is_revoked = true;
+                self.session_timers.file(key as SessionKey, now.past);
+            }
+        }
+    }
+
+    /// Whether a session has lost the right to its name, and is about to end.
+    pub fn is_revoked(&self, key: SessionKey) -> bool {
+        self.sessions[key as usize].is_revoked
+    }
+
+    /// What the connection of a session is told when it loses that.
+    pub(super) fn last_words(
+        &mut self,
+        key: SessionKey,
+        bye: Bye,
+        owed: Owed,
+        now: Now,
+    ) -> Option<Message> {
+        let conn = self.sessions[key as usize].conn()?;
+        let mut text = Vec::new();
+        self.end_wait(key, now, &mut text);
+        if let Owed::Told = owed {
+            self.tell_owed(key, &mut text);
+        }
+        bye.write(&mut text);
+        Some(Message {
+            conn,
+            text,
+            closes: true,
+        })
+    }
+
+    /// The idle time in seconds of a session that an open connection keeps alive, for the kernel
+    /// to find out within that time if the peer is gone.
+    pub fn tcp_idle(&self, key: SessionKey) -> Option<u32> {
+        let session = &self.sessions[key as usize];
+        (session.alive == Alive::Tcp).then_some(session.idle)
+    }
+}
