@@ -6,9 +6,10 @@
 
 use std::fmt;
 
+use crate::allocator::table_bytes;
+use crate::chat::Chat;
 use crate::chat::event_log::EventLog;
 use crate::chat::keys::Keys;
-use crate::chat::{Chat, table};
 use crate::hub::conn::Conn;
 use crate::net::socket::Stream;
 use crate::protocol::Limits;
@@ -64,13 +65,13 @@ impl Ceiling {
         let conn = Conn::<Stream>::buffers_max(limits) as u64 + 4 * ALLOCATION_OVERHEAD;
         let log = EventLog::memory_max(limits.log_bytes) as u64;
         // The lists of those to be read, to be written, in the audience, and one to spare.
-        let lists = 4 * table(conns, size_of::<u32>());
+        let lists = 4 * table_bytes(conns, size_of::<u32>());
         let parts = vec![
             part("the program itself", 1, PROGRAM_BYTES),
             part(
                 "connections",
                 conns,
-                table(conns, size_of::<Conn<Descriptor>>()) + lists + conns * conn,
+                table_bytes(conns, size_of::<Conn<Descriptor>>()) + lists + conns * conn,
             ),
             part("sessions", sessions, Chat::sessions_memory_max(limits)),
             part("rooms", rooms, Chat::rooms_memory_max(limits) + rooms * log),
@@ -281,7 +282,7 @@ mod tests {
                     after
                 });
             }
-            assert!(most as u64 * 24 <= table(entries, 24), "{entries}");
+            assert!(most as u64 * 24 <= table_bytes(entries, 24), "{entries}");
         }
     }
 

@@ -55,6 +55,10 @@ struct Place {
 }
 
 impl SortedIndex {
+    /// The most that a key takes, in bytes: eight of its own, in a chunk that may be only a quarter
+    /// full, with its share of the row of chunks.
+    pub const ENTRY_BYTES: u64 = 40;
+
     /// How many keys there are.
     pub fn len(&self) -> usize {
         self.len

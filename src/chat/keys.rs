@@ -8,7 +8,7 @@ use std::fmt;
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
-use super::{INDEX_ENTRY_BYTES, table};
+use crate::allocator::table_bytes;
 use crate::protocol::{Folded, Name};
 use crate::sorted_index::{self, SortedIndex, Sought};
 
@@ -102,7 +102,7 @@ impl Keys {
     /// The most memory that the keys of so many names take while they are read, in bytes.
     pub fn memory_max(names: usize) -> u64 {
         let names = names as u64;
-        table(names, size_of::<(Folded, KeyHash)>()) + names * INDEX_ENTRY_BYTES
+        table_bytes(names, size_of::<(Folded, KeyHash)>()) + names * SortedIndex::ENTRY_BYTES
     }
 
     /// How many names there are.

@@ -32,7 +32,6 @@ use slab::Slab;
 
 pub use caller::{Client, ConnId};
 pub use deadlines::{Allowance, Due};
-pub use memory::{INDEX_ENTRY_BYTES, table};
 pub use origin::{Origin, Peer};
 
 use crate::protocol::{Limits, Name, Token};

@@ -7,7 +7,7 @@ use std::fmt;
 
 use slab::Slab;
 
-use super::memory::{INDEX_ENTRY_BYTES, table};
+use crate::allocator::table_bytes;
 use crate::protocol::Limits;
 use crate::sorted_index::{SortedIndex, Sought};
 
@@ -247,9 +247,9 @@ impl Shares {
     pub fn memory_max(limits: &Limits) -> u64 {
         let (conns, sessions) = (limits.connections_max as u64, limits.sessions_max as u64);
         let origins = 2 * conns + sessions;
-        table(origins, size_of::<(Origin, Share)>())
-            + origins * INDEX_ENTRY_BYTES
-            + table(conns + 1, size_of::<OriginKey>())
+        table_bytes(origins, size_of::<(Origin, Share)>())
+            + origins * SortedIndex::ENTRY_BYTES
+            + table_bytes(conns + 1, size_of::<OriginKey>())
     }
 
     /// Gives back the memory behind the last share that there is.
