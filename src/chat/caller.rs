@@ -1,7 +1,8 @@
 //! What the core keeps of a connection.
 
-use super::origin::{OriginKey, Peer};
+use super::origin::Peer;
 use super::room::SessionKey;
+use super::usage::OriginKey;
 use crate::time::Millis;
 
 /// A connection's key among the caller's connections.

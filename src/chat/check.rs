@@ -2,8 +2,8 @@
 
 use std::collections::HashSet;
 
-use super::origin::OriginKey;
 use super::room::SessionKey;
+use super::usage::OriginKey;
 use super::{Chat, by_room_name};
 use crate::protocol::Mode;
 use crate::time::Now;

@@ -3,9 +3,9 @@
 use super::caller::Client;
 use super::ended::End;
 use super::keys::Keys;
-use super::origin::Share;
 use super::room::{Room, SessionKey};
 use super::session::{Attachment, Session};
+use super::usage::Share;
 use super::{Chat, Message, Owed, by_name, by_room_name};
 use crate::protocol::{
     Alive, Bye, Event, IDLE_MIN, IDLE_TCP_MIN, Join, LeaveReason, Mode, Name, Secret, Token,

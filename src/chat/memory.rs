@@ -1,8 +1,8 @@
 //! The most memory that sessions and rooms take.
 
-use super::origin::Shares;
 use super::room::Room;
 use super::session::{Attachment, Session};
+use super::usage::Shares;
 use super::{Chat, End, Token};
 use crate::allocator::table_bytes;
 use crate::protocol::{ENDED_MAX, Limits};

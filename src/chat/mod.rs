@@ -25,6 +25,7 @@ mod rate;
 pub mod room;
 mod session;
 pub mod stats;
+mod usage;
 
 use std::cmp::Ordering;
 
@@ -42,10 +43,10 @@ use crate::wheel::Wheel;
 use ended::{End, Ended};
 use journal::Journal;
 use keys::Keys;
-use origin::Shares;
 use room::{Room, SessionKey};
 use session::Session;
 use stats::{Gauges, Stats};
+use usage::Shares;
 
 /// Bytes for a connection other than the one that is being answered.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -3,7 +3,7 @@
 use std::num::NonZeroU32;
 
 use super::caller::ConnId;
-use super::origin::OriginKey;
+use super::usage::OriginKey;
 use crate::protocol::{Alive, Mode, Name, Secret};
 use crate::time::Millis;
 

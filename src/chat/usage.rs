@@ -1,0 +1,259 @@
+//! What each origin has of connections and sessions, and how much those that have gone had sent.
+
+use std::cmp::Ordering;
+use std::collections::VecDeque;
+
+use slab::Slab;
+
+use super::origin::Origin;
+use crate::allocator::table_bytes;
+use crate::protocol::Limits;
+use crate::sorted_index::{SortedIndex, Sought};
+
+/// Names an origin that has something; void once it has nothing any more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct OriginKey(u32);
+
+impl OriginKey {
+    /// That of all who are not counted.
+    pub const LOCAL: OriginKey = OriginKey(u32::MAX);
+}
+
+/// What there is of one origin.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Share {
+    pub connections: u32,
+    pub sessions: u32,
+    /// When the lines of the connection that had sent most, of those that have gone, would have
+    /// come at exactly their rate, in sixteenths of a second: no later connection begins with less.
+    arrival_ticks: u32,
+    /// It is among those that wait to be forgotten.
+    is_waiting: bool,
+}
+
+impl Share {
+    fn is_empty(&self) -> bool {
+        self.connections == 0 && self.sessions == 0
+    }
+
+    fn arrival_us(&self) -> u64 {
+        u64::from(self.arrival_ticks) * TICK_US
+    }
+}
+
+/// A sixteenth of a second: exact enough, and 32 bits of them are eight years.
+const TICK_US: u64 = 62_500;
+
+/// The shares of all origins that have something, or had a moment ago.
+#[derive(Debug)]
+pub(super) struct Shares {
+    shares: Slab<(Origin, Share)>,
+    by_origin: SortedIndex,
+    /// Origins that had nothing when they came here, and whose rate was not to be forgotten yet:
+    /// the one that has waited longest comes first.
+    waiting: VecDeque<OriginKey>,
+    waiting_max: usize,
+}
+
+impl Shares {
+    /// No shares yet. As many origins as there may be connections may wait to be forgotten.
+    pub fn new(limits: &Limits) -> Shares {
+        Shares {
+            shares: Slab::new(),
+            by_origin: SortedIndex::default(),
+            waiting: VecDeque::new(),
+            waiting_max: limits.connections_max,
+        }
+    }
+
+    /// How many connections an origin has.
+    pub fn connections(&self, origin: Origin) -> u32 {
+        let key = self.by_origin.get(&by_origin(&self.shares, origin));
+        key.map_or(0, |key| self.shares[key as usize].1.connections)
+    }
+
+    /// Counts one more connection of an origin.
+    pub fn connect(&mut self, origin: Origin, now_us: u64) -> OriginKey {
+        if origin == Origin::Local {
+            return OriginKey::LOCAL;
+        }
+        self.forget(now_us);
+        let key = self.by_origin.get(&by_origin(&self.shares, origin));
+        let key = key.unwrap_or_else(|| {
+            let key = self.shares.insert((origin, Share::default())) as u32;
+            self.by_origin.insert(key, &by_origin(&self.shares, origin));
+            key
+        });
+        self.shares[key as usize].1.connections += 1;
+        OriginKey(key)
+    }
+
+    /// When the lines of the connections that have gone would have come at exactly their rate, in
+    /// microseconds: see [`Client::arrival_us`].
+    ///
+    /// [`Client::arrival_us`]: super::Client::arrival_us
+    pub fn arrival_us(&self, key: OriginKey) -> u64 {
+        let share = self.shares.get(key.0 as usize);
+        share.map_or(0, |(_, share)| share.arrival_us())
+    }
+
+    /// Notes when the lines of a connection that sends no more would have come at exactly their
+    /// rate.
+    pub fn leave(&mut self, key: OriginKey, arrival_us: u64) {
+        if let Some((_, share)) = self.shares.get_mut(key.0 as usize) {
+            let ticks = u32::try_from(arrival_us.div_ceil(TICK_US)).unwrap_or(u32::MAX);
+            share.arrival_ticks = share.arrival_ticks.max(ticks);
+        }
+    }
+
+    /// Counts one connection of an origin less, whose lines would have come by then at exactly
+    /// their rate.
+    pub fn disconnect(&mut self, key: OriginKey, arrival_us: u64, now_us: u64) {
+        self.leave(key, arrival_us);
+        self.change(key, now_us, |share| share.connections -= 1);
+    }
+
+    /// Forgets origins that have nothing and whose rate is as if they had sent nothing; and others
+    /// that have nothing if too many wait, those that have waited longest.
+    fn forget(&mut self, now_us: u64) {
+        while let Some(&key) = self.waiting.front() {
+            let (_, share) = &mut self.shares[key.0 as usize];
+            let is_to_stay = share.arrival_us() > now_us && self.waiting.len() <= self.waiting_max;
+            if share.is_empty() && is_to_stay {
+                return;
+            }
+            self.waiting.pop_front();
+            share.is_waiting = false;
+            if share.is_empty() {
+                self.remove(key);
+            }
+        }
+    }
+
+    /// Which origin a key names.
+    pub fn origin(&self, key: OriginKey) -> Origin {
+        let share = self.shares.get(key.0 as usize);
+        share.map_or(Origin::Local, |(origin, _)| *origin)
+    }
+
+    /// What an origin has.
+    pub fn get(&self, key: OriginKey) -> Share {
+        self.shares
+            .get(key.0 as usize)
+            .map_or(Share::default(), |(_, share)| *share)
+    }
+
+    /// Changes an origin's share, which is forgotten when nothing is left of it.
+    pub fn change(&mut self, key: OriginKey, now_us: u64, change: impl FnOnce(&mut Share)) {
+        let Some((_, share)) = self.shares.get_mut(key.0 as usize) else {
+            return;
+        };
+        change(share);
+        if !share.is_empty() || share.is_waiting {
+            return;
+        }
+        if share.arrival_us() > now_us {
+            share.is_waiting = true;
+            self.waiting.push_back(key);
+            self.forget(now_us);
+        } else {
+            self.remove(key);
+        }
+    }
+
+    fn remove(&mut self, key: OriginKey) {
+        let origin = self.shares[key.0 as usize].0;
+        self.by_origin.remove(&by_origin(&self.shares, origin));
+        self.shares.remove(key.0 as usize);
+        if self.by_origin.is_empty() {
+            // Nobody waits any more either.
+            self.shares = Slab::new();
+            self.waiting = VecDeque::new();
+        }
+    }
+
+    /// The most that shares take, in bytes: each connection and each session may have an origin of
+    /// its own, and so may each that waits to be forgotten.
+    pub fn memory_max(limits: &Limits) -> u64 {
+        let (conns, sessions) = (limits.connections_max as u64, limits.sessions_max as u64);
+        let origins = 2 * conns + sessions;
+        table_bytes(origins, size_of::<(Origin, Share)>())
+            + origins * SortedIndex::ENTRY_BYTES
+            + table_bytes(conns + 1, size_of::<OriginKey>())
+    }
+
+    /// Gives back the memory behind the last share that there is.
+    pub fn shrink(&mut self) {
+        self.shares.shrink_to_fit();
+    }
+
+    /// Checks that no origin is kept that has nothing and does not wait, and that few enough wait.
+    ///
+    /// # Panics
+    ///
+    /// If they do not. Meant for tests.
+    pub fn assert_consistent(&self) {
+        for (_, (origin, share)) in &self.shares {
+            assert!(!share.is_empty() || share.is_waiting, "{origin:?}");
+        }
+        let waiting = self.shares.iter().filter(|(_, s)| s.1.is_waiting);
+        assert_eq!(waiting.count(), self.waiting.len());
+        assert!(self.waiting.len() <= self.waiting_max);
+    }
+
+    /// What all origins have together.
+    pub fn sum(&self) -> Share {
+        let mut sum = Share::default();
+        for (_, (_, share)) in &self.shares {
+            sum.connections += share.connections;
+            sum.sessions += share.sessions;
+        }
+        sum
+    }
+}
+
+/// How the origin of a key compares with an origin.
+fn by_origin(shares: &Slab<(Origin, Share)>, origin: Origin) -> Sought<impl Fn(u32) -> Ordering> {
+    let head = match origin {
+        Origin::Local => 0,
+        Origin::V4(address) => u32::from_be_bytes(address),
+        // The end tells networks of one provider apart.
+        Origin::V6([.., a, b, c, d]) => u32::from_be_bytes([a, b, c, d]),
+    };
+    Sought {
+        head,
+        compare: move |key| shares[key as usize].0.cmp(&origin),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HERE: Origin = Origin::V4([192, 0, 2, 1]);
+
+    #[test]
+    fn an_origin_that_has_gone_is_remembered_until_it_owes_nothing() {
+        let mut shares = Shares::new(&Limits::default());
+        let here = shares.connect(HERE, 0);
+        shares.disconnect(here, 3 * TICK_US, 0);
+        let now_us = 3 * TICK_US - 1;
+        let other = shares.connect(Origin::V4([192, 0, 2, 2]), now_us);
+        assert_eq!(shares.shares.len(), 2);
+        shares.disconnect(other, 0, now_us);
+        assert_eq!(shares.shares.len(), 1);
+        shares.connect(Origin::V4([192, 0, 2, 3]), now_us + 1);
+        assert_eq!(shares.shares.len(), 1);
+    }
+
+    #[test]
+    fn the_connection_that_had_sent_most_counts_and_nothing_of_it_is_forgiven() {
+        let mut shares = Shares::new(&Limits::default());
+        for arrival_us in [5 * TICK_US, 8 * TICK_US + 1, 3 * TICK_US] {
+            let here = shares.connect(HERE, 0);
+            shares.disconnect(here, arrival_us, 0);
+        }
+        let here = shares.connect(HERE, 0);
+        assert_eq!(shares.arrival_us(here), 9 * TICK_US);
+    }
+}
