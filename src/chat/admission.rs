@@ -32,7 +32,7 @@ impl Chat {
         let replaced = usize::from(namesake.is_some());
         let same_origin = |key| self.sessions[key as usize].origin == client.origin;
         let replaced_there = usize::from(namesake.is_some_and(same_origin));
-        let from_there = self.shares.get(client.origin).sessions as usize;
+        let from_there = self.usages.get(client.origin).sessions as usize;
         let (count, full_of, text) = if self.sessions.len() >= self.limits.sessions_max + replaced {
             let text = "the server has too many sessions; try again later";
             (&mut self.stats.refused_sessions, Full::Sessions, text)

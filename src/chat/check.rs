@@ -18,7 +18,7 @@ impl Chat {
     /// If they do not. Meant for tests: it looks at everything there is.
     pub fn assert_consistent(&self, now: Now) {
         self.assert_rooms();
-        self.assert_shares();
+        self.assert_usages();
         self.assert_timers(now);
         let attached = self.sessions.iter().filter(|(_, s)| s.conn().is_some());
         assert_eq!(attached.count() as u64, self.attached);
@@ -27,17 +27,17 @@ impl Chat {
         assert_eq!(alive + ended, self.stats.sessions_total);
     }
 
-    fn assert_shares(&self) {
+    fn assert_usages(&self) {
         let counted = self
             .sessions
             .iter()
             .filter(|(_, s)| s.origin != OriginKey::LOCAL);
-        assert_eq!(self.shares.sum().sessions as usize, counted.count());
-        self.shares.assert_consistent();
+        assert_eq!(self.usages.sum().sessions as usize, counted.count());
+        self.usages.assert_consistent();
         for (_, session) in &self.sessions {
-            let share = self.shares.get(session.origin);
-            assert!(share.sessions as usize <= self.limits.per_address_max);
-            assert!(share.connections as usize <= self.limits.per_address_max);
+            let usage = self.usages.get(session.origin);
+            assert!(usage.sessions as usize <= self.limits.per_address_max);
+            assert!(usage.connections as usize <= self.limits.per_address_max);
         }
         assert!(self.sessions.len() <= self.limits.sessions_max);
         assert!(self.rooms.len() <= self.limits.rooms_max);

@@ -24,7 +24,7 @@ impl Chat {
     ) -> Option<Client> {
         crate::protocol::write_hello(out);
         let origin = peer.origin();
-        let from_there = self.shares.connections(origin) as usize;
+        let from_there = self.usages.connections(origin) as usize;
         let refused = if self.stats.connections >= self.limits.connections_max as u64 {
             Some((&mut self.stats.refused_connections, Full::Connections))
         } else if from_there >= self.limits.per_address_max {
@@ -42,7 +42,7 @@ impl Chat {
         self.stats.connections += 1;
         self.stats.connections_total += 1;
         self.stats.connections_most = self.stats.connections_most.max(self.stats.connections);
-        let origin = self.shares.connect(origin, now.at.micros());
+        let origin = self.usages.connect(origin, now.at.micros());
         let mut client = Client {
             conn,
             peer,
@@ -72,7 +72,7 @@ impl Chat {
         if (1..DENIALS_MAX).contains(&client.denials) {
             self.journal.denied(client.denials, &client.peer, now);
         }
-        self.shares
+        self.usages
             .disconnect(client.origin, client.arrival_us, now.at.micros());
         self.stats.connections -= 1;
     }

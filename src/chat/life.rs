@@ -5,7 +5,7 @@ use super::ended::End;
 use super::keys::Keys;
 use super::room::{Room, SessionKey};
 use super::session::{Attachment, Session};
-use super::usage::Share;
+use super::usage::Usage;
 use super::{Chat, Message, Owed, by_name, by_room_name};
 use crate::protocol::{
     Alive, Bye, Event, IDLE_MIN, IDLE_TCP_MIN, Join, LeaveReason, Mode, Name, Secret, Token,
@@ -50,8 +50,8 @@ impl Chat {
         log::debug!("{name} joined {} from {}", room.name, client.peer);
         self.attach(client, key, now);
 
-        let one_more = |share: &mut Share| share.sessions += 1;
-        self.shares.change(client.origin, now.at.micros(), one_more);
+        let one_more = |usage: &mut Usage| usage.sessions += 1;
+        self.usages.change(client.origin, now.at.micros(), one_more);
         self.stats.sessions_total += 1;
         let sessions = self.sessions.len();
         self.stats.sessions_most = self.stats.sessions_most.max(sessions as u64);
@@ -117,7 +117,7 @@ impl Chat {
         }
         self.is_crowd_gone = true;
         self.sessions.shrink_to_fit();
-        self.shares.shrink();
+        self.usages.shrink();
         self.rooms.shrink_to_fit();
         self.session_timers.shrink();
     }
@@ -137,8 +137,8 @@ impl Chat {
         let session = self.sessions.remove(key as usize);
         self.session_timers.cancel(key);
         self.attached -= u64::from(session.attachment.is_some());
-        let one_less = |share: &mut Share| share.sessions -= 1;
-        self.shares
+        let one_less = |usage: &mut Usage| usage.sessions -= 1;
+        self.usages
             .change(session.origin, now.at.micros(), one_less);
         self.stats.sessions_ended[reason.index()] += 1;
         let token = Token {
@@ -148,7 +148,7 @@ impl Chat {
         self.ended.add(token, End { reason, at: now.at });
 
         if reason == LeaveReason::Slow {
-            let origin = self.shares.origin(session.origin);
+            let origin = self.usages.origin(session.origin);
             if self.journal.admits_slow(origin, now) {
                 log::info!("{name} in {} read nothing for too long", room.name);
             }

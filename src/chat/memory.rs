@@ -2,7 +2,7 @@
 
 use super::room::Room;
 use super::session::{Attachment, Session};
-use super::usage::Shares;
+use super::usage::Usages;
 use super::{Chat, End, Token};
 use crate::allocator::table_bytes;
 use crate::protocol::{ENDED_MAX, Limits};
@@ -14,7 +14,7 @@ const INDEX_BYTES: u64 = 96;
 
 impl Chat {
     /// The most that sessions take, and what the server keeps with each: timer, name, place in the
-    /// audience, share. In bytes.
+    /// audience, usage. In bytes.
     pub fn sessions_memory_max(limits: &Limits) -> u64 {
         let (conns, sessions) = (limits.connections_max as u64, limits.sessions_max as u64);
         table_bytes(sessions, size_of::<Session>())
@@ -24,7 +24,7 @@ impl Chat {
             + sessions * SortedIndex::ENTRY_BYTES
             // A room's seats are a table too, of which at least a quarter is taken.
             + 6 * sessions * size_of::<u32>() as u64
-            + Shares::memory_max(limits)
+            + Usages::memory_max(limits)
     }
 
     /// The most that rooms take without their logs. In bytes.

@@ -46,7 +46,7 @@ use keys::Keys;
 use room::{Room, SessionKey};
 use session::Session;
 use stats::{Gauges, Stats};
-use usage::Shares;
+use usage::Usages;
 
 /// Bytes for a connection other than the one that is being answered.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -82,7 +82,7 @@ pub struct Chat {
     limits: Limits,
     /// Who may join; none if anybody may.
     keys: Option<Keys>,
-    shares: Shares,
+    usages: Usages,
     sessions: Slab<Session>,
     attached: u64,
     crowd: ShrinkPolicy,
@@ -116,7 +116,7 @@ impl Chat {
         Chat {
             limits,
             keys: None,
-            shares: Shares::new(&limits),
+            usages: Usages::new(&limits),
             sessions: Slab::new(),
             attached: 0,
             crowd: ShrinkPolicy::default(),

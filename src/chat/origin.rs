@@ -23,7 +23,7 @@ impl Peer {
         }
     }
 
-    /// Whose share it is counted against.
+    /// Whose usage it counts towards.
     pub fn origin(&self) -> Origin {
         match *self {
             Peer::Local => Origin::Local,
@@ -61,7 +61,7 @@ impl fmt::Display for Peer {
     }
 }
 
-/// Whose share of connections and sessions something is counted against.
+/// Whose usage of connections and sessions something counts towards.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Origin {
     /// This machine, through a Unix socket: not counted.

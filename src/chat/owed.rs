@@ -46,7 +46,7 @@ impl Chat {
         if !is_lagging || std::mem::replace(&mut session.is_lagging, true) {
             return;
         }
-        let origin = self.shares.origin(session.origin);
+        let origin = self.usages.origin(session.origin);
         if self.journal.admits_slow(origin, now) {
             let (name, room) = (session.name, room.name);
             log::info!("{name} in {room} is too slow and loses events");

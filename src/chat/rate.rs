@@ -26,7 +26,7 @@ impl Chat {
             return false;
         }
         if std::mem::take(&mut client.is_new) {
-            let arrival_us = self.shares.arrival_us(client.origin);
+            let arrival_us = self.usages.arrival_us(client.origin);
             client.arrival_us = client.arrival_us.max(arrival_us);
         }
         let latest_us = client.arrival_us + interval_us;
@@ -73,7 +73,7 @@ impl Chat {
     /// Notes that a connection's client sends nothing more: connections of its address begin with
     /// no more than it had left.
     pub fn leave_allowance(&mut self, client: &Client) {
-        self.shares.leave(client.origin, client.arrival_us);
+        self.usages.leave(client.origin, client.arrival_us);
     }
 
     /// Notes that a connection may be read again.

@@ -21,7 +21,7 @@ impl OriginKey {
 
 /// What there is of one origin.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Share {
+pub(super) struct Usage {
     pub connections: u32,
     pub sessions: u32,
     /// When the lines of the connection that had sent most, of those that have gone, would have
@@ -31,7 +31,7 @@ pub(super) struct Share {
     is_waiting: bool,
 }
 
-impl Share {
+impl Usage {
     fn is_empty(&self) -> bool {
         self.connections == 0 && self.sessions == 0
     }
@@ -44,10 +44,10 @@ impl Share {
 /// A sixteenth of a second: exact enough, and 32 bits of them are eight years.
 const TICK_US: u64 = 62_500;
 
-/// The shares of all origins that have something, or had a moment ago.
+/// The usages of all origins that have something, or had a moment ago.
 #[derive(Debug)]
-pub(super) struct Shares {
-    shares: Slab<(Origin, Share)>,
+pub(super) struct Usages {
+    usages: Slab<(Origin, Usage)>,
     by_origin: SortedIndex,
     /// Origins that had nothing when they came here, and whose rate was not to be forgotten yet:
     /// the one that has waited longest comes first.
@@ -55,11 +55,11 @@ pub(super) struct Shares {
     waiting_max: usize,
 }
 
-impl Shares {
-    /// No shares yet. As many origins as there may be connections may wait to be forgotten.
-    pub fn new(limits: &Limits) -> Shares {
-        Shares {
-            shares: Slab::new(),
+impl Usages {
+    /// No usages yet. As many origins as there may be connections may wait to be forgotten.
+    pub fn new(limits: &Limits) -> Usages {
+        Usages {
+            usages: Slab::new(),
             by_origin: SortedIndex::default(),
             waiting: VecDeque::new(),
             waiting_max: limits.connections_max,
@@ -68,8 +68,8 @@ impl Shares {
 
     /// How many connections an origin has.
     pub fn connections(&self, origin: Origin) -> u32 {
-        let key = self.by_origin.get(&by_origin(&self.shares, origin));
-        key.map_or(0, |key| self.shares[key as usize].1.connections)
+        let key = self.by_origin.get(&by_origin(&self.usages, origin));
+        key.map_or(0, |key| self.usages[key as usize].1.connections)
     }
 
     /// Counts one more connection of an origin.
@@ -78,13 +78,13 @@ impl Shares {
             return OriginKey::LOCAL;
         }
         self.forget(now_us);
-        let key = self.by_origin.get(&by_origin(&self.shares, origin));
+        let key = self.by_origin.get(&by_origin(&self.usages, origin));
         let key = key.unwrap_or_else(|| {
-            let key = self.shares.insert((origin, Share::default())) as u32;
-            self.by_origin.insert(key, &by_origin(&self.shares, origin));
+            let key = self.usages.insert((origin, Usage::default())) as u32;
+            self.by_origin.insert(key, &by_origin(&self.usages, origin));
             key
         });
-        self.shares[key as usize].1.connections += 1;
+        self.usages[key as usize].1.connections += 1;
         OriginKey(key)
     }
 
@@ -93,16 +93,16 @@ impl Shares {
     ///
     /// [`Client::arrival_us`]: super::Client::arrival_us
     pub fn arrival_us(&self, key: OriginKey) -> u64 {
-        let share = self.shares.get(key.0 as usize);
-        share.map_or(0, |(_, share)| share.arrival_us())
+        let usage = self.usages.get(key.0 as usize);
+        usage.map_or(0, |(_, usage)| usage.arrival_us())
     }
 
     /// Notes when the lines of a connection that sends no more would have come at exactly their
     /// rate.
     pub fn leave(&mut self, key: OriginKey, arrival_us: u64) {
-        if let Some((_, share)) = self.shares.get_mut(key.0 as usize) {
+        if let Some((_, usage)) = self.usages.get_mut(key.0 as usize) {
             let ticks = u32::try_from(arrival_us.div_ceil(TICK_US)).unwrap_or(u32::MAX);
-            share.arrival_ticks = share.arrival_ticks.max(ticks);
+            usage.arrival_ticks = usage.arrival_ticks.max(ticks);
         }
     }
 
@@ -110,21 +110,21 @@ impl Shares {
     /// their rate.
     pub fn disconnect(&mut self, key: OriginKey, arrival_us: u64, now_us: u64) {
         self.leave(key, arrival_us);
-        self.change(key, now_us, |share| share.connections -= 1);
+        self.change(key, now_us, |usage| usage.connections -= 1);
     }
 
     /// Forgets origins that have nothing and whose rate is as if they had sent nothing; and others
     /// that have nothing if too many wait, those that have waited longest.
     fn forget(&mut self, now_us: u64) {
         while let Some(&key) = self.waiting.front() {
-            let (_, share) = &mut self.shares[key.0 as usize];
-            let is_to_stay = share.arrival_us() > now_us && self.waiting.len() <= self.waiting_max;
-            if share.is_empty() && is_to_stay {
+            let (_, usage) = &mut self.usages[key.0 as usize];
+            let is_to_stay = usage.arrival_us() > now_us && self.waiting.len() <= self.waiting_max;
+            if usage.is_empty() && is_to_stay {
                 return;
             }
             self.waiting.pop_front();
-            share.is_waiting = false;
-            if share.is_empty() {
+            usage.is_waiting = false;
+            if usage.is_empty() {
                 self.remove(key);
             }
         }
@@ -132,28 +132,28 @@ impl Shares {
 
     /// Which origin a key names.
     pub fn origin(&self, key: OriginKey) -> Origin {
-        let share = self.shares.get(key.0 as usize);
-        share.map_or(Origin::Local, |(origin, _)| *origin)
+        let usage = self.usages.get(key.0 as usize);
+        usage.map_or(Origin::Local, |(origin, _)| *origin)
     }
 
     /// What an origin has.
-    pub fn get(&self, key: OriginKey) -> Share {
-        self.shares
+    pub fn get(&self, key: OriginKey) -> Usage {
+        self.usages
             .get(key.0 as usize)
-            .map_or(Share::default(), |(_, share)| *share)
+            .map_or(Usage::default(), |(_, usage)| *usage)
     }
 
-    /// Changes an origin's share, which is forgotten when nothing is left of it.
-    pub fn change(&mut self, key: OriginKey, now_us: u64, change: impl FnOnce(&mut Share)) {
-        let Some((_, share)) = self.shares.get_mut(key.0 as usize) else {
+    /// Changes an origin's usage, which is forgotten when nothing is left of it.
+    pub fn change(&mut self, key: OriginKey, now_us: u64, change: impl FnOnce(&mut Usage)) {
+        let Some((_, usage)) = self.usages.get_mut(key.0 as usize) else {
             return;
         };
-        change(share);
-        if !share.is_empty() || share.is_waiting {
+        change(usage);
+        if !usage.is_empty() || usage.is_waiting {
             return;
         }
-        if share.arrival_us() > now_us {
-            share.is_waiting = true;
+        if usage.arrival_us() > now_us {
+            usage.is_waiting = true;
             self.waiting.push_back(key);
             self.forget(now_us);
         } else {
@@ -162,29 +162,29 @@ impl Shares {
     }
 
     fn remove(&mut self, key: OriginKey) {
-        let origin = self.shares[key.0 as usize].0;
-        self.by_origin.remove(&by_origin(&self.shares, origin));
-        self.shares.remove(key.0 as usize);
+        let origin = self.usages[key.0 as usize].0;
+        self.by_origin.remove(&by_origin(&self.usages, origin));
+        self.usages.remove(key.0 as usize);
         if self.by_origin.is_empty() {
             // Nobody waits any more either.
-            self.shares = Slab::new();
+            self.usages = Slab::new();
             self.waiting = VecDeque::new();
         }
     }
 
-    /// The most that shares take, in bytes: each connection and each session may have an origin of
+    /// The most that usages take, in bytes: each connection and each session may have an origin of
     /// its own, and so may each that waits to be forgotten.
     pub fn memory_max(limits: &Limits) -> u64 {
         let (conns, sessions) = (limits.connections_max as u64, limits.sessions_max as u64);
         let origins = 2 * conns + sessions;
-        table_bytes(origins, size_of::<(Origin, Share)>())
+        table_bytes(origins, size_of::<(Origin, Usage)>())
             + origins * SortedIndex::ENTRY_BYTES
             + table_bytes(conns + 1, size_of::<OriginKey>())
     }
 
-    /// Gives back the memory behind the last share that there is.
+    /// Gives back the memory behind the last usage that there is.
     pub fn shrink(&mut self) {
-        self.shares.shrink_to_fit();
+        self.usages.shrink_to_fit();
     }
 
     /// Checks that no origin is kept that has nothing and does not wait, and that few enough wait.
@@ -193,27 +193,27 @@ impl Shares {
     ///
     /// If they do not. Meant for tests.
     pub fn assert_consistent(&self) {
-        for (_, (origin, share)) in &self.shares {
-            assert!(!share.is_empty() || share.is_waiting, "{origin:?}");
+        for (_, (origin, usage)) in &self.usages {
+            assert!(!usage.is_empty() || usage.is_waiting, "{origin:?}");
         }
-        let waiting = self.shares.iter().filter(|(_, s)| s.1.is_waiting);
+        let waiting = self.usages.iter().filter(|(_, s)| s.1.is_waiting);
         assert_eq!(waiting.count(), self.waiting.len());
         assert!(self.waiting.len() <= self.waiting_max);
     }
 
     /// What all origins have together.
-    pub fn sum(&self) -> Share {
-        let mut sum = Share::default();
-        for (_, (_, share)) in &self.shares {
-            sum.connections += share.connections;
-            sum.sessions += share.sessions;
+    pub fn sum(&self) -> Usage {
+        let mut sum = Usage::default();
+        for (_, (_, usage)) in &self.usages {
+            sum.connections += usage.connections;
+            sum.sessions += usage.sessions;
         }
         sum
     }
 }
 
 /// How the origin of a key compares with an origin.
-fn by_origin(shares: &Slab<(Origin, Share)>, origin: Origin) -> Sought<impl Fn(u32) -> Ordering> {
+fn by_origin(usages: &Slab<(Origin, Usage)>, origin: Origin) -> Sought<impl Fn(u32) -> Ordering> {
     let head = match origin {
         Origin::Local => 0,
         Origin::V4(address) => u32::from_be_bytes(address),
@@ -222,7 +222,7 @@ fn by_origin(shares: &Slab<(Origin, Share)>, origin: Origin) -> Sought<impl Fn(u
     };
     Sought {
         head,
-        compare: move |key| shares[key as usize].0.cmp(&origin),
+        compare: move |key| usages[key as usize].0.cmp(&origin),
     }
 }
 
@@ -234,26 +234,26 @@ mod tests {
 
     #[test]
     fn an_origin_that_has_gone_is_remembered_until_it_owes_nothing() {
-        let mut shares = Shares::new(&Limits::default());
-        let here = shares.connect(HERE, 0);
-        shares.disconnect(here, 3 * TICK_US, 0);
+        let mut usages = Usages::new(&Limits::default());
+        let here = usages.connect(HERE, 0);
+        usages.disconnect(here, 3 * TICK_US, 0);
         let now_us = 3 * TICK_US - 1;
-        let other = shares.connect(Origin::V4([192, 0, 2, 2]), now_us);
-        assert_eq!(shares.shares.len(), 2);
-        shares.disconnect(other, 0, now_us);
-        assert_eq!(shares.shares.len(), 1);
-        shares.connect(Origin::V4([192, 0, 2, 3]), now_us + 1);
-        assert_eq!(shares.shares.len(), 1);
+        let other = usages.connect(Origin::V4([192, 0, 2, 2]), now_us);
+        assert_eq!(usages.usages.len(), 2);
+        usages.disconnect(other, 0, now_us);
+        assert_eq!(usages.usages.len(), 1);
+        usages.connect(Origin::V4([192, 0, 2, 3]), now_us + 1);
+        assert_eq!(usages.usages.len(), 1);
     }
 
     #[test]
     fn the_connection_that_had_sent_most_counts_and_nothing_of_it_is_forgiven() {
-        let mut shares = Shares::new(&Limits::default());
+        let mut usages = Usages::new(&Limits::default());
         for arrival_us in [5 * TICK_US, 8 * TICK_US + 1, 3 * TICK_US] {
-            let here = shares.connect(HERE, 0);
-            shares.disconnect(here, arrival_us, 0);
+            let here = usages.connect(HERE, 0);
+            usages.disconnect(here, arrival_us, 0);
         }
-        let here = shares.connect(HERE, 0);
-        assert_eq!(shares.arrival_us(here), 9 * TICK_US);
+        let here = usages.connect(HERE, 0);
+        assert_eq!(usages.arrival_us(here), 9 * TICK_US);
     }
 }

@@ -3,7 +3,7 @@
 //! Each turn reads what is readable, then fires what is due, then writes what is owed. Sockets
 //! come before timers, so that a client whose PING already waits is not expired by a server that
 //! was stalled: timers fire only up to the moment of which all that was sent is known to be read.
-//! No connection gets more than its share of a turn; who has something left is
+//! No connection gets more than its budget of a turn; who has something left is
 //! remembered for the next. The hub knows neither the poll nor the clocks, and its streams may be
 //! a test's.
 
@@ -12,7 +12,7 @@ pub mod line;
 mod read;
 mod write;
 
-use read::Share;
+use read::Budget;
 
 use slab::Slab;
 
@@ -186,11 +186,11 @@ impl<L: Link> Hub<L> {
         self.serve_if_needed(now);
         let spare = std::mem::take(&mut self.spare);
         let mut to_read = std::mem::replace(&mut self.to_read, spare);
-        let share = Share::of(to_read.len());
+        let budget = Budget::of(to_read.len());
         for key in to_read.drain(..) {
             if let Some(conn) = self.conns.get_mut(key as usize) {
                 conn.is_to_read = false;
-                self.read(key, share, clock);
+                self.read(key, budget, clock);
             }
         }
         let now = clock.now();

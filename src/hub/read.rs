@@ -10,7 +10,7 @@ use crate::hub::line::Item;
 use crate::protocol::{Abuse, BYTES_PER_LINE, Command, Request};
 use crate::time::{Clock, Millis, Now};
 
-/// What connections may cost together in one turn, as far as each has the least share: lines that
+/// What connections may cost together in one turn, as far as each has the least budget: lines that
 /// are answered, or bytes that count as such, and bytes that are written on their account, to
 /// themselves or to others.
 const LINES_PER_TURN: usize = 2048;
@@ -18,17 +18,17 @@ const ANSWER_BYTES_PER_TURN: usize = 1024 * 1024;
 
 /// What a connection may cost in one turn; the rest of its lines is left for the next.
 #[derive(Clone, Copy)]
-pub(super) struct Share {
+pub(super) struct Budget {
     lines: usize,
     bytes: usize,
 }
 
-impl Share {
-    /// The share of each if so many connections have sent something: the more, the less, so that
+impl Budget {
+    /// The budget of each if so many connections have sent something: the more, the less, so that
     /// nobody has to wait for long.
-    pub fn of(conns: usize) -> Share {
+    pub fn of(conns: usize) -> Budget {
         let conns = conns.max(1);
-        Share {
+        Budget {
             lines: (LINES_PER_TURN / conns).clamp(4, 512),
             bytes: (ANSWER_BYTES_PER_TURN / conns).clamp(8 * 1024, 128 * 1024),
         }
@@ -36,9 +36,9 @@ impl Share {
 }
 
 impl<L: Link> Hub<L> {
-    /// Reads a connection's share of the turn and answers its lines.
-    pub(super) fn read(&mut self, key: ConnId, share: Share, clock: &impl Clock) {
-        self.read_what_has_come(key, share, false, clock);
+    /// Reads a connection's budget of the turn and answers its lines.
+    pub(super) fn read(&mut self, key: ConnId, budget: Budget, clock: &impl Clock) {
+        self.read_what_has_come(key, budget, false, clock);
     }
 
     /// Reads a connection that is about to lose something for not having sent anything, though
@@ -46,7 +46,7 @@ impl<L: Link> Hub<L> {
     pub(super) fn read_at_last(&mut self, key: ConnId, clock: &impl Clock) {
         let conn = &mut self.conns[key as usize];
         let was_read_to_the_end = !std::mem::replace(&mut conn.is_readable, true);
-        self.read_what_has_come(key, Share::of(1), was_read_to_the_end, clock);
+        self.read_what_has_come(key, Budget::of(1), was_read_to_the_end, clock);
     }
 
     /// Reads a connection. What is read `is_fresh` if it came after all that was read before, and
@@ -55,7 +55,7 @@ impl<L: Link> Hub<L> {
     fn read_what_has_come(
         &mut self,
         key: ConnId,
-        share: Share,
+        budget: Budget,
         is_fresh: bool,
         clock: &impl Clock,
     ) {
@@ -78,8 +78,8 @@ impl<L: Link> Hub<L> {
         }
         // While it is in hand, nothing closes it.
         conn.is_in_hand = true;
-        self.lines_left = share.lines;
-        self.bytes_out_max = self.chat.stats.bytes_out + share.bytes as u64;
+        self.lines_left = budget.lines;
+        self.bytes_out_max = self.chat.stats.bytes_out + budget.bytes as u64;
         let mut buffer = std::mem::take(&mut self.buffer);
         for _ in 0..READS_PER_TURN {
             if !self.read_once(key, &mut buffer, is_fresh || is_reported, clock) {
@@ -126,7 +126,7 @@ impl<L: Link> Hub<L> {
             return false;
         }
         let conn = &mut self.conns[key as usize];
-        // No more than its share, should that make no line.
+        // No more than its budget, should that make no line.
         let bytes_max = (self.lines_left * BYTES_PER_LINE).min(buffer.len());
         let buffer = &mut buffer[..bytes_max];
         match conn.link.read(buffer) {
@@ -163,7 +163,7 @@ impl<L: Link> Hub<L> {
     }
 
     /// Answers the lines in `input`, until the client ought to take its answers first, has had its
-    /// share of the turn, or has sent faster than it may; the rest is kept.
+    /// budget of the turn, or has sent faster than it may; the rest is kept.
     fn take_input(&mut self, key: ConnId, mut input: &[u8], now: Now) {
         while !self.conns[key as usize].is_closing {
             let is_there_more = !input.is_empty() || self.conns[key as usize].has_postponed();
