@@ -21,7 +21,7 @@ const ENDED: usize = 1100;
 pub struct Core {
     pub chat: Chat,
     pub now: Now,
-    conns: ConnId,
+    conns: u32,
     /// The line in hand, at an address that is always aligned alike: what looking at text takes
     /// depends on that.
     line: Vec<u8>,
@@ -40,7 +40,7 @@ impl Core {
     }
 
     pub fn connect(&mut self) -> Client {
-        let conn = self.conns;
+        let conn = ConnId(self.conns);
         self.conns += 1;
         self.out.clear();
         let client = self

@@ -46,7 +46,7 @@ impl Audience {
         let mut sum = 0;
         while chat.next_dirty_room(&mut self.conns) {
             for &conn in &self.conns {
-                let session = self.clients[conn as usize].session();
+                let session = self.clients[conn.index()].session();
                 let session = session.expect("all have joined");
                 let owed = chat.owed(session, &mut self.notice);
                 let bytes = owed.iter().map(|slice| slice.len()).sum();
@@ -142,7 +142,7 @@ impl Hall {
         for i in 0..members {
             let wire = Rc::<Wire>::default();
             let conn = hall.hub.accept(End(wire.clone()), Peer::Local, moment(0));
-            assert_eq!(conn, Some(i as ConnId));
+            assert_eq!(conn, Some(ConnId::at(i)));
             hall.wires.push(wire);
             hall.send(i, join(i).as_bytes());
         }
@@ -174,7 +174,7 @@ impl Hall {
             readable: true,
             ..Readiness::default()
         };
-        self.hub.ready(client as ConnId, readable);
+        self.hub.ready(ConnId::at(client), readable);
         self.hub.turn(&moment(0), moment(0).at, true);
         self.hub.next_deadline();
     }

@@ -1,8 +1,8 @@
 //! Who is let in: keys and limits.
 
 use super::commands::full;
+use super::ids::{RoomKey, SessionKey};
 use super::journal::Full;
-use super::room::SessionKey;
 use super::{Chat, Client};
 use crate::protocol::{Code, Error, Join};
 use crate::time::Now;
@@ -25,12 +25,12 @@ impl Chat {
     pub(super) fn check_space(
         &mut self,
         client: &Client,
-        room_key: Option<u32>,
+        room_key: Option<RoomKey>,
         namesake: Option<SessionKey>,
         now: Now,
     ) -> Result<(), Error> {
         let replaced = usize::from(namesake.is_some());
-        let same_origin = |key| self.sessions[key as usize].origin == client.origin;
+        let same_origin = |key: SessionKey| self.sessions[key.index()].origin == client.origin;
         let replaced_there = usize::from(namesake.is_some_and(same_origin));
         let from_there = self.usages.get(client.origin).sessions as usize;
         let (count, full_of, text) = if self.sessions.len() >= self.limits.sessions_max + replaced {

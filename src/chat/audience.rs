@@ -1,15 +1,14 @@
 //! What is appended to rooms' logs, and who is served with it.
 
 use super::Chat;
-use super::caller::ConnId;
-use super::room::SessionKey;
+use super::ids::{ConnId, RoomKey, SessionKey};
 use crate::protocol::{Event, Mode};
 use crate::time::Now;
 
 impl Chat {
     /// Appends an event to a room's log and gives its number.
-    pub(super) fn append(&mut self, room_key: u32, event: Event<'_>, now: Now) -> u64 {
-        let room = &mut self.rooms[room_key as usize];
+    pub(super) fn append(&mut self, room_key: RoomKey, event: Event<'_>, now: Now) -> u64 {
+        let room = &mut self.rooms[room_key.index()];
         let seq = room.log.next();
         self.line.clear();
         event.write(seq, now.unix_ms, &mut self.line);
@@ -24,8 +23,8 @@ impl Chat {
 
     /// Sees to it that a room's audience is served, at once if its log is about to drop what
     /// somebody was not given.
-    pub(super) fn mark_dirty(&mut self, room_key: u32) {
-        let room = &mut self.rooms[room_key as usize];
+    pub(super) fn mark_dirty(&mut self, room_key: RoomKey) {
+        let room = &mut self.rooms[room_key.index()];
         self.must_serve |= room.must_serve(&self.limits);
         if !room.is_dirty && !room.audience.is_empty() {
             room.is_dirty = true;
@@ -36,8 +35,8 @@ impl Chat {
     /// Notes that the connection of a session may take something again that it did not take, or was
     /// not offered: its room's log is not to drop what that is before it was offered.
     pub fn offer_anew(&mut self, key: SessionKey) {
-        let session = &self.sessions[key as usize];
-        let room = &mut self.rooms[session.room as usize];
+        let session = &self.sessions[key.index()];
+        let room = &mut self.rooms[session.room.index()];
         if session.mode == Mode::Push && session.cursor < room.unserved {
             room.unserved = session.cursor;
             if room.must_serve(&self.limits) {
@@ -60,20 +59,20 @@ impl Chat {
             self.must_serve = false;
             return false;
         };
-        let room = &mut self.rooms[room_key as usize];
+        let room = &mut self.rooms[room_key.index()];
         room.is_dirty = false;
         room.unserved = room.log.next();
         let sessions = &self.sessions;
         let seated = room.audience.iter();
-        audience.extend(seated.filter_map(|&key| sessions[key as usize].conn()));
+        audience.extend(seated.filter_map(|&key| sessions[key.index()].conn()));
         true
     }
 
     /// Puts an attached session among those that are served when something happens.
     pub(super) fn take_seat(&mut self, key: SessionKey) {
-        let session = &mut self.sessions[key as usize];
+        let session = &mut self.sessions[key.index()];
         let room_key = session.room;
-        let room = &mut self.rooms[room_key as usize];
+        let room = &mut self.rooms[room_key.index()];
         let Some(attachment) = &mut session.attachment else {
             return;
         };
@@ -90,17 +89,17 @@ impl Chat {
     }
 
     pub(super) fn leave_seat(&mut self, key: SessionKey) {
-        let session = &mut self.sessions[key as usize];
+        let session = &mut self.sessions[key.index()];
         let seat = session.attachment.as_mut().and_then(|a| a.seat.take());
         let Some(seat) = seat else { return };
-        let room = &mut self.rooms[session.room as usize];
+        let room = &mut self.rooms[session.room.index()];
         room.audience.swap_remove(seat as usize);
         if room.audience.len() < room.audience.capacity() / 4 {
             // A crowd's seats are not kept.
             room.audience.shrink_to(2 * room.audience.len());
         }
         if let Some(&moved) = room.audience.get(seat as usize) {
-            if let Some(attachment) = &mut self.sessions[moved as usize].attachment {
+            if let Some(attachment) = &mut self.sessions[moved.index()].attachment {
                 attachment.seat = Some(seat);
             }
         }

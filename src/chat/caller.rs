@@ -1,12 +1,9 @@
 //! What the core keeps of a connection.
 
+use super::ids::{ConnId, SessionKey};
 use super::origin::Peer;
-use super::room::SessionKey;
 use super::usage::OriginKey;
 use crate::time::Millis;
-
-/// A connection's key among the caller's connections.
-pub type ConnId = u32;
 
 /// What the core keeps of a connection; lives and dies with it, in the caller's hands.
 #[derive(Debug)]

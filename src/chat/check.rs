@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use super::room::SessionKey;
+use super::ids::{RoomKey, SessionKey};
 use super::usage::OriginKey;
 use super::{Chat, by_room_name};
 use crate::protocol::Mode;
@@ -56,14 +56,14 @@ impl Chat {
             assert!(room.log.len_bytes() <= self.limits.log_bytes);
             members += room.members.len();
             log_bytes += room.log.len_bytes() as u64;
-            let name_of = |key: SessionKey| self.sessions[key as usize].name.folded();
+            let name_of = |key: SessionKey| self.sessions[key.index()].name.folded();
             let (keys, count) = room.members.behind(None);
-            let keys: Vec<SessionKey> = keys.collect();
+            let keys: Vec<SessionKey> = keys.map(SessionKey).collect();
             assert_eq!((keys.len(), keys.len()), (count, room.members.len()));
             assert!(keys.is_sorted_by(|&a, &b| name_of(a) < name_of(b)));
             for key in keys {
-                let session = &self.sessions[key as usize];
-                assert_eq!(session.room, room_key as u32);
+                let session = &self.sessions[key.index()];
+                assert_eq!(session.room, RoomKey::at(room_key));
                 assert!(session.cursor <= room.log.next());
                 let seat = session.attachment.as_ref().and_then(|a| a.seat);
                 let seated = seat.map(|seat| room.audience[seat as usize]);
@@ -75,14 +75,10 @@ impl Chat {
             }
             let seats: HashSet<SessionKey> = room.audience.iter().copied().collect();
             assert_eq!(seats.len(), room.audience.len());
-            assert!(
-                seats
-                    .iter()
-                    .all(|&key| self.sessions.contains(key as usize))
-            );
+            assert!(seats.iter().all(|&key| self.sessions.contains(key.index())));
             assert_eq!(
                 room.is_dirty,
-                self.dirty.contains(&(room_key as u32)),
+                self.dirty.contains(&RoomKey::at(room_key)),
                 "{} is marked for service but not listed, or the other way round",
                 room.name
             );
@@ -92,7 +88,7 @@ impl Chat {
         assert!(
             self.dirty
                 .iter()
-                .all(|&key| self.rooms.contains(key as usize))
+                .all(|&key| self.rooms.contains(key.index()))
         );
     }
 
@@ -100,13 +96,13 @@ impl Chat {
         for (_, when) in self.wheels().into_iter().flat_map(Wheel::iter) {
             assert!(when > now.past, "a timer was missed");
         }
-        for (key, _) in self.session_timers.iter() {
+        for (key, _) in self.session_timers.wheel().iter() {
             assert!(self.sessions.contains(key as usize), "{key} has a timer");
         }
         for (key, session) in &self.sessions {
             if let Some((when, what)) = session.deadline(now.past) {
                 assert!(when > now.past, "{} missed {what:?}", session.name);
-                let filed = self.session_timers.when(key as SessionKey);
+                let filed = self.session_timers.when(SessionKey::at(key));
                 assert!(filed.is_some_and(|filed| filed <= when));
             }
         }

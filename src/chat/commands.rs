@@ -1,7 +1,8 @@
 //! What each command does: one small function a verb.
 
 use super::ended::End;
-use super::room::{Room, SessionKey};
+use super::ids::{RoomKey, SessionKey};
+use super::room::Room;
 use super::session::Session;
 use super::{Chat, Client, Outcome, Owed, by_name, by_room_name};
 use crate::protocol::{
@@ -29,7 +30,7 @@ impl Chat {
             }
             // A line is a sign of life when it is complete.
             if request != Request::TooLong {
-                self.sessions[key as usize].touch(client.heard_at);
+                self.sessions[key.index()].touch(client.heard_at);
             }
         }
         let mut outcome = Outcome::default();
@@ -143,7 +144,10 @@ impl Chat {
         let (key, seq) = self.create(client, &join, room, secret, now);
         let (session, room) = self.session_and_room(key);
         Ok(Reply::Joined {
-            token: Token { slot: key, secret },
+            token: Token {
+                slot: key.0,
+                secret,
+            },
             name: session.name,
             room: room.name,
             mode: session.mode,
@@ -154,13 +158,14 @@ impl Chat {
         })
     }
 
-    fn room_named(&self, name: Name) -> Option<u32> {
-        self.room_names.get(&by_room_name(&self.rooms, name))
+    fn room_named(&self, name: Name) -> Option<RoomKey> {
+        let key = self.room_names.get(&by_room_name(&self.rooms, name));
+        key.map(RoomKey)
     }
 
-    fn member_named(&self, room: u32, name: Name) -> Option<SessionKey> {
-        let members = &self.rooms[room as usize].members;
-        members.get(&by_name(&self.sessions, name))
+    fn member_named(&self, room: RoomKey, name: Name) -> Option<SessionKey> {
+        let members = &self.rooms[room.index()].members;
+        members.get(&by_name(&self.sessions, name)).map(SessionKey)
     }
 
     fn resume<'a>(
@@ -207,7 +212,7 @@ impl Chat {
         let session = self.sessions.get(token.slot as usize);
         let session = session.filter(|s| s.secret == token.secret);
         let end = match session {
-            Some(session) if !session.is_revoked => return Ok(token.slot),
+            Some(session) if !session.is_revoked => return Ok(SessionKey(token.slot)),
             Some(_) => End {
                 reason: LeaveReason::Replaced,
                 at: now.at,
@@ -220,7 +225,7 @@ impl Chat {
 
     fn say<'a>(&mut self, client: &Client, text: &str, now: Now) -> Answer<'a> {
         let key = session_of(client)?;
-        let session = &mut self.sessions[key as usize];
+        let session = &mut self.sessions[key.index()];
         session.said += 1;
         let (room, name) = (session.room, session.name);
         let seq = self.append(room, Event::Msg { name, text }, now);
@@ -342,8 +347,8 @@ impl Chat {
     }
 
     fn session_and_room(&self, key: SessionKey) -> (&Session, &Room) {
-        let session = &self.sessions[key as usize];
-        (session, &self.rooms[session.room as usize])
+        let session = &self.sessions[key.index()];
+        (session, &self.rooms[session.room.index()])
     }
 }
 

@@ -1,9 +1,9 @@
 //! Connections as the core sees them: greeted, heard, told goodbye.
 
-use super::caller::{Client, ConnId};
+use super::caller::Client;
+use super::ids::{ConnId, SessionKey};
 use super::journal::Full;
 use super::origin::Peer;
-use super::room::SessionKey;
 use super::{Chat, Outcome};
 use crate::protocol::{Abuse, Bye, Code, DENIALS_MAX, Error};
 use crate::time::{Millis, Now};
@@ -129,14 +129,14 @@ impl Chat {
     pub fn hear(&mut self, client: &mut Client, is_ahead: bool, now: Now) {
         client.heard_at = now.at;
         if let Some(key) = client.session.filter(|_| is_ahead) {
-            self.sessions[key as usize].touch(now.at);
+            self.sessions[key.index()].touch(now.at);
         }
     }
 
     /// Notes that the client of a session has closed its connection, which is there for as long as
     /// lines wait that it had sent. From now on it counts as alive by those alone.
     pub fn lose_peer(&mut self, key: SessionKey, now: Now) {
-        let session = &mut self.sessions[key as usize];
+        let session = &mut self.sessions[key.index()];
         session.touch_if_held(now.at);
         if let Some(attachment) = &mut session.attachment {
             attachment.is_lost = true;
@@ -146,7 +146,7 @@ impl Chat {
 
     /// Notes a line that is still to be answered, if the connection of a session waits with one.
     pub fn note_line(&mut self, key: SessionKey, client: &Client) {
-        if let Some(session) = self.sessions.get_mut(key as usize) {
+        if let Some(session) = self.sessions.get_mut(key.index()) {
             if client.is_throttled() && client.session == Some(key) {
                 session.touch(client.heard_at);
             }

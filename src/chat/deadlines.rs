@@ -1,11 +1,10 @@
 //! What happens when time runs out.
 
-use super::room::SessionKey;
+use super::ids::SessionKey;
 use super::session::Deadline;
 use super::{Chat, ConnId, Message, Owed};
 use crate::protocol::{Bye, LeaveReason, write_expiring};
 use crate::time::{Millis, Now};
-use crate::wheel::Wheel;
 
 /// Something that is due unless its connection has already sent a sign of life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,13 +40,13 @@ impl Allowance {
 impl Chat {
     /// When something is due next. It may be a deadline that signs of life have put off since.
     pub fn next_deadline(&mut self) -> Option<Millis> {
-        let wheels = [
-            &mut self.session_timers,
-            &mut self.handshakes,
-            &mut self.throttles,
+        let deadlines = [
+            self.session_timers.next_deadline(),
+            self.handshakes.next_deadline(),
+            self.throttles.next_deadline(),
+            self.journal.next_deadline(),
         ];
-        let timers = wheels.into_iter().filter_map(Wheel::next_deadline).min();
-        timers.into_iter().chain(self.journal.next_deadline()).min()
+        deadlines.into_iter().flatten().min()
     }
 
     /// The next thing that is due, within an allowance of timers to look at.
@@ -63,7 +62,7 @@ impl Chat {
             return Some(Due::Handshake(conn));
         }
         while let Some(key) = self.session_timers.pop(now.past, &mut work.sessions) {
-            let session = &mut self.sessions[key as usize];
+            let session = &mut self.sessions[key.index()];
             match session.deadline(now.past) {
                 Some((when, _)) if when <= now.past => {
                     return Some(Due::Session(key, session.conn()));
@@ -76,7 +75,7 @@ impl Chat {
 
     /// Does what a session's deadline asks for, if it still is due.
     pub fn settle(&mut self, key: SessionKey, now: Now) -> Option<Message> {
-        let session = self.sessions.get_mut(key as usize)?;
+        let session = self.sessions.get_mut(key.index())?;
         let conn = session.conn();
         let due = session.deadline(now.past);
         let due = due.filter(|(when, _)| *when <= now.past).map(|(_, d)| d);
@@ -123,7 +122,7 @@ impl Chat {
     /// Notes since when the client of a session has taken nothing of what it is owed, as is known by
     /// now. It will be looked at several times before its time is over: see [`Due::Session`].
     pub fn set_stalled(&mut self, key: SessionKey, since: Millis, now: Now) {
-        let session = &mut self.sessions[key as usize];
+        let session = &mut self.sessions[key.index()];
         let look_at = now.at + session.look_interval();
         if let Some(attachment) = &mut session.attachment {
             attachment.stalled_at = since;
@@ -134,7 +133,7 @@ impl Chat {
 
     /// Notes that the connection of a session takes all that it is owed.
     pub fn end_stall(&mut self, key: SessionKey) {
-        if let Some(attachment) = &mut self.sessions[key as usize].attachment {
+        if let Some(attachment) = &mut self.sessions[key.index()].attachment {
             attachment.stalled_at = Millis::NEVER;
             attachment.look_at = Millis::NEVER;
         }
@@ -142,7 +141,7 @@ impl Chat {
 
     /// Sees to it that a session's timer fires no later than its deadline.
     pub(super) fn arm(&mut self, key: SessionKey, past: Millis) {
-        let Some((when, _)) = self.sessions[key as usize].deadline(past) else {
+        let Some((when, _)) = self.sessions[key.index()].deadline(past) else {
             return;
         };
         if self

@@ -2,8 +2,9 @@
 
 use super::caller::Client;
 use super::ended::End;
+use super::ids::{RoomKey, SessionKey};
 use super::keys::Keys;
-use super::room::{Room, SessionKey};
+use super::room::Room;
 use super::session::{Attachment, Session};
 use super::usage::Usage;
 use super::{Chat, Message, Owed, by_name, by_room_name};
@@ -19,7 +20,7 @@ impl Chat {
         &mut self,
         client: &mut Client,
         join: &Join<'_>,
-        room_key: u32,
+        room_key: RoomKey,
         secret: Secret,
         now: Now,
     ) -> (SessionKey, u64) {
@@ -29,8 +30,8 @@ impl Chat {
         };
         let name = join.name;
         let seq = self.append(room_key, Event::Joined { name }, now);
-        let room = &mut self.rooms[room_key as usize];
-        let key = self.sessions.insert(Session {
+        let room = &mut self.rooms[room_key.index()];
+        let key = SessionKey::at(self.sessions.insert(Session {
             secret,
             name,
             room: room_key,
@@ -45,8 +46,8 @@ impl Chat {
             is_lagging: false,
             is_revoked: false,
             attachment: None,
-        }) as SessionKey;
-        room.members.insert(key, &by_name(&self.sessions, name));
+        }));
+        room.members.insert(key.0, &by_name(&self.sessions, name));
         log::debug!("{name} joined {} from {}", room.name, client.peer);
         self.attach(client, key, now);
 
@@ -59,10 +60,10 @@ impl Chat {
         (key, seq)
     }
 
-    pub(super) fn open_room(&mut self, name: Name) -> u32 {
-        let key = self.rooms.insert(Room::new(name, &self.limits)) as u32;
+    pub(super) fn open_room(&mut self, name: Name) -> RoomKey {
+        let key = RoomKey::at(self.rooms.insert(Room::new(name, &self.limits)));
         self.room_names
-            .insert(key, &by_room_name(&self.rooms, name));
+            .insert(key.0, &by_room_name(&self.rooms, name));
         key
     }
 
@@ -71,7 +72,7 @@ impl Chat {
         self.end_time(client);
         client.session = Some(key);
         client.has_had_session = true;
-        let session = &mut self.sessions[key as usize];
+        let session = &mut self.sessions[key.index()];
         session.attachment = Some(Box::new(Attachment::new(client.conn)));
         session.touch(now.at);
         session.arrival_us = session.arrival_us.max(client.arrival_us);
@@ -86,7 +87,7 @@ impl Chat {
     /// Takes a session from its connection; from now on its idle time runs.
     pub(super) fn detach(&mut self, key: SessionKey, now: Now) {
         self.leave_seat(key);
-        let session = &mut self.sessions[key as usize];
+        let session = &mut self.sessions[key.index()];
         session.touch_if_held(now.at);
         session.attachment = None;
         self.attached -= 1;
@@ -96,11 +97,11 @@ impl Chat {
     /// Ends a session, tells its room, and frees that if nobody is left there.
     pub(super) fn destroy(&mut self, key: SessionKey, reason: LeaveReason, now: Now) {
         let (room_key, name) = self.remove_session(key, reason, now);
-        if self.rooms[room_key as usize].members.is_empty() {
+        if self.rooms[room_key.index()].members.is_empty() {
             self.dirty.retain(|&dirty| dirty != room_key);
-            let name = self.rooms[room_key as usize].name;
+            let name = self.rooms[room_key.index()].name;
             self.room_names.remove(&by_room_name(&self.rooms, name));
-            let room = self.rooms.remove(room_key as usize);
+            let room = self.rooms.remove(room_key.index());
             self.log_bytes -= room.log.len_bytes() as u64;
         } else {
             self.append(room_key, Event::Left { name, reason }, now);
@@ -129,12 +130,12 @@ impl Chat {
         key: SessionKey,
         reason: LeaveReason,
         now: Now,
-    ) -> (u32, Name) {
+    ) -> (RoomKey, Name) {
         self.leave_seat(key);
-        let Session { name, room, .. } = self.sessions[key as usize];
-        let room = &mut self.rooms[room as usize];
+        let Session { name, room, .. } = self.sessions[key.index()];
+        let room = &mut self.rooms[room.index()];
         room.members.remove(&by_name(&self.sessions, name));
-        let session = self.sessions.remove(key as usize);
+        let session = self.sessions.remove(key.index());
         self.session_timers.cancel(key);
         self.attached -= u64::from(session.attachment.is_some());
         let one_less = |usage: &mut Usage| usage.sessions -= 1;
@@ -142,7 +143,7 @@ impl Chat {
             .change(session.origin, now.at.micros(), one_less);
         self.stats.sessions_ended[reason.index()] += 1;
         let token = Token {
-            slot: key,
+            slot: key.0,
             secret: session.secret,
         };
         self.ended.add(token, End { reason, at: now.at });
@@ -171,14 +172,14 @@ impl Chat {
             let had_key = old.as_ref().map(|old| old.get(session.name));
             if has_key.is_none() || had_key.is_some_and(|had_key| had_key != has_key) {
                 session.is_revoked = true;
-                self.session_timers.file(key as SessionKey, now.past);
+                self.session_timers.file(SessionKey::at(key), now.past);
             }
         }
     }
 
     /// Whether a session has lost the right to its name, and is about to end.
     pub fn is_revoked(&self, key: SessionKey) -> bool {
-        self.sessions[key as usize].is_revoked
+        self.sessions[key.index()].is_revoked
     }
 
     /// What the connection of a session is told when it loses that.
@@ -189,7 +190,7 @@ impl Chat {
         owed: Owed,
         now: Now,
     ) -> Option<Message> {
-        let conn = self.sessions[key as usize].conn()?;
+        let conn = self.sessions[key.index()].conn()?;
         let mut text = Vec::new();
         self.end_wait(key, now, &mut text);
         if let Owed::Told = owed {
@@ -206,7 +207,7 @@ impl Chat {
     /// The idle time in seconds of a session that an open connection keeps alive, for the kernel
     /// to find out within that time if the peer is gone.
     pub fn tcp_idle(&self, key: SessionKey) -> Option<u32> {
-        let session = &self.sessions[key as usize];
+        let session = &self.sessions[key.index()];
         (session.alive == Alive::Tcp).then_some(session.idle)
     }
 }

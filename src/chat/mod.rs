@@ -15,6 +15,7 @@ mod connections;
 mod deadlines;
 mod ended;
 pub mod event_log;
+mod ids;
 mod journal;
 pub mod keys;
 mod life;
@@ -25,14 +26,16 @@ mod rate;
 pub mod room;
 mod session;
 pub mod stats;
+mod timers;
 mod usage;
 
 use std::cmp::Ordering;
 
 use slab::Slab;
 
-pub use caller::{Client, ConnId};
+pub use caller::Client;
 pub use deadlines::{Allowance, Due};
+pub use ids::{ConnId, SessionKey};
 pub use origin::{Origin, Peer};
 
 use crate::protocol::{Limits, Name, Token};
@@ -41,11 +44,13 @@ use crate::sorted_index::{self, SortedIndex, Sought};
 use crate::time::Now;
 use crate::wheel::Wheel;
 use ended::{End, Ended};
+use ids::RoomKey;
 use journal::Journal;
 use keys::Keys;
-use room::{Room, SessionKey};
+use room::Room;
 use session::Session;
 use stats::{Gauges, Stats};
+use timers::Timers;
 use usage::Usages;
 
 /// Bytes for a connection other than the one that is being answered.
@@ -91,15 +96,15 @@ pub struct Chat {
     rooms: Slab<Room>,
     room_names: SortedIndex,
     /// A timer for each session, under its key.
-    session_timers: Wheel,
+    session_timers: Timers<SessionKey>,
     /// A timer for each connection that has no session.
-    handshakes: Wheel,
+    handshakes: Timers<ConnId>,
     /// A timer for each connection that has to wait before it is read again.
-    throttles: Wheel,
+    throttles: Timers<ConnId>,
     ended: Ended,
     journal: Journal,
     /// Rooms whose audience is to be served.
-    dirty: Vec<u32>,
+    dirty: Vec<RoomKey>,
     /// Bytes of events that all logs hold.
     log_bytes: u64,
     /// Whether that has to happen before anything else is appended.
@@ -123,9 +128,9 @@ impl Chat {
             is_crowd_gone: false,
             rooms: Slab::new(),
             room_names: SortedIndex::default(),
-            session_timers: Wheel::new(),
-            handshakes: Wheel::new(),
-            throttles: Wheel::new(),
+            session_timers: Timers::new(),
+            handshakes: Timers::new(),
+            throttles: Timers::new(),
             ended: Ended::new(),
             journal: Journal::new(),
             dirty: Vec::with_capacity(64),
@@ -143,7 +148,7 @@ impl Chat {
 
     /// The connection that holds a session.
     pub fn conn_of(&self, key: SessionKey) -> Option<ConnId> {
-        self.sessions.get(key as usize).and_then(Session::conn)
+        self.sessions.get(key.index()).and_then(Session::conn)
     }
 
     /// How many sessions there are.
@@ -167,7 +172,11 @@ impl Chat {
     }
 
     fn wheels(&self) -> [&Wheel; 3] {
-        [&self.session_timers, &self.handshakes, &self.throttles]
+        [
+            self.session_timers.wheel(),
+            self.handshakes.wheel(),
+            self.throttles.wheel(),
+        ]
     }
 
     /// Gives back the memory that timers of connections took which are gone.
@@ -189,7 +198,7 @@ impl Chat {
 }
 
 /// How a session's name compares with a name.
-fn by_name(sessions: &Slab<Session>, name: Name) -> Sought<impl Fn(SessionKey) -> Ordering> {
+fn by_name(sessions: &Slab<Session>, name: Name) -> Sought<impl Fn(u32) -> Ordering> {
     sorted_index::by_name(name, |key| sessions[key as usize].name.folded())
 }
 

@@ -7,7 +7,8 @@ use std::num::NonZeroU32;
 
 use super::Chat;
 use super::event_log::EventLog;
-use super::room::{Room, SessionKey};
+use super::ids::SessionKey;
+use super::room::Room;
 use super::session::{Session, Wait};
 use super::stats::Stats;
 use crate::protocol::{Command, LINE_BYTES_MAX, Limits, Listing, Mode, Poll, Reply, write_lost};
@@ -16,20 +17,20 @@ use crate::time::{Millis, Now};
 impl Chat {
     /// Whether there is something to give to a POLL that waits.
     pub fn has_answer(&self, key: SessionKey) -> bool {
-        let session = &self.sessions[key as usize];
+        let session = &self.sessions[key.index()];
         let is_waiting = session.mode == Mode::Pull && self.is_owed(key);
-        is_waiting && session.cursor < self.rooms[session.room as usize].log.next()
+        is_waiting && session.cursor < self.rooms[session.room.index()].log.next()
     }
 
     /// What a push session is owed: a LOST line if its room's log has overtaken it, which is put
     /// into `notice`, and then event lines.
     pub fn owed<'a>(&'a self, key: SessionKey, notice: &'a mut Vec<u8>) -> [&'a [u8]; 3] {
         notice.clear();
-        let session = &self.sessions[key as usize];
+        let session = &self.sessions[key.index()];
         if session.mode == Mode::Pull {
             return [&[]; 3];
         }
-        let log = &self.rooms[session.room as usize].log;
+        let log = &self.rooms[session.room.index()].log;
         if session.cursor < log.first() {
             write_lost(log.first() - session.cursor, log.first(), notice);
         }
@@ -40,8 +41,8 @@ impl Chat {
     /// Logs it if a session is about to be told that it lost events, once until it has had all there
     /// is.
     fn note_loss(&mut self, key: SessionKey, now: Now) {
-        let session = &mut self.sessions[key as usize];
-        let room = &self.rooms[session.room as usize];
+        let session = &mut self.sessions[key.index()];
+        let room = &self.rooms[session.room.index()];
         let is_lagging = session.cursor < room.log.first();
         if !is_lagging || std::mem::replace(&mut session.is_lagging, true) {
             return;
@@ -56,8 +57,8 @@ impl Chat {
     /// Appends to `out` what a push session is owed, if that is no more than a reply may be: what
     /// has happened in the same turn, to one who takes what it is given.
     pub(super) fn tell_owed(&self, key: SessionKey, out: &mut Vec<u8>) {
-        let session = &self.sessions[key as usize];
-        let log = &self.rooms[session.room as usize].log;
+        let session = &self.sessions[key.index()];
+        let log = &self.rooms[session.room.index()].log;
         if session.mode == Mode::Push && session.cursor >= log.first() {
             let to = log.fit(session.cursor, u64::MAX, Listing::BYTES_MAX);
             for slice in log.range(session.cursor, to) {
@@ -80,17 +81,17 @@ impl Chat {
             return true;
         }
         session.is_some_and(|key| {
-            let session = &self.sessions[key as usize];
-            session.cursor < self.rooms[session.room as usize].log.next()
+            let session = &self.sessions[key.index()];
+            session.cursor < self.rooms[session.room.index()].log.next()
         })
     }
 
     /// Whether a session is still to be written something on its connection without asking anew:
     /// events, or the answer to a POLL that waits.
     pub fn is_owed(&self, key: SessionKey) -> bool {
-        let session = &self.sessions[key as usize];
+        let session = &self.sessions[key.index()];
         match session.mode {
-            Mode::Push => session.cursor < self.rooms[session.room as usize].log.next(),
+            Mode::Push => session.cursor < self.rooms[session.room.index()].log.next(),
             Mode::Pull => session
                 .attachment
                 .as_ref()
@@ -103,8 +104,8 @@ impl Chat {
     /// the rest of a line that was broken off, and the event that a LOST line has announced.
     pub fn given(&mut self, key: SessionKey, mut bytes: usize, now: Now, out: &mut Vec<u8>) {
         self.note_loss(key, now);
-        let session = &mut self.sessions[key as usize];
-        let room = &self.rooms[session.room as usize];
+        let session = &mut self.sessions[key.index()];
+        let room = &self.rooms[session.room.index()];
         let log = &room.log;
         if session.cursor < log.first() {
             let count = session.skip_to(log.first());
@@ -141,7 +142,7 @@ impl Chat {
         now: Now,
         out: &mut Vec<u8>,
     ) {
-        let session = &mut self.sessions[key as usize];
+        let session = &mut self.sessions[key.index()];
         let Some(wait) = session.attachment.as_ref().and_then(|a| a.wait) else {
             return;
         };
@@ -166,7 +167,7 @@ impl Chat {
         now: Now,
     ) {
         let max = NonZeroU32::new(max).unwrap_or(NonZeroU32::MIN);
-        let session = &mut self.sessions[key as usize];
+        let session = &mut self.sessions[key.index()];
         let seconds = Millis::from_secs(seconds);
         let alive_until = match heard_at < now.at {
             true => heard_at + seconds,
@@ -193,8 +194,8 @@ impl Chat {
         now: Now,
     ) -> Reply<'static> {
         self.note_loss(key, now);
-        let session = &mut self.sessions[key as usize];
-        let room = &self.rooms[session.room as usize];
+        let session = &mut self.sessions[key.index()];
+        let room = &self.rooms[session.room.index()];
         let log = &room.log;
         let mut events = Listing::default();
         if session.cursor < log.first() {
@@ -222,7 +223,7 @@ impl Chat {
 
     /// Sets a session's cursor just behind an event that the room has had.
     pub(super) fn set_cursor(&mut self, key: SessionKey, after: u64) {
-        let session = &mut self.sessions[key as usize];
+        let session = &mut self.sessions[key.index()];
         session.cursor = after + 1;
     }
 }

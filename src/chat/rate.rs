@@ -64,7 +64,7 @@ impl Chat {
             let from_us = client.arrival_us.max(now.at.micros());
             client.arrival_us = from_us + lines as u64 * interval_us;
             if let Some(key) = client.session {
-                self.sessions[key as usize].arrival_us = client.arrival_us;
+                self.sessions[key.index()].arrival_us = client.arrival_us;
             }
         }
         lines

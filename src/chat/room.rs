@@ -3,11 +3,9 @@
 //! A room knows sessions by their keys only; what they are is `chat`'s business.
 
 use super::event_log::EventLog;
+use super::ids::SessionKey;
 use crate::protocol::{Limits, Name};
 use crate::sorted_index::SortedIndex;
-
-/// A session's key among all sessions, in the size it is stored in.
-pub type SessionKey = u32;
 
 /// A room that has members.
 #[derive(Debug)]

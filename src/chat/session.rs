@@ -2,7 +2,7 @@
 
 use std::num::NonZeroU32;
 
-use super::caller::ConnId;
+use super::ids::{ConnId, RoomKey};
 use super::usage::OriginKey;
 use crate::protocol::{Alive, Mode, Name, Secret};
 use crate::time::Millis;
@@ -16,7 +16,7 @@ const LOOKS: u64 = 8;
 pub(super) struct Session {
     pub secret: Secret,
     pub name: Name,
-    pub room: u32,
+    pub room: RoomKey,
     /// Where the client came from that joined.
     pub origin: OriginKey,
     /// Idle time in seconds.

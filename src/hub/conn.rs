@@ -358,7 +358,7 @@ mod tests {
     use mio::net::UnixStream;
 
     use super::*;
-    use crate::chat::{Chat, Peer};
+    use crate::chat::{Chat, ConnId, Peer};
     use crate::net::socket::Stream;
     use crate::time::{Millis, Now};
 
@@ -367,7 +367,7 @@ mod tests {
         let mut chat = Chat::new(Limits::default());
         let now = Now::exactly(Millis(0), 0);
         let mut greeting = Vec::new();
-        let client = chat.connect(0, Peer::Local, now, &mut greeting);
+        let client = chat.connect(ConnId(0), Peer::Local, now, &mut greeting);
         let (stream, _peer) = UnixStream::pair().unwrap();
         let mut conn = Conn::new(Stream::Unix(stream), client.unwrap(), greeting);
         while conn.write([&[b'x'; 5000], &[], &[]]).is_ok() {}

@@ -107,7 +107,7 @@ impl<L: Link> Hub<L> {
 
     /// The number that the next accepted connection will have.
     pub fn next_conn(&self) -> ConnId {
-        self.conns.vacant_key() as ConnId
+        ConnId::at(self.conns.vacant_key())
     }
 
     /// Takes a new connection on, or tells it that there is no room and closes it.
@@ -130,7 +130,7 @@ impl<L: Link> Hub<L> {
 
     /// Notes what the poll reports of a connection.
     pub fn ready(&mut self, key: ConnId, readiness: Readiness) {
-        let Some(conn) = self.conns.get_mut(key as usize) else {
+        let Some(conn) = self.conns.get_mut(key.index()) else {
             return;
         };
         let Readiness {
@@ -188,7 +188,7 @@ impl<L: Link> Hub<L> {
         let mut to_read = std::mem::replace(&mut self.to_read, spare);
         let budget = Budget::of(to_read.len());
         for key in to_read.drain(..) {
-            if let Some(conn) = self.conns.get_mut(key as usize) {
+            if let Some(conn) = self.conns.get_mut(key.index()) {
                 conn.is_to_read = false;
                 self.read(key, budget, clock);
             }
@@ -200,7 +200,7 @@ impl<L: Link> Hub<L> {
         self.serve_rooms(now, false);
         let mut to_write = std::mem::replace(&mut self.to_write, to_read);
         for key in to_write.drain(..) {
-            if let Some(conn) = self.conns.get_mut(key as usize) {
+            if let Some(conn) = self.conns.get_mut(key.index()) {
                 conn.is_to_write = false;
                 if conn.is_writable || conn.is_broken {
                     self.flush(key, now, WRITE_BYTES_PER_TURN);
@@ -243,7 +243,7 @@ impl<L: Link> Hub<L> {
     /// Tells everybody that the server shuts down; connections close as they have taken that.
     pub fn shut_down(&mut self, now: Now) {
         self.serve_rooms(now, false);
-        let keys: Vec<_> = self.conns.iter().map(|(key, _)| key as ConnId).collect();
+        let keys: Vec<_> = self.conns.iter().map(|(key, _)| ConnId::at(key)).collect();
         for key in keys {
             self.part(key, Bye::Shutdown, now);
         }
@@ -251,7 +251,7 @@ impl<L: Link> Hub<L> {
 
     /// Says goodbye to a connection, to be closed once it has taken that.
     fn part(&mut self, key: ConnId, bye: Bye, now: Now) {
-        let conn = &mut self.conns[key as usize];
+        let conn = &mut self.conns[key.index()];
         if !conn.is_closing {
             let (_, client, out) = conn.parts();
             self.chat.part(client, bye, now, out);
@@ -271,7 +271,7 @@ impl<L: Link> Hub<L> {
         let bytes_max = Conn::<L>::buffers_max(self.chat.limits());
         for (key, conn) in &self.conns {
             if let Some(session) = conn.client.session() {
-                assert_eq!(self.chat.conn_of(session), Some(key as ConnId));
+                assert_eq!(self.chat.conn_of(session), Some(ConnId::at(key)));
             }
             assert!(conn.held_bytes() <= bytes_max, "{}", conn.held_bytes());
         }
@@ -283,7 +283,7 @@ impl<L: Link> Hub<L> {
     }
 
     fn read_later(&mut self, key: ConnId) {
-        let conn = &mut self.conns[key as usize];
+        let conn = &mut self.conns[key.index()];
         if !conn.is_to_read {
             conn.is_to_read = true;
             self.to_read.push(key);
@@ -291,7 +291,7 @@ impl<L: Link> Hub<L> {
     }
 
     fn write_later(&mut self, key: ConnId) {
-        let conn = &mut self.conns[key as usize];
+        let conn = &mut self.conns[key.index()];
         if !conn.is_to_write {
             conn.is_to_write = true;
             self.to_write.push(key);
@@ -312,7 +312,7 @@ impl<L: Link> Hub<L> {
                     if let Some(conn) = conn {
                         self.read_at_last(conn, clock);
                         self.chat
-                            .note_line(session, &self.conns[conn as usize].client);
+                            .note_line(session, &self.conns[conn.index()].client);
                         // Its stream may take what it did not take before: the system reports that
                         // only when there is room for much.
                         self.flush(conn, now, WRITE_BYTES_PER_TURN);
@@ -323,15 +323,12 @@ impl<L: Link> Hub<L> {
                     }
                 }
                 Due::Throttle(conn) => {
-                    Chat::end_throttle(&mut self.conns[conn as usize].client);
+                    Chat::end_throttle(&mut self.conns[conn.index()].client);
                     self.read_later(conn);
                 }
                 Due::Handshake(conn) => {
                     self.read_at_last(conn, clock);
-                    if self
-                        .chat
-                        .settle_handshake(&self.conns[conn as usize].client)
-                    {
+                    if self.chat.settle_handshake(&self.conns[conn.index()].client) {
                         self.part(conn, Bye::Handshake, now);
                         self.close(conn, now);
                     }
@@ -344,7 +341,7 @@ impl<L: Link> Hub<L> {
     /// Appends what a connection is told that did not ask, and closes it if that was the last.
     fn deliver(&mut self, message: Message, now: Now) {
         let key = message.conn;
-        let conn = &mut self.conns[key as usize];
+        let conn = &mut self.conns[key.index()];
         conn.append(&message.text);
         if message.closes {
             conn.client.lose_session();
@@ -358,7 +355,7 @@ impl<L: Link> Hub<L> {
 
     /// Closes a connection: the one place where one is removed.
     fn close(&mut self, key: ConnId, now: Now) {
-        let Some(mut conn) = self.conns.try_remove(key as usize) else {
+        let Some(mut conn) = self.conns.try_remove(key.index()) else {
             return;
         };
         self.chat.disconnect(&mut conn.client, now);

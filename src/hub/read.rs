@@ -3,8 +3,7 @@
 use std::io;
 
 use super::{Hub, READS_PER_TURN, WRITE_BYTES_PER_TURN};
-use crate::chat::room::SessionKey;
-use crate::chat::{ConnId, Outcome};
+use crate::chat::{ConnId, Outcome, SessionKey};
 use crate::hub::conn::{Link, OUT_BYTES_ENOUGH};
 use crate::hub::line::Item;
 use crate::protocol::{Abuse, BYTES_PER_LINE, Command, Request};
@@ -44,7 +43,7 @@ impl<L: Link> Hub<L> {
     /// Reads a connection that is about to lose something for not having sent anything, though
     /// nothing was reported of it.
     pub(super) fn read_at_last(&mut self, key: ConnId, clock: &impl Clock) {
-        let conn = &mut self.conns[key as usize];
+        let conn = &mut self.conns[key.index()];
         let was_read_to_the_end = !std::mem::replace(&mut conn.is_readable, true);
         self.read_what_has_come(key, Budget::of(1), was_read_to_the_end, clock);
     }
@@ -59,7 +58,7 @@ impl<L: Link> Hub<L> {
         is_fresh: bool,
         clock: &impl Clock,
     ) {
-        let Some(conn) = self.conns.get_mut(key as usize) else {
+        let Some(conn) = self.conns.get_mut(key.index()) else {
             return;
         };
         let now = clock.now();
@@ -87,7 +86,7 @@ impl<L: Link> Hub<L> {
             }
         }
         self.buffer = buffer;
-        let conn = &mut self.conns[key as usize];
+        let conn = &mut self.conns[key.index()];
         conn.is_in_hand = false;
         if conn.has_ended {
             // Whoever comes next may be read before this one is closed.
@@ -108,7 +107,7 @@ impl<L: Link> Hub<L> {
         is_fresh: bool,
         clock: &impl Clock,
     ) -> bool {
-        let conn = &mut self.conns[key as usize];
+        let conn = &mut self.conns[key.index()];
         if conn.is_throttled() {
             return false;
         }
@@ -116,7 +115,7 @@ impl<L: Link> Hub<L> {
             let input = conn.take_input();
             self.take_input(key, &input, clock.now());
         }
-        let conn = &mut self.conns[key as usize];
+        let conn = &mut self.conns[key.index()];
         if !conn.may_be_read() || conn.has_unanswered() || self.lines_left == 0 {
             return false;
         }
@@ -125,7 +124,7 @@ impl<L: Link> Hub<L> {
         if conn.is_within_line() && !self.is_ready_for_line(key, clock.now()) {
             return false;
         }
-        let conn = &mut self.conns[key as usize];
+        let conn = &mut self.conns[key.index()];
         // No more than its budget, should that make no line.
         let bytes_max = (self.lines_left * BYTES_PER_LINE).min(buffer.len());
         let buffer = &mut buffer[..bytes_max];
@@ -165,10 +164,10 @@ impl<L: Link> Hub<L> {
     /// Answers the lines in `input`, until the client ought to take its answers first, has had its
     /// budget of the turn, or has sent faster than it may; the rest is kept.
     fn take_input(&mut self, key: ConnId, mut input: &[u8], now: Now) {
-        while !self.conns[key as usize].is_closing {
-            let is_there_more = !input.is_empty() || self.conns[key as usize].has_postponed();
+        while !self.conns[key.index()].is_closing {
+            let is_there_more = !input.is_empty() || self.conns[key.index()].has_postponed();
             if is_there_more && !self.is_ready_for_line(key, now) {
-                self.conns[key as usize].keep_input(input);
+                self.conns[key.index()].keep_input(input);
                 return;
             }
             if !self.take_item(key, &mut input, now) {
@@ -181,11 +180,11 @@ impl<L: Link> Hub<L> {
     /// Whether a connection's next line may be answered. What a client that is gone has sent faster
     /// than it may is carried out like that of others, when its turn has come.
     fn is_ready_for_line(&mut self, key: ConnId, now: Now) -> bool {
-        let conn = &self.conns[key as usize];
+        let conn = &self.conns[key.index()];
         if conn.out_len() >= OUT_BYTES_ENOUGH || conn.has_postponed() {
             self.flush(key, now, WRITE_BYTES_PER_TURN);
         }
-        let conn = &mut self.conns[key as usize];
+        let conn = &mut self.conns[key.index()];
         let out_len_max = conn.out_len_max();
         let had_its_share = self.lines_left == 0 || self.chat.stats.bytes_out >= self.bytes_out_max;
         if conn.out_len() > out_len_max || had_its_share {
@@ -198,7 +197,7 @@ impl<L: Link> Hub<L> {
     /// Answers the next line in `input`, or what came instead of one; false if there is none.
     fn take_item(&mut self, key: ConnId, input: &mut &[u8], now: Now) -> bool {
         let limits = *self.chat.limits();
-        let conn = &mut self.conns[key as usize];
+        let conn = &mut self.conns[key.index()];
         if let Some(command) = conn.take_postponed() {
             self.answer_after_output(key, *command, now);
             return true;
@@ -240,13 +239,13 @@ impl<L: Link> Hub<L> {
     /// Answers a command behind the output that waits: what a session is owed reaches its client
     /// before it lets go of it, and there is never more than one long reply.
     fn answer_after_output(&mut self, key: ConnId, command: Command<'static>, now: Now) {
-        let session = self.conns[key as usize].client.session();
+        let session = self.conns[key.index()].client.session();
         let is_owed = session.is_some_and(|session| self.chat.is_owed(session));
         let is_long = command.has_long_reply() && self.chat.may_give_much(session, &command);
         if is_owed || is_long {
             self.flush(key, now, usize::MAX);
         }
-        let conn = &mut self.conns[key as usize];
+        let conn = &mut self.conns[key.index()];
         if is_long && conn.out_len() > 0 {
             conn.postpone(command);
             return;
@@ -266,7 +265,7 @@ impl<L: Link> Hub<L> {
         outcome: Outcome,
         now: Now,
     ) {
-        let conn = &mut self.conns[key as usize];
+        let conn = &mut self.conns[key.index()];
         conn.is_closing |= outcome.closes;
         if conn.client.session() != session {
             conn.is_stalled = false;

@@ -26,7 +26,7 @@ impl<L: Link> Hub<L> {
         let mut audience = std::mem::take(&mut self.audience);
         while self.chat.next_dirty_room(&mut audience) {
             for &key in &audience {
-                let conn = self.conns.get(key as usize);
+                let conn = self.conns.get(key.index());
                 let may_take =
                     |conn: &Conn<L>| conn.is_writable || urgent && conn.refused_in != turn;
                 if conn.is_some_and(may_take) {
@@ -46,7 +46,7 @@ impl<L: Link> Hub<L> {
     /// Closes a connection if there is nothing more to do for it; else sees to it that it is read
     /// if there is something to read.
     pub(super) fn finish(&mut self, key: ConnId, now: Now) {
-        let conn = &self.conns[key as usize];
+        let conn = &self.conns[key.index()];
         // Which it mostly is not, and then what it is owed need not be looked up.
         if conn.may_be_done() {
             let session = conn.client.session();
@@ -56,7 +56,7 @@ impl<L: Link> Hub<L> {
                 return;
             }
         }
-        let conn = &mut self.conns[key as usize];
+        let conn = &mut self.conns[key.index()];
         if !conn.is_writable {
             // What waits may wait for long.
             conn.shrink_out();
@@ -71,7 +71,7 @@ impl<L: Link> Hub<L> {
     pub(super) fn flush(&mut self, key: ConnId, now: Now, share: usize) {
         let mut sum = 0;
         loop {
-            let conn = &mut self.conns[key as usize];
+            let conn = &mut self.conns[key.index()];
             if conn.is_broken {
                 conn.drop_out();
                 conn.is_readable = true;
@@ -131,7 +131,7 @@ impl<L: Link> Hub<L> {
     /// that the client does: if the client has taken nothing since it was stalled before, it still
     /// is, since then.
     fn stall(&mut self, key: ConnId, now: Now) {
-        let conn = &mut self.conns[key as usize];
+        let conn = &mut self.conns[key.index()];
         if conn.is_stalled {
             return;
         }
@@ -149,7 +149,7 @@ impl<L: Link> Hub<L> {
 
     /// Notes that a stream has taken all that it was to take.
     fn end_stall(&mut self, key: ConnId) {
-        let conn = &mut self.conns[key as usize];
+        let conn = &mut self.conns[key.index()];
         if !std::mem::take(&mut conn.is_stalled) {
             return;
         }
@@ -161,7 +161,7 @@ impl<L: Link> Hub<L> {
 
     /// Looks whether a client that is stalled has taken something since it was looked at last.
     pub(super) fn look_whether_taken(&mut self, key: ConnId, now: Now) {
-        let Some(conn) = self.conns.get_mut(key as usize).filter(|c| c.is_stalled) else {
+        let Some(conn) = self.conns.get_mut(key.index()).filter(|c| c.is_stalled) else {
             return;
         };
         let taken = conn.taken();
@@ -177,7 +177,7 @@ impl<L: Link> Hub<L> {
     /// Has the system watch the peer of a connection that keeps its session alive by being open.
     /// A client that takes nothing is watched by its session instead, which tells it why it goes.
     pub(super) fn update_watch(&mut self, key: ConnId) {
-        let conn = &mut self.conns[key as usize];
+        let conn = &mut self.conns[key.index()];
         let session = conn.client.session().filter(|_| !conn.is_stalled);
         let idle = session.and_then(|session| self.chat.tcp_idle(session));
         if conn.watched != idle {

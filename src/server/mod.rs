@@ -251,7 +251,7 @@ impl Server {
             broken: event.is_error() || event.is_write_closed(),
         };
         let conn = event.token().0 - self.first_conn;
-        self.hub.ready(conn as ConnId, readiness);
+        self.hub.ready(ConnId::at(conn), readiness);
         false
     }
 
@@ -332,7 +332,7 @@ impl Server {
     }
 
     fn admit(&mut self, mut stream: Stream, peer: Peer, now: Now) {
-        let token = Token(self.first_conn + self.hub.next_conn() as usize);
+        let token = Token(self.first_conn + self.hub.next_conn().index());
         match stream.register(self.poll.registry(), token) {
             Ok(()) => _ = self.hub.accept(stream, peer, now),
             Err(error) if self.may_complain(now) => {

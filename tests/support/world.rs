@@ -182,7 +182,7 @@ impl World {
         let address = address_in(self.origin);
         let conn = self.hub.accept(End(wire.clone()), address, self.now());
         // One that was refused gets a number that no other has.
-        let conn = conn.unwrap_or(ConnId::MAX);
+        let conn = conn.unwrap_or(ConnId(u32::MAX));
         let peer = Peer { conn, wire };
         self.run();
         peer

@@ -1,0 +1,57 @@
+//! Timers of one kind of thing, at most one for each.
+
+use std::marker::PhantomData;
+
+use crate::time::Millis;
+use crate::wheel::Wheel;
+
+/// A timer wheel whose timers are known by the ids of what they are for.
+#[derive(Debug)]
+pub(super) struct Timers<Id> {
+    wheel: Wheel,
+    of: PhantomData<Id>,
+}
+
+impl<Id: Into<u32> + From<u32>> Timers<Id> {
+    pub fn new() -> Self {
+        Timers {
+            wheel: Wheel::new(),
+            of: PhantomData,
+        }
+    }
+
+    /// See [`Wheel::file`].
+    pub fn file(&mut self, id: Id, when: Millis) {
+        self.wheel.file(id.into(), when);
+    }
+
+    /// See [`Wheel::cancel`].
+    pub fn cancel(&mut self, id: Id) {
+        self.wheel.cancel(id.into());
+    }
+
+    /// See [`Wheel::when`].
+    pub fn when(&self, id: Id) -> Option<Millis> {
+        self.wheel.when(id.into())
+    }
+
+    /// See [`Wheel::pop`].
+    pub fn pop(&mut self, now: Millis, work: &mut usize) -> Option<Id> {
+        self.wheel.pop(now, work).map(Id::from)
+    }
+
+    /// See [`Wheel::next_deadline`].
+    pub fn next_deadline(&mut self) -> Option<Millis> {
+        self.wheel.next_deadline()
+    }
+
+    /// See [`Wheel::shrink`].
+    pub fn shrink(&mut self) {
+        self.wheel.shrink();
+    }
+
+    /// The wheel itself, for what is asked of all kinds alike.
+    pub fn wheel(&self) -> &Wheel {
+        &self.wheel
+    }
+}
