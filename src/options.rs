@@ -8,7 +8,7 @@ use std::path::PathBuf;
 
 use getopts::{Fail, HasArg, Matches, Occur};
 
-use crate::protocol::{IDLE_MIN, Limits, Name};
+use crate::protocol::{IDLE_MIN_S, Limits, Name};
 
 /// Where the server listens if it is not told.
 pub const DEFAULT_ADDRESS: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8255);
@@ -386,22 +386,22 @@ fn is_interface_name(name: &str) -> bool {
 
 fn limits(matches: &Matches) -> Result<Limits, String> {
     let defaults = Limits::default();
-    let idle_min = u64::from(IDLE_MIN);
-    let idle_max = match seconds(matches, "max-idle", idle_min, SECONDS_MAX)? {
+    let idle_min = u64::from(IDLE_MIN_S);
+    let idle_max_s = match seconds(matches, "max-idle", idle_min, SECONDS_MAX)? {
         Some(seconds) => seconds,
-        None => defaults.idle_max,
+        None => defaults.idle_max_s,
     };
     let idle = seconds(matches, "idle", idle_min, SECONDS_MAX)?;
-    if let Some(idle) = idle.filter(|idle| *idle > idle_max) {
+    if let Some(idle) = idle.filter(|idle| *idle > idle_max_s) {
         return Err(format!(
-            "--idle {idle} is above --max-idle, which is {idle_max}; raise that too"
+            "--idle {idle} is above --max-idle, which is {idle_max_s}; raise that too"
         ));
     }
     let message = size(matches, "max-message", 1, MESSAGE_BYTES_MAX)?;
     let mut limits = Limits {
-        idle: idle.unwrap_or(defaults.idle.min(idle_max)),
-        idle_max,
-        handshake: seconds(matches, "handshake", 1, SECONDS_MAX)?.unwrap_or(defaults.handshake),
+        idle_s: idle.unwrap_or(defaults.idle_s.min(idle_max_s)),
+        idle_max_s,
+        handshake_s: seconds(matches, "handshake", 1, SECONDS_MAX)?.unwrap_or(defaults.handshake_s),
         message_bytes_max: message.unwrap_or(defaults.message_bytes_max),
         ..defaults
     };
@@ -417,7 +417,7 @@ fn limits(matches: &Matches) -> Result<Limits, String> {
             *limit = count as usize;
         }
     }
-    limits.rate = count(matches, "rate", 0, 1_000_000)?.unwrap_or(limits.rate);
+    limits.lines_per_s = count(matches, "rate", 0, 1_000_000)?.unwrap_or(limits.lines_per_s);
     let needed = limits.log_bytes_min();
     if limits.log_bytes < needed {
         return Err(format!(
@@ -570,16 +570,16 @@ mod tests {
         let limits = Limits::default();
         #[rustfmt::skip]
         let table = [
-            ("-i 1", Limits { idle: 1, ..limits }),
-            ("--idle 3600", Limits { idle: 3600, ..limits }),
-            ("--idle=007", Limits { idle: 7, ..limits }),
-            ("--max-idle 61", Limits { idle_max: 61, ..limits }),
-            ("--max-idle 59", Limits { idle: 59, idle_max: 59, ..limits }),
-            ("--max-idle 1", Limits { idle: 1, idle_max: 1, ..limits }),
-            ("--max-idle 31536000", Limits { idle_max: YEAR, ..limits }),
-            ("-i 31536000 --max-idle 31536000", Limits { idle: YEAR, idle_max: YEAR, ..limits }),
-            ("--handshake 1", Limits { handshake: 1, ..limits }),
-            ("--handshake 31536000", Limits { handshake: YEAR, ..limits }),
+            ("-i 1", Limits { idle_s: 1, ..limits }),
+            ("--idle 3600", Limits { idle_s: 3600, ..limits }),
+            ("--idle=007", Limits { idle_s: 7, ..limits }),
+            ("--max-idle 61", Limits { idle_max_s: 61, ..limits }),
+            ("--max-idle 59", Limits { idle_s: 59, idle_max_s: 59, ..limits }),
+            ("--max-idle 1", Limits { idle_s: 1, idle_max_s: 1, ..limits }),
+            ("--max-idle 31536000", Limits { idle_max_s: YEAR, ..limits }),
+            ("-i 31536000 --max-idle 31536000", Limits { idle_s: YEAR, idle_max_s: YEAR, ..limits }),
+            ("--handshake 1", Limits { handshake_s: 1, ..limits }),
+            ("--handshake 31536000", Limits { handshake_s: YEAR, ..limits }),
             ("-b 4096", Limits { log_bytes: 4096, ..limits }),
             ("-b 4K", Limits { log_bytes: 4096, ..limits }),
             ("-b 5k", Limits { log_bytes: 5 << 10, ..limits }),
@@ -595,8 +595,8 @@ mod tests {
             ("--max-rooms 9", Limits { rooms_max: 9, ..limits }),
             ("-a 1", Limits { per_address_max: 1, ..limits }),
             ("--max-per-address 9", Limits { per_address_max: 9, ..limits }),
-            ("--rate 0", Limits { rate: 0, ..limits }),
-            ("--rate 1000000", Limits { rate: 1_000_000, ..limits }),
+            ("--rate 0", Limits { lines_per_s: 0, ..limits }),
+            ("--rate 1000000", Limits { lines_per_s: 1_000_000, ..limits }),
             ("-m 1M -b 3M", Limits { message_bytes_max: 1 << 20, log_bytes: 3 << 20, ..limits }),
         ];
         for (line, expected) in table {
@@ -815,9 +815,9 @@ mod tests {
         let limits = Limits::default();
         for default in [
             DEFAULT_ADDRESS.to_string(),
-            limits.idle.to_string(),
-            limits.idle_max.to_string(),
-            limits.handshake.to_string(),
+            limits.idle_s.to_string(),
+            limits.idle_max_s.to_string(),
+            limits.handshake_s.to_string(),
             format!("{}K", limits.log_bytes / 1024),
             limits.message_bytes_max.to_string(),
         ] {

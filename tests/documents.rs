@@ -14,9 +14,9 @@ use chinwag::ceiling::Ceiling;
 use chinwag::chat::stats::{Gauges, Stats};
 use chinwag::options::{self, Action, SOCKET_BUFFER};
 use chinwag::protocol::{
-    self, BURST_SECS, BYTES_PER_LINE, Bye, Code, DENIALS_MAX, ENDED_MAX, ERRORS_MAX, IDLE_TCP_MIN,
+    self, BURST_S, BYTES_PER_LINE, Bye, Code, DENIALS_MAX, ENDED_MAX, ERRORS_MAX, IDLE_TCP_MIN_S,
     LINE_BYTES_MAX, LeaveReason, Limits, NAME_BYTES_MAX, POLL_EVENTS_DEFAULT, POLL_EVENTS_MAX,
-    POLL_WAIT_MAX, REPLY_BYTES_MAX, Request, UNASKED, VERBS,
+    POLL_WAIT_MAX_S, REPLY_BYTES_MAX, Request, UNASKED, VERBS,
 };
 use support::script::{CoreStage, Script};
 use tcp::TcpStage;
@@ -357,22 +357,25 @@ fn the_table_of_limits_agrees_with_the_code() {
         ("reply, bytes", REPLY_BYTES_MAX as u64),
         (
             "idle time if none is asked for, seconds",
-            defaults.idle.into(),
+            defaults.idle_s.into(),
         ),
-        ("longest idle time, seconds", defaults.idle_max.into()),
-        ("shortest idle time, seconds", protocol::IDLE_MIN.into()),
+        ("longest idle time, seconds", defaults.idle_max_s.into()),
+        ("shortest idle time, seconds", protocol::IDLE_MIN_S.into()),
         (
             "shortest idle time with `alive=tcp`, seconds",
-            IDLE_TCP_MIN.into(),
+            IDLE_TCP_MIN_S.into(),
         ),
-        ("time to JOIN or RESUME, seconds", defaults.handshake.into()),
+        (
+            "time to JOIN or RESUME, seconds",
+            defaults.handshake_s.into(),
+        ),
         ("events kept per room, bytes", defaults.log_bytes as u64),
         (
             "lines of a POLL if it does not say",
             POLL_EVENTS_DEFAULT.into(),
         ),
         ("lines of a POLL", POLL_EVENTS_MAX.into()),
-        ("wait of a POLL, seconds", POLL_WAIT_MAX.into()),
+        ("wait of a POLL, seconds", POLL_WAIT_MAX_S.into()),
         ("text of a PING, bytes", protocol::PING_BYTES_MAX as u64),
         ("errors in a row", ERRORS_MAX.into()),
         ("ended sessions remembered", ENDED_MAX as u64),
@@ -386,11 +389,11 @@ fn the_table_of_limits_agrees_with_the_code() {
         ("sessions from one address", defaults.per_address_max as u64),
         (
             "lines a second from one connection, and of one session",
-            defaults.rate.into(),
+            defaults.lines_per_s.into(),
         ),
         (
             "seconds' worth of lines that may come at once",
-            BURST_SECS.into(),
+            BURST_S.into(),
         ),
         ("bytes that count as one line", BYTES_PER_LINE as u64),
         (

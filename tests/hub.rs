@@ -34,7 +34,7 @@ fn limits() -> Limits {
         sessions_max: 1_000_000,
         rooms_max: 1_000_000,
         per_address_max: 1_000_000,
-        rate: 0,
+        lines_per_s: 0,
         ..Limits::default()
     }
 }
@@ -374,7 +374,7 @@ fn every_byte_counts_against_the_rate_whether_it_ends_a_line_or_not() {
         ),
     ] {
         let mut world = World::new(Limits {
-            rate: 50,
+            lines_per_s: 50,
             ..limits()
         });
         let peer = world.connect();
@@ -395,7 +395,7 @@ fn every_byte_counts_against_the_rate_whether_it_ends_a_line_or_not() {
 /// whenever it has to wait, with `connect` to say where each connection comes from.
 fn said_by_one_who_reconnects(seconds: u64, mut connect: impl FnMut(&mut World) -> Peer) -> u64 {
     let mut world = World::new(Limits {
-        rate: 50,
+        lines_per_s: 50,
         ..limits()
     });
     let first = connect(&mut world);
@@ -451,7 +451,7 @@ fn connecting_again_is_no_way_around_the_rate() {
 #[test]
 fn an_address_has_an_allowance_for_each_of_its_connections() {
     let mut world = World::new(Limits {
-        rate: 50,
+        lines_per_s: 50,
         ..limits()
     });
     world.origin = Origin::V4([192, 0, 2, 1]);
@@ -494,7 +494,7 @@ fn an_address_has_an_allowance_for_each_of_its_connections() {
 #[test]
 fn connecting_again_before_the_server_has_looked_is_no_way_around_the_rate() {
     let mut world = World::new(Limits {
-        rate: 50,
+        lines_per_s: 50,
         ..limits()
     });
     world.origin = Origin::V4([192, 0, 2, 1]);
@@ -511,7 +511,7 @@ fn connecting_again_before_the_server_has_looked_is_no_way_around_the_rate() {
 #[test]
 fn addresses_that_have_gone_are_remembered_within_bounds() {
     let mut world = World::new(Limits {
-        rate: 50,
+        lines_per_s: 50,
         connections_max: 10,
         ..limits()
     });
@@ -535,7 +535,7 @@ fn silence_buys_no_larger_burst() {
         (3_600_000, "JOIN ann mode=pull alive=tcp idle=3600\n"),
     ] {
         let mut world = World::new(Limits {
-            rate: 50,
+            lines_per_s: 50,
             ..limits()
         });
         let ann = world.connect();
@@ -556,7 +556,7 @@ fn silence_buys_no_larger_burst() {
 #[test]
 fn who_is_too_fast_is_served_ten_times_a_second() {
     let mut world = World::new(Limits {
-        rate: 50,
+        lines_per_s: 50,
         ..limits()
     });
     let ann = world.connect();
@@ -572,7 +572,7 @@ fn who_is_too_fast_is_served_ten_times_a_second() {
 fn a_permitted_burst_takes_less_than_half_of_a_default_log() {
     for text_bytes in [1, 20, 90, 91, 92, 187, 188, 500, 1024] {
         let mut world = World::new(Limits {
-            rate: 50,
+            lines_per_s: 50,
             ..limits()
         });
         let name = "n".repeat(24);
@@ -839,7 +839,7 @@ fn newest(world: &mut World, witness: &Peer) -> u64 {
 #[test]
 fn what_a_client_that_is_gone_has_sent_is_carried_out_at_its_rate() {
     let mut world = World::new(Limits {
-        rate: 50,
+        lines_per_s: 50,
         ..limits()
     });
     let witness = member(&mut world, "JOIN witness mode=pull idle=600");
@@ -870,8 +870,8 @@ fn a_client_that_is_gone_keeps_neither_its_session_nor_its_connection_by_lines_t
         "JOIN ann mode=pull idle=5\nPOLL\nPOLL wait=60\n",
     ] {
         let mut world = World::new(Limits {
-            rate: 50,
-            handshake: 7,
+            lines_per_s: 50,
+            handshake_s: 7,
             ..limits()
         });
         let witness = member(&mut world, "JOIN witness mode=pull idle=600");
@@ -902,7 +902,7 @@ fn a_client_that_is_gone_keeps_neither_its_session_nor_its_connection_by_lines_t
 fn lines_that_wait_for_their_turn_are_signs_of_life_of_the_time_when_they_came() {
     for line in ["\n", "PING\n", "POLL wait=60\n", "SAY hi\n"] {
         let mut world = World::new(Limits {
-            rate: 50,
+            lines_per_s: 50,
             ..limits()
         });
         let witness = member(&mut world, "JOIN witness mode=pull idle=600");
@@ -932,7 +932,7 @@ fn lines_that_wait_for_their_turn_are_signs_of_life_of_the_time_when_they_came()
 #[test]
 fn one_who_waits_for_being_fast_and_goes_on_sending_is_alive() {
     let mut world = World::new(Limits {
-        rate: 1,
+        lines_per_s: 1,
         ..limits()
     });
     let ann = member(&mut world, "JOIN ann mode=pull idle=3");
@@ -952,7 +952,7 @@ fn one_who_waits_for_being_fast_and_goes_on_sending_is_alive() {
 #[test]
 fn a_poll_that_came_long_before_its_turn_keeps_a_session_from_when_it_came() {
     let mut world = World::new(Limits {
-        rate: 1,
+        lines_per_s: 1,
         ..limits()
     });
     let witness = member(&mut world, "JOIN witness mode=pull alive=tcp");
@@ -1004,7 +1004,7 @@ fn a_connection_that_does_not_take_its_goodbye_has_no_more_time_for_that() {
         b"PING\n",
     ] {
         let mut world = World::new(Limits {
-            handshake: 2,
+            handshake_s: 2,
             ..limits()
         });
         let witness = member(&mut world, "JOIN witness idle=600");

@@ -10,7 +10,7 @@ use support::world::{Peer, World};
 
 fn limits() -> Limits {
     Limits {
-        rate: 0,
+        lines_per_s: 0,
         ..Limits::default()
     }
 }

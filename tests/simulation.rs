@@ -139,10 +139,10 @@ impl Simulation {
             sessions_max: few(1, 12, 4096),
             rooms_max: few(1, ROOMS.into(), 64),
             per_address_max: few(1, 5, 64),
-            rate: few(5, 50, 0) as u32,
-            idle: rng.u32(1..30),
-            idle_max: 40,
-            handshake: rng.u32(1..20),
+            lines_per_s: few(5, 50, 0) as u32,
+            idle_s: rng.u32(1..30),
+            idle_max_s: 40,
+            handshake_s: rng.u32(1..20),
             log_bytes: if rng.bool() { 4096 } else { 64 * 1024 },
             ..Limits::default()
         };
@@ -263,7 +263,7 @@ impl Simulation {
 
         let peer = self.world.connect();
         let said = format!("{} connects from {origin:?}", peer.conn);
-        let is_refused = peer.conn == ConnId::MAX;
+        let is_refused = peer.conn == ConnId(u32::MAX);
         assert_eq!(is_refused, is_full, "{limits:?}");
         if is_refused {
             let wire = peer.wire.borrow();
@@ -475,7 +475,7 @@ impl Simulation {
             is_quiet && !talker.ended && talker.peer.wire.borrow().room == usize::MAX
         };
         let at = self.talkers.iter().position(is_idle);
-        let Some(at) = at.filter(|_| limits.rate == 0) else {
+        let Some(at) = at.filter(|_| limits.lines_per_s == 0) else {
             return "nobody".into();
         };
         let line = self.join(at, 0);

@@ -30,7 +30,7 @@ pub fn limits() -> Limits {
         sessions_max: usize::MAX,
         rooms_max: usize::MAX,
         per_address_max: usize::MAX,
-        rate: 0,
+        lines_per_s: 0,
         ..Limits::default()
     }
 }

@@ -209,10 +209,10 @@ fn limits(program: &mut Program<'_>) -> Limits {
     let (times, counts, sizes) = (program.byte(), program.byte(), program.byte());
     let bits = |of: u8, from: u8, width: u8| usize::from(of >> from & ((1 << width) - 1));
     Limits {
-        idle: [1, 5, 60, 3600][bits(times, 0, 2)],
-        idle_max: [1, 3, 20, 100][bits(times, 2, 2)],
-        handshake: [1, 4, 30, 100][bits(times, 4, 2)],
-        rate: [0, 1, 7, 5000][bits(times, 6, 2)],
+        idle_s: [1, 5, 60, 3600][bits(times, 0, 2)],
+        idle_max_s: [1, 3, 20, 100][bits(times, 2, 2)],
+        handshake_s: [1, 4, 30, 100][bits(times, 4, 2)],
+        lines_per_s: [0, 1, 7, 5000][bits(times, 6, 2)],
         connections_max: 1 + bits(counts, 0, 3),
         sessions_max: 1 + bits(counts, 3, 3),
         rooms_max: 1 + bits(counts, 6, 2),

@@ -151,7 +151,7 @@ impl Chat {
             name: session.name,
             room: room.name,
             mode: session.mode,
-            idle: session.idle,
+            idle_s: session.idle_s,
             alive: session.alive,
             seq,
             members: room.members.len(),
@@ -194,7 +194,7 @@ impl Chat {
             name: session.name,
             room: room.name,
             mode: session.mode,
-            idle: session.idle,
+            idle_s: session.idle_s,
             alive: session.alive,
             seq: room.newest(),
             members: room.members.len(),
@@ -250,8 +250,8 @@ impl Chat {
             self.set_cursor(key, after);
         }
         let (session, room) = self.session_and_room(key);
-        if poll.wait > 0 && session.cursor == room.log.next() {
-            self.start_wait(key, (poll.max, poll.wait), client.heard_at, now);
+        if poll.wait_s > 0 && session.cursor == room.log.next() {
+            self.start_wait(key, (poll.max, poll.wait_s), client.heard_at, now);
             return Ok(None);
         }
         Ok(Some(self.batch(key, poll.max, Listing::BYTES_MAX, now)))
@@ -303,9 +303,9 @@ impl Chat {
             } else {
                 "detached"
             };
-            let silent = member.silent_secs(now.at);
+            let silent_s = member.silent_s(now.at);
             let name = member.name;
-            if !members.add(|out| write_line!(out, "MEMBER {name} {mode} {attached} {silent}")) {
+            if !members.add(|out| write_line!(out, "MEMBER {name} {mode} {attached} {silent_s}")) {
                 break;
             }
         }

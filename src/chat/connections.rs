@@ -10,7 +10,7 @@ use crate::time::{Millis, Now};
 
 /// How long a connection may take for its last words, in seconds, and never for longer than it could
 /// go without a session.
-const GOODBYE_SECS_MAX: u32 = 30;
+const GOODBYE_MAX_S: u32 = 30;
 
 impl Chat {
     /// Greets a new connection, which now has to get a session in time; or says goodbye to one
@@ -84,11 +84,11 @@ impl Chat {
             self.end_wait(key, now, out);
             self.detach(key, now);
         }
-        let secs = GOODBYE_SECS_MAX.min(self.limits.handshake);
-        let end = now.at + Millis::from_secs(secs);
+        let goodbye_s = GOODBYE_MAX_S.min(self.limits.handshake_s);
+        let end = now.at + Millis::from_secs(goodbye_s);
         let filed = self.handshakes.when(client.conn);
         if filed.is_none_or(|filed| filed > end) {
-            self.give_time(client, now.at, secs);
+            self.give_time(client, now.at, goodbye_s);
         }
         bye.write(out);
     }
@@ -121,7 +121,7 @@ impl Chat {
 
     /// Gives a connection without a session its time to get one.
     pub(super) fn expect_session(&mut self, client: &mut Client, at: Millis) {
-        self.give_time(client, at, self.limits.handshake);
+        self.give_time(client, at, self.limits.handshake_s);
     }
 
     /// Notes that all that a connection is heard to send has come by now; also what it was heard to
@@ -165,8 +165,8 @@ impl Chat {
     }
 
     /// Gives a connection without a session so many seconds, and no others.
-    pub(super) fn give_time(&mut self, client: &Client, at: Millis, secs: u32) {
-        let when = at + Millis::from_secs(secs);
+    pub(super) fn give_time(&mut self, client: &Client, at: Millis, time_s: u32) {
+        let when = at + Millis::from_secs(time_s);
         self.handshakes.file(client.conn, when);
     }
 

@@ -90,7 +90,7 @@ impl Chat {
                 }
             }
             Some(Deadline::Expiring) => {
-                write_expiring(session.idle / 3, &mut text);
+                write_expiring(session.idle_s / 3, &mut text);
                 if let Some(attachment) = &mut session.attachment {
                     attachment.warned = true;
                 }

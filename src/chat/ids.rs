@@ -19,6 +19,12 @@ macro_rules! id {
             }
         }
 
+        impl std::fmt::Display for $name {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                self.0.fmt(f)
+            }
+        }
+
         impl From<u32> for $name {
             fn from(number: u32) -> $name {
                 $name(number)

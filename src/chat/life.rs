@@ -9,7 +9,7 @@ use super::session::{Attachment, Session};
 use super::usage::Usage;
 use super::{Chat, Message, Owed, by_name, by_room_name};
 use crate::protocol::{
-    Alive, Bye, Event, IDLE_MIN, IDLE_TCP_MIN, Join, LeaveReason, Mode, Name, Secret, Token,
+    Alive, Bye, Event, IDLE_MIN_S, IDLE_TCP_MIN_S, Join, LeaveReason, Mode, Name, Secret, Token,
 };
 use crate::time::Now;
 
@@ -24,9 +24,9 @@ impl Chat {
         secret: Secret,
         now: Now,
     ) -> (SessionKey, u64) {
-        let shortest = match join.alive {
-            Alive::Ping => IDLE_MIN,
-            Alive::Tcp => IDLE_TCP_MIN,
+        let shortest_s = match join.alive {
+            Alive::Ping => IDLE_MIN_S,
+            Alive::Tcp => IDLE_TCP_MIN_S,
         };
         let name = join.name;
         let seq = self.append(room_key, Event::Joined { name }, now);
@@ -36,7 +36,7 @@ impl Chat {
             name,
             room: room_key,
             origin: client.origin,
-            idle: self.limits.granted_idle(join.idle, shortest),
+            idle_s: self.limits.granted_idle_s(join.idle_s, shortest_s),
             cursor: room.cursor_for(join.history),
             said: 0,
             arrival_us: 0,
@@ -206,8 +206,8 @@ impl Chat {
 
     /// The idle time in seconds of a session that an open connection keeps alive, for the kernel
     /// to find out within that time if the peer is gone.
-    pub fn tcp_idle(&self, key: SessionKey) -> Option<u32> {
+    pub fn tcp_idle_s(&self, key: SessionKey) -> Option<u32> {
         let session = &self.sessions[key.index()];
-        (session.alive == Alive::Tcp).then_some(session.idle)
+        (session.alive == Alive::Tcp).then_some(session.idle_s)
     }
 }

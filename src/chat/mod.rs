@@ -187,7 +187,7 @@ impl Chat {
 
     fn gauges(&self, now: Now) -> Gauges {
         Gauges {
-            uptime: now.at.secs(),
+            uptime_s: now.at.secs(),
             sessions: self.sessions.len() as u64,
             sessions_attached: self.attached,
             rooms: self.rooms.len() as u64,

@@ -74,7 +74,7 @@ impl Chat {
             command,
             Command::Poll(Poll {
                 after: None,
-                wait: 0,
+                wait_s: 0,
                 ..
             })
         ) {
@@ -162,20 +162,20 @@ impl Chat {
     pub(super) fn start_wait(
         &mut self,
         key: SessionKey,
-        (max, seconds): (u32, u32),
+        (max, wait_s): (u32, u32),
         heard_at: Millis,
         now: Now,
     ) {
         let max = NonZeroU32::new(max).unwrap_or(NonZeroU32::MIN);
         let session = &mut self.sessions[key.index()];
-        let seconds = Millis::from_secs(seconds);
+        let wait = Millis::from_secs(wait_s);
         let alive_until = match heard_at < now.at {
-            true => heard_at + seconds,
+            true => heard_at + wait,
             false => Millis::NEVER,
         };
         if let Some(attachment) = &mut session.attachment {
             attachment.wait = Some(Wait {
-                until: now.at + seconds,
+                until: now.at + wait,
                 alive_until,
                 max,
             });
@@ -244,8 +244,11 @@ impl Room {
 }
 
 impl Limits {
-    /// The idle time in seconds that a wish for `idle` is granted: at least `shortest`.
-    pub(super) fn granted_idle(&self, idle: Option<u32>, shortest: u32) -> u32 {
-        idle.unwrap_or(self.idle).min(self.idle_max).max(shortest)
+    /// The idle time that a wish for `idle_s` is granted: at least `shortest_s`.
+    pub(super) fn granted_idle_s(&self, idle_s: Option<u32>, shortest_s: u32) -> u32 {
+        idle_s
+            .unwrap_or(self.idle_s)
+            .min(self.idle_max_s)
+            .max(shortest_s)
     }
 }

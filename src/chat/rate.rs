@@ -6,7 +6,7 @@
 //! from one connection to the next, and an address has as many as it has connections.
 
 use super::{Chat, Client};
-use crate::protocol::{BURST_SECS, BYTES_PER_LINE};
+use crate::protocol::{BURST_S, BYTES_PER_LINE};
 use crate::time::{Millis, Now};
 
 /// Who sends too fast waits at least so long, so that he is not served line by line.
@@ -30,7 +30,7 @@ impl Chat {
             client.arrival_us = client.arrival_us.max(arrival_us);
         }
         let latest_us = client.arrival_us + interval_us;
-        let allowed_us = now.at.micros() + u64::from(BURST_SECS) * 1_000_000;
+        let allowed_us = now.at.micros() + u64::from(BURST_S) * 1_000_000;
         if latest_us <= allowed_us {
             return true;
         }

@@ -19,8 +19,8 @@ pub(super) struct Session {
     pub room: RoomKey,
     /// Where the client came from that joined.
     pub origin: OriginKey,
-    /// Idle time in seconds.
-    pub idle: u32,
+    /// Idle time.
+    pub idle_s: u32,
     /// The number of the event to be given next.
     pub cursor: u64,
     /// How many messages it has said.
@@ -147,11 +147,11 @@ impl Session {
 
     /// How often it is looked at whether a client has taken something that seemed to take nothing.
     pub fn look_interval(&self) -> Millis {
-        Millis(Millis::from_secs(self.idle).0 / LOOKS)
+        Millis(Millis::from_secs(self.idle_s).0 / LOOKS)
     }
 
     /// Seconds since the last sign of life.
-    pub fn silent_secs(&self, at: Millis) -> u64 {
+    pub fn silent_s(&self, at: Millis) -> u64 {
         let alive_at = self
             .held_until()
             .map_or(self.alive_at, |until| until.min(at));
@@ -166,7 +166,7 @@ impl Session {
         if self.is_revoked {
             return Some((Millis(0), Deadline::Revoked));
         }
-        let idle = Millis::from_secs(self.idle);
+        let idle = Millis::from_secs(self.idle_s);
         let held_until = self.held_until();
         let idle_end = held_until.unwrap_or(self.alive_at) + idle;
         let attached = self.attachment.as_ref();

@@ -62,7 +62,7 @@ pub struct Stats {
     /// Turns of the loop.
     pub turns: u64,
     /// The longest turn, without the time slept, in milliseconds.
-    pub turn_longest: u64,
+    pub turn_longest_ms: u64,
     /// The most memory that the settings can ever need, in bytes.
     pub memory_ceiling: u64,
 }
@@ -71,7 +71,7 @@ pub struct Stats {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Gauges {
     /// Seconds since the start.
-    pub uptime: u64,
+    pub uptime_s: u64,
     /// Sessions now.
     pub sessions: u64,
     /// Sessions that a connection holds now.
@@ -115,7 +115,7 @@ impl Stats {
         let mut add = |name: &str, value: u64| {
             listing.add(|out| write_line!(out, "STAT {name} {value}"));
         };
-        add("uptime", now.uptime);
+        add("uptime", now.uptime_s);
         add("connections", self.connections);
         add("connections-most", self.connections_most);
         add("connections-total", self.connections_total);
@@ -154,7 +154,7 @@ impl Stats {
         add("timers", now.timers);
         add("log-lines-dropped", self.log_lines_dropped);
         add("turns", self.turns);
-        add("turn-longest", self.turn_longest);
+        add("turn-longest", self.turn_longest_ms);
         add("memory-ceiling", self.memory_ceiling);
         listing
     }

@@ -179,7 +179,7 @@ impl<L: Link> Hub<L> {
     pub(super) fn update_watch(&mut self, key: ConnId) {
         let conn = &mut self.conns[key.index()];
         let session = conn.client.session().filter(|_| !conn.is_stalled);
-        let idle = session.and_then(|session| self.chat.tcp_idle(session));
+        let idle = session.and_then(|session| self.chat.tcp_idle_s(session));
         if conn.watched != idle {
             conn.watched = idle;
             conn.link.watch_peer(idle);

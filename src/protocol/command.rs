@@ -4,8 +4,8 @@ use super::args::{Args, bad_argument, choice, name, number, number_within, set};
 use super::http::is_http;
 use super::text::{decode, is_short, quote, shows};
 use super::{
-    Abuse, Code, Error, IDLE_MIN, Limits, Name, PING_BYTES_MAX, POLL_EVENTS_DEFAULT,
-    POLL_EVENTS_MAX, POLL_WAIT_MAX, Token,
+    Abuse, Code, Error, IDLE_MIN_S, Limits, Name, PING_BYTES_MAX, POLL_EVENTS_DEFAULT,
+    POLL_EVENTS_MAX, POLL_WAIT_MAX_S, Token,
 };
 
 /// How a session gets its events.
@@ -58,7 +58,7 @@ pub struct Join<'a> {
     /// How to get events.
     pub mode: Mode,
     /// The idle time wished for, in seconds.
-    pub idle: Option<u32>,
+    pub idle_s: Option<u32>,
     /// What counts as a sign of life.
     pub alive: Alive,
     /// How many events from before the JOIN to give first.
@@ -84,7 +84,7 @@ pub struct Poll {
     /// The number of the last event that the client has seen.
     pub after: Option<u64>,
     /// How long to wait if there is nothing to give, 0 to 60 seconds.
-    pub wait: u32,
+    pub wait_s: u32,
 }
 
 /// What a client wants done.
@@ -330,8 +330,8 @@ fn join<'a>(mut args: Args<'a>, _limits: &Limits) -> Parsed<'a> {
         }
         // A wish for more than there is to have is granted as the most there is.
         "idle" => match number(key, value)? {
-            seconds if seconds < u64::from(IDLE_MIN) => {
-                Err(bad_argument(format!("idle= is at least {IDLE_MIN}")))
+            seconds if seconds < u64::from(IDLE_MIN_S) => {
+                Err(bad_argument(format!("idle= is at least {IDLE_MIN_S}")))
             }
             seconds => set(&mut idle, key, u32::try_from(seconds).unwrap_or(u32::MAX)),
         },
@@ -348,7 +348,7 @@ fn join<'a>(mut args: Args<'a>, _limits: &Limits) -> Parsed<'a> {
         name: joining,
         room,
         mode: mode.unwrap_or_default(),
-        idle,
+        idle_s: idle,
         alive: alive.unwrap_or_default(),
         history: history.unwrap_or(0),
         key: secret,
@@ -395,13 +395,17 @@ fn poll<'a>(args: Args<'a>, _limits: &Limits) -> Parsed<'a> {
             number_within(key, value, 1, POLL_EVENTS_MAX)?,
         ),
         "after" => set(&mut after, key, number(key, value)?),
-        "wait" => set(&mut wait, key, number_within(key, value, 0, POLL_WAIT_MAX)?),
+        "wait" => set(
+            &mut wait,
+            key,
+            number_within(key, value, 0, POLL_WAIT_MAX_S)?,
+        ),
         _ => Ok(false),
     })?;
     Ok(Command::Poll(Poll {
         max: max.unwrap_or(POLL_EVENTS_DEFAULT),
         after,
-        wait: wait.unwrap_or(0),
+        wait_s: wait.unwrap_or(0),
     }))
 }
 
@@ -449,7 +453,7 @@ mod tests {
             name: named("ann"),
             room: None,
             mode: Mode::Push,
-            idle: None,
+            idle_s: None,
             alive: Alive::Ping,
             history: 0,
             key: None,
@@ -459,7 +463,7 @@ mod tests {
     const PLAIN_POLL: Poll = Poll {
         max: 100,
         after: None,
-        wait: 0,
+        wait_s: 0,
     };
 
     #[test]
@@ -510,17 +514,17 @@ mod tests {
             ("room=Den-2", Join { room: Some(named("Den-2")), ..join }),
             ("mode=push", join),
             ("mode=PULL", Join { mode: Mode::Pull, ..join }),
-            ("idle=1", Join { idle: Some(1), ..join }),
-            ("idle=4294967295", Join { idle: Some(u32::MAX), ..join }),
-            ("idle=4294967297", Join { idle: Some(u32::MAX), ..join }),
-            ("idle=99999999999999999999", Join { idle: Some(u32::MAX), ..join }),
+            ("idle=1", Join { idle_s: Some(1), ..join }),
+            ("idle=4294967295", Join { idle_s: Some(u32::MAX), ..join }),
+            ("idle=4294967297", Join { idle_s: Some(u32::MAX), ..join }),
+            ("idle=99999999999999999999", Join { idle_s: Some(u32::MAX), ..join }),
             ("alive=ping", join),
             ("alive=tcp", Join { alive: Alive::Tcp, ..join }),
             ("history=0", join),
             ("history=18446744073709551615", Join { history: u64::MAX, ..join }),
             ("history=18446744073709551616", Join { history: u64::MAX, ..join }),
             ("key=a=b", Join { key: Some("a=b"), ..join }),
-            ("  IDLE=007   Room=b  ", Join { idle: Some(7), room: Some(named("b")), ..join }),
+            ("  IDLE=007   Room=b  ", Join { idle_s: Some(7), room: Some(named("b")), ..join }),
         ];
         for (options, expected) in table {
             let line = format!("JOIN   ann {options}");
@@ -544,7 +548,7 @@ mod tests {
             name: named("ann"),
             room: Some(named("b")),
             mode: Mode::Pull,
-            idle: Some(9),
+            idle_s: Some(9),
             alive: Alive::Tcp,
             history: 5,
             key: Some("k"),
@@ -565,9 +569,9 @@ mod tests {
             ("POLL max=1".into(), Command::Poll(Poll { max: 1, ..poll })),
             ("POLL max=1000".into(), Command::Poll(Poll { max: 1000, ..poll })),
             ("POLL wait=0".into(), Command::Poll(poll)),
-            ("POLL wait=60".into(), Command::Poll(Poll { wait: 60, ..poll })),
+            ("POLL wait=60".into(), Command::Poll(Poll { wait_s: 60, ..poll })),
             ("POLL after=7".into(), Command::Poll(Poll { after: Some(7), ..poll })),
-            ("POLL wait=1 max=2 after=3".into(), Command::Poll(Poll { max: 2, after: Some(3), wait: 1 })),
+            ("POLL wait=1 max=2 after=3".into(), Command::Poll(Poll { max: 2, after: Some(3), wait_s: 1 })),
             ("WHO after=Bob".into(), Command::Who { after }),
             ("ROOMS after=Bob".into(), Command::Rooms { after }),
         ];

@@ -32,7 +32,7 @@ pub const NAME_BYTES_MAX: usize = 24;
 /// asks for more.
 pub const LINE_BYTES_MAX: usize = 2048;
 /// How much longer than the longest message a line may be, in bytes.
-pub const LINE_OVERHEAD: usize = 1024;
+pub const LINE_OVERHEAD_BYTES: usize = 1024;
 /// The longest text that PING takes, in bytes.
 pub const PING_BYTES_MAX: usize = LINE_BYTES_MAX - "PING ".len();
 /// The longest reply, in bytes, unless it holds a single event that is longer.
@@ -44,17 +44,17 @@ pub const POLL_EVENTS_DEFAULT: u32 = 100;
 /// How many events a POLL may ask for.
 pub const POLL_EVENTS_MAX: u32 = 1000;
 /// How long a POLL may wait, in seconds.
-pub const POLL_WAIT_MAX: u32 = 60;
+pub const POLL_WAIT_MAX_S: u32 = 60;
 /// The shortest idle time, in seconds.
-pub const IDLE_MIN: u32 = 1;
+pub const IDLE_MIN_S: u32 = 1;
 /// The shortest idle time with `alive=tcp`, in seconds: a kernel's probes are seconds apart.
-pub const IDLE_TCP_MIN: u32 = 3;
+pub const IDLE_TCP_MIN_S: u32 = 3;
 /// How many errors in a row end a connection.
 pub const ERRORS_MAX: u32 = 100;
 /// How many refusals for want of the right key end a connection.
 pub const DENIALS_MAX: u32 = 3;
 /// How many seconds' worth of lines a connection may send at once.
-pub const BURST_SECS: u32 = 4;
+pub const BURST_S: u32 = 4;
 /// What a client sends counts as one line for each of these many bytes that is begun, so that a line
 /// up to this length, its end included, is one line.
 pub const BYTES_PER_LINE: usize = 96;
@@ -66,17 +66,17 @@ pub const ENDED_MAX: usize = 1024;
 pub const SHORT_EVENT_BYTES_MAX: usize =
     "LEFT ".len() + 2 * (20 + 1) + NAME_BYTES_MAX + 1 + "replaced".len() + 2;
 /// The most bytes that an event line takes beside a message's text.
-pub const EVENT_OVERHEAD: usize = "MSG ".len() + 2 * (20 + 1) + NAME_BYTES_MAX + 1 + 2;
+pub const EVENT_OVERHEAD_BYTES: usize = "MSG ".len() + 2 * (20 + 1) + NAME_BYTES_MAX + 1 + 2;
 
 /// What a server can be told to allow, and its defaults.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// Idle time of a session that does not ask for one, in seconds.
-    pub idle: u32,
+    pub idle_s: u32,
     /// The longest idle time that is granted, in seconds.
-    pub idle_max: u32,
+    pub idle_max_s: u32,
     /// How long a connection may stay without a session, in seconds.
-    pub handshake: u32,
+    pub handshake_s: u32,
     /// Bytes of events kept for each room.
     pub log_bytes: usize,
     /// The longest message, in bytes.
@@ -91,22 +91,22 @@ pub struct Limits {
     pub per_address_max: usize,
     /// Lines a second that a connection is read at, after a burst; 0 for no bound. See
     /// [`BYTES_PER_LINE`] for what counts as a line.
-    pub rate: u32,
+    pub lines_per_s: u32,
 }
 
 impl Default for Limits {
     fn default() -> Self {
         Limits {
-            idle: 60,
-            idle_max: 3600,
-            handshake: 30,
+            idle_s: 60,
+            idle_max_s: 3600,
+            handshake_s: 30,
             log_bytes: 64 * 1024,
             message_bytes_max: 1024,
             connections_max: 1024,
             sessions_max: 4096,
             rooms_max: 64,
             per_address_max: 64,
-            rate: 50,
+            lines_per_s: 50,
         }
     }
 }
@@ -114,18 +114,18 @@ impl Default for Limits {
 impl Limits {
     /// The longest line that a client may send, in bytes without its end.
     pub fn line_bytes_max(&self) -> usize {
-        LINE_BYTES_MAX.max(self.message_bytes_max + LINE_OVERHEAD)
+        LINE_BYTES_MAX.max(self.message_bytes_max + LINE_OVERHEAD_BYTES)
     }
 
     /// The time between two lines of a connection that sends at its rate, in microseconds; none if
     /// there is no bound.
     pub fn line_interval_us(&self) -> Option<u64> {
-        1_000_000_u64.checked_div(self.rate.into())
+        1_000_000_u64.checked_div(self.lines_per_s.into())
     }
 
     /// The longest event line, in bytes with its end.
     pub fn event_bytes_max(&self) -> usize {
-        (self.message_bytes_max + EVENT_OVERHEAD).max(SHORT_EVENT_BYTES_MAX)
+        (self.message_bytes_max + EVENT_OVERHEAD_BYTES).max(SHORT_EVENT_BYTES_MAX)
     }
 
     /// The most that one command can append to a log, in bytes: a message, or two other events.

@@ -58,7 +58,7 @@ pub enum Reply<'a> {
         name: Name,
         room: Name,
         mode: Mode,
-        idle: u32,
+        idle_s: u32,
         alive: Alive,
         seq: u64,
         members: usize,
@@ -67,7 +67,7 @@ pub enum Reply<'a> {
         name: Name,
         room: Name,
         mode: Mode,
-        idle: u32,
+        idle_s: u32,
         alive: Alive,
         seq: u64,
         members: usize,
@@ -112,7 +112,7 @@ impl Reply<'_> {
                 name,
                 room,
                 mode,
-                idle,
+                idle_s,
                 alive,
                 seq,
                 members,
@@ -120,7 +120,7 @@ impl Reply<'_> {
                 let (mode, alive) = (mode.as_str(), alive.as_str());
                 write_line!(
                     out,
-                    "OK JOIN session={token} name={name} room={room} mode={mode} idle={idle} \
+                    "OK JOIN session={token} name={name} room={room} mode={mode} idle={idle_s} \
                      alive={alive} seq={seq} members={members}"
                 );
             }
@@ -128,7 +128,7 @@ impl Reply<'_> {
                 name,
                 room,
                 mode,
-                idle,
+                idle_s,
                 alive,
                 seq,
                 members,
@@ -137,7 +137,7 @@ impl Reply<'_> {
                 let (mode, alive) = (mode.as_str(), alive.as_str());
                 write_line!(
                     out,
-                    "OK RESUME name={name} room={room} mode={mode} idle={idle} \
+                    "OK RESUME name={name} room={room} mode={mode} idle={idle_s} \
                      alive={alive} seq={seq} members={members} said={said}"
                 );
             }
@@ -228,7 +228,7 @@ mod tests {
             name,
             room,
             mode: Mode::Pull,
-            idle: 60,
+            idle_s: 60,
             alive: Alive::Ping,
             seq: 7,
             members: 2,
@@ -237,7 +237,7 @@ mod tests {
             name,
             room,
             mode: Mode::Push,
-            idle: 3600,
+            idle_s: 3600,
             alive: Alive::Tcp,
             seq: 0,
             members: 1,

@@ -195,7 +195,7 @@ impl Server {
         let end = self.clock.now();
         let took = end.at.since(start);
         let stats = self.hub.stats();
-        stats.turn_longest = stats.turn_longest.max(took.0);
+        stats.turn_longest_ms = stats.turn_longest_ms.max(took.0);
         self.report.turn(stats, end);
         self.tell_manager(end);
         Ok(ends)
