@@ -16,8 +16,8 @@ use socket2::{Domain, SockRef, Socket, TcpKeepalive, Type};
 
 use crate::chat::Peer;
 use crate::hub::conn::Link;
+use crate::net::address::Address;
 use crate::net::unix_socket::UnixSocket;
-use crate::options::Address;
 
 /// How many connections the system may hold that were not accepted yet; it has its own bound too.
 const BACKLOG: i32 = 4096;

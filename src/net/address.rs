@@ -1,0 +1,119 @@
+//! An address to listen on, as people write it.
+
+use std::fmt;
+use std::net::{SocketAddr, SocketAddrV6};
+use std::path::PathBuf;
+
+/// The longest path that fits into a Unix socket's address, in bytes.
+pub const UNIX_PATH_BYTES_MAX: usize = 107;
+
+/// An address to listen on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Address {
+    /// An IP address and a port; port 0 stands for any free one.
+    Tcp(SocketAddr),
+    /// A link-local address, whose interface is named. One with a number is among those above.
+    LinkLocal {
+        /// The address and the port.
+        address: SocketAddrV6,
+        /// The interface's name.
+        interface: String,
+    },
+    /// The path of a Unix socket.
+    Unix(PathBuf),
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Address::Tcp(address) => address.fmt(f),
+            Address::LinkLocal { address, interface } => {
+                write!(f, "[{}%{interface}]:{}", address.ip(), address.port())
+            }
+            Address::Unix(path) => write!(f, "unix:{}", path.display()),
+        }
+    }
+}
+
+impl Address {
+    /// Reads an address as people write it.
+    ///
+    /// # Errors
+    ///
+    /// A text for people that says what is wrong with it.
+    pub fn parse(text: &str) -> Result<Address, String> {
+        let Some(path) = text.strip_prefix("unix:") else {
+            return network_address(text).map_err(str::to_owned);
+        };
+        if path.is_empty() {
+            return Err("the socket's path is missing".to_owned());
+        }
+        if path.len() > UNIX_PATH_BYTES_MAX {
+            return Err(format!(
+                "a socket's path has at most {UNIX_PATH_BYTES_MAX} bytes"
+            ));
+        }
+        Ok(Address::Unix(path.into()))
+    }
+
+    /// Whether it is a Unix socket's.
+    pub fn is_unix(&self) -> bool {
+        matches!(self, Address::Unix(_))
+    }
+
+    /// The address with its interface by name if another, which it comes from, has it so.
+    pub fn written_like(self, given: &Address) -> Address {
+        match (self, given) {
+            (Address::Tcp(SocketAddr::V6(found)), Address::LinkLocal { interface, .. }) => {
+                Address::LinkLocal {
+                    address: SocketAddrV6::new(*found.ip(), found.port(), 0, 0),
+                    interface: interface.clone(),
+                }
+            }
+            (found, _) => found,
+        }
+    }
+}
+
+fn network_address(text: &str) -> Result<Address, &'static str> {
+    const UNKNOWN: &str = "this is not IP:PORT, [IPv6]:PORT or unix:/path; names are not looked \
+                           up, so write 127.0.0.1:8255 or the like";
+    let (address, interface) = match text.parse::<SocketAddr>() {
+        Ok(address) => (address, None),
+        Err(_) => {
+            let (ip, rest) = text.split_once('%').ok_or(UNKNOWN)?;
+            let (interface, port) = rest.rsplit_once("]:").ok_or(UNKNOWN)?;
+            let address = format!("{ip}]:{port}").parse().map_err(|_| UNKNOWN)?;
+            (address, Some(interface))
+        }
+    };
+    let is_link_local = matches!(address, SocketAddr::V6(v6) if v6.ip().is_unicast_link_local());
+    match (address, interface) {
+        (SocketAddr::V6(v6), _) if v6.ip().to_ipv4_mapped().is_some() => {
+            Err("this is an IPv4 address, so write it like one: 127.0.0.1:8255")
+        }
+        (SocketAddr::V6(v6), None) if is_link_local && v6.scope_id() == 0 => {
+            Err("an address of a link is one for each interface, so say which: [fe80::1%eth0]:8255")
+        }
+        (SocketAddr::V6(v6), None) if !is_link_local && v6.scope_id() != 0 => {
+            Err("only an address that begins with fe80 has an interface")
+        }
+        (address, None) => Ok(Address::Tcp(address)),
+        (_, Some(_)) if !is_link_local => {
+            Err("only an address that begins with fe80 has an interface")
+        }
+        (SocketAddr::V6(address), Some(name)) if is_interface_name(name) => {
+            Ok(Address::LinkLocal {
+                address,
+                interface: name.to_owned(),
+            })
+        }
+        _ => Err("an interface's name has 1 to 15 bytes, and no space, colon or slash"),
+    }
+}
+
+/// Whether the system could have an interface of that name.
+fn is_interface_name(name: &str) -> bool {
+    let is_bad = |c: char| c.is_whitespace() || c.is_control() || matches!(c, '/' | ':');
+    (1..=15).contains(&name.len()) && !matches!(name, "." | "..") && !name.contains(is_bad)
+}
