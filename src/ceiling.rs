@@ -11,7 +11,7 @@ use crate::chat::Chat;
 use crate::chat::event_log::EventLog;
 use crate::chat::keys::Keys;
 use crate::hub::conn::Conn;
-use crate::net::socket::Stream;
+use crate::net::stream::Stream;
 use crate::protocol::Limits;
 use crate::users::USERS_BYTES_MAX;
 

@@ -359,7 +359,7 @@ mod tests {
 
     use super::*;
     use crate::chat::{Chat, ConnId, Peer};
-    use crate::net::socket::Stream;
+    use crate::net::stream::Stream;
     use crate::time::{Millis, Now};
 
     #[test]

@@ -1,5 +1,7 @@
 //! Sockets: listeners, and the streams that connections come on.
 
+pub mod accept_error;
 pub mod address;
-pub mod socket;
+pub mod listener;
+pub mod stream;
 pub mod unix_socket;

@@ -14,7 +14,7 @@ use std::process;
 
 use socket2::{Domain, SockAddr, Socket, Type};
 
-use crate::net::socket::Listener;
+use crate::net::listener::Listener;
 use crate::time::{Millis, Now};
 
 /// The time between two messages, but for the watchdog's.

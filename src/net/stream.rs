@@ -1,0 +1,167 @@
+//! A connection's stream.
+
+use std::io::{self, IoSlice, Read, Write};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::time::Duration;
+
+use mio::event::Source;
+use mio::net::{TcpStream, UnixStream};
+use mio::{Interest, Registry, Token};
+use socket2::{SockRef, TcpKeepalive};
+
+use crate::hub::conn::Link;
+
+/// The longest time between two probes that Linux knows.
+const PROBE_SECS_MAX: u32 = 32_767;
+
+/// A connection's stream.
+#[derive(Debug)]
+pub enum Stream {
+    /// TCP.
+    Tcp(TcpStream),
+    /// A Unix socket.
+    Unix(UnixStream),
+}
+
+impl Stream {
+    /// Has the poll report, edge by edge, whatever happens on the stream, telnet's urgent bytes
+    /// included. That needs to be said once only: what nobody waits for causes no wake-up, since
+    /// the system reports that a stream takes output again only after it has refused some.
+    ///
+    /// # Errors
+    ///
+    /// When the system cannot, for want of memory.
+    pub fn register(&mut self, registry: &Registry, token: Token) -> io::Result<()> {
+        let interest = Interest::READABLE | Interest::WRITABLE | Interest::PRIORITY;
+        match self {
+            Stream::Tcp(stream) => stream.register(registry, token, interest),
+            Stream::Unix(stream) => stream.register(registry, token, interest),
+        }
+    }
+}
+
+impl Read for Stream {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Stream::Tcp(stream) => stream.read(buffer),
+            Stream::Unix(stream) => stream.read(buffer),
+        }
+    }
+}
+
+impl Write for Stream {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match self {
+            Stream::Tcp(stream) => stream.write(bytes),
+            Stream::Unix(stream) => stream.write(bytes),
+        }
+    }
+
+    fn write_vectored(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+        match self {
+            Stream::Tcp(stream) => stream.write_vectored(slices),
+            Stream::Unix(stream) => stream.write_vectored(slices),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Link for Stream {
+    fn watch_peer(&mut self, idle: Option<u32>) {
+        // The end of a Unix socket's peer is never silent.
+        let Stream::Tcp(stream) = self else { return };
+        if let Err(error) = watch(SockRef::from(&*stream), idle) {
+            log::debug!("cannot have the system watch a connection: {error}");
+        }
+    }
+
+    fn untaken(&self) -> u32 {
+        match self {
+            Stream::Tcp(stream) => output_queued(stream.as_fd()),
+            Stream::Unix(stream) => output_queued(stream.as_fd()),
+        }
+    }
+
+    fn may_read_in_part(&self) -> bool {
+        // What is sent with a descriptor is not read together with what came before it: unix(7).
+        matches!(self, Stream::Unix(_))
+    }
+}
+
+/// How many bytes the system holds for a socket's peer: SIOCOUTQ in tcp(7), which is TIOCOUTQ and
+/// which Unix sockets know as well. 0 if it does not say.
+#[expect(unsafe_code, reason = "no crate has this call without it")]
+fn output_queued(socket: BorrowedFd<'_>) -> u32 {
+    let mut bytes: libc::c_int = 0;
+    // SAFETY: The descriptor is open, and the request writes one int.
+    let result = unsafe { libc::ioctl(socket.as_raw_fd(), libc::TIOCOUTQ, &raw mut bytes) };
+    match result {
+        0 => bytes as u32,
+        _ => 0,
+    }
+}
+
+/// Has the system find out within `idle` seconds, at least 3, that a connection's peer is gone.
+///
+/// With the peer silent, the system probes it each sixth of that time, and gives up at the third
+/// probe. With something on its way to the peer it sends that again, and gives up after as long;
+/// the last moment for something to be sent is just before the third probe, so that is half of the
+/// time and half of the time. See tcp(7), and RFC 5482 for TCP_USER_TIMEOUT. A peer that answers
+/// and takes nothing for that long is cut off as well: Linux counts that as hearing nothing.
+fn watch(socket: SockRef<'_>, idle: Option<u32>) -> io::Result<()> {
+    let Some(idle) = idle else {
+        socket.set_keepalive(false)?;
+        return socket.set_tcp_user_timeout(None);
+    };
+    let interval = (idle / 6).clamp(1, PROBE_SECS_MAX);
+    // Giving up takes two probes at least, and whole seconds.
+    let probes = (idle / interval / 2).clamp(2, 3);
+    let silence = (probes * interval).min(idle.saturating_sub(probes * interval).max(1));
+    let seconds = |seconds: u32| Duration::from_secs(seconds.into());
+    let keepalive = TcpKeepalive::new()
+        .with_time(seconds(interval))
+        .with_interval(seconds(interval));
+    socket.set_tcp_keepalive(&keepalive)?;
+    // What a probe finds is a little later than the probe itself.
+    socket.set_tcp_user_timeout(Some(seconds(silence) - Duration::from_millis(200)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_system_watches_a_peer_within_the_idle_time_whatever_that_is() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let stream = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let socket = SockRef::from(&stream);
+        for (idle, interval, timeout_ms) in [
+            (3, 1, 800),
+            (4, 1, 1_800),
+            (5, 1, 1_800),
+            (6, 1, 2_800),
+            (60, 10, 29_800),
+            (100, 16, 47_800),
+            (3600, 600, 1_799_800),
+            (100_000, 16_666, 49_997_800),
+            (31_536_000, 32_767, 98_300_800),
+        ] {
+            watch(SockRef::from(&stream), Some(idle)).unwrap();
+            assert!(socket.keepalive().unwrap());
+            let interval = Duration::from_secs(interval);
+            assert_eq!(socket.tcp_keepalive_time().unwrap(), interval, "{idle}");
+            assert_eq!(socket.tcp_keepalive_interval().unwrap(), interval, "{idle}");
+            let timeout = Duration::from_millis(timeout_ms);
+            assert_eq!(socket.tcp_user_timeout().unwrap(), Some(timeout), "{idle}");
+            // It is found out by a probe, by the second at the earliest; or by what is sent then.
+            let probe = (2..).find(|n| *n * interval >= timeout).unwrap() * interval;
+            assert!(probe + timeout < Duration::from_secs(idle.into()), "{idle}");
+            watch(SockRef::from(&stream), None).unwrap();
+            assert!(!socket.keepalive().unwrap());
+            assert_eq!(socket.tcp_user_timeout().unwrap(), None);
+        }
+    }
+}
