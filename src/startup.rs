@@ -7,7 +7,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use crate::ceiling::{Ceiling, Mib};
 use crate::chat::keys::Keys;
 use crate::net::address::Address;
-use crate::net::unix_socket::client_bytes_max;
+use crate::net::stream::client_bytes_max;
 use crate::options::Options;
 use crate::protocol::Limits;
 use crate::users;

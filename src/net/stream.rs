@@ -7,12 +7,15 @@ use std::time::Duration;
 use mio::event::Source;
 use mio::net::{TcpStream, UnixStream};
 use mio::{Interest, Registry, Token};
-use socket2::{SockRef, TcpKeepalive};
+use socket2::{Domain, SockRef, Socket, TcpKeepalive, Type};
 
 use crate::hub::conn::Link;
 
 /// The longest time between two probes that Linux knows.
 const PROBE_SECS_MAX: u32 = 32_767;
+
+/// What a socket takes at most after it was almost full: the pages and the head of one message.
+const LAST_MESSAGE_BYTES: u64 = 64 * 1024;
 
 /// A connection's stream.
 #[derive(Debug)]
@@ -102,6 +105,22 @@ fn output_queued(socket: BorrowedFd<'_>) -> u32 {
         0 => bytes as u32,
         _ => 0,
     }
+}
+
+/// The most bytes that the system lets a client keep in its own socket for a Unix socket's peer.
+/// What waits for the peer lies nowhere else, and the peer cannot bound it: the client says how
+/// much that is (SO_SNDBUF in socket(7)), up to twice net.core.wmem_max.
+///
+/// # Errors
+///
+/// When the system does not say.
+pub fn client_bytes_max() -> io::Result<u64> {
+    let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
+    let unless_said = socket.send_buffer_size()?;
+    // What is above the bound gets the bound.
+    socket.set_send_buffer_size(i32::MAX as usize)?;
+    let most = unless_said.max(socket.send_buffer_size()?);
+    Ok(most as u64 + LAST_MESSAGE_BYTES)
 }
 
 /// Has the system find out within `idle` seconds, at least 3, that a connection's peer is gone.

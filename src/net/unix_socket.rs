@@ -2,46 +2,19 @@
 //! replaced.
 //!
 //! A socket looks dead from bind(2) to listen(2), and a file may become another's between a look at
-//! it and its removal. So whoever makes or removes one holds a lock. The lock is on a file of its
-//! own, which only the server's user can open: on the folder, everybody who can read it could hold
-//! one, and keep the server from starting. It goes with its process, however that ends.
+//! it and its removal. So whoever makes or removes one holds a lock.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs;
 use std::io::{self, ErrorKind};
-use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
-use std::thread;
-use std::time::Duration;
 
 use mio::net::UnixListener;
-use rustix::fs::{FlockOperation, Mode, flock};
+use rustix::fs::Mode;
 use rustix::process::umask;
 use socket2::{Domain, SockAddr, Socket, Type};
 
-/// How often a lock that another process holds is tried, and the time between two tries. A server
-/// that starts holds it for a few system calls.
-const TRIES_AT_START: u32 = 150;
-const TRIES_AT_END: u32 = 10;
-const TRY_PAUSE: Duration = Duration::from_millis(20);
-
-/// What a socket takes at most after it was almost full: the pages and the head of one message.
-const LAST_MESSAGE_BYTES: u64 = 64 * 1024;
-
-/// The most bytes that the system lets a client keep in its own socket for a Unix socket's peer.
-/// What waits for the peer lies nowhere else, and the peer cannot bound it: the client says how
-/// much that is (SO_SNDBUF in socket(7)), up to twice net.core.wmem_max.
-///
-/// # Errors
-///
-/// When the system does not say.
-pub fn client_bytes_max() -> io::Result<u64> {
-    let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
-    let unless_said = socket.send_buffer_size()?;
-    // What is above the bound gets the bound.
-    socket.set_send_buffer_size(i32::MAX as usize)?;
-    let most = unless_said.max(socket.send_buffer_size()?);
-    Ok(most as u64 + LAST_MESSAGE_BYTES)
-}
+use crate::net::socket_lock::{Lock, TRIES_AT_END, TRIES_AT_START, identity};
 
 /// A Unix socket that listens.
 #[derive(Debug)]
@@ -129,73 +102,6 @@ fn create(address: &SockAddr, mode: Option<u32>) -> io::Result<Socket> {
     let result = socket.bind(address);
     umask(others);
     result.map(|()| socket)
-}
-
-fn identity(path: &Path) -> io::Result<(u64, u64)> {
-    fs::symlink_metadata(path).map(|file| (file.dev(), file.ino()))
-}
-
-/// While it is held, no other server makes or removes the socket of a path.
-struct Lock {
-    path: PathBuf,
-    _file: File,
-}
-
-impl Lock {
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "nobody is served before the server listens, or after it has stopped to"
-    )]
-    fn on(socket: &Path, tries: u32) -> io::Result<Lock> {
-        let mut path = socket.as_os_str().to_owned();
-        path.push(".chinwag-lock");
-        let path = PathBuf::from(path);
-        let mut options = OpenOptions::new();
-        options.write(true).create(true).mode(0o600);
-        options.custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK);
-        for _ in 0..tries {
-            let file = options
-                .open(&path)
-                .map_err(|error| match error.raw_os_error() {
-                    Some(libc::ELOOP | libc::EISDIR | libc::ENXIO) => io::Error::other(format!(
-                        "{} is in the way: {error}; remove it",
-                        path.display()
-                    )),
-                    _ => error,
-                })?;
-            match flock(&file, FlockOperation::NonBlockingLockExclusive) {
-                // Whoever held it may have removed the file meanwhile, and another made a new one.
-                Ok(()) => {
-                    let opened = file.metadata().map(|file| (file.dev(), file.ino()))?;
-                    if identity(&path).is_ok_and(|found| found == opened) {
-                        return Ok(Lock { path, _file: file });
-                    }
-                }
-                Err(rustix::io::Errno::WOULDBLOCK | rustix::io::Errno::INTR) => {
-                    thread::sleep(TRY_PAUSE);
-                }
-                Err(error) => {
-                    return Err(io::Error::other(format!(
-                        "{} cannot be locked against other servers: {error}; choose a path in \
-                         another folder",
-                        path.display()
-                    )));
-                }
-            }
-        }
-        Err(io::Error::other(format!(
-            "another server holds the lock {}; end it (lslocks shows which it is) or choose \
-             another path",
-            path.display()
-        )))
-    }
-}
-
-impl Drop for Lock {
-    fn drop(&mut self) {
-        // If it stays, the next server takes it.
-        let _ = fs::remove_file(&self.path);
-    }
 }
 
 /// Removes the socket file of a server that is dead.
