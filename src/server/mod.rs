@@ -1,6 +1,5 @@
 //! The loop: polls sockets, reads the clocks, and has the hub do the rest.
 
-pub mod service_manager;
 pub mod signals;
 
 use std::io;
@@ -19,11 +18,12 @@ use crate::log_sink::Dropped;
 use crate::net::accept_error::NotAccepted;
 use crate::net::address::Address;
 use crate::net::listener::Listener;
+use crate::net::passed;
+use crate::net::service_manager::{Manager, Status};
 use crate::net::stream::Stream;
 use crate::options::Options;
 use crate::startup::{add_unix_clients, check_memory, load_keys, raise_descriptors};
 use crate::time::{self, Clock as _, Millis, Now};
-use service_manager::{Manager, Status};
 use signals::Signals;
 
 /// Events that are fetched from the system at once.
@@ -109,8 +109,8 @@ impl Server {
         crate::protocol::Secret::random()
             .map_err(|error| format!("cannot get random numbers from the system: {error}"))?;
         let keys = load_keys(options)?;
-        let passed = (0..service_manager::sockets_passed()?)
-            .map(|index| service_manager::take_socket(index, options.socket_buffer))
+        let passed = (0..passed::sockets_passed()?)
+            .map(|index| passed::take_socket(index, options.socket_buffer))
             .collect::<Result<Vec<_>, _>>()?;
         let addresses = options.addresses(!passed.is_empty());
         let mut limits = options.limits;

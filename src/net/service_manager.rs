@@ -1,91 +1,23 @@
-//! The service manager that has started the server, if one has: systemd, or another of its kind.
+//! What the service manager that has started the server, if one has, is told of it: sd_notify(3) and
+//! sd_watchdog_enabled(3).
 //!
-//! Sockets that listen already come from it as sd_listen_fds(3) says; what it is told goes out as
-//! sd_notify(3) and sd_watchdog_enabled(3) say. It never keeps the server waiting. The loop asks
-//! for the next deadline and calls at the end of each turn; errors are texts for people.
+//! It never keeps the server waiting. The loop asks for the next deadline and calls at the end of
+//! each turn; errors are texts for people.
 
 use std::env;
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsStr;
 use std::fmt;
 use std::io;
-use std::os::fd::{FromRawFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::process;
 
 use socket2::{Domain, SockAddr, Socket, Type};
 
-use crate::net::listener::Listener;
+use crate::net::variable::{Lookup, number};
 use crate::time::{Millis, Now};
 
 /// The time between two messages, but for the watchdog's.
 const PAUSE: Millis = Millis(1000);
-/// The most sockets that can be passed.
-const SOCKETS_MAX: u64 = 1024;
-/// The first descriptor that is passed.
-const FIRST_DESCRIPTOR: RawFd = 3;
-
-/// Looks up a variable of the environment.
-type Lookup<'a> = &'a dyn Fn(&str) -> Option<OsString>;
-
-/// How many sockets were passed.
-///
-/// # Errors
-///
-/// If the environment says that in a way that cannot be understood.
-pub fn sockets_passed() -> Result<usize, String> {
-    count(&|name| env::var_os(name), process::id())
-}
-
-/// Takes a socket that was passed, the first one by the index 0. The system keeps at most
-/// `socket_buffer` bytes, and as many again for its own book-keeping, for each direction of the
-/// connections that come from now on.
-///
-/// # Errors
-///
-/// If there is none, or not one that listens.
-pub(crate) fn take_socket(index: usize, socket_buffer: usize) -> Result<Listener, String> {
-    let number = FIRST_DESCRIPTOR + index as RawFd;
-    listener(number, socket_buffer).ok_or_else(|| {
-        format!(
-            "descriptor {number}, one of those that LISTEN_FDS in the environment tells of, is not \
-             a TCP or Unix socket that listens; in the socket's unit, say ListenStream= and \
-             Accept=no"
-        )
-    })
-}
-
-fn listener(number: RawFd, socket_buffer: usize) -> Option<Listener> {
-    let socket = Socket::from(inherited(number)?);
-    socket.set_cloexec(true).ok()?;
-    let is_stream = socket.r#type().ok()? == Type::STREAM;
-    let domains = [Domain::IPV4, Domain::IPV6, Domain::UNIX];
-    let is_known = is_stream && domains.contains(&socket.domain().ok()?);
-    if !is_known || !socket.is_listener().ok()? {
-        return None;
-    }
-    Listener::adopt(socket, socket_buffer).ok()
-}
-
-/// A descriptor that was there when the program started. Only such a one lacks the close-on-exec
-/// flag, with which all are opened here, and which is to be given to those that are taken.
-#[expect(unsafe_code, reason = "what is passed is known by its number alone")]
-fn inherited(number: RawFd) -> Option<OwnedFd> {
-    // SAFETY: This asks for the flags of a number and touches no memory.
-    let flags = unsafe { libc::fcntl(number, libc::F_GETFD) };
-    let is_inherited = flags >= 0 && flags & libc::FD_CLOEXEC == 0;
-    // SAFETY: It is open, and nothing in the program has opened or taken it.
-    is_inherited.then(|| unsafe { OwnedFd::from_raw_fd(number) })
-}
-
-fn count(lookup: Lookup<'_>, pid: u32) -> Result<usize, String> {
-    // Inherited from a parent, it is the parent's business.
-    if number(lookup, "LISTEN_PID", u32::MAX.into())? != Some(pid.into()) {
-        return Ok(0);
-    }
-    let count = number(lookup, "LISTEN_FDS", SOCKETS_MAX)?;
-    Ok(count.unwrap_or(0) as usize)
-}
-
 /// The time between two signs of life, if they are asked for: half of what is waited for them.
 fn watchdog(lookup: Lookup<'_>, pid: u32) -> Result<Option<Millis>, String> {
     let micros = number(lookup, "WATCHDOG_USEC", u64::MAX - 1)?;
@@ -93,23 +25,6 @@ fn watchdog(lookup: Lookup<'_>, pid: u32) -> Result<Option<Millis>, String> {
     let is_watched = watched.is_none_or(|watched| watched == pid.into());
     let interval = |micros: u64| Millis((micros / 2000).max(1));
     Ok(micros.filter(|_| is_watched).map(interval))
-}
-
-/// A variable's number, if it is set.
-fn number(lookup: Lookup<'_>, name: &str, max: u64) -> Result<Option<u64>, String> {
-    let Some(value) = lookup(name) else {
-        return Ok(None);
-    };
-    let value = value.to_string_lossy();
-    let is_number = value.bytes().all(|b| b.is_ascii_digit());
-    let number = value.parse().ok().filter(|_| is_number);
-    match number.filter(|number| (1..=max).contains(number)) {
-        Some(number) => Ok(Some(number)),
-        None => Err(format!(
-            "{name}={value} in the environment: this is not a number from 1 to {max}; leave the \
-             variable to the service manager, or unset it"
-        )),
-    }
 }
 
 /// What the service manager shows of the server.
@@ -250,33 +165,7 @@ mod tests {
     use std::os::unix::net::{SocketAddr, UnixDatagram};
 
     use super::*;
-
-    const PID: u32 = 4711;
-
-    /// Looks things up in a list as if that were the environment.
-    fn within<T>(environment: &str, ask: impl Fn(Lookup<'_>, u32) -> T) -> T {
-        let lookup = |name: &str| {
-            let mut variables = environment.split_whitespace();
-            let value = variables.find_map(|text| text.strip_prefix(name)?.strip_prefix('='));
-            value.map(OsString::from)
-        };
-        ask(&lookup, PID)
-    }
-
-    #[test]
-    fn sockets_are_for_the_process_that_is_named() {
-        for (environment, expected) in [
-            ("", 0),
-            ("LISTEN_FDS=2", 0),
-            ("LISTEN_PID=4711", 0),
-            ("LISTEN_PID=4712 LISTEN_FDS=2", 0),
-            ("LISTEN_PID=4712 LISTEN_FDS=x", 0),
-            ("LISTEN_PID=4711 LISTEN_FDS=1", 1),
-            ("LISTEN_FDS=1024 LISTEN_PID=4711", 1024),
-        ] {
-            assert_eq!(within(environment, count), Ok(expected), "{environment}");
-        }
-    }
+    use crate::net::variable::tests::within;
 
     #[test]
     fn the_watchdog_is_shown_two_signs_of_life_in_its_time() {
@@ -295,37 +184,21 @@ mod tests {
     }
 
     #[test]
-    fn a_number_that_is_none_is_named() {
-        for value in [
-            "",
-            "0",
-            "x",
-            "-1",
-            "+1",
-            "1.5",
-            "0x1",
-            "18446744073709551616",
+    fn a_variable_of_the_watchdog_that_makes_no_sense_is_named() {
+        for (environment, variable) in [
+            ("WATCHDOG_USEC=0", "WATCHDOG_USEC=0 "),
+            (
+                "WATCHDOG_USEC=18446744073709551615",
+                "WATCHDOG_USEC=18446744073709551615 ",
+            ),
+            ("WATCHDOG_USEC=1 WATCHDOG_PID=x", "WATCHDOG_PID=x "),
+            (
+                "WATCHDOG_USEC=1 WATCHDOG_PID=4294967296",
+                "WATCHDOG_PID=4294967296 ",
+            ),
         ] {
-            for environment in [
-                format!("LISTEN_PID={value} LISTEN_FDS=1"),
-                format!("LISTEN_PID=4711 LISTEN_FDS={value}"),
-                "LISTEN_PID=4711 LISTEN_FDS=1025".to_owned(),
-            ] {
-                let error = within(&environment, count).unwrap_err();
-                let mut variables = environment.split(' ');
-                assert!(
-                    variables.any(|text| error.starts_with(&format!("{text} "))),
-                    "{error}"
-                );
-            }
-            for environment in [
-                format!("WATCHDOG_USEC={value}"),
-                format!("WATCHDOG_USEC=1 WATCHDOG_PID={value}"),
-            ] {
-                let error = within(&environment, watchdog).unwrap_err();
-                let last = environment.split(' ').next_back().unwrap();
-                assert!(error.starts_with(&format!("{last} ")), "{error}");
-            }
+            let error = within(environment, watchdog).unwrap_err();
+            assert!(error.starts_with(variable), "{error}");
         }
     }
 

@@ -1,0 +1,113 @@
+//! Sockets that listen already, which the service manager passes: sd_listen_fds(3).
+//!
+//! Errors are texts for people.
+
+use std::env;
+use std::os::fd::{FromRawFd, OwnedFd, RawFd};
+use std::process;
+
+use socket2::{Domain, Socket, Type};
+
+use crate::net::listener::Listener;
+use crate::net::variable::{Lookup, number};
+
+/// The most sockets that can be passed.
+const SOCKETS_MAX: u64 = 1024;
+/// The first descriptor that is passed.
+const FIRST_DESCRIPTOR: RawFd = 3;
+
+/// How many sockets were passed.
+///
+/// # Errors
+///
+/// If the environment says that in a way that cannot be understood.
+pub fn sockets_passed() -> Result<usize, String> {
+    count(&|name| env::var_os(name), process::id())
+}
+
+/// Takes a socket that was passed, the first one by the index 0. The system keeps at most
+/// `socket_buffer` bytes, and as many again for its own book-keeping, for each direction of the
+/// connections that come from now on.
+///
+/// # Errors
+///
+/// If there is none, or not one that listens.
+pub(crate) fn take_socket(index: usize, socket_buffer: usize) -> Result<Listener, String> {
+    let number = FIRST_DESCRIPTOR + index as RawFd;
+    listener(number, socket_buffer).ok_or_else(|| {
+        format!(
+            "descriptor {number}, one of those that LISTEN_FDS in the environment tells of, is not \
+             a TCP or Unix socket that listens; in the socket's unit, say ListenStream= and \
+             Accept=no"
+        )
+    })
+}
+
+fn listener(number: RawFd, socket_buffer: usize) -> Option<Listener> {
+    let socket = Socket::from(inherited(number)?);
+    socket.set_cloexec(true).ok()?;
+    let is_stream = socket.r#type().ok()? == Type::STREAM;
+    let domains = [Domain::IPV4, Domain::IPV6, Domain::UNIX];
+    let is_known = is_stream && domains.contains(&socket.domain().ok()?);
+    if !is_known || !socket.is_listener().ok()? {
+        return None;
+    }
+    Listener::adopt(socket, socket_buffer).ok()
+}
+
+/// A descriptor that was there when the program started. Only such a one lacks the close-on-exec
+/// flag, with which all are opened here, and which is to be given to those that are taken.
+#[expect(unsafe_code, reason = "what is passed is known by its number alone")]
+fn inherited(number: RawFd) -> Option<OwnedFd> {
+    // SAFETY: This asks for the flags of a number and touches no memory.
+    let flags = unsafe { libc::fcntl(number, libc::F_GETFD) };
+    let is_inherited = flags >= 0 && flags & libc::FD_CLOEXEC == 0;
+    // SAFETY: It is open, and nothing in the program has opened or taken it.
+    is_inherited.then(|| unsafe { OwnedFd::from_raw_fd(number) })
+}
+
+fn count(lookup: Lookup<'_>, pid: u32) -> Result<usize, String> {
+    // Inherited from a parent, it is the parent's business.
+    if number(lookup, "LISTEN_PID", u32::MAX.into())? != Some(pid.into()) {
+        return Ok(0);
+    }
+    let count = number(lookup, "LISTEN_FDS", SOCKETS_MAX)?;
+    Ok(count.unwrap_or(0) as usize)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::net::variable::tests::within;
+
+    #[test]
+    fn sockets_are_for_the_process_that_is_named() {
+        for (environment, expected) in [
+            ("", 0),
+            ("LISTEN_FDS=2", 0),
+            ("LISTEN_PID=4711", 0),
+            ("LISTEN_PID=4712 LISTEN_FDS=2", 0),
+            ("LISTEN_PID=4712 LISTEN_FDS=x", 0),
+            ("LISTEN_PID=4711 LISTEN_FDS=1", 1),
+            ("LISTEN_FDS=1024 LISTEN_PID=4711", 1024),
+        ] {
+            assert_eq!(within(environment, count), Ok(expected), "{environment}");
+        }
+    }
+
+    #[test]
+    fn a_variable_that_makes_no_sense_is_named() {
+        for (environment, variable) in [
+            ("LISTEN_PID=x LISTEN_FDS=1", "LISTEN_PID=x "),
+            (
+                "LISTEN_PID=4294967296 LISTEN_FDS=1",
+                "LISTEN_PID=4294967296 ",
+            ),
+            ("LISTEN_PID=4711 LISTEN_FDS=0", "LISTEN_FDS=0 "),
+            ("LISTEN_PID=4711 LISTEN_FDS=1025", "LISTEN_FDS=1025 "),
+        ] {
+            let error = within(environment, count).unwrap_err();
+            assert!(error.starts_with(variable), "{error}");
+        }
+    }
+}
