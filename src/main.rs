@@ -7,7 +7,8 @@ use std::process::ExitCode;
 use chinwag::log_sink::{Dropped, LogSink, is_journal};
 use chinwag::options::{self, Action, LogForm, Options, Verbosity};
 use chinwag::server::Server;
-use chinwag::{startup, users};
+use chinwag::startup::Prepared;
+use chinwag::users;
 use env_logger::Target;
 use log::Level;
 
@@ -29,12 +30,12 @@ fn main() -> ExitCode {
             if let Err(error) = set_up_log(&options) {
                 return finish(Err(error));
             }
-            finish(startup::check(&options).map(|ceiling| ceiling.table()))
+            finish(Prepared::new(options).map(|prepared| prepared.ceiling().table()))
         }
         Ok(Action::NewKey(file, name)) => {
             finish(users::new_key(&file, name).map(|key| format!("{key}\n")))
         }
-        Ok(Action::Run(options)) => run(&options),
+        Ok(Action::Run(options)) => run(options),
     }
 }
 
@@ -58,12 +59,13 @@ fn print(text: &str) -> ExitCode {
     }
 }
 
-fn run(options: &Options) -> ExitCode {
-    let (dropped, form) = match set_up_log(options) {
+fn run(options: Options) -> ExitCode {
+    let (dropped, form) = match set_up_log(&options) {
         Ok(log) => log,
         Err(error) => return finish(Err(error)),
     };
-    let result = Server::new(options, dropped).and_then(|server| {
+    let server = Prepared::new(options).and_then(|prepared| Server::new(prepared, dropped));
+    let result = server.and_then(|server| {
         server
             .run()
             .map_err(|error| format!("the event loop failed: {error}"))

@@ -1,85 +1,137 @@
-//! What is looked at before the server starts: files, memory, descriptors.
+//! What is checked and taken before the server serves.
 //!
-//! Errors are texts for people.
+//! A start and `--check` go through the same sequence, so that a check says what a start would; a
+//! reload repeats the last step. Nothing here is seen outside of the process: addresses are bound
+//! later. Errors are texts for people.
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
+use crate::allocator;
 use crate::ceiling::{Ceiling, Mib};
 use crate::chat::keys::Keys;
 use crate::net::address::Address;
+use crate::net::passed::{self, PassedSocket};
+use crate::net::service_manager::Manager;
 use crate::net::stream::client_bytes_max;
 use crate::options::Options;
-use crate::protocol::Limits;
+use crate::protocol::Secret;
 use crate::users;
 
-/// Descriptors beside those of connections and listeners: the standard streams, the poll, the
-/// signals, a connection that is told there is no room, the users file, the socket to the service
-/// manager, and some to spare.
-const DESCRIPTORS_BESIDE: usize = 12;
+/// Descriptors besides those of connections and listeners: the standard streams, the poll, the
+/// signals, a connection that is refused because there are too many, the users file, the socket to
+/// the service manager, and some to spare.
+const OTHER_DESCRIPTORS: usize = 12;
 
-/// Checks what the options say: reads the users file, and works out the memory.
-///
-/// # Errors
-///
-/// What the server would not start for.
-pub fn check(options: &Options) -> Result<Ceiling, String> {
-    let keys = load_keys(options)?;
-    let mut limits = options.limits;
-    limits.connections_max =
-        raise_descriptors(limits.connections_max, options.addresses(false).len())?;
-    let ceiling = check_memory(options, &limits, keys.as_ref())?;
-    let mut addresses = options.addresses(false).iter();
-    add_unix_clients(ceiling, addresses.any(Address::is_unix))
+/// All that a server needs to start.
+pub struct Prepared {
+    pub(crate) settings: Settings,
+    pub(crate) members: Members,
+    pub(crate) passed: Vec<PassedSocket>,
+    pub(crate) service_manager: Option<Manager>,
 }
 
-/// Adds to the ceiling what clients of Unix sockets can keep, if there may be such clients.
-///
-/// # Errors
-///
-/// When the system does not say how much that is.
-pub fn add_unix_clients(ceiling: Ceiling, may_come: bool) -> Result<Ceiling, String> {
-    if !may_come {
-        return Ok(ceiling);
+/// What stays as it is while the server runs.
+pub(crate) struct Settings {
+    /// The options, with no more connections than there are descriptors for.
+    pub options: Options,
+    /// What a client can keep in a Unix socket of its own, if there may be such clients.
+    unix_client_bytes: Option<u64>,
+}
+
+/// Who may join, and the memory that the server can need with them.
+pub(crate) struct Members {
+    /// None if anybody may join.
+    pub keys: Option<Keys>,
+    pub ceiling: Ceiling,
+}
+
+impl Prepared {
+    /// Checks all that can be checked without binding an address, and takes the sockets that were
+    /// passed.
+    ///
+    /// # Errors
+    ///
+    /// The reason for which a server with these options does not start.
+    pub fn new(mut options: Options) -> Result<Prepared, String> {
+        allocator::set_up();
+        // From here on the system's random numbers are there, and no JOIN will have to wait.
+        Secret::random()
+            .map_err(|error| format!("cannot get random numbers from the system: {error}"))?;
+        let passed = passed::take_all()?;
+        for socket in &passed {
+            check_passed(&socket.address, &options)?;
+        }
+        let service_manager = Manager::from_env()?;
+        let addresses = options.addresses(!passed.is_empty());
+        let listeners = passed.len() + addresses.len();
+        let connections_max = raise_descriptors(options.limits.connections_max, listeners)?;
+        let mut addresses = addresses.iter().chain(passed.iter().map(|s| &s.address));
+        let unix_client_bytes = match addresses.any(Address::is_unix) {
+            true => Some(client_bytes_max().map_err(|error| {
+                format!("cannot find out the size of Unix sockets' buffers: {error}")
+            })?),
+            false => None,
+        };
+        options.limits.connections_max = connections_max;
+        let settings = Settings {
+            options,
+            unix_client_bytes,
+        };
+        Ok(Prepared {
+            members: settings.read_users()?,
+            settings,
+            passed,
+            service_manager,
+        })
     }
-    match client_bytes_max() {
-        Ok(bytes) => Ok(ceiling.with_unix_clients(bytes)),
-        Err(error) => Err(format!(
-            "cannot find out the size of Unix sockets' buffers: {error}"
-        )),
+
+    /// The most memory that the server can need.
+    pub fn ceiling(&self) -> &Ceiling {
+        &self.members.ceiling
     }
 }
 
-/// Reads the users file, if there is one.
-///
-/// # Errors
-///
-/// If it cannot be read, or is not a users file.
-pub fn load_keys(options: &Options) -> Result<Option<Keys>, String> {
-    options.users.as_deref().map(users::load).transpose()
+impl Settings {
+    /// Reads the users file, if there is one, and works out the memory ceiling with its names.
+    ///
+    /// # Errors
+    ///
+    /// If it cannot be read, if it is not a users file, or if the ceiling is above `--memory`.
+    pub fn read_users(&self) -> Result<Members, String> {
+        let options = &self.options;
+        let keys = options.users.as_deref().map(users::load).transpose()?;
+        let names = keys.as_ref().map(Keys::len);
+        let mut ceiling = Ceiling::of(&options.limits, names, options.socket_buffer);
+        if let Some(bytes) = self.unix_client_bytes {
+            ceiling = ceiling.with_unix_clients(bytes);
+        }
+        match options.memory_max {
+            Some(max) if ceiling.bytes() > max as u64 => Err(format!(
+                "--memory {max}: with these settings {} could be needed ({} bytes):\n{}lower \
+                 --max-connections, --max-sessions, --max-rooms, --log-bytes or --max-message, or \
+                 have fewer names in the users file",
+                Mib(ceiling.bytes()),
+                ceiling.bytes(),
+                ceiling.table()
+            )),
+            _ => Ok(Members { keys, ceiling }),
+        }
+    }
 }
 
-/// Works out the memory ceiling, and whether it is low enough.
-///
-/// # Errors
-///
-/// If it is above `--memory`.
-pub fn check_memory(
-    options: &Options,
-    limits: &Limits,
-    keys: Option<&Keys>,
-) -> Result<Ceiling, String> {
-    let ceiling = Ceiling::of(limits, keys.map(Keys::len), options.socket_buffer);
-    match options.memory_max {
-        Some(max) if ceiling.bytes() > max as u64 => Err(format!(
-            "--memory {max}: with these settings {} could be needed ({} bytes):\n{}lower \
-             --max-connections, --max-sessions, --max-rooms, --log-bytes or --max-message, or have \
-             fewer names in the users file",
-            Mib(ceiling.bytes()),
-            ceiling.bytes(),
-            ceiling.table()
-        )),
-        _ => Ok(ceiling),
+/// Checks that a socket which was passed is no more open than any address may be, and warns of an
+/// option that does not change it.
+fn check_passed(address: &Address, options: &Options) -> Result<(), String> {
+    options
+        .check_open(address)
+        .map_err(|error| format!("the service manager passed {address}: {error}"))?;
+    if let Some(mode) = options.socket_mode.filter(|_| address.is_unix()) {
+        log::warn!(
+            "--socket-mode {mode:04o} does not change {address}, which the service manager \
+             passed; say SocketMode= in the socket's unit"
+        );
     }
+    Ok(())
 }
 
 /// Raises the soft limit on open files as far as `connections` need it; gives how many of them
@@ -88,8 +140,8 @@ pub fn check_memory(
 /// # Errors
 ///
 /// If the limits allow none.
-pub fn raise_descriptors(connections: usize, listeners: usize) -> Result<usize, String> {
-    let others = (listeners + DESCRIPTORS_BESIDE) as u64;
+fn raise_descriptors(connections: usize, listeners: usize) -> Result<usize, String> {
+    let others = (listeners + OTHER_DESCRIPTORS) as u64;
     let needed = connections as u64 + others;
     let limit = getrlimit(Resource::Nofile);
     let soft = limit.current.unwrap_or(u64::MAX);

@@ -463,6 +463,21 @@ fn too_few_descriptors_for_a_single_connection_are_an_error_with_a_way_out() {
 
 /// Nobody reads what is wrong: that is not waited for.
 #[test]
+fn a_system_without_random_numbers_is_an_error_for_a_start_and_a_check() {
+    // An emulator wants random numbers for itself.
+    if std::env::var_os("CHINWAG_RUNNER").is_some() {
+        return;
+    }
+    for args in [&["--listen", "127.0.0.1:0"][..], &["--check"]] {
+        let Some(mut command) = failing("getrandom", "error=EIO") else {
+            return;
+        };
+        let finished = Process::start(command.args(args)).finish();
+        finished.expect_refusal(1, &["random numbers"]);
+    }
+}
+
+#[test]
 fn a_server_that_cannot_start_does_not_wait_for_who_reads_why() {
     let script = "mkfifo \"$PIPE\"; exec 3<>\"$PIPE\"; \
                   timeout 1 sh -c 'while :; do echo 0123456789; done' >&3; exec \"$@\" 2>&3";

@@ -342,6 +342,32 @@ fn a_passed_unix_socket_is_counted_and_keeps_its_mode() {
 }
 
 #[test]
+fn a_check_counts_passed_sockets_and_leaves_them_as_they_are() {
+    let dir = TempDir::new();
+    let check = |socket: OwnedFd| {
+        let mut command = passing(WITH_ONE, socket.try_clone().unwrap());
+        command.args(["--check", "--socket-mode", "0600"]);
+        let finished = Process::spawn(command.stdout(Stdio::piped())).finish();
+        assert_eq!(finished.code, Some(0), "{finished:?}");
+        // Whatever is said of a description holds for all who have it.
+        assert!(!SockRef::from(&socket).nonblocking().unwrap());
+        finished
+    };
+    let (listener, _) = tcp();
+    let buffer = || SockRef::from(&listener).recv_buffer_size().unwrap();
+    let before = buffer();
+    let on_tcp = check(listener.try_clone().unwrap().into());
+    assert_eq!(buffer(), before);
+    assert!(!on_tcp.out.contains("sockets of clients"), "{on_tcp:?}");
+    let path = dir.join("chat");
+    let on_unix = check(UnixListener::bind(&path).unwrap().into());
+    assert!(on_unix.out.contains("sockets of clients"), "{on_unix:?}");
+    let warning = format!("does not change {}, ", unix(&path));
+    assert!(on_unix.err.contains(&warning), "{on_unix:?}");
+    assert!(path.exists());
+}
+
+#[test]
 fn addresses_that_are_given_are_listened_on_beside_passed_sockets() {
     let dir = TempDir::new();
     let on_unix = unix(&dir.join("chat"));
@@ -422,11 +448,13 @@ fn the_first_connection_may_come_before_the_first_server() {
 
 // What is refused
 
-/// Sees that the program does not start with what it is passed, and says why.
+/// Expects that the program does not start with what it is passed and says why, and that a check
+/// says the same.
 fn expect_refusal(mut command: Command, texts: &[&str]) {
-    Process::spawn(&mut command)
-        .finish()
-        .expect_refusal(1, texts);
+    let refused = Process::spawn(&mut command).finish();
+    refused.expect_refusal(1, texts);
+    let checked = Process::spawn(command.arg("--check")).finish();
+    assert_eq!((checked.code, checked.err), (refused.code, refused.err));
 }
 
 #[test]

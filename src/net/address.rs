@@ -1,8 +1,13 @@
 //! An address to listen on, as people write it.
 
+use std::ffi::OsString;
 use std::fmt;
+use std::io;
 use std::net::{SocketAddr, SocketAddrV6};
-use std::path::PathBuf;
+use std::os::unix::ffi::OsStringExt;
+use std::path::{Path, PathBuf};
+
+use socket2::Socket;
 
 /// The longest path that fits into a Unix socket's address, in bytes.
 pub const UNIX_PATH_BYTES_MAX: usize = 107;
@@ -54,6 +59,25 @@ impl Address {
             ));
         }
         Ok(Address::Unix(path.into()))
+    }
+
+    /// Where a socket is bound: with the port that the system has chosen if none was asked for,
+    /// and with an interface's number.
+    ///
+    /// # Errors
+    ///
+    /// When the system does not tell, which it does.
+    pub fn of_socket(socket: &Socket) -> io::Result<Address> {
+        let address = socket.local_addr()?;
+        if let Some(ip) = address.as_socket() {
+            return Ok(Address::Tcp(ip));
+        }
+        let path = address.as_pathname().map(Path::to_owned);
+        Ok(Address::Unix(path.unwrap_or_else(|| {
+            // Without a file it has a name, which people write like this.
+            let name = address.as_abstract_namespace().unwrap_or_default();
+            OsString::from_vec([b"@", name].concat()).into()
+        })))
     }
 
     /// Whether it is a Unix socket's.

@@ -1,10 +1,7 @@
 //! The sockets that connections are accepted from.
 
-use std::ffi::OsString;
 use std::io::{self, ErrorKind};
 use std::net::{SocketAddr, SocketAddrV6};
-use std::os::unix::ffi::OsStringExt;
-use std::path::Path;
 
 use mio::event::Source;
 use mio::net::TcpListener;
@@ -85,7 +82,8 @@ impl Listener {
         Ok(Listener::Tcp(TcpListener::from_std(socket.into()), None))
     }
 
-    /// Takes a TCP or Unix socket that listens already. Its file is another's, and stays.
+    /// Takes a TCP or Unix socket that listens already. Its file is another's, and stays. For the
+    /// connections that come from now on, the system keeps as much as [`bind`](Self::bind) says.
     ///
     /// # Errors
     ///
@@ -106,19 +104,10 @@ impl Listener {
     ///
     /// When the system does not tell, which it does.
     pub fn address(&self) -> io::Result<Address> {
-        let address = match self {
-            Listener::Tcp(listener, _) => SockRef::from(listener).local_addr(),
-            Listener::Unix(socket, _) => SockRef::from(&socket.listener).local_addr(),
-        }?;
-        if let Some(ip) = address.as_socket() {
-            return Ok(Address::Tcp(ip));
+        match self {
+            Listener::Tcp(listener, _) => Address::of_socket(&SockRef::from(listener)),
+            Listener::Unix(socket, _) => Address::of_socket(&SockRef::from(&socket.listener)),
         }
-        let path = address.as_pathname().map(Path::to_owned);
-        Ok(Address::Unix(path.unwrap_or_else(|| {
-            // Without a file it has a name, which people write like this.
-            let name = address.as_abstract_namespace().unwrap_or_default();
-            OsString::from_vec([b"@", name].concat()).into()
-        })))
     }
 
     /// Has the poll report new connections.

@@ -8,6 +8,7 @@ use std::process;
 
 use socket2::{Domain, Socket, Type};
 
+use crate::net::address::Address;
 use crate::net::listener::Listener;
 use crate::net::variable::{Lookup, number};
 
@@ -16,34 +17,50 @@ const SOCKETS_MAX: u64 = 1024;
 /// The first descriptor that is passed.
 const FIRST_DESCRIPTOR: RawFd = 3;
 
-/// How many sockets were passed.
+/// A socket that was passed: looked at, and not yet changed, since others may hold it too.
+#[derive(Debug)]
+pub struct PassedSocket {
+    /// Where it listens.
+    pub address: Address,
+    socket: Socket,
+}
+
+/// Takes all sockets that were passed, which can be done once.
 ///
 /// # Errors
 ///
-/// If the environment says that in a way that cannot be understood.
-pub fn sockets_passed() -> Result<usize, String> {
-    count(&|name| env::var_os(name), process::id())
+/// If the environment does not say clearly how many there are, or if one is not a TCP or Unix
+/// socket that listens.
+pub fn take_all() -> Result<Vec<PassedSocket>, String> {
+    let count = count(&|name| env::var_os(name), process::id())?;
+    (0..count)
+        .map(|index| {
+            let number = FIRST_DESCRIPTOR + index as RawFd;
+            take(number).ok_or_else(|| {
+                format!(
+                    "descriptor {number}, one of those that LISTEN_FDS in the environment tells \
+                     of, is not a TCP or Unix socket that listens; in the socket's unit, say \
+                     ListenStream= and Accept=no"
+                )
+            })
+        })
+        .collect()
 }
 
-/// Takes a socket that was passed, the first one by the index 0. The system keeps at most
-/// `socket_buffer` bytes, and as many again for its own book-keeping, for each direction of the
-/// connections that come from now on.
-///
-/// # Errors
-///
-/// If there is none, or not one that listens.
-pub(crate) fn take_socket(index: usize, socket_buffer: usize) -> Result<Listener, String> {
-    let number = FIRST_DESCRIPTOR + index as RawFd;
-    listener(number, socket_buffer).ok_or_else(|| {
-        format!(
-            "descriptor {number}, one of those that LISTEN_FDS in the environment tells of, is not \
-             a TCP or Unix socket that listens; in the socket's unit, say ListenStream= and \
-             Accept=no"
-        )
-    })
+impl PassedSocket {
+    /// Makes it a listener of this program; see [`Listener::adopt`].
+    ///
+    /// # Errors
+    ///
+    /// When the system does not let it be set up.
+    pub fn listen(self, socket_buffer: usize) -> Result<Listener, String> {
+        let address = self.address;
+        Listener::adopt(self.socket, socket_buffer)
+            .map_err(|error| format!("cannot set up {address}, which was passed: {error}"))
+    }
 }
 
-fn listener(number: RawFd, socket_buffer: usize) -> Option<Listener> {
+fn take(number: RawFd) -> Option<PassedSocket> {
     let socket = Socket::from(inherited(number)?);
     socket.set_cloexec(true).ok()?;
     let is_stream = socket.r#type().ok()? == Type::STREAM;
@@ -52,7 +69,8 @@ fn listener(number: RawFd, socket_buffer: usize) -> Option<Listener> {
     if !is_known || !socket.is_listener().ok()? {
         return None;
     }
-    Listener::adopt(socket, socket_buffer).ok()
+    let address = Address::of_socket(&socket).ok()?;
+    Some(PassedSocket { address, socket })
 }
 
 /// A descriptor that was there when the program started. Only such a one lacks the close-on-exec

@@ -9,6 +9,7 @@ use mio::event::Event;
 use mio::{Events, Poll, Registry, Token};
 
 use crate::allocator;
+use crate::ceiling::Ceiling;
 use crate::chat::keys::Keys;
 use crate::chat::stats::Stats;
 use crate::chat::{ConnId, Peer};
@@ -18,11 +19,11 @@ use crate::log_sink::Dropped;
 use crate::net::accept_error::NotAccepted;
 use crate::net::address::Address;
 use crate::net::listener::Listener;
-use crate::net::passed;
+use crate::net::passed::PassedSocket;
 use crate::net::service_manager::{Manager, Status};
 use crate::net::stream::Stream;
 use crate::options::Options;
-use crate::startup::{add_unix_clients, check_memory, load_keys, raise_descriptors};
+use crate::startup::{Members, Prepared, Settings};
 use crate::time::{self, Clock as _, Millis, Now};
 use signals::Signals;
 
@@ -72,7 +73,8 @@ pub struct Server {
     first_conn: usize,
     hub: Hub<Stream>,
     clock: Clock,
-    options: Options,
+    settings: Settings,
+    ceiling: Ceiling,
     /// Accepting rests until then, or until there are fewer connections than that.
     pause: Option<(Millis, usize)>,
     /// The log has told that the system is out of descriptors, and nothing was accepted since.
@@ -97,37 +99,24 @@ struct Report {
 }
 
 impl Server {
-    /// Reads the users file, takes the sockets that were passed, binds all addresses, and says so
-    /// in the log.
+    /// Binds all addresses, and says so in the log.
     ///
     /// # Errors
     ///
     /// A text for people: what failed, why, and the way out.
-    pub fn new(options: &Options, dropped: Dropped) -> Result<Server, String> {
-        allocator::set_up();
-        // From here on the system's random numbers are there, and no JOIN will have to wait.
-        crate::protocol::Secret::random()
-            .map_err(|error| format!("cannot get random numbers from the system: {error}"))?;
-        let keys = load_keys(options)?;
-        let passed = (0..passed::sockets_passed()?)
-            .map(|index| passed::take_socket(index, options.socket_buffer))
-            .collect::<Result<Vec<_>, _>>()?;
-        let addresses = options.addresses(!passed.is_empty());
-        let mut limits = options.limits;
-        let count = passed.len() + addresses.len();
-        limits.connections_max = raise_descriptors(limits.connections_max, count)?;
-        let ceiling = check_memory(options, &limits, keys.as_ref())?;
-        let is_unix = |listener: &Listener| matches!(listener, Listener::Unix(..));
-        let has_unix = passed.iter().any(is_unix) || addresses.iter().any(Address::is_unix);
-        let ceiling = add_unix_clients(ceiling, has_unix)?;
+    pub fn new(prepared: Prepared, dropped: Dropped) -> Result<Server, String> {
+        let Prepared {
+            settings,
+            members: Members { keys, ceiling },
+            passed,
+            service_manager,
+        } = prepared;
         log::info!("memory: {ceiling}");
-
         let poll = Poll::new().map_err(system)?;
         let signals = Signals::new(poll.registry(), SIGNALS).map_err(system)?;
-        let manager = Manager::from_env()?;
-        let doors = open_doors(options, passed, poll.registry())?;
+        let doors = open_doors(&settings.options, passed, poll.registry())?;
         let clock = Clock::start();
-        let mut hub = Hub::new(limits);
+        let mut hub = Hub::new(settings.options.limits);
         hub.set_keys(keys, clock.now());
         hub.stats().memory_ceiling = ceiling.bytes();
         Ok(Server {
@@ -137,11 +126,12 @@ impl Server {
             doors,
             hub,
             clock,
-            options: options.clone(),
+            settings,
+            ceiling,
             pause: None,
             is_short: false,
             complained_at: None,
-            manager,
+            manager: service_manager,
             report: Report {
                 dropped,
                 dropped_told: 0,
@@ -359,25 +349,20 @@ impl Server {
 
     /// Reads the users file again. If that does not do, the keys stay as they are.
     fn reload(&mut self) {
-        let Some(users) = &self.options.users else {
+        let Some(users) = &self.settings.options.users else {
             log::info!("there is no users file to read again");
             return;
         };
-        let limits = *self.hub.chat().limits();
-        let result = load_keys(&self.options).and_then(|keys| {
-            let ceiling = check_memory(&self.options, &limits, keys.as_ref())?;
-            Ok((keys, ceiling))
-        });
-        match result {
-            Ok((keys, ceiling)) => {
+        match self.settings.read_users() {
+            Ok(Members { keys, ceiling }) => {
                 let names = keys.as_ref().map_or(0, Keys::len);
                 let s = if names == 1 { "" } else { "s" };
                 log::info!("{} now has {names} name{s}", users.display());
-                let stats = self.hub.stats();
-                if std::mem::replace(&mut stats.memory_ceiling, ceiling.bytes()) != ceiling.bytes()
-                {
+                if ceiling.bytes() != self.ceiling.bytes() {
                     log::info!("memory: {ceiling}");
                 }
+                self.hub.stats().memory_ceiling = ceiling.bytes();
+                self.ceiling = ceiling;
                 self.hub.set_keys(keys, self.clock.now());
             }
             Err(error) => log::error!("{error}; the keys from before stay in force"),
@@ -445,16 +430,17 @@ impl Report {
     }
 }
 
-/// Sees that the sockets which the service manager passed are no more open than any address may be,
-/// and binds the other addresses.
+/// Makes listeners of the sockets that were passed, and binds the other addresses.
 fn open_doors(
     options: &Options,
-    passed: Vec<Listener>,
+    passed: Vec<PassedSocket>,
     registry: &Registry,
 ) -> Result<Vec<Door>, String> {
     let mut doors = Vec::new();
     let addresses = options.addresses(!passed.is_empty());
-    let passed = passed.into_iter().map(|listener| (Ok(listener), None));
+    let passed = passed
+        .into_iter()
+        .map(|socket| (socket.listen(options.socket_buffer), None));
     let bound = addresses.iter().map(|address| {
         let listener = Listener::bind(address, options.socket_buffer, options.socket_mode);
         (listener, Some(address))
@@ -464,15 +450,6 @@ fn open_doors(
         let mut address = listener.address().map_err(system)?;
         if let Some(given) = given {
             address = address.written_like(given);
-        }
-        options
-            .check_open(&address)
-            .map_err(|error| format!("the service manager passed {address}: {error}"))?;
-        if let (Some(mode), None, Address::Unix(_)) = (options.socket_mode, given, &address) {
-            log::warn!(
-                "--socket-mode {mode:04o} does not change {address}, which the service manager \
-                 passed; say SocketMode= in the socket's unit"
-            );
         }
         listener
             .register(registry, Token(FIRST_LISTENER + index))
