@@ -1,6 +1,6 @@
 //! Many sessions, and one client among them.
 
-use chinwag::chat::{Allowance, Chat, Client, ConnId, Due, Peer};
+use chinwag::chat::{Chat, Client, ConnId, Peer, TimerBudget};
 use chinwag::protocol::Request;
 use chinwag::time::Now;
 
@@ -13,7 +13,7 @@ const ATTACHED: usize = 100;
 /// Within how many milliseconds a crowd comes; its idle time is twice as long.
 const ARRIVAL_MS: usize = 1_800_000;
 /// Timers that the loop looks at in one turn.
-const WORK: usize = 256;
+const TIMERS: usize = 256;
 /// As many ended sessions as are remembered, and some.
 const ENDED: usize = 1100;
 
@@ -62,11 +62,9 @@ impl Core {
 
     /// Does what a turn does about time, and asks until when the loop may sleep.
     pub fn fire(&mut self) -> Option<u64> {
-        let mut work = Allowance::each(WORK);
-        while let Some(due) = self.chat.due(self.now, &mut work) {
-            if let Due::Session(key, _) = due {
-                self.chat.settle(key, self.now);
-            }
+        let mut budget = TimerBudget::each(TIMERS);
+        while let Some(due) = self.chat.due(self.now, &mut budget) {
+            drop(self.chat.settle(due, None, self.now));
         }
         self.chat.next_deadline().map(|when| when.0)
     }

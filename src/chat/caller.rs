@@ -31,6 +31,8 @@ pub struct Client {
     pub(super) is_new: bool,
     /// How many more bytes of the line that has begun count as part of what was counted already.
     pub(super) paid_bytes: u8,
+    /// It was told goodbye, and is only there until it has taken that.
+    pub(super) is_leaving: bool,
 }
 
 impl Client {

@@ -2,9 +2,10 @@
 
 use super::ended::End;
 use super::ids::{RoomKey, SessionKey};
+use super::life::OwedEvents;
 use super::room::Room;
 use super::session::Session;
-use super::{Chat, Client, Outcome, Owed, by_name, by_room_name};
+use super::{Chat, Client, Outcome, by_name, by_room_name};
 use crate::protocol::{
     Abuse, Bye, Code, Command, DEFAULT_ROOM, DENIALS_MAX, ERRORS_MAX, Error, Event, Join,
     LeaveReason, Listing, Mode, Name, Poll, Reply, Request, Resume, Secret, Token, write_alive,
@@ -135,7 +136,7 @@ impl Chat {
 
         if let Some(namesake) = namesake {
             // Who holds the key has the name. The room stays, for he is about to enter it.
-            outcome.replaced = self.last_words(namesake, Bye::Replaced, Owed::Told, now);
+            outcome.replaced = self.last_words(namesake, Bye::Replaced, OwedEvents::Told, now);
             let reason = LeaveReason::Replaced;
             let (room, name) = self.remove_session(namesake, reason, now);
             self.append(room, Event::Left { name, reason }, now);
@@ -180,7 +181,7 @@ impl Chat {
         if let Some(after) = resume.after {
             self.check_after(key, after)?;
         }
-        if let Some(message) = self.last_words(key, Bye::Replaced, Owed::Kept, now) {
+        if let Some(message) = self.last_words(key, Bye::Replaced, OwedEvents::Kept, now) {
             self.detach(key, now);
             outcome.replaced = Some(message);
         }

@@ -57,6 +57,7 @@ impl Chat {
             arrival_us: 0,
             is_new: true,
             paid_bytes: 0,
+            is_leaving: false,
         };
         self.expect_session(&mut client, now.at);
         Some(client)
@@ -90,6 +91,7 @@ impl Chat {
         if filed.is_none_or(|filed| filed > end) {
             self.give_time(client, now.at, goodbye_s);
         }
+        client.is_leaving = true;
         bye.write(out);
     }
 
@@ -142,26 +144,6 @@ impl Chat {
             attachment.is_lost = true;
         }
         self.arm(key, now.past);
-    }
-
-    /// Notes a line that is still to be answered, if the connection of a session waits with one.
-    pub fn note_line(&mut self, key: SessionKey, client: &Client) {
-        if let Some(session) = self.sessions.get_mut(key.index()) {
-            if client.is_throttled() && client.session == Some(key) {
-                session.touch(client.heard_at);
-            }
-        }
-    }
-
-    /// Whether a connection whose time was over has still not got a session; if so, that is counted
-    /// and logged, and the caller is to close it.
-    pub fn settle_handshake(&mut self, client: &Client) -> bool {
-        let is_over = client.session.is_none() && self.handshakes.when(client.conn).is_none();
-        if is_over {
-            self.stats.connections_handshake += 1;
-            log::debug!("{} got no session in time", client.peer);
-        }
-        is_over
     }
 
     /// Gives a connection without a session so many seconds, and no others.

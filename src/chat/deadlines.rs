@@ -1,35 +1,65 @@
 //! What happens when time runs out.
 
+use super::Chat;
+use super::caller::Client;
+use super::ids::ConnId;
 use super::ids::SessionKey;
+use super::life::OwedEvents;
+use super::notice::Notice;
 use super::session::Deadline;
-use super::{Chat, ConnId, Message, Owed};
 use crate::protocol::{Bye, LeaveReason, write_expiring};
 use crate::time::{Millis, Now};
 
-/// Something that is due unless its connection has already sent a sign of life.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Due {
-    /// A session's deadline; with it the connection that holds it. If that takes nothing of what it
-    /// is owed, the caller also looks whether the client has taken something since.
-    Session(SessionKey, Option<ConnId>),
-    /// A connection's time to get a session is over.
-    Handshake(ConnId),
-    /// A connection may be read again.
-    Throttle(ConnId),
+/// Something that is due, unless its connection has sent a sign of life that was not read yet. To be
+/// settled with [`Chat::settle`], when the connection has been read.
+#[derive(Debug)]
+#[must_use = "what is due is still to be settled"]
+pub struct Due {
+    what: What,
+    conn: Option<ConnId>,
+}
+
+/// What is due.
+#[derive(Clone, Copy, Debug)]
+enum What {
+    /// A session's deadline.
+    Session(SessionKey),
+    /// The end of a connection's time to get a session.
+    Handshake,
+    /// The end of the time for which a connection was not read.
+    Throttle,
+}
+
+impl Due {
+    /// The connection to be read before this is settled; none if a session has none.
+    pub fn conn(&self) -> Option<ConnId> {
+        self.conn
+    }
+
+    /// Whether the client's session is in question, so that the connection is also to be written to,
+    /// and looked at if it is stalled: the client may have taken something since.
+    pub fn concerns_session(&self) -> bool {
+        matches!(self.what, What::Session(_))
+    }
+
+    /// Whether all there is to do is to read the connection again, when this is settled.
+    pub fn resumes_reading(&self) -> bool {
+        matches!(self.what, What::Throttle)
+    }
 }
 
 /// How many timers of each kind may still be looked at: a crowd of one kind holds up no other.
 #[derive(Debug)]
-pub struct Allowance {
+pub struct TimerBudget {
     throttles: usize,
     handshakes: usize,
     sessions: usize,
 }
 
-impl Allowance {
-    /// So many of each kind.
-    pub fn each(timers: usize) -> Allowance {
-        Allowance {
+impl TimerBudget {
+    /// The same number of timers of each kind.
+    pub fn each(timers: usize) -> TimerBudget {
+        TimerBudget {
             throttles: timers,
             handshakes: timers,
             sessions: timers,
@@ -49,33 +79,75 @@ impl Chat {
         deadlines.into_iter().flatten().min()
     }
 
-    /// The next thing that is due, within an allowance of timers to look at.
+    /// The next thing that is due, within a budget of timers to look at. When nothing is, logs what
+    /// is to be logged without anybody doing anything.
     ///
-    /// The caller first reads what the connection has received, so that a sign of life which came
-    /// in time counts even if the server was slow to look, and then settles the matter:
-    /// with [`settle`](Self::settle) or [`settle_handshake`](Self::settle_handshake).
-    pub fn due(&mut self, now: Now, work: &mut Allowance) -> Option<Due> {
-        if let Some(conn) = self.throttles.pop(now.past, &mut work.throttles) {
-            return Some(Due::Throttle(conn));
+    /// The caller reads the connection before it settles the matter: a sign of life that came in time
+    /// counts even if the server was slow to look.
+    pub fn due(&mut self, now: Now, budget: &mut TimerBudget) -> Option<Due> {
+        if let Some(conn) = self.throttles.pop(now.past, &mut budget.throttles) {
+            return Some(Due {
+                what: What::Throttle,
+                conn: Some(conn),
+            });
         }
-        if let Some(conn) = self.handshakes.pop(now.past, &mut work.handshakes) {
-            return Some(Due::Handshake(conn));
+        if let Some(conn) = self.handshakes.pop(now.past, &mut budget.handshakes) {
+            return Some(Due {
+                what: What::Handshake,
+                conn: Some(conn),
+            });
         }
-        while let Some(key) = self.session_timers.pop(now.past, &mut work.sessions) {
+        while let Some(key) = self.session_timers.pop(now.past, &mut budget.sessions) {
             let session = &mut self.sessions[key.index()];
             match session.deadline(now.past) {
                 Some((when, _)) if when <= now.past => {
-                    return Some(Due::Session(key, session.conn()));
+                    return Some(Due {
+                        what: What::Session(key),
+                        conn: session.conn(),
+                    });
                 }
                 _ => self.arm(key, now.past),
             }
         }
+        self.journal.turn(now);
         None
     }
 
-    /// Does what a session's deadline asks for, if it still is due.
-    pub fn settle(&mut self, key: SessionKey, now: Now) -> Option<Message> {
-        let session = self.sessions.get_mut(key.index())?;
+    /// Does what a deadline asks for, if it is still due; `client` is that of its connection.
+    pub fn settle(&mut self, due: Due, client: Option<&mut Client>, now: Now) -> Option<Notice> {
+        match (due.what, client) {
+            (What::Throttle, client) => {
+                client?.is_throttled = false;
+                None
+            }
+            (What::Handshake, client) => self.settle_handshake(client?),
+            (What::Session(key), client) => {
+                let session = self.sessions.get_mut(key.index())?;
+                // A line that waits to be answered is a sign of life.
+                if let Some(client) = client.filter(|c| c.is_throttled && c.session == Some(key)) {
+                    session.touch(client.heard_at);
+                }
+                self.settle_session(key, now)
+            }
+        }
+    }
+
+    /// Says goodbye to a connection whose time is over, unless it has a session by now.
+    fn settle_handshake(&mut self, client: &Client) -> Option<Notice> {
+        if client.session.is_some() || self.handshakes.when(client.conn).is_some() {
+            return None;
+        }
+        let mut text = Vec::new();
+        if !client.is_leaving {
+            self.stats.connections_handshake += 1;
+            log::debug!("{} got no session in time", client.peer);
+            Bye::Handshake.write(&mut text);
+        }
+        Some(Notice::goodbye(client.conn, text))
+    }
+
+    fn settle_session(&mut self, key: SessionKey, now: Now) -> Option<Notice> {
+        let session = &mut self.sessions[key.index()];
         let conn = session.conn();
         let due = session.deadline(now.past);
         let due = due.filter(|(when, _)| *when <= now.past).map(|(_, d)| d);
@@ -96,27 +168,24 @@ impl Chat {
                 }
             }
             Some(Deadline::Revoked) => {
-                let message = self.last_words(key, Bye::Replaced, Owed::Told, now);
+                let goodbye = self.last_words(key, Bye::Replaced, OwedEvents::Told, now);
                 self.destroy(key, LeaveReason::Replaced, now);
-                return message;
+                return goodbye;
             }
-            Some(Deadline::Idle | Deadline::Stalled) => {
-                let (reason, bye) = match due {
-                    Some(Deadline::Stalled) => (LeaveReason::Slow, Bye::Slow),
-                    _ => (LeaveReason::Expired, Bye::Expired),
-                };
-                let message = self.last_words(key, bye, Owed::Kept, now);
-                self.destroy(key, reason, now);
-                return message;
+            Some(Deadline::Stalled) => {
+                let goodbye = self.last_words(key, Bye::Slow, OwedEvents::Kept, now);
+                self.destroy(key, LeaveReason::Slow, now);
+                return goodbye;
+            }
+            Some(Deadline::Idle) => {
+                let goodbye = self.last_words(key, Bye::Expired, OwedEvents::Kept, now);
+                self.destroy(key, LeaveReason::Expired, now);
+                return goodbye;
             }
         }
         self.arm(key, now.past);
         let conn = conn.filter(|_| !text.is_empty())?;
-        Some(Message {
-            conn,
-            text,
-            closes: false,
-        })
+        Some(Notice::lines(conn, text))
     }
 
     /// Notes since when the client of a session has taken nothing of what it is owed, as is known by

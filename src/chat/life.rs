@@ -4,14 +4,23 @@ use super::caller::Client;
 use super::ended::End;
 use super::ids::{RoomKey, SessionKey};
 use super::keys::Keys;
+use super::notice::Notice;
 use super::room::Room;
 use super::session::{Attachment, Session};
 use super::usage::Usage;
-use super::{Chat, Message, Owed, by_name, by_room_name};
+use super::{Chat, by_name, by_room_name};
 use crate::protocol::{
     Alive, Bye, Event, IDLE_MIN_S, IDLE_TCP_MIN_S, Join, LeaveReason, Mode, Name, Secret, Token,
 };
 use crate::time::Now;
+
+/// What becomes of the events that a session is owed when it loses its connection.
+pub(super) enum OwedEvents {
+    /// They are written before the last words, if they are few.
+    Told,
+    /// They are not: they stay the session's, or cannot be written anyhow.
+    Kept,
+}
 
 impl Chat {
     /// Creates a session, makes it a member, and attaches its connection: the one place where one
@@ -187,21 +196,17 @@ impl Chat {
         &mut self,
         key: SessionKey,
         bye: Bye,
-        owed: Owed,
+        owed: OwedEvents,
         now: Now,
-    ) -> Option<Message> {
+    ) -> Option<Notice> {
         let conn = self.sessions[key.index()].conn()?;
         let mut text = Vec::new();
         self.end_wait(key, now, &mut text);
-        if let Owed::Told = owed {
+        if let OwedEvents::Told = owed {
             self.tell_owed(key, &mut text);
         }
         bye.write(&mut text);
-        Some(Message {
-            conn,
-            text,
-            closes: true,
-        })
+        Some(Notice::goodbye(conn, text))
     }
 
     /// The idle time in seconds of a session that an open connection keeps alive, for the kernel

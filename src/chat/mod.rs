@@ -20,6 +20,7 @@ mod journal;
 pub mod keys;
 mod life;
 mod memory;
+mod notice;
 mod origin;
 mod owed;
 mod rate;
@@ -34,8 +35,9 @@ use std::cmp::Ordering;
 use slab::Slab;
 
 pub use caller::Client;
-pub use deadlines::{Allowance, Due};
+pub use deadlines::{Due, TimerBudget};
 pub use ids::{ConnId, SessionKey};
+pub use notice::Notice;
 pub use origin::{Origin, Peer};
 
 use crate::protocol::{Limits, Name, Token};
@@ -53,32 +55,13 @@ use stats::{Gauges, Stats};
 use timers::Timers;
 use usage::Usages;
 
-/// Bytes for a connection other than the one that is being answered.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Message {
-    /// The connection that is to get them.
-    pub conn: ConnId,
-    /// Whole lines.
-    pub text: Vec<u8>,
-    /// Whether they are the last, and the connection's session is not its own any more.
-    pub closes: bool,
-}
-
-/// What becomes of the events that a session is owed when it loses its connection.
-enum Owed {
-    /// They are written before the last words, as far as they are few.
-    Told,
-    /// They are not: they stay the session's, or cannot be written anyhow.
-    Kept,
-}
-
 /// What an answer means for connections.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Outcome {
     /// The connection that was answered is to be closed once it has its answer.
     pub closes: bool,
     /// Another connection lost its session to this one.
-    pub replaced: Option<Message>,
+    pub replaced: Option<Notice>,
 }
 
 /// All sessions and rooms.
@@ -164,11 +147,6 @@ impl Chat {
     /// Whether a crowd of sessions has gone since this was asked last.
     pub fn take_crowd_gone(&mut self) -> bool {
         std::mem::take(&mut self.is_crowd_gone)
-    }
-
-    /// Logs what is due to be logged, such as what was left out before.
-    pub fn write_journal(&mut self, now: Now) {
-        self.journal.turn(now);
     }
 
     fn wheels(&self) -> [&Wheel; 3] {

@@ -75,9 +75,4 @@ impl Chat {
     pub fn leave_allowance(&mut self, client: &Client) {
         self.usages.leave(client.origin, client.arrival_us);
     }
-
-    /// Notes that a connection may be read again.
-    pub fn end_throttle(client: &mut Client) {
-        client.is_throttled = false;
-    }
 }

@@ -18,7 +18,7 @@ use slab::Slab;
 
 use crate::chat::keys::Keys;
 use crate::chat::stats::Stats;
-use crate::chat::{Allowance, Chat, ConnId, Due, Message, Peer};
+use crate::chat::{Chat, ConnId, Due, Notice, Peer, TimerBudget};
 use crate::hub::conn::{Conn, Link, READ_BYTES, Readiness};
 use crate::protocol::{Bye, Limits};
 use crate::shrink::ShrinkPolicy;
@@ -182,7 +182,6 @@ impl<L: Link> Hub<L> {
     pub fn turn(&mut self, clock: &impl Clock, asked: Millis, heard_all: bool) {
         let now = clock.now();
         self.chat.stats.turns += 1;
-        self.chat.write_journal(now);
         self.serve_if_needed(now);
         let spare = std::mem::take(&mut self.spare);
         let mut to_read = std::mem::replace(&mut self.to_read, spare);
@@ -203,7 +202,7 @@ impl<L: Link> Hub<L> {
             if let Some(conn) = self.conns.get_mut(key.index()) {
                 conn.is_to_write = false;
                 if conn.is_writable || conn.is_broken {
-                    self.flush(key, now, WRITE_BYTES_PER_TURN);
+                    self.write(key, now, WRITE_BYTES_PER_TURN);
                 }
                 self.finish(key, now);
             }
@@ -257,7 +256,7 @@ impl<L: Link> Hub<L> {
             self.chat.part(client, bye, now, out);
             conn.is_closing = true;
         }
-        self.write(key, now, WRITE_BYTES_PER_TURN);
+        self.write_and_finish(key, now, WRITE_BYTES_PER_TURN);
     }
 
     /// Checks that connections and sessions agree, and what [`Chat::assert_consistent`] checks.
@@ -298,55 +297,49 @@ impl<L: Link> Hub<L> {
         }
     }
 
-    /// Fires what is due, within the turn's allowance.
+    /// Fires what is due, within the turn's budget.
     fn fire(&mut self, now: Now, clock: &impl Clock) {
-        let mut work = Allowance::each(TIMERS_PER_TURN);
+        let mut budget = TimerBudget::each(TIMERS_PER_TURN);
         // Each one may mean a write to everybody in its room.
         let writes_max = self.writes + WRITES_PER_FIRING;
         while self.writes < writes_max {
-            let Some(due) = self.chat.due(now, &mut work) else {
+            let Some(due) = self.chat.due(now, &mut budget) else {
                 return;
             };
-            match due {
-                Due::Session(session, conn) => {
-                    if let Some(conn) = conn {
-                        self.read_at_last(conn, clock);
-                        self.chat
-                            .note_line(session, &self.conns[conn.index()].client);
-                        // Its stream may take what it did not take before: the system reports that
-                        // only when there is room for much.
-                        self.flush(conn, now, WRITE_BYTES_PER_TURN);
-                        self.look_whether_taken(conn, now);
-                    }
-                    if let Some(message) = self.chat.settle(session, now) {
-                        self.deliver(message, now);
-                    }
-                }
-                Due::Throttle(conn) => {
-                    Chat::end_throttle(&mut self.conns[conn.index()].client);
-                    self.read_later(conn);
-                }
-                Due::Handshake(conn) => {
-                    self.read_at_last(conn, clock);
-                    if self.chat.settle_handshake(&self.conns[conn.index()].client) {
-                        self.part(conn, Bye::Handshake, now);
-                        self.close(conn, now);
-                    }
-                }
-            }
+            self.fire_one(due, now, clock);
             self.serve_if_needed(now);
         }
     }
 
+    /// Settles what is due, when its connection has been read, so that a sign of life counts that came
+    /// in time.
+    fn fire_one(&mut self, due: Due, now: Now, clock: &impl Clock) {
+        if due.resumes_reading() {
+            due.conn().into_iter().for_each(|key| self.read_later(key));
+        } else if let Some(key) = due.conn() {
+            self.read_at_last(key, clock);
+            if due.concerns_session() {
+                // Its stream may take what it did not take before: the system reports that only
+                // when there is space for much.
+                self.write(key, now, WRITE_BYTES_PER_TURN);
+                self.look_whether_taken(key, now);
+            }
+        }
+        let client = due.conn().map(|key| &mut self.conns[key.index()].client);
+        if let Some(notice) = self.chat.settle(due, client, now) {
+            self.deliver(notice, now);
+        }
+    }
+
     /// Appends what a connection is told that did not ask, and closes it if that was the last.
-    fn deliver(&mut self, message: Message, now: Now) {
-        let key = message.conn;
+    fn deliver(&mut self, notice: Notice, now: Now) {
+        let key = notice.conn();
         let conn = &mut self.conns[key.index()];
-        conn.append(&message.text);
-        if message.closes {
-            conn.client.lose_session();
+        let (text, is_last) = notice.hand_to(&mut conn.client);
+        conn.append(&text);
+        if is_last {
             conn.is_closing = true;
-            self.flush(key, now, WRITE_BYTES_PER_TURN);
+            self.write(key, now, WRITE_BYTES_PER_TURN);
             self.close(key, now);
         } else {
             self.write_later(key);

@@ -182,7 +182,7 @@ impl<L: Link> Hub<L> {
     fn is_ready_for_line(&mut self, key: ConnId, now: Now) -> bool {
         let conn = &self.conns[key.index()];
         if conn.out_len() >= OUT_BYTES_ENOUGH || conn.has_postponed() {
-            self.flush(key, now, WRITE_BYTES_PER_TURN);
+            self.write(key, now, WRITE_BYTES_PER_TURN);
         }
         let conn = &mut self.conns[key.index()];
         let out_len_max = conn.out_len_max();
@@ -243,7 +243,7 @@ impl<L: Link> Hub<L> {
         let is_owed = session.is_some_and(|session| self.chat.is_owed(session));
         let is_long = command.has_long_reply() && self.chat.may_give_much(session, &command);
         if is_owed || is_long {
-            self.flush(key, now, usize::MAX);
+            self.write(key, now, usize::MAX);
         }
         let conn = &mut self.conns[key.index()];
         if is_long && conn.out_len() > 0 {
@@ -272,8 +272,8 @@ impl<L: Link> Hub<L> {
             conn.stalled_at = Millis::NEVER;
             self.update_watch(key);
         }
-        if let Some(message) = outcome.replaced {
-            self.deliver(message, now);
+        if let Some(notice) = outcome.replaced {
+            self.deliver(notice, now);
         }
     }
 }

@@ -30,7 +30,7 @@ impl<L: Link> Hub<L> {
                 let may_take =
                     |conn: &Conn<L>| conn.is_writable || urgent && conn.refused_in != turn;
                 if conn.is_some_and(may_take) {
-                    self.write(key, now, share);
+                    self.write_and_finish(key, now, share);
                 }
             }
         }
@@ -38,8 +38,8 @@ impl<L: Link> Hub<L> {
     }
 
     /// Writes to a connection, and closes it if that was all there is to do for it.
-    pub(super) fn write(&mut self, key: ConnId, now: Now, share: usize) {
-        self.flush(key, now, share);
+    pub(super) fn write_and_finish(&mut self, key: ConnId, now: Now, share: usize) {
+        self.write(key, now, share);
         self.finish(key, now);
     }
 
@@ -68,7 +68,7 @@ impl<L: Link> Hub<L> {
     }
 
     /// Writes what a connection is owed until its stream takes no more, or about `share` bytes.
-    pub(super) fn flush(&mut self, key: ConnId, now: Now, share: usize) {
+    pub(super) fn write(&mut self, key: ConnId, now: Now, share: usize) {
         let mut sum = 0;
         loop {
             let conn = &mut self.conns[key.index()];
