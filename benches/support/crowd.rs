@@ -1,6 +1,6 @@
 //! Many sessions, and one client among them.
 
-use chinwag::chat::{Chat, Client, ConnId, Peer, TimerBudget};
+use chinwag::chat::{Chat, Client, ConnId, Input, Outcome, Peer, TimerBudget};
 use chinwag::protocol::Request;
 use chinwag::time::Now;
 
@@ -55,7 +55,18 @@ impl Core {
         self.line.clear();
         self.line.extend_from_slice(line);
         let request = Request::read(&self.line, self.chat.limits());
-        self.chat.answer(client, request, self.now, &mut self.out);
+        let permit = self.chat.admit(client, self.now);
+        let input = Input {
+            bytes: line.len() + 1,
+            ends_line: true,
+            request: Some(request),
+        };
+        let permit = permit.expect("there is no bound for how fast a client may send");
+        let answered = (self.chat).answer(client, permit, input, self.now, &mut self.out);
+        if let Outcome::Later(pending) = answered.outcome {
+            let outcome = (self.chat).carry_out(client, pending, self.now, &mut self.out);
+            assert!(matches!(outcome, Outcome::Done));
+        }
         assert!(self.out.starts_with(b"OK "), "{}", line.escape_ascii());
         &self.out
     }

@@ -1,92 +1,33 @@
 //! What each command does: one small function a verb.
 
+use super::caller::Client;
 use super::ended::End;
 use super::ids::{RoomKey, SessionKey};
 use super::life::OwedEvents;
+use super::notice::Notice;
 use super::room::Room;
 use super::session::Session;
-use super::{Chat, Client, Outcome, by_name, by_room_name};
+use super::{Chat, by_name, by_room_name};
 use crate::protocol::{
-    Abuse, Bye, Code, Command, DEFAULT_ROOM, DENIALS_MAX, ERRORS_MAX, Error, Event, Join,
-    LeaveReason, Listing, Mode, Name, Poll, Reply, Request, Resume, Secret, Token, write_alive,
-    write_line,
+    Bye, Code, Command, DEFAULT_ROOM, Error, Event, Join, LeaveReason, Listing, Mode, Name, Poll,
+    Reply, Resume, Secret, Token, write_line,
 };
 use crate::time::Now;
 
 type Answer<'a> = Result<Reply<'a>, Error>;
 
 impl Chat {
-    /// Answers one line of a client, or what came instead of one; the answer is appended to `out`.
-    pub fn answer(
-        &mut self,
-        client: &mut Client,
-        request: Request<'_>,
-        now: Now,
-        out: &mut Vec<u8>,
-    ) -> Outcome {
-        if let Some(key) = client.session {
-            // What telnet says is a sign of life and no line.
-            if !matches!(request, Request::Sign | Request::AreYouThere) {
-                self.end_wait_as_of(key, client.heard_at, now, out);
-            }
-            // A line is a sign of life when it is complete.
-            if request != Request::TooLong {
-                self.sessions[key.index()].touch(client.heard_at);
-            }
-        }
-        let mut outcome = Outcome::default();
-        let result = match request {
-            Request::Empty | Request::Sign => return outcome,
-            Request::AreYouThere => {
-                write_alive(out);
-                return outcome;
-            }
-            Request::Abuse(abuse) => return self.expel(client, abuse, now, out),
-            // An HTTP request line may be as long as a web page likes.
-            Request::TooLong if !client.is_understood => {
-                return self.expel(client, Abuse::TooLong, now, out);
-            }
-            Request::Bad(error) => Err(error),
-            Request::TooLong => Err(self.line_too_long()),
-            Request::Command(command) => self.execute(client, command, now, &mut outcome),
-        };
-        match result {
-            Ok(reply) => {
-                client.errors = 0;
-                client.is_understood = true;
-                self.stats.commands += 1;
-                if let Some(reply) = reply {
-                    reply.write(out);
-                    if reply == Reply::Quit {
-                        self.part(client, Bye::Quit, now, out);
-                        outcome.closes = true;
-                    }
-                }
-            }
-            Err(error) => {
-                self.refuse(client, &error, out);
-                if client.denials >= DENIALS_MAX {
-                    return self.expel(client, Abuse::Denials, now, out);
-                }
-                if client.errors >= ERRORS_MAX {
-                    return self.expel(client, Abuse::Errors, now, out);
-                }
-            }
-        }
-        outcome
-    }
-
     /// Carries a command out. No reply means that it comes later.
     pub(super) fn execute<'a>(
         &mut self,
         client: &mut Client,
         command: Command<'a>,
         now: Now,
-        outcome: &mut Outcome,
+        replaced: &mut Option<Notice>,
     ) -> Result<Option<Reply<'a>>, Error> {
         match command {
-            Command::Join(join) => self.join(client, join, now, outcome),
-            Command::Resume(resume) => self.resume(client, resume, now, outcome),
+            Command::Join(join) => self.join(client, join, now, replaced),
+            Command::Resume(resume) => self.resume(client, resume, now, replaced),
             Command::Say(text) => self.say(client, text, now),
             Command::Poll(poll) => return self.poll(client, poll, now),
             Command::Ping(text) => Ok(Reply::Pong { text }),
@@ -101,20 +42,12 @@ impl Chat {
         .map(Some)
     }
 
-    pub(super) fn line_too_long(&self) -> Error {
-        let max = self.limits.line_bytes_max();
-        Error::new(
-            Code::LineTooLong,
-            format!("a line has at most {max} bytes; the rest is skipped"),
-        )
-    }
-
     fn join<'a>(
         &mut self,
         client: &mut Client,
         join: Join<'_>,
         now: Now,
-        outcome: &mut Outcome,
+        replaced: &mut Option<Notice>,
     ) -> Answer<'a> {
         no_session(client)?;
         if let Err(error) = self.check_key(&join) {
@@ -136,7 +69,7 @@ impl Chat {
 
         if let Some(namesake) = namesake {
             // Who holds the key has the name. The room stays, for he is about to enter it.
-            outcome.replaced = self.last_words(namesake, Bye::Replaced, OwedEvents::Told, now);
+            *replaced = self.last_words(namesake, Bye::Replaced, OwedEvents::Told, now);
             let reason = LeaveReason::Replaced;
             let (room, name) = self.remove_session(namesake, reason, now);
             self.append(room, Event::Left { name, reason }, now);
@@ -174,16 +107,16 @@ impl Chat {
         client: &mut Client,
         resume: Resume,
         now: Now,
-        outcome: &mut Outcome,
+        replaced: &mut Option<Notice>,
     ) -> Answer<'a> {
         no_session(client)?;
         let key = self.find(resume.token, now)?;
         if let Some(after) = resume.after {
             self.check_after(key, after)?;
         }
-        if let Some(message) = self.last_words(key, Bye::Replaced, OwedEvents::Kept, now) {
+        if let Some(goodbye) = self.last_words(key, Bye::Replaced, OwedEvents::Kept, now) {
             self.detach(key, now);
-            outcome.replaced = Some(message);
+            *replaced = Some(goodbye);
         }
         if let Some(after) = resume.after {
             self.set_cursor(key, after);

@@ -1,11 +1,11 @@
 //! Connections as the core sees them: greeted, heard, told goodbye.
 
+use super::Chat;
 use super::caller::Client;
 use super::ids::{ConnId, SessionKey};
 use super::journal::Full;
 use super::origin::Peer;
-use super::{Chat, Outcome};
-use crate::protocol::{Abuse, Bye, Code, DENIALS_MAX, Error};
+use crate::protocol::{Bye, DENIALS_MAX};
 use crate::time::{Millis, Now};
 
 /// How long a connection may take for its last words, in seconds, and never for longer than it could
@@ -80,7 +80,7 @@ impl Chat {
 
     /// The last words to a connection, which is to be closed when it has taken them; its session,
     /// if any, lives on without. One that has no session gets no more time than it had.
-    pub fn part(&mut self, client: &mut Client, bye: Bye, now: Now, out: &mut Vec<u8>) {
+    pub fn say_goodbye(&mut self, client: &mut Client, bye: Bye, now: Now, out: &mut Vec<u8>) {
         if let Some(key) = client.session.take() {
             self.end_wait(key, now, out);
             self.detach(key, now);
@@ -93,32 +93,6 @@ impl Chat {
         }
         client.is_leaving = true;
         bye.write(out);
-    }
-
-    /// Closes a connection that does what no chat client does: the one place where that is done.
-    pub(super) fn expel(
-        &mut self,
-        client: &mut Client,
-        abuse: Abuse,
-        now: Now,
-        out: &mut Vec<u8>,
-    ) -> Outcome {
-        self.stats.connections_abuse += 1;
-        self.journal.abuse(abuse, &client.peer, now);
-        self.part(client, Bye::Abuse(abuse), now, out);
-        Outcome {
-            closes: true,
-            replaced: None,
-        }
-    }
-
-    pub(super) fn refuse(&mut self, client: &mut Client, error: &Error, out: &mut Vec<u8>) {
-        self.stats.errors += 1;
-        // A text that somebody pasted in a room is no attack.
-        if error.code != Code::BadCommand || !client.has_had_session {
-            client.errors += 1;
-        }
-        error.write(out);
     }
 
     /// Gives a connection without a session its time to get one.

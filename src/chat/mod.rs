@@ -7,6 +7,7 @@
 //! `deadlines` what the wheel fires, `owed` what goes out of a room's log.
 
 mod admission;
+mod answer;
 mod audience;
 mod caller;
 mod check;
@@ -34,11 +35,13 @@ use std::cmp::Ordering;
 
 use slab::Slab;
 
+pub use answer::{Answered, Input, Outcome, Pending};
 pub use caller::Client;
 pub use deadlines::{Due, TimerBudget};
 pub use ids::{ConnId, SessionKey};
 pub use notice::Notice;
 pub use origin::{Origin, Peer};
+pub use rate::Permit;
 
 use crate::protocol::{Limits, Name, Token};
 use crate::shrink::ShrinkPolicy;
@@ -54,15 +57,6 @@ use session::Session;
 use stats::{Gauges, Stats};
 use timers::Timers;
 use usage::Usages;
-
-/// What an answer means for connections.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Outcome {
-    /// The connection that was answered is to be closed once it has its answer.
-    pub closes: bool,
-    /// Another connection lost its session to this one.
-    pub replaced: Option<Notice>,
-}
 
 /// All sessions and rooms.
 #[derive(Debug)]

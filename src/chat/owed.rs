@@ -11,7 +11,7 @@ use super::ids::SessionKey;
 use super::room::Room;
 use super::session::{Session, Wait};
 use super::stats::Stats;
-use crate::protocol::{Command, LINE_BYTES_MAX, Limits, Listing, Mode, Poll, Reply, write_lost};
+use crate::protocol::{LINE_BYTES_MAX, Limits, Listing, Mode, Reply, write_lost};
 use crate::time::{Millis, Now};
 
 impl Chat {
@@ -67,23 +67,10 @@ impl Chat {
         }
     }
 
-    /// Whether the reply to a command that may have a long one can be long as things are. That to a
-    /// POLL that has nothing to give is not, if it comes at once.
-    pub fn may_give_much(&self, session: Option<SessionKey>, command: &Command<'_>) -> bool {
-        if !matches!(
-            command,
-            Command::Poll(Poll {
-                after: None,
-                wait_s: 0,
-                ..
-            })
-        ) {
-            return true;
-        }
-        session.is_some_and(|key| {
-            let session = &self.sessions[key.index()];
-            session.cursor < self.rooms[session.room.index()].log.next()
-        })
+    /// Whether there are events that a session was not given.
+    pub(super) fn has_events_for(&self, key: SessionKey) -> bool {
+        let session = &self.sessions[key.index()];
+        session.cursor < self.rooms[session.room.index()].log.next()
     }
 
     /// Whether a session is still to be written something on its connection without asking anew:

@@ -12,18 +12,24 @@ use crate::time::{Millis, Now};
 /// Who sends too fast waits at least so long, so that he is not served line by line.
 const THROTTLE_MIN: Millis = Millis(100);
 
+/// Leave to look at what a connection has sent next: [`Chat::answer`] takes it.
+#[derive(Debug)]
+#[must_use]
+pub struct Permit(());
+
 impl Chat {
-    /// Whether a connection's next line may be answered now. If not, the connection is to be left
-    /// unread until [`Due::Throttle`](super::Due::Throttle).
+    /// Gives leave to look at what a connection has sent next. None while its client has sent faster
+    /// than it may; the connection is not to be read until something is [due](Chat::due) that
+    /// [resumes](super::Due::resumes_reading) that.
     ///
     /// The generic cell rate algorithm, as virtual scheduling (ITU-T I.371, annex A): lines come at
     /// the rate, after as many at once as come in four seconds.
-    pub fn admits_line(&mut self, client: &mut Client, now: Now) -> bool {
+    pub fn admit(&mut self, client: &mut Client, now: Now) -> Option<Permit> {
         let Some(interval_us) = self.limits.line_interval_us() else {
-            return true;
+            return Some(Permit(()));
         };
         if client.is_throttled() {
-            return false;
+            return None;
         }
         if std::mem::take(&mut client.is_new) {
             let arrival_us = self.usages.arrival_us(client.origin);
@@ -32,13 +38,13 @@ impl Chat {
         let latest_us = client.arrival_us + interval_us;
         let allowed_us = now.at.micros() + u64::from(BURST_S) * 1_000_000;
         if latest_us <= allowed_us {
-            return true;
+            return Some(Permit(()));
         }
         let wait = Millis((latest_us - allowed_us).div_ceil(1000)).max(THROTTLE_MIN);
         client.is_throttled = true;
         self.throttles.file(client.conn, now.at + wait);
         self.stats.lines_throttled += 1;
-        false
+        None
     }
 
     /// Counts `bytes` that were taken of what a connection has sent against its rate, and tells how
@@ -47,8 +53,9 @@ impl Chat {
     /// Everything counts, telnet's commands and a line that never ends as well: one line for each
     /// [`BYTES_PER_LINE`] bytes that are begun. It counts against the session too, whatever
     /// connection holds that later.
-    pub fn count_input(
+    pub(super) fn count(
         &mut self,
+        _permit: Permit,
         client: &mut Client,
         bytes: usize,
         end_it: bool,

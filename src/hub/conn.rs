@@ -5,9 +5,9 @@
 
 use std::io::{self, IoSlice, Read, Write};
 
-use crate::chat::Client;
+use crate::chat::{Client, Pending};
 use crate::hub::line::{Ends, Splitter};
-use crate::protocol::{Command, LINE_BYTES_MAX, Limits, REPLY_BYTES_MAX, REPLY_HEAD_BYTES_MAX};
+use crate::protocol::{LINE_BYTES_MAX, Limits, REPLY_BYTES_MAX, REPLY_HEAD_BYTES_MAX};
 use crate::time::Millis;
 
 /// Bytes that are read at once.
@@ -37,7 +37,7 @@ struct Buffers {
     /// What was received and not yet looked at.
     input: Vec<u8>,
     /// A command that is carried out when the output has been written.
-    postponed: Option<Box<Command<'static>>>,
+    postponed: Option<Box<Pending>>,
     /// Replies, notices, and the rest of an event line that was broken off.
     out: Vec<u8>,
     /// How much of `out` has been written.
@@ -144,7 +144,7 @@ impl<L: Link> Conn<L> {
         let short_replies = OUT_BYTES_ENOUGH + LINE_BYTES_MAX;
         let long_reply = REPLY_BYTES_MAX.max(REPLY_HEAD_BYTES_MAX + limits.event_bytes_max());
         let notices = 256;
-        let command = size_of::<Buffers>() + size_of::<Command<'static>>();
+        let command = size_of::<Buffers>() + size_of::<Pending>();
         input + short_replies.max(long_reply) + notices + command
     }
 
@@ -163,12 +163,12 @@ impl<L: Link> Conn<L> {
     }
 
     /// Keeps a command for when the output has been written.
-    pub fn postpone(&mut self, command: Command<'static>) {
-        self.buffers().postponed = Some(Box::new(command));
+    pub fn postpone(&mut self, pending: Pending) {
+        self.buffers().postponed = Some(Box::new(pending));
     }
 
     /// Takes the command that waits for the output to be written.
-    pub fn take_postponed(&mut self) -> Option<Box<Command<'static>>> {
+    pub fn take_postponed(&mut self) -> Option<Box<Pending>> {
         self.buffers.as_mut()?.postponed.take()
     }
 

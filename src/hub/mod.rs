@@ -244,16 +244,16 @@ impl<L: Link> Hub<L> {
         self.serve_rooms(now, false);
         let keys: Vec<_> = self.conns.iter().map(|(key, _)| ConnId::at(key)).collect();
         for key in keys {
-            self.part(key, Bye::Shutdown, now);
+            self.say_goodbye(key, Bye::Shutdown, now);
         }
     }
 
     /// Says goodbye to a connection, to be closed once it has taken that.
-    fn part(&mut self, key: ConnId, bye: Bye, now: Now) {
+    fn say_goodbye(&mut self, key: ConnId, bye: Bye, now: Now) {
         let conn = &mut self.conns[key.index()];
         if !conn.is_closing {
             let (_, client, out) = conn.parts();
-            self.chat.part(client, bye, now, out);
+            self.chat.say_goodbye(client, bye, now, out);
             conn.is_closing = true;
         }
         self.write_and_finish(key, now, WRITE_BYTES_PER_TURN);

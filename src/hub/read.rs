@@ -3,10 +3,10 @@
 use std::io;
 
 use super::{Hub, READS_PER_TURN, WRITE_BYTES_PER_TURN};
-use crate::chat::{ConnId, Outcome, SessionKey};
+use crate::chat::{ConnId, Input, Outcome, Pending, Permit, SessionKey};
 use crate::hub::conn::{Link, OUT_BYTES_ENOUGH};
 use crate::hub::line::Item;
-use crate::protocol::{Abuse, BYTES_PER_LINE, Command, Request};
+use crate::protocol::{Abuse, BYTES_PER_LINE, Request};
 use crate::time::{Clock, Millis, Now};
 
 /// What connections may cost together in one turn, as far as each has the least budget: lines that
@@ -121,7 +121,7 @@ impl<L: Link> Hub<L> {
         }
         // With the beginning of a line kept, no more is received than can be looked at at once: the
         // one is not kept beside the other.
-        if conn.is_within_line() && !self.is_ready_for_line(key, clock.now()) {
+        if conn.is_within_line() && !self.may_look(key, clock.now()) {
             return false;
         }
         let conn = &mut self.conns[key.index()];
@@ -164,100 +164,92 @@ impl<L: Link> Hub<L> {
     /// Answers the lines in `input`, until the client ought to take its answers first, has had its
     /// budget of the turn, or has sent faster than it may; the rest is kept.
     fn take_input(&mut self, key: ConnId, mut input: &[u8], now: Now) {
-        while !self.conns[key.index()].is_closing {
-            let is_there_more = !input.is_empty() || self.conns[key.index()].has_postponed();
-            if is_there_more && !self.is_ready_for_line(key, now) {
-                self.conns[key.index()].keep_input(input);
+        loop {
+            let conn = &self.conns[key.index()];
+            if conn.is_closing || input.is_empty() && !conn.has_postponed() {
                 return;
             }
-            if !self.take_item(key, &mut input, now) {
-                return;
+            if !self.has_space(key, now) {
+                return self.conns[key.index()].keep_input(input);
+            }
+            let conn = &mut self.conns[key.index()];
+            if let Some(pending) = conn.take_postponed() {
+                self.answer_behind_output(key, *pending, now);
+            } else if let Some(permit) = self.chat.admit(&mut conn.client, now) {
+                self.take_item(key, permit, &mut input, now);
+            } else {
+                return conn.keep_input(input);
             }
             self.serve_if_needed(now);
         }
     }
 
-    /// Whether a connection's next line may be answered. What a client that is gone has sent faster
-    /// than it may is carried out like that of others, when its turn has come.
-    fn is_ready_for_line(&mut self, key: ConnId, now: Now) -> bool {
+    /// Whether a connection has space for the next answer, and budget left in this turn.
+    fn has_space(&mut self, key: ConnId, now: Now) -> bool {
         let conn = &self.conns[key.index()];
         if conn.out_len() >= OUT_BYTES_ENOUGH || conn.has_postponed() {
             self.write(key, now, WRITE_BYTES_PER_TURN);
         }
-        let conn = &mut self.conns[key.index()];
-        let out_len_max = conn.out_len_max();
-        let had_its_share = self.lines_left == 0 || self.chat.stats.bytes_out >= self.bytes_out_max;
-        if conn.out_len() > out_len_max || had_its_share {
-            return false;
-        }
-        // A line that was postponed has been counted.
-        conn.has_postponed() || self.chat.admits_line(&mut conn.client, now)
+        let conn = &self.conns[key.index()];
+        let had_its_budget =
+            self.lines_left == 0 || self.chat.stats.bytes_out >= self.bytes_out_max;
+        conn.out_len() <= conn.out_len_max() && !had_its_budget
     }
 
-    /// Answers the next line in `input`, or what came instead of one; false if there is none.
-    fn take_item(&mut self, key: ConnId, input: &mut &[u8], now: Now) -> bool {
+    /// Whether the next bytes of a connection may be looked at as they come. What a client that is gone
+    /// has sent faster than it may is carried out like that of others, when its turn has come.
+    fn may_look(&mut self, key: ConnId, now: Now) -> bool {
+        self.has_space(key, now)
+            && (self.chat)
+                .admit(&mut self.conns[key.index()].client, now)
+                .is_some()
+    }
+
+    /// Takes the next item off `input`, or all of it if none is complete, and answers it.
+    fn take_item(&mut self, key: ConnId, permit: Permit, input: &mut &[u8], now: Now) {
         let limits = *self.chat.limits();
         let conn = &mut self.conns[key.index()];
-        if let Some(command) = conn.take_postponed() {
-            self.answer_after_output(key, *command, now);
-            return true;
-        }
         let (lines, client, out) = conn.parts();
         let session = client.session();
         let had_bytes = input.len();
         let item = lines.next(input, limits.line_bytes_max());
         let ends_line = matches!(item, Some(Item::Line(_) | Item::Skipped));
-        let bytes = had_bytes - input.len();
-        let counted = self.chat.count_input(client, bytes, ends_line, now);
-        self.lines_left = self.lines_left.saturating_sub(counted);
         let request = match item {
-            None => return false,
-            Some(Item::Line(line)) => Request::read(line, &limits),
-            Some(Item::TooLong) => Request::TooLong,
-            Some(Item::Skipped) => Request::Empty,
-            Some(Item::Sign) => Request::Sign,
-            Some(Item::AreYouThere) => Request::AreYouThere,
-            Some(Item::Tls) => Request::Abuse(Abuse::Tls),
+            None => None,
+            Some(Item::Line(line)) => Some(Request::read(line, &limits)),
+            Some(Item::TooLong) => Some(Request::TooLong),
+            Some(Item::Skipped) => Some(Request::Empty),
+            Some(Item::Sign) => Some(Request::Sign),
+            Some(Item::AreYouThere) => Some(Request::AreYouThere),
+            Some(Item::Tls) => Some(Request::Abuse(Abuse::Tls)),
             Some(Item::Negotiation(answer)) => {
                 out.extend_from_slice(&answer);
-                return true;
+                None
             }
         };
-        let waits = match &request {
-            Request::Command(command) => command.after_output(),
-            _ => None,
+        let input = Input {
+            bytes: had_bytes - input.len(),
+            ends_line,
+            request,
         };
-        if let Some(command) = waits {
-            self.answer_after_output(key, command, now);
-        } else {
-            let outcome = self.chat.answer(client, request, now, out);
-            self.after_answer(key, session, outcome, now);
+        let answered = self.chat.answer(client, permit, input, now, out);
+        self.lines_left = self.lines_left.saturating_sub(answered.lines);
+        match answered.outcome {
+            Outcome::Later(pending) => self.answer_behind_output(key, pending, now),
+            outcome => self.after_answer(key, session, outcome, now),
         }
-        true
     }
 
-    /// Answers a command behind the output that waits: what a session is owed reaches its client
-    /// before it lets go of it, and there is never more than one long reply.
-    fn answer_after_output(&mut self, key: ConnId, command: Command<'static>, now: Now) {
-        let session = self.conns[key.index()].client.session();
-        let is_owed = session.is_some_and(|session| self.chat.is_owed(session));
-        let is_long = command.has_long_reply() && self.chat.may_give_much(session, &command);
-        if is_owed || is_long {
-            self.write(key, now, usize::MAX);
-        }
-        let conn = &mut self.conns[key.index()];
-        if is_long && conn.out_len() > 0 {
-            conn.postpone(command);
-            return;
-        }
-        let (_, client, out) = conn.parts();
+    /// Writes what a connection is owed, and carries out a command that waits for that.
+    fn answer_behind_output(&mut self, key: ConnId, pending: Pending, now: Now) {
+        self.write(key, now, usize::MAX);
+        let (_, client, out) = self.conns[key.index()].parts();
         let session = client.session();
-        let request = Request::Command(command);
-        let outcome = self.chat.answer(client, request, now, out);
+        let outcome = self.chat.carry_out(client, pending, now, out);
         self.after_answer(key, session, outcome, now);
     }
 
-    /// Does what an answer means for connections; `session` is what this one held before.
+    /// Does what an answer has left to do; `session` is what the connection held before.
     fn after_answer(
         &mut self,
         key: ConnId,
@@ -266,14 +258,16 @@ impl<L: Link> Hub<L> {
         now: Now,
     ) {
         let conn = &mut self.conns[key.index()];
-        conn.is_closing |= outcome.closes;
         if conn.client.session() != session {
             conn.is_stalled = false;
             conn.stalled_at = Millis::NEVER;
             self.update_watch(key);
         }
-        if let Some(notice) = outcome.replaced {
-            self.deliver(notice, now);
+        match outcome {
+            Outcome::Done => {}
+            Outcome::Later(pending) => self.conns[key.index()].postpone(pending),
+            Outcome::Closes => self.conns[key.index()].is_closing = true,
+            Outcome::Replaced(notice) => self.deliver(notice, now),
         }
     }
 }

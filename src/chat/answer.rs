@@ -1,0 +1,207 @@
+//! What a client has sent is counted, and its lines are answered, at once or behind the output.
+
+use super::Chat;
+use super::caller::Client;
+use super::notice::Notice;
+use super::rate::Permit;
+use crate::protocol::{
+    Abuse, Bye, Code, Command, DENIALS_MAX, ERRORS_MAX, Error, Poll, Reply, Request, write_alive,
+};
+use crate::time::Now;
+
+/// What was taken of a connection's input.
+#[derive(Debug)]
+pub struct Input<'a> {
+    /// How many bytes that were.
+    pub bytes: usize,
+    /// Whether a line ends with them.
+    pub ends_line: bool,
+    /// What is to be answered; none if that is still to come.
+    pub request: Option<Request<'a>>,
+}
+
+/// What became of it.
+#[derive(Debug)]
+pub struct Answered {
+    /// How many lines it counts as, by its bytes.
+    pub lines: usize,
+    /// What is left to do.
+    pub outcome: Outcome,
+}
+
+/// What an answer leaves to do.
+#[derive(Debug)]
+#[must_use = "connections are to be closed or told something"]
+pub enum Outcome {
+    /// Nothing.
+    Done,
+    /// The command is to be carried out once the connection was written to.
+    Later(Pending),
+    /// The connection is to be closed when it has its answer.
+    Closes,
+    /// Another connection has lost its session to this one.
+    Replaced(Notice),
+}
+
+/// A command that waits for output to be written: what a session is owed reaches its client before
+/// the client lets go of it, and a connection has never more than one long reply waiting.
+#[derive(Debug)]
+pub struct Pending(Command<'static>);
+
+impl Chat {
+    /// Counts what was taken of a connection's input against its rate, and answers what is in it; the
+    /// answer is appended to `out`, the connection's output.
+    pub fn answer(
+        &mut self,
+        client: &mut Client,
+        permit: Permit,
+        input: Input<'_>,
+        now: Now,
+        out: &mut Vec<u8>,
+    ) -> Answered {
+        let lines = self.count(permit, client, input.bytes, input.ends_line, now);
+        let outcome = match input.request {
+            None => Outcome::Done,
+            Some(request) => match self.put_off(client, &request, out) {
+                Some(pending) => Outcome::Later(pending),
+                None => self.respond(client, request, now, out),
+            },
+        };
+        Answered { lines, outcome }
+    }
+
+    /// Carries out a command that has waited for the connection to be written to. It waits on if its
+    /// reply is long and there is still some output.
+    pub fn carry_out(
+        &mut self,
+        client: &mut Client,
+        pending: Pending,
+        now: Now,
+        out: &mut Vec<u8>,
+    ) -> Outcome {
+        if !out.is_empty() && self.gives_much(client, &pending.0) {
+            return Outcome::Later(pending);
+        }
+        self.respond(client, Request::Command(pending.0), now, out)
+    }
+
+    /// The command in a request, if it has to wait for output to be written.
+    fn put_off(&self, client: &Client, request: &Request<'_>, out: &[u8]) -> Option<Pending> {
+        let Request::Command(command) = request else {
+            return None;
+        };
+        let command = command.after_output()?;
+        let is_owed = client.session.is_some_and(|key| self.is_owed(key));
+        let waits = is_owed || !out.is_empty() && self.gives_much(client, &command);
+        waits.then_some(Pending(command))
+    }
+
+    /// Whether the reply to a command can be long as things are. That to a POLL which has nothing to
+    /// give is not, if it comes at once.
+    fn gives_much(&self, client: &Client, command: &Command<'_>) -> bool {
+        let is_plain_poll = matches!(
+            command,
+            Command::Poll(Poll {
+                after: None,
+                wait_s: 0,
+                ..
+            })
+        );
+        match client.session {
+            _ if !command.has_long_reply() => false,
+            Some(key) if is_plain_poll => self.has_events_for(key),
+            None if is_plain_poll => false,
+            _ => true,
+        }
+    }
+
+    fn respond(
+        &mut self,
+        client: &mut Client,
+        request: Request<'_>,
+        now: Now,
+        out: &mut Vec<u8>,
+    ) -> Outcome {
+        if let Some(key) = client.session {
+            // What telnet says is a sign of life and no line.
+            if !matches!(request, Request::Sign | Request::AreYouThere) {
+                self.end_wait_as_of(key, client.heard_at, now, out);
+            }
+            // A line is a sign of life when it is complete.
+            if request != Request::TooLong {
+                self.sessions[key.index()].touch(client.heard_at);
+            }
+        }
+        let mut replaced = None;
+        let result = match request {
+            Request::Empty | Request::Sign => return Outcome::Done,
+            Request::AreYouThere => {
+                write_alive(out);
+                return Outcome::Done;
+            }
+            Request::Abuse(abuse) => return self.expel(client, abuse, now, out),
+            // An HTTP request line may be as long as a web page likes.
+            Request::TooLong if !client.is_understood => {
+                return self.expel(client, Abuse::TooLong, now, out);
+            }
+            Request::Bad(error) => Err(error),
+            Request::TooLong => Err(self.line_too_long()),
+            Request::Command(command) => self.execute(client, command, now, &mut replaced),
+        };
+        match result {
+            Ok(reply) => {
+                client.errors = 0;
+                client.is_understood = true;
+                self.stats.commands += 1;
+                if let Some(reply) = reply {
+                    reply.write(out);
+                    if reply == Reply::Quit {
+                        self.say_goodbye(client, Bye::Quit, now, out);
+                        return Outcome::Closes;
+                    }
+                }
+                replaced.map_or(Outcome::Done, Outcome::Replaced)
+            }
+            Err(error) => self.refuse(client, &error, now, out),
+        }
+    }
+
+    /// Answers with an error, one of which is the last.
+    fn refuse(
+        &mut self,
+        client: &mut Client,
+        error: &Error,
+        now: Now,
+        out: &mut Vec<u8>,
+    ) -> Outcome {
+        self.stats.errors += 1;
+        // A text that somebody pasted in a room is no attack.
+        if error.code != Code::BadCommand || !client.has_had_session {
+            client.errors += 1;
+        }
+        error.write(out);
+        if client.denials >= DENIALS_MAX {
+            return self.expel(client, Abuse::Denials, now, out);
+        }
+        if client.errors >= ERRORS_MAX {
+            return self.expel(client, Abuse::Errors, now, out);
+        }
+        Outcome::Done
+    }
+
+    /// Closes a connection that does what no chat client does: the one place where that is done.
+    fn expel(&mut self, client: &mut Client, abuse: Abuse, now: Now, out: &mut Vec<u8>) -> Outcome {
+        self.stats.connections_abuse += 1;
+        self.journal.abuse(abuse, &client.peer, now);
+        self.say_goodbye(client, Bye::Abuse(abuse), now, out);
+        Outcome::Closes
+    }
+
+    fn line_too_long(&self) -> Error {
+        let max = self.limits.line_bytes_max();
+        Error::new(
+            Code::LineTooLong,
+            format!("a line has at most {max} bytes; the rest is skipped"),
+        )
+    }
+}
