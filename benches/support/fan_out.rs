@@ -2,9 +2,10 @@
 
 use std::cell::{Cell, RefCell};
 use std::io::{self, Read, Write};
+use std::num::NonZeroUsize;
 use std::rc::Rc;
 
-use chinwag::chat::{Client, ConnId, Peer};
+use chinwag::chat::{Client, ConnId, Owed, Peer};
 use chinwag::hub::Hub;
 use chinwag::hub::conn::{Link, Readiness};
 
@@ -16,7 +17,6 @@ pub struct Audience {
     core: Core,
     clients: Vec<Client>,
     conns: Vec<ConnId>,
-    notice: Vec<u8>,
     rest: Vec<u8>,
 }
 
@@ -32,7 +32,6 @@ impl Audience {
             clients: clients.collect(),
             core,
             conns: Vec::with_capacity(members),
-            notice: Vec::with_capacity(64),
             rest: Vec::new(),
         };
         audience.say();
@@ -44,14 +43,15 @@ impl Audience {
         self.core.answer(&mut self.clients[0], SAY);
         let chat = &mut self.core.chat;
         let mut sum = 0;
-        while chat.next_dirty_room(&mut self.conns) {
+        while chat.next_audience(false, &mut self.conns) {
             for &conn in &self.conns {
-                let session = self.clients[conn.index()].session();
-                let session = session.expect("all have joined");
-                let owed = chat.owed(session, &mut self.notice);
-                let bytes = owed.iter().map(|slice| slice.len()).sum();
-                chat.given(session, bytes, moment(0), &mut self.rest);
-                sum += bytes;
+                let Owed::Lines(lines) = chat.owed(&self.clients[conn.index()]) else {
+                    continue;
+                };
+                let bytes = NonZeroUsize::new(lines.len_bytes()).expect("there is an event");
+                let receipt = lines.written(bytes);
+                chat.advance(receipt, moment(0), &mut self.rest);
+                sum += bytes.get();
             }
         }
         assert!(self.rest.is_empty());
@@ -174,7 +174,7 @@ impl Hall {
             readable: true,
             ..Readiness::default()
         };
-        self.hub.ready(ConnId::at(client), readable);
+        self.hub.ready(ConnId::at(client), readable, moment(0));
         self.hub.turn(&moment(0), moment(0).at, true);
         self.hub.next_deadline();
     }

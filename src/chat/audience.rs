@@ -2,7 +2,8 @@
 
 use super::Chat;
 use super::ids::{ConnId, RoomKey, SessionKey};
-use crate::protocol::{Event, Mode};
+use super::session::Delivery;
+use crate::protocol::Event;
 use crate::time::Now;
 
 impl Chat {
@@ -32,12 +33,11 @@ impl Chat {
         }
     }
 
-    /// Notes that the connection of a session may take something again that it did not take, or was
-    /// not offered: its room's log is not to drop what that is before it was offered.
-    pub fn offer_anew(&mut self, key: SessionKey) {
+    /// Lets no log drop what a session is owed before its connection was offered it once more.
+    pub(super) fn offer_again(&mut self, key: SessionKey) {
         let session = &self.sessions[key.index()];
         let room = &mut self.rooms[session.room.index()];
-        if session.mode == Mode::Push && session.cursor < room.unserved {
+        if matches!(session.delivery(), Delivery::Pushed) && session.cursor < room.unserved {
             room.unserved = session.cursor;
             if room.must_serve(&self.limits) {
                 self.mark_dirty(session.room);
@@ -45,15 +45,16 @@ impl Chat {
         }
     }
 
-    /// Whether rooms have to be served before the next line is answered or the next timer fired,
-    /// since otherwise a log might drop events that a connection has room for.
-    pub fn must_serve(&self) -> bool {
-        self.must_serve
-    }
-
-    /// Takes a room off the list of those to be served, and puts the connections of its audience
-    /// into `audience`; false if there is none left.
-    pub fn next_dirty_room(&mut self, audience: &mut Vec<ConnId>) -> bool {
+    /// Puts the connections of the next audience that is to be served into `audience`; false if there
+    /// is none left.
+    ///
+    /// To be asked at the end of a turn; and before the next line is answered or the next timer is
+    /// settled, `only_if_urgent`, which it is when a log could otherwise drop events that a connection
+    /// has space for. All audiences are then served.
+    pub fn next_audience(&mut self, only_if_urgent: bool, audience: &mut Vec<ConnId>) -> bool {
+        if only_if_urgent && !self.must_serve {
+            return false;
+        }
         audience.clear();
         let Some(room_key) = self.dirty.pop() else {
             self.must_serve = false;

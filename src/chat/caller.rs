@@ -2,7 +2,9 @@
 
 use super::ids::{ConnId, SessionKey};
 use super::origin::Peer;
+use super::session::Session;
 use super::usage::OriginKey;
+use crate::protocol::Alive;
 use crate::time::Millis;
 
 /// What the core keeps of a connection; lives and dies with it, in the caller's hands.
@@ -12,6 +14,8 @@ pub struct Client {
     pub(super) peer: Peer,
     pub(super) origin: OriginKey,
     pub(super) session: Option<SessionKey>,
+    /// The idle time of a session that the connection keeps alive by being open.
+    pub(super) keepalive_s: Option<u32>,
     /// Errors since the last OK.
     pub(super) errors: u32,
     /// Refusals for want of the right key.
@@ -41,13 +45,21 @@ impl Client {
         self.session
     }
 
+    /// Within how many seconds the system is to find out that the peer is gone; none if the session
+    /// has other signs of life.
+    pub fn keepalive_s(&self) -> Option<u32> {
+        self.keepalive_s.filter(|_| self.session.is_some())
+    }
+
+    /// Notes that the connection now holds a session.
+    pub(super) fn hold(&mut self, key: SessionKey, session: &Session) {
+        self.session = Some(key);
+        self.has_had_session = true;
+        self.keepalive_s = (session.alive == Alive::Tcp).then_some(session.idle_s);
+    }
+
     /// Whether it has sent lines faster than it may, and has to wait.
     pub fn is_throttled(&self) -> bool {
         self.is_throttled
-    }
-
-    /// Notes that the session is not this connection's any more.
-    pub fn lose_session(&mut self) {
-        self.session = None;
     }
 }

@@ -2,14 +2,24 @@
 
 use std::collections::HashSet;
 
-use super::ids::{RoomKey, SessionKey};
+use super::ids::{ConnId, RoomKey, SessionKey};
+use super::session::{Delivery, Session};
 use super::usage::OriginKey;
 use super::{Chat, by_room_name};
-use crate::protocol::Mode;
 use crate::time::Now;
 use crate::wheel::Wheel;
 
 impl Chat {
+    /// The connection that holds a session.
+    pub fn conn_of(&self, key: SessionKey) -> Option<ConnId> {
+        self.sessions.get(key.index()).and_then(Session::conn)
+    }
+
+    /// How many of them a connection holds.
+    pub fn attached_sessions(&self) -> usize {
+        self.attached as usize
+    }
+
     /// Checks that all parts agree, that no entry of a freed thing is left anywhere, and that no
     /// deadline has been missed.
     ///
@@ -69,8 +79,7 @@ impl Chat {
                 let seated = seat.map(|seat| room.audience[seat as usize]);
                 assert!(seat.is_none() || seated == Some(key));
                 let attached = session.attachment.as_ref();
-                let has_seat =
-                    attached.is_some_and(|a| session.mode == Mode::Push || a.wait.is_some());
+                let has_seat = attached.is_some() && !matches!(session.delivery(), Delivery::Kept);
                 assert_eq!(seat.is_some(), has_seat);
             }
             let seats: HashSet<SessionKey> = room.audience.iter().copied().collect();

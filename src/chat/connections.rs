@@ -2,7 +2,7 @@
 
 use super::Chat;
 use super::caller::Client;
-use super::ids::{ConnId, SessionKey};
+use super::ids::ConnId;
 use super::journal::Full;
 use super::origin::Peer;
 use crate::protocol::{Bye, DENIALS_MAX};
@@ -11,6 +11,30 @@ use crate::time::{Millis, Now};
 /// How long a connection may take for its last words, in seconds, and never for longer than it could
 /// go without a session.
 const GOODBYE_MAX_S: u32 = 30;
+
+/// What is noticed of a connection, other than what its client sends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ConnEvent {
+    /// All that is read from now on has come by now; and what was read before, if that is `is_ahead`
+    /// of the time that was noted then.
+    Heard {
+        /// Something was read that may have come after the time that was noted.
+        is_ahead: bool,
+    },
+    /// Its client has closed it. It is there for as long as lines wait that the client had sent, and
+    /// from now on its session counts as alive by those alone.
+    Gone,
+    /// Its client sends nothing more. Connections of its address begin with no more of their rate
+    /// than it had left.
+    Ended,
+    /// It takes nothing of what its session is owed, since then. It is to be looked at several times
+    /// before its session's time is over: see [`Due::concerns_session`](super::Due::concerns_session).
+    Stalled(Millis),
+    /// It takes all that its session is owed.
+    Flows,
+    /// It may take something again that it did not take, or was not offered.
+    Writable,
+}
 
 impl Chat {
     /// Greets a new connection, which now has to get a session in time; or says goodbye to one
@@ -48,6 +72,7 @@ impl Chat {
             peer,
             origin,
             session: None,
+            keepalive_s: None,
             errors: 0,
             denials: 0,
             is_understood: false,
@@ -64,8 +89,8 @@ impl Chat {
     }
 
     /// Lets go of a connection that is gone; its session, if any, lives on without.
-    pub fn disconnect(&mut self, client: &mut Client, now: Now) {
-        self.end_timers(client);
+    pub fn disconnect(&mut self, mut client: Client, now: Now) {
+        self.end_timers(&client);
         if let Some(key) = client.session.take() {
             self.detach(key, now);
         }
@@ -100,26 +125,6 @@ impl Chat {
         self.give_time(client, at, self.limits.handshake_s);
     }
 
-    /// Notes that all that a connection is heard to send has come by now; also what it was heard to
-    /// send before, if that `is_ahead` of the time that was noted then.
-    pub fn hear(&mut self, client: &mut Client, is_ahead: bool, now: Now) {
-        client.heard_at = now.at;
-        if let Some(key) = client.session.filter(|_| is_ahead) {
-            self.sessions[key.index()].touch(now.at);
-        }
-    }
-
-    /// Notes that the client of a session has closed its connection, which is there for as long as
-    /// lines wait that it had sent. From now on it counts as alive by those alone.
-    pub fn lose_peer(&mut self, key: SessionKey, now: Now) {
-        let session = &mut self.sessions[key.index()];
-        session.touch_if_held(now.at);
-        if let Some(attachment) = &mut session.attachment {
-            attachment.is_lost = true;
-        }
-        self.arm(key, now.past);
-    }
-
     /// Gives a connection without a session so many seconds, and no others.
     pub(super) fn give_time(&mut self, client: &Client, at: Millis, time_s: u32) {
         let when = at + Millis::from_secs(time_s);
@@ -134,5 +139,53 @@ impl Chat {
     pub(super) fn end_timers(&mut self, client: &Client) {
         self.end_time(client);
         self.throttles.cancel(client.conn);
+    }
+
+    /// Notes what happens to a connection.
+    pub fn note(&mut self, client: &mut Client, event: ConnEvent, now: Now) {
+        match event {
+            ConnEvent::Heard { is_ahead } => {
+                client.heard_at = now.at;
+                if !is_ahead {
+                    return;
+                }
+            }
+            ConnEvent::Ended => return self.usages.leave(client.origin, client.arrival_us),
+            _ => {}
+        }
+        let Some(key) = client.session else { return };
+        let session = &mut self.sessions[key.index()];
+        let look_at = now.at + session.look_interval();
+        let Some(attachment) = &mut session.attachment else {
+            return;
+        };
+        match event {
+            ConnEvent::Ended => {}
+            ConnEvent::Heard { .. } => session.touch(now.at),
+            ConnEvent::Writable => self.offer_again(key),
+            ConnEvent::Flows => {
+                attachment.stalled_at = Millis::NEVER;
+                attachment.look_at = Millis::NEVER;
+            }
+            ConnEvent::Stalled(since) => {
+                attachment.stalled_at = since;
+                attachment.look_at = look_at;
+                self.arm(key, now.past);
+            }
+            ConnEvent::Gone => {
+                session.touch_if_held(now.at);
+                if let Some(attachment) = &mut session.attachment {
+                    attachment.is_lost = true;
+                }
+                self.arm(key, now.past);
+            }
+        }
+    }
+
+    /// Whether what a client sends is looked at. It is not once its session has lost the right to its
+    /// name and is about to end.
+    pub fn listens_to(&self, client: &Client) -> bool {
+        let session = client.session.map(|key| &self.sessions[key.index()]);
+        session.is_none_or(|session| !session.is_revoked)
     }
 }

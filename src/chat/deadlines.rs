@@ -188,26 +188,6 @@ impl Chat {
         Some(Notice::lines(conn, text))
     }
 
-    /// Notes since when the client of a session has taken nothing of what it is owed, as is known by
-    /// now. It will be looked at several times before its time is over: see [`Due::Session`].
-    pub fn set_stalled(&mut self, key: SessionKey, since: Millis, now: Now) {
-        let session = &mut self.sessions[key.index()];
-        let look_at = now.at + session.look_interval();
-        if let Some(attachment) = &mut session.attachment {
-            attachment.stalled_at = since;
-            attachment.look_at = look_at;
-        }
-        self.arm(key, now.past);
-    }
-
-    /// Notes that the connection of a session takes all that it is owed.
-    pub fn end_stall(&mut self, key: SessionKey) {
-        if let Some(attachment) = &mut self.sessions[key.index()].attachment {
-            attachment.stalled_at = Millis::NEVER;
-            attachment.look_at = Millis::NEVER;
-        }
-    }
-
     /// Sees to it that a session's timer fires no later than its deadline.
     pub(super) fn arm(&mut self, key: SessionKey, past: Millis) {
         let Some((when, _)) = self.sessions[key.index()].deadline(past) else {

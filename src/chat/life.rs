@@ -6,11 +6,11 @@ use super::ids::{RoomKey, SessionKey};
 use super::keys::Keys;
 use super::notice::Notice;
 use super::room::Room;
-use super::session::{Attachment, Session};
+use super::session::{Attachment, Delivery, Session};
 use super::usage::Usage;
 use super::{Chat, by_name, by_room_name};
 use crate::protocol::{
-    Alive, Bye, Event, IDLE_MIN_S, IDLE_TCP_MIN_S, Join, LeaveReason, Mode, Name, Secret, Token,
+    Alive, Bye, Event, IDLE_MIN_S, IDLE_TCP_MIN_S, Join, LeaveReason, Name, Secret, Token,
 };
 use crate::time::Now;
 
@@ -79,15 +79,14 @@ impl Chat {
     /// Makes a connection the one that holds a session, which no other holds.
     pub(super) fn attach(&mut self, client: &mut Client, key: SessionKey, now: Now) {
         self.end_time(client);
-        client.session = Some(key);
-        client.has_had_session = true;
         let session = &mut self.sessions[key.index()];
+        client.hold(key, session);
         session.attachment = Some(Box::new(Attachment::new(client.conn)));
         session.touch(now.at);
         session.arrival_us = session.arrival_us.max(client.arrival_us);
         client.arrival_us = session.arrival_us;
         self.attached += 1;
-        if session.mode == Mode::Push {
+        if matches!(session.delivery(), Delivery::Pushed) {
             self.take_seat(key);
         }
         self.arm(key, now.past);
@@ -186,11 +185,6 @@ impl Chat {
         }
     }
 
-    /// Whether a session has lost the right to its name, and is about to end.
-    pub fn is_revoked(&self, key: SessionKey) -> bool {
-        self.sessions[key.index()].is_revoked
-    }
-
     /// What the connection of a session is told when it loses that.
     pub(super) fn last_words(
         &mut self,
@@ -207,12 +201,5 @@ impl Chat {
         }
         bye.write(&mut text);
         Some(Notice::goodbye(conn, text))
-    }
-
-    /// The idle time in seconds of a session that an open connection keeps alive, for the kernel
-    /// to find out within that time if the peer is gone.
-    pub fn tcp_idle_s(&self, key: SessionKey) -> Option<u32> {
-        let session = &self.sessions[key.index()];
-        (session.alive == Alive::Tcp).then_some(session.idle_s)
     }
 }

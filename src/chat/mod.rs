@@ -37,10 +37,12 @@ use slab::Slab;
 
 pub use answer::{Answered, Input, Outcome, Pending};
 pub use caller::Client;
+pub use connections::ConnEvent;
 pub use deadlines::{Due, TimerBudget};
 pub use ids::{ConnId, SessionKey};
 pub use notice::Notice;
 pub use origin::{Origin, Peer};
+pub use owed::{Owed, OwedLines, Receipt};
 pub use rate::Permit;
 
 use crate::protocol::{Limits, Name, Token};
@@ -123,19 +125,9 @@ impl Chat {
         &self.limits
     }
 
-    /// The connection that holds a session.
-    pub fn conn_of(&self, key: SessionKey) -> Option<ConnId> {
-        self.sessions.get(key.index()).and_then(Session::conn)
-    }
-
     /// How many sessions there are.
     pub fn sessions(&self) -> usize {
         self.sessions.len()
-    }
-
-    /// How many of them a connection holds.
-    pub fn attached_sessions(&self) -> usize {
-        self.attached as usize
     }
 
     /// Whether a crowd of sessions has gone since this was asked last.

@@ -3,93 +3,118 @@
 //! An event is written once, into its room's log. A session is a cursor into it; what it is owed
 //! is what lies behind. Nothing here is queued for a session.
 
-use std::num::NonZeroU32;
+use std::num::{NonZeroU32, NonZeroUsize};
 
 use super::Chat;
+use super::caller::Client;
 use super::event_log::EventLog;
 use super::ids::SessionKey;
 use super::room::Room;
-use super::session::{Session, Wait};
+use super::session::{Delivery, Session, Wait};
 use super::stats::Stats;
-use crate::protocol::{LINE_BYTES_MAX, Limits, Listing, Mode, Reply, write_lost};
+use crate::protocol::{LINE_BYTES_MAX, Limits, Listing, Reply, write_lost};
 use crate::time::{Millis, Now};
 
+/// What a session is owed on its connection without asking again.
+#[derive(Debug)]
+pub enum Owed<'a> {
+    /// Nothing.
+    Nothing,
+    /// The answer to a POLL that waits, when there is something to give.
+    Later,
+    /// The answer to a POLL that waits: to be appended to the output with [`Chat::advance`].
+    Answer(Receipt),
+    /// Lines, to be written behind the output.
+    Lines(OwedLines<'a>),
+}
+
+/// Lines that a push session is owed: a LOST line if the log has overtaken it, and events.
+#[derive(Debug)]
+pub struct OwedLines<'a> {
+    session: SessionKey,
+    slices: [&'a [u8]; 3],
+}
+
+/// What was written of what a session is owed: [`Chat::advance`] takes it.
+#[derive(Debug)]
+#[must_use = "what was written would be written again"]
+pub struct Receipt {
+    session: SessionKey,
+    /// How many bytes of lines were written; none for the answer to a POLL.
+    bytes: Option<NonZeroUsize>,
+}
+
+impl<'a> OwedLines<'a> {
+    /// The lines, one slice behind the other; any of them may be empty.
+    pub fn slices(&self) -> [&'a [u8]; 3] {
+        self.slices
+    }
+
+    /// How many bytes they have.
+    pub fn len_bytes(&self) -> usize {
+        self.slices.iter().map(|slice| slice.len()).sum()
+    }
+
+    /// What it means that the first `bytes` bytes were written.
+    pub fn written(self, bytes: NonZeroUsize) -> Receipt {
+        Receipt {
+            session: self.session,
+            bytes: Some(bytes),
+        }
+    }
+}
+
 impl Chat {
-    /// Whether there is something to give to a POLL that waits.
-    pub fn has_answer(&self, key: SessionKey) -> bool {
-        let session = &self.sessions[key.index()];
-        let is_waiting = session.mode == Mode::Pull && self.is_owed(key);
-        is_waiting && session.cursor < self.rooms[session.room.index()].log.next()
-    }
-
-    /// What a push session is owed: a LOST line if its room's log has overtaken it, which is put
-    /// into `notice`, and then event lines.
-    pub fn owed<'a>(&'a self, key: SessionKey, notice: &'a mut Vec<u8>) -> [&'a [u8]; 3] {
-        notice.clear();
-        let session = &self.sessions[key.index()];
-        if session.mode == Mode::Pull {
-            return [&[]; 3];
-        }
-        let log = &self.rooms[session.room.index()].log;
-        if session.cursor < log.first() {
-            write_lost(log.first() - session.cursor, log.first(), notice);
-        }
-        let [head, tail] = log.tail(session.cursor);
-        [notice, head, tail]
-    }
-
-    /// Logs it if a session is about to be told that it lost events, once until it has had all there
-    /// is.
-    fn note_loss(&mut self, key: SessionKey, now: Now) {
-        let session = &mut self.sessions[key.index()];
-        let room = &self.rooms[session.room.index()];
-        let is_lagging = session.cursor < room.log.first();
-        if !is_lagging || std::mem::replace(&mut session.is_lagging, true) {
-            return;
-        }
-        let origin = self.usages.origin(session.origin);
-        if self.journal.admits_slow(origin, now) {
-            let (name, room) = (session.name, room.name);
-            log::info!("{name} in {room} is too slow and loses events");
-        }
-    }
-
-    /// Appends to `out` what a push session is owed, if that is no more than a reply may be: what
-    /// has happened in the same turn, to one who takes what it is given.
-    pub(super) fn tell_owed(&self, key: SessionKey, out: &mut Vec<u8>) {
+    /// What the session of a connection is owed, if it has one.
+    pub fn owed(&mut self, client: &Client) -> Owed<'_> {
+        let Some(key) = client.session else {
+            return Owed::Nothing;
+        };
         let session = &self.sessions[key.index()];
         let log = &self.rooms[session.room.index()].log;
-        if session.mode == Mode::Push && session.cursor >= log.first() {
-            let to = log.fit(session.cursor, u64::MAX, Listing::BYTES_MAX);
-            for slice in log.range(session.cursor, to) {
-                out.extend_from_slice(slice);
+        let has_events = session.cursor < log.next();
+        match session.delivery() {
+            Delivery::Pushed if has_events => {
+                self.line.clear();
+                if session.cursor < log.first() {
+                    write_lost(log.first() - session.cursor, log.first(), &mut self.line);
+                }
+                let [head, tail] = log.tail(session.cursor);
+                Owed::Lines(OwedLines {
+                    session: key,
+                    slices: [&self.line, head, tail],
+                })
             }
+            Delivery::Awaited(_) if has_events => Owed::Answer(Receipt {
+                session: key,
+                bytes: None,
+            }),
+            Delivery::Awaited(_) => Owed::Later,
+            Delivery::Pushed | Delivery::Kept => Owed::Nothing,
         }
     }
 
-    /// Whether there are events that a session was not given.
-    pub(super) fn has_events_for(&self, key: SessionKey) -> bool {
-        let session = &self.sessions[key.index()];
-        session.cursor < self.rooms[session.room.index()].log.next()
-    }
-
-    /// Whether a session is still to be written something on its connection without asking anew:
-    /// events, or the answer to a POLL that waits.
-    pub fn is_owed(&self, key: SessionKey) -> bool {
-        let session = &self.sessions[key.index()];
-        match session.mode {
-            Mode::Push => session.cursor < self.rooms[session.room.index()].log.next(),
-            Mode::Pull => session
-                .attachment
-                .as_ref()
-                .is_some_and(|a| a.wait.is_some()),
+    /// Moves a session on over what was written of what it is [owed](Self::owed). What has to follow
+    /// on the connection is appended to `out`, and counts as given: the rest of a line that was broken
+    /// off, and the event that a LOST line has announced; or the answer to a POLL.
+    pub fn advance(&mut self, receipt: Receipt, now: Now, out: &mut Vec<u8>) {
+        match receipt.bytes {
+            Some(bytes) => self.move_over(receipt.session, bytes.get(), now, out),
+            None => self.end_wait(receipt.session, now, out),
         }
     }
 
-    /// Notes that the first `bytes` bytes of what a session was [owed](Self::owed) have been
-    /// written, at least one. What has to follow them is appended to `out` and counts as given:
-    /// the rest of a line that was broken off, and the event that a LOST line has announced.
-    pub fn given(&mut self, key: SessionKey, mut bytes: usize, now: Now, out: &mut Vec<u8>) {
+    /// Whether a session is owed something on its connection without asking again.
+    pub(super) fn is_owed(&self, key: SessionKey) -> bool {
+        match self.sessions[key.index()].delivery() {
+            Delivery::Pushed => self.has_events_for(key),
+            Delivery::Awaited(_) => true,
+            Delivery::Kept => false,
+        }
+    }
+
+    /// Moves a session's cursor over lines of which so many bytes were written.
+    fn move_over(&mut self, key: SessionKey, mut bytes: usize, now: Now, out: &mut Vec<u8>) {
         self.note_loss(key, now);
         let session = &mut self.sessions[key.index()];
         let room = &self.rooms[session.room.index()];
@@ -116,8 +141,43 @@ impl Chat {
         move_on(session, log, cursor, bytes + missing, &mut self.stats);
     }
 
+    /// Logs it if a session is about to be told that it lost events, once until it has had all there
+    /// is.
+    fn note_loss(&mut self, key: SessionKey, now: Now) {
+        let session = &mut self.sessions[key.index()];
+        let room = &self.rooms[session.room.index()];
+        let is_lagging = session.cursor < room.log.first();
+        if !is_lagging || std::mem::replace(&mut session.is_lagging, true) {
+            return;
+        }
+        let origin = self.usages.origin(session.origin);
+        if self.journal.admits_slow(origin, now) {
+            let (name, room) = (session.name, room.name);
+            log::info!("{name} in {room} is too slow and loses events");
+        }
+    }
+
+    /// Appends to `out` what a push session is owed, if that is no more than a reply may be: what
+    /// has happened in the same turn, to one who takes what it is given.
+    pub(super) fn tell_owed(&self, key: SessionKey, out: &mut Vec<u8>) {
+        let session = &self.sessions[key.index()];
+        let log = &self.rooms[session.room.index()].log;
+        if matches!(session.delivery(), Delivery::Pushed) && session.cursor >= log.first() {
+            let to = log.fit(session.cursor, u64::MAX, Listing::BYTES_MAX);
+            for slice in log.range(session.cursor, to) {
+                out.extend_from_slice(slice);
+            }
+        }
+    }
+
+    /// Whether there are events that a session was not given.
+    pub(super) fn has_events_for(&self, key: SessionKey) -> bool {
+        let session = &self.sessions[key.index()];
+        session.cursor < self.rooms[session.room.index()].log.next()
+    }
+
     /// Answers a POLL that waits, with what there is: appends that to `out`.
-    pub fn end_wait(&mut self, key: SessionKey, now: Now, out: &mut Vec<u8>) {
+    pub(super) fn end_wait(&mut self, key: SessionKey, now: Now, out: &mut Vec<u8>) {
         self.end_wait_as_of(key, now.at, now, out);
     }
 
@@ -130,7 +190,7 @@ impl Chat {
         out: &mut Vec<u8>,
     ) {
         let session = &mut self.sessions[key.index()];
-        let Some(wait) = session.attachment.as_ref().and_then(|a| a.wait) else {
+        let Delivery::Awaited(wait) = session.delivery() else {
             return;
         };
         session.touch_if_held(alive_at);

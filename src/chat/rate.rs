@@ -76,10 +76,4 @@ impl Chat {
         }
         lines
     }
-
-    /// Notes that a connection's client sends nothing more: connections of its address begin with
-    /// no more than it had left.
-    pub fn leave_allowance(&mut self, client: &Client) {
-        self.usages.leave(client.origin, client.arrival_us);
-    }
 }

@@ -67,6 +67,17 @@ pub(super) struct Wait {
     pub max: NonZeroU32,
 }
 
+/// How a session's events reach its client: the one place that asks for its mode, but for POLL.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Delivery {
+    /// They are sent as they happen.
+    Pushed,
+    /// A POLL waits for the next.
+    Awaited(Wait),
+    /// They are kept until the client POLLs.
+    Kept,
+}
+
 /// What a session's deadline is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Deadline {
@@ -101,6 +112,15 @@ impl Attachment {
 impl Session {
     pub fn conn(&self) -> Option<ConnId> {
         self.attachment.as_ref().map(|a| a.conn)
+    }
+
+    /// How its events reach its client.
+    pub fn delivery(&self) -> Delivery {
+        match (self.mode, self.attachment.as_ref().and_then(|a| a.wait)) {
+            (Mode::Push, _) => Delivery::Pushed,
+            (Mode::Pull, Some(wait)) => Delivery::Awaited(wait),
+            (Mode::Pull, None) => Delivery::Kept,
+        }
     }
 
     /// Notes a sign of life, unless a later one is known. The deadline it puts off is not filed
@@ -176,7 +196,8 @@ impl Session {
         let look = attached.map(|a| a.look_at);
         let look = look.filter(|&when| when < Millis::NEVER);
         let warning = attached
-            .filter(|a| self.mode == Mode::Push && held_until.is_none() && !a.warned)
+            .filter(|a| held_until.is_none() && !a.warned)
+            .filter(|_| matches!(self.delivery(), Delivery::Pushed))
             .map(|_| self.alive_at + Millis(idle.0 - idle.0 / 3));
         let deadlines = [
             (stalled, Deadline::Stalled),

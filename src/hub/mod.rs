@@ -18,7 +18,7 @@ use slab::Slab;
 
 use crate::chat::keys::Keys;
 use crate::chat::stats::Stats;
-use crate::chat::{Chat, ConnId, Due, Notice, Peer, TimerBudget};
+use crate::chat::{Chat, ConnEvent, ConnId, Due, Notice, Peer, TimerBudget};
 use crate::hub::conn::{Conn, Link, READ_BYTES, Readiness};
 use crate::protocol::{Bye, Limits};
 use crate::shrink::ShrinkPolicy;
@@ -62,8 +62,8 @@ pub struct Hub<L> {
     writes: u64,
     /// What every connection is read into.
     buffer: Vec<u8>,
-    /// Where the line is put that comes before the events a session is owed.
-    notice: Vec<u8>,
+    /// Where that is put which has to follow what was written.
+    rest: Vec<u8>,
     /// Where the audience of the room that is served is put.
     audience: Vec<ConnId>,
 }
@@ -85,7 +85,7 @@ impl<L: Link> Hub<L> {
             bytes_out_max: 0,
             writes: 0,
             buffer: vec![0; READ_BYTES],
-            notice: Vec::with_capacity(64),
+            rest: Vec::with_capacity(64),
             audience: Vec::with_capacity(limits.connections_max.min(4096)),
         }
     }
@@ -129,7 +129,7 @@ impl<L: Link> Hub<L> {
     }
 
     /// Notes what the poll reports of a connection.
-    pub fn ready(&mut self, key: ConnId, readiness: Readiness) {
+    pub fn ready(&mut self, key: ConnId, readiness: Readiness, now: Now) {
         let Some(conn) = self.conns.get_mut(key.index()) else {
             return;
         };
@@ -148,15 +148,14 @@ impl<L: Link> Hub<L> {
         conn.is_writable |= writable || broken;
         conn.is_read_to_the_end |= read_closed || urgent || broken;
         conn.is_broken |= broken;
-        let session = conn.client.session().filter(|_| writable);
+        if writable {
+            self.chat.note(&mut conn.client, ConnEvent::Writable, now);
+        }
         if conn.is_readable {
             self.read_later(key);
         }
         if writable || broken {
             self.write_later(key);
-        }
-        if let Some(session) = session {
-            self.chat.offer_anew(session);
         }
     }
 
@@ -182,7 +181,7 @@ impl<L: Link> Hub<L> {
     pub fn turn(&mut self, clock: &impl Clock, asked: Millis, heard_all: bool) {
         let now = clock.now();
         self.chat.stats.turns += 1;
-        self.serve_if_needed(now);
+        self.serve_rooms(now, true);
         let spare = std::mem::take(&mut self.spare);
         let mut to_read = std::mem::replace(&mut self.to_read, spare);
         let budget = Budget::of(to_read.len());
@@ -307,7 +306,7 @@ impl<L: Link> Hub<L> {
                 return;
             };
             self.fire_one(due, now, clock);
-            self.serve_if_needed(now);
+            self.serve_rooms(now, true);
         }
     }
 
@@ -348,10 +347,10 @@ impl<L: Link> Hub<L> {
 
     /// Closes a connection: the one place where one is removed.
     fn close(&mut self, key: ConnId, now: Now) {
-        let Some(mut conn) = self.conns.try_remove(key.index()) else {
+        let Some(conn) = self.conns.try_remove(key.index()) else {
             return;
         };
-        self.chat.disconnect(&mut conn.client, now);
+        self.chat.disconnect(conn.client, now);
         if self.crowd.one_went(self.conns.len(), self.conns.capacity()) {
             self.conns.shrink_to_fit();
             self.chat.shrink_timers();

@@ -3,7 +3,7 @@
 use std::io;
 
 use super::{Hub, READS_PER_TURN, WRITE_BYTES_PER_TURN};
-use crate::chat::{ConnId, Input, Outcome, Pending, Permit, SessionKey};
+use crate::chat::{ConnEvent, ConnId, Input, Outcome, Pending, Permit, SessionKey};
 use crate::hub::conn::{Link, OUT_BYTES_ENOUGH};
 use crate::hub::line::Item;
 use crate::protocol::{Abuse, BYTES_PER_LINE, Request};
@@ -65,15 +65,14 @@ impl<L: Link> Hub<L> {
         let is_reported = std::mem::take(&mut conn.is_reported);
         if is_reported {
             let is_ahead = std::mem::take(&mut conn.is_ahead);
-            self.chat.hear(&mut conn.client, is_ahead, now);
+            let heard = ConnEvent::Heard { is_ahead };
+            self.chat.note(&mut conn.client, heard, now);
         }
-        if let Some(session) = conn.client.session() {
-            if self.chat.is_revoked(session) {
-                return;
-            }
-            if conn.is_broken {
-                self.chat.lose_peer(session, now);
-            }
+        if !self.chat.listens_to(&conn.client) {
+            return;
+        }
+        if conn.is_broken {
+            self.chat.note(&mut conn.client, ConnEvent::Gone, now);
         }
         // While it is in hand, nothing closes it.
         conn.is_in_hand = true;
@@ -90,7 +89,7 @@ impl<L: Link> Hub<L> {
         conn.is_in_hand = false;
         if conn.has_ended {
             // Whoever comes next may be read before this one is closed.
-            self.chat.leave_allowance(&conn.client);
+            self.chat.note(&mut conn.client, ConnEvent::Ended, now);
         }
         if conn.may_be_read() {
             self.read_later(key);
@@ -139,7 +138,8 @@ impl<L: Link> Hub<L> {
                 // Not before it had come: no sign of life is given an earlier time than its own.
                 let now = clock.now();
                 if is_fresh {
-                    self.chat.hear(&mut conn.client, false, now);
+                    let heard = ConnEvent::Heard { is_ahead: false };
+                    self.chat.note(&mut conn.client, heard, now);
                 } else {
                     conn.is_ahead = true;
                 }
@@ -180,7 +180,7 @@ impl<L: Link> Hub<L> {
             } else {
                 return conn.keep_input(input);
             }
-            self.serve_if_needed(now);
+            self.serve_rooms(now, true);
         }
     }
 

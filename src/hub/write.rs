@@ -1,20 +1,14 @@
 //! Writing what connections are owed.
 
 use std::io;
+use std::num::NonZeroUsize;
 
 use super::{Hub, WRITE_BYTES_PER_TURN};
-use crate::chat::ConnId;
+use crate::chat::{ConnEvent, ConnId, Owed, OwedLines};
 use crate::hub::conn::{Conn, Link};
 use crate::time::{Millis, Now};
 
 impl<L: Link> Hub<L> {
-    /// Serves the rooms if a log is about to drop what somebody was not given.
-    pub(super) fn serve_if_needed(&mut self, now: Now) {
-        if self.chat.must_serve() {
-            self.serve_rooms(now, true);
-        }
-    }
-
     /// Writes what has happened in rooms to those who are there. Nobody is left out if it is
     /// `urgent`: somebody whose stream took nothing in another turn may take something now.
     pub(super) fn serve_rooms(&mut self, now: Now, urgent: bool) {
@@ -24,7 +18,7 @@ impl<L: Link> Hub<L> {
         };
         let turn = self.chat.stats.turns;
         let mut audience = std::mem::take(&mut self.audience);
-        while self.chat.next_dirty_room(&mut audience) {
+        while self.chat.next_audience(urgent, &mut audience) {
             for &key in &audience {
                 let conn = self.conns.get(key.index());
                 let may_take =
@@ -49,8 +43,7 @@ impl<L: Link> Hub<L> {
         let conn = &self.conns[key.index()];
         // Which it mostly is not, and then what it is owed need not be looked up.
         if conn.may_be_done() {
-            let session = conn.client.session();
-            let is_owed = session.is_some_and(|session| self.chat.is_owed(session));
+            let is_owed = !matches!(self.chat.owed(&conn.client), Owed::Nothing);
             if conn.is_done(is_owed) {
                 self.close(key, now);
                 return;
@@ -77,39 +70,43 @@ impl<L: Link> Hub<L> {
                 conn.is_readable = true;
                 return;
             }
-            let session = conn.client.session().filter(|_| !conn.is_closing);
-            let mut owed = [&[][..]; 3];
-            if let Some(session) = session {
-                if conn.out_len() == 0 && self.chat.has_answer(session) {
-                    self.chat.end_wait(session, now, conn.out());
+            let owed = match conn.is_closing {
+                true => Owed::Nothing,
+                false => self.chat.owed(&conn.client),
+            };
+            let lines = match owed {
+                Owed::Lines(lines) => Some(lines),
+                Owed::Answer(receipt) if conn.out_len() == 0 => {
+                    self.chat.advance(receipt, now, conn.out());
+                    None
                 }
-                owed = self.chat.owed(session, &mut self.notice);
-            }
-            if conn.out_len() == 0 && owed.iter().all(|slice| slice.is_empty()) {
-                return self.end_stall(key);
+                Owed::Nothing | Owed::Later | Owed::Answer(_) => None,
+            };
+            if conn.out_len() == 0 && lines.is_none() {
+                return self.end_stall(key, now);
             }
             if sum >= share {
-                if let Some(session) = session {
-                    self.chat.offer_anew(session);
-                }
+                self.chat.note(&mut conn.client, ConnEvent::Writable, now);
                 self.write_later(key);
-                return self.end_stall(key);
+                return self.end_stall(key, now);
             }
-            let owed_bytes: usize = owed.iter().map(|slice| slice.len()).sum();
+            let slices = lines.as_ref().map_or([&[][..]; 3], OwedLines::slices);
             self.writes += 1;
-            match conn.write(owed) {
+            match conn.write(slices) {
                 Ok(written) => {
+                    let is_all = (lines.as_ref()).is_some_and(|l| l.len_bytes() == written.of_owed);
+                    let of_owed = lines.zip(NonZeroUsize::new(written.of_owed));
+                    let receipt = of_owed.map(|(lines, bytes)| lines.written(bytes));
                     sum += written.bytes;
                     self.chat.stats.bytes_out += written.bytes as u64;
-                    if let Some(session) = session.filter(|_| written.of_owed > 0) {
-                        self.notice.clear();
-                        self.chat
-                            .given(session, written.of_owed, now, &mut self.notice);
-                        if !self.notice.is_empty() {
-                            conn.append(&self.notice);
+                    if let Some(receipt) = receipt {
+                        self.rest.clear();
+                        self.chat.advance(receipt, now, &mut self.rest);
+                        if !self.rest.is_empty() {
+                            conn.append(&self.rest);
                         }
-                        if written.of_owed == owed_bytes {
-                            return self.end_stall(key);
+                        if is_all {
+                            return self.end_stall(key, now);
                         }
                     }
                 }
@@ -141,21 +138,18 @@ impl<L: Link> Hub<L> {
         }
         let since = conn.stalled_at;
         conn.is_stalled = true;
-        if let Some(session) = conn.client.session() {
-            self.chat.set_stalled(session, since, now);
-        }
+        let stalled = ConnEvent::Stalled(since);
+        self.chat.note(&mut conn.client, stalled, now);
         self.update_watch(key);
     }
 
     /// Notes that a stream has taken all that it was to take.
-    fn end_stall(&mut self, key: ConnId) {
+    fn end_stall(&mut self, key: ConnId, now: Now) {
         let conn = &mut self.conns[key.index()];
         if !std::mem::take(&mut conn.is_stalled) {
             return;
         }
-        if let Some(session) = conn.client.session() {
-            self.chat.end_stall(session);
-        }
+        self.chat.note(&mut conn.client, ConnEvent::Flows, now);
         self.update_watch(key);
     }
 
@@ -169,20 +163,18 @@ impl<L: Link> Hub<L> {
             return;
         }
         (conn.stalled_at, conn.taken_by_then) = (now.at, taken);
-        if let Some(session) = conn.client.session() {
-            self.chat.set_stalled(session, now.at, now);
-        }
+        let stalled = ConnEvent::Stalled(now.at);
+        self.chat.note(&mut conn.client, stalled, now);
     }
 
     /// Has the system watch the peer of a connection that keeps its session alive by being open.
     /// A client that takes nothing is watched by its session instead, which tells it why it goes.
     pub(super) fn update_watch(&mut self, key: ConnId) {
         let conn = &mut self.conns[key.index()];
-        let session = conn.client.session().filter(|_| !conn.is_stalled);
-        let idle = session.and_then(|session| self.chat.tcp_idle_s(session));
-        if conn.watched != idle {
-            conn.watched = idle;
-            conn.link.watch_peer(idle);
+        let idle_s = conn.client.keepalive_s().filter(|_| !conn.is_stalled);
+        if conn.watched != idle_s {
+            conn.watched = idle_s;
+            conn.link.watch_peer(idle_s);
         }
     }
 }

@@ -172,11 +172,12 @@ impl Server {
         // deadline counts as over.
         let asked = before.past;
         self.wait(events, deadline)?;
-        let start = self.clock.now().at;
+        let now = self.clock.now();
+        let start = now.at;
         let mut ends = false;
         let mut count = 0;
         for event in events.iter() {
-            ends |= self.note(event);
+            ends |= self.note(event, now);
             count += 1;
         }
         let has_accepted = self.accept(self.clock.now());
@@ -224,7 +225,7 @@ impl Server {
     }
 
     /// Notes what an event says; true if it is a signal to end.
-    fn note(&mut self, event: &Event) -> bool {
+    fn note(&mut self, event: &Event, now: Now) -> bool {
         if event.token() == SIGNALS {
             self.signals.clear();
             if self.signals.take_reload() {
@@ -244,7 +245,7 @@ impl Server {
             broken: event.is_error() || event.is_write_closed(),
         };
         let conn = event.token().0 - self.first_conn;
-        self.hub.ready(ConnId::at(conn), readiness);
+        self.hub.ready(ConnId::at(conn), readiness, now);
         false
     }
 
@@ -383,9 +384,10 @@ impl Server {
         let end = start.at + SHUTDOWN_MAX;
         while !self.hub.is_empty() && self.clock.now().past < end {
             self.wait(events, Some(end))?;
+            let now = self.clock.now();
             for event in events.iter() {
                 if event.token().0 >= self.first_conn {
-                    self.note(event);
+                    self.note(event, now);
                 }
             }
             self.hub.turn(&self.clock, Millis(0), false);

@@ -243,7 +243,7 @@ impl World {
         }
         let mut readiness = Readiness::default();
         what(&mut readiness);
-        self.hub.ready(peer.conn, readiness);
+        self.hub.ready(peer.conn, readiness, self.now());
     }
 
     /// Turns the loop until there is nothing left to do.
