@@ -2,8 +2,9 @@
 
 use std::borrow::Cow;
 
-use super::text::quote;
-use super::{Code, Error, NAME_BYTES_MAX, Name};
+use super::error::{Code, Error};
+use super::name::{NAME_BYTES_MAX, Name};
+use super::quote::quote;
 
 /// What is left of a line behind its verb.
 pub struct Args<'a> {

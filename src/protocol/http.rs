@@ -1,6 +1,6 @@
 //! What programs send that a web page, a mail or a URL has set on this server.
 
-use super::command::find;
+use super::verb::find;
 
 /// Whether a line can only be HTTP's, or that of another protocol that URLs lead to: a Host field;
 /// a request line, which is three words, of which the first is none of our verbs and the last a
@@ -47,4 +47,71 @@ fn is_version(word: &[u8]) -> bool {
                 .iter()
                 .all(|byte| byte.is_ascii_digit() || *byte == b'.')
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::protocol::request::tests::{command, error, read};
+    use crate::protocol::{Abuse, Code, Command, Limits, Request};
+
+    #[test]
+    fn a_line_that_can_only_be_https_is_known() {
+        for line in [
+            &b"GET / HTTP/1.1"[..],
+            b"GET / HTTP/1.0",
+            b"POST /say?x=y HTTP/1.1",
+            b"OPTIONS * HTTP/1.1",
+            b"CONNECT localhost:8255 HTTP/1.1",
+            b"GET /\xff\0 HTTP/1.1",
+            b"PRI * HTTP/2.0",
+            b"GET / HTTP/2",
+            b"GET / HTTP/0.9",
+            b"GET / HTTP/3",
+            b"GET / HTTP/1.1 ",
+            b" GET \t/  HTTP/10.12",
+            b"OPTIONS rtsp://localhost:8255/ RTSP/1.0",
+            b"REGISTER sip:localhost:8255 SIP/2.0",
+            b"CLIENT libcurl 7.88.1",
+            b"Host: localhost:8255",
+            b"host:localhost",
+            b"HOST:",
+        ] {
+            let request = Request::read(line, &Limits::default());
+            let http = Request::Abuse(Abuse::Http);
+            assert_eq!(request, http, "{}", line.escape_ascii());
+        }
+        for line in [
+            "GET /",
+            "GET / HTTP/",
+            "GET / HTTP/x",
+            "GET / HTTP/1.x",
+            "GET / HTTPS/1",
+            "meet at room/2",
+            "is this HTTP",
+            "GET HTTP/1.1",
+            "CLIENT libcurl",
+            "Host",
+            "Hosts: a",
+            "Accept: */*",
+            "HTTP/1.1",
+        ] {
+            assert_eq!(error(line.as_bytes()), Code::BadCommand, "{line:?}");
+        }
+    }
+
+    #[test]
+    fn a_line_with_a_verb_is_not_https_whatever_it_says() {
+        for (line, text) in [
+            ("SAY hello HTTP/1.1", "hello HTTP/1.1"),
+            ("say / HTTP/1.0", "/ HTTP/1.0"),
+            ("SAY GET / HTTP/1.1", "GET / HTTP/1.1"),
+            ("SAY Host: me", "Host: me"),
+            ("  SAY HTTP/1.1", "HTTP/1.1"),
+            (" SAY HTTP/1.1", "HTTP/1.1"),
+        ] {
+            assert_eq!(read(line), Request::Command(Command::Say(text)), "{line:?}");
+        }
+        assert_eq!(command("PING a HTTP/1.0"), Command::Ping("a HTTP/1.0"));
+        assert_eq!(error(b"JOIN ann HTTP/1.1"), Code::BadArgument);
+    }
 }

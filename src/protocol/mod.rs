@@ -1,172 +1,46 @@
-//! What goes over the wire: commands, replies, events, error codes, and every limit.
+//! What goes over the wire: text is turned into values and values into text here and nowhere else.
 //!
-//! Text is turned into values and values into text here and nowhere else. What a command does is
-//! decided in `chat`. PROTOCOL.md tells the same to those who write clients.
+//! | question | file |
+//! |---|---|
+//! | what may be how long, how many, how often | `limits` |
+//! | which verbs there are, and what may stand behind each | `verb` (the one table), `args` |
+//! | what the server makes of a line | `request`, with `http` for lines that no chat client sends |
+//! | what a client wants done | `command` |
+//! | what the server writes, and in which form | `output` |
+//! | what happened in a room | `event` |
+//! | why a command is refused, why a connection is closed | `error`, `bye` |
+//! | what names and tokens are | `name`, `token` |
+//! | which characters a line may hold, and how errors show them | `text`, `quote` |
+//!
+//! What a command does is decided in `chat`. PROTOCOL.md tells the same to those who write clients.
 
 mod args;
+mod bye;
 mod command;
 mod error;
 mod event;
 mod http;
+mod limits;
 mod name;
-mod reply;
+mod output;
+mod quote;
+mod request;
 mod text;
 mod token;
+mod verb;
 
-use std::fmt::{self, Write};
-
-pub use command::{Alive, Command, Join, Mode, Poll, Request, Resume, VERBS, Verb};
+pub use bye::{Abuse, Bye};
+pub use command::{Alive, Command, Join, Mode, Poll, Resume};
 pub use error::{Code, Error};
-pub use event::{Abuse, Bye, Event, LeaveReason, UNASKED, write_alive, write_expiring, write_lost};
-pub use name::{Folded, Name};
-pub use reply::{Listing, Reply};
+pub use event::{Event, LeaveReason, UNASKED, write_alive, write_expiring, write_lost};
+pub use limits::{
+    BURST_S, BYTES_PER_LINE, DENIALS_MAX, ENDED_MAX, ERRORS_MAX, IDLE_MIN_S, IDLE_TCP_MIN_S,
+    LINE_BYTES_MAX, LOG_BYTES_PER_EVENT, Limits, PING_BYTES_MAX, POLL_EVENTS_DEFAULT,
+    POLL_EVENTS_MAX, POLL_WAIT_MAX_S,
+};
+pub use name::{DEFAULT_ROOM, Folded, NAME_BYTES_MAX, Name};
+pub use output::{Listing, REPLY_BYTES_MAX, REPLY_HEAD_BYTES_MAX, Reply, write_hello};
+pub(crate) use output::{append_line, write_line};
+pub use request::Request;
 pub use token::{Secret, Token};
-
-/// The version of the protocol that this server speaks.
-pub const PROTOCOL_VERSION: u32 = 1;
-/// The name of the room that a JOIN without `room=` enters.
-pub const DEFAULT_ROOM: &str = "lobby";
-/// The longest name of a member or a room, in bytes.
-pub const NAME_BYTES_MAX: usize = 24;
-/// The longest line that a client may send, in bytes without its end, unless the longest message
-/// asks for more.
-pub const LINE_BYTES_MAX: usize = 2048;
-/// How much longer than the longest message a line may be, in bytes.
-pub const LINE_OVERHEAD_BYTES: usize = 1024;
-/// The longest text that PING takes, in bytes.
-pub const PING_BYTES_MAX: usize = LINE_BYTES_MAX - "PING ".len();
-/// The longest reply, in bytes, unless it holds a single event that is longer.
-pub const REPLY_BYTES_MAX: usize = 8192;
-/// The longest first line of a reply that has a body, in bytes with its end.
-pub const REPLY_HEAD_BYTES_MAX: usize = 96;
-/// How many events a POLL gives if it does not say.
-pub const POLL_EVENTS_DEFAULT: u32 = 100;
-/// How many events a POLL may ask for.
-pub const POLL_EVENTS_MAX: u32 = 1000;
-/// How long a POLL may wait, in seconds.
-pub const POLL_WAIT_MAX_S: u32 = 60;
-/// The shortest idle time, in seconds.
-pub const IDLE_MIN_S: u32 = 1;
-/// The shortest idle time with `alive=tcp`, in seconds: a kernel's probes are seconds apart.
-pub const IDLE_TCP_MIN_S: u32 = 3;
-/// How many errors in a row end a connection.
-pub const ERRORS_MAX: u32 = 100;
-/// How many refusals for want of the right key end a connection.
-pub const DENIALS_MAX: u32 = 3;
-/// How many seconds' worth of lines a connection may send at once.
-pub const BURST_S: u32 = 4;
-/// What a client sends counts as one line for each of these many bytes that is begun, so that a line
-/// up to this length, its end included, is one line.
-pub const BYTES_PER_LINE: usize = 96;
-/// A room's log holds at most one event for so many of its bytes, however short they are.
-pub const LOG_BYTES_PER_EVENT: usize = 32;
-/// How many ended sessions are remembered.
-pub const ENDED_MAX: usize = 1024;
-/// The longest event line other than MSG, in bytes with its end.
-pub const SHORT_EVENT_BYTES_MAX: usize =
-    "LEFT ".len() + 2 * (20 + 1) + NAME_BYTES_MAX + 1 + "replaced".len() + 2;
-/// The most bytes that an event line takes beside a message's text.
-pub const EVENT_OVERHEAD_BYTES: usize = "MSG ".len() + 2 * (20 + 1) + NAME_BYTES_MAX + 1 + 2;
-
-/// What a server can be told to allow, and its defaults.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Limits {
-    /// Idle time of a session that does not ask for one, in seconds.
-    pub idle_s: u32,
-    /// The longest idle time that is granted, in seconds.
-    pub idle_max_s: u32,
-    /// How long a connection may stay without a session, in seconds.
-    pub handshake_s: u32,
-    /// Bytes of events kept for each room.
-    pub log_bytes: usize,
-    /// The longest message, in bytes.
-    pub message_bytes_max: usize,
-    /// How many connections there may be.
-    pub connections_max: usize,
-    /// How many sessions there may be.
-    pub sessions_max: usize,
-    /// How many rooms there may be.
-    pub rooms_max: usize,
-    /// How many connections, and how many sessions, there may be from one address.
-    pub per_address_max: usize,
-    /// Lines a second that a connection is read at, after a burst; 0 for no bound. See
-    /// [`BYTES_PER_LINE`] for what counts as a line.
-    pub lines_per_s: u32,
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Limits {
-            idle_s: 60,
-            idle_max_s: 3600,
-            handshake_s: 30,
-            log_bytes: 64 * 1024,
-            message_bytes_max: 1024,
-            connections_max: 1024,
-            sessions_max: 4096,
-            rooms_max: 64,
-            per_address_max: 64,
-            lines_per_s: 50,
-        }
-    }
-}
-
-impl Limits {
-    /// The longest line that a client may send, in bytes without its end.
-    pub fn line_bytes_max(&self) -> usize {
-        LINE_BYTES_MAX.max(self.message_bytes_max + LINE_OVERHEAD_BYTES)
-    }
-
-    /// The time between two lines of a connection that sends at its rate, in microseconds; none if
-    /// there is no bound.
-    pub fn line_interval_us(&self) -> Option<u64> {
-        1_000_000_u64.checked_div(self.lines_per_s.into())
-    }
-
-    /// The longest event line, in bytes with its end.
-    pub fn event_bytes_max(&self) -> usize {
-        (self.message_bytes_max + EVENT_OVERHEAD_BYTES).max(SHORT_EVENT_BYTES_MAX)
-    }
-
-    /// The most that one command can append to a log, in bytes: a message, or two other events.
-    pub fn appended_bytes_max(&self) -> usize {
-        self.event_bytes_max().max(2 * SHORT_EVENT_BYTES_MAX)
-    }
-
-    /// The smallest log that works with these limits, in bytes: what one command can append must
-    /// fit beside what is still to be written out.
-    pub fn log_bytes_min(&self) -> usize {
-        4096.max(2 * self.appended_bytes_max())
-    }
-}
-
-/// Lets the `write!` family append to a buffer of bytes.
-pub(crate) struct Text<'a>(pub &'a mut Vec<u8>);
-
-impl fmt::Write for Text<'_> {
-    fn write_str(&mut self, text: &str) -> fmt::Result {
-        self.0.extend_from_slice(text.as_bytes());
-        Ok(())
-    }
-}
-
-/// Appends a line with its end to a buffer of bytes.
-macro_rules! write_line {
-    ($out:expr, $($arg:tt)*) => {
-        $crate::protocol::append_line($out, format_args!($($arg)*))
-    };
-}
-pub(crate) use write_line;
-
-/// What [`write_line!`] does, in one place, since its uses are many.
-pub(crate) fn append_line(out: &mut Vec<u8>, text: fmt::Arguments<'_>) {
-    // Writing to memory does not fail.
-    let _ = Text(out).write_fmt(text);
-    out.extend_from_slice(b"\r\n");
-}
-
-/// Appends the server's first line on a connection.
-pub fn write_hello(out: &mut Vec<u8>) {
-    let version = env!("CARGO_PKG_VERSION");
-    write_line!(out, "HELLO chinwag/{version} protocol={PROTOCOL_VERSION}");
-}
+pub use verb::{VERBS, Verb};

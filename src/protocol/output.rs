@@ -1,8 +1,74 @@
-//! The server's answers as values, and their text.
+//! What the server writes, and the form in which it does.
 
-use super::{
-    Alive, Error, Mode, Name, REPLY_BYTES_MAX, REPLY_HEAD_BYTES_MAX, Token, VERBS, write_line,
-};
+use std::fmt::{self, Write};
+
+use super::command::{Alive, Mode};
+use super::error::Error;
+use super::limits::Limits;
+use super::name::{NAME_BYTES_MAX, Name};
+use super::token::Token;
+use super::verb::VERBS;
+
+/// The version of the protocol that this server speaks.
+pub const PROTOCOL_VERSION: u32 = 1;
+/// The longest reply, in bytes, unless it holds a single event that is longer.
+pub const REPLY_BYTES_MAX: usize = 8192;
+/// The longest first line of a reply that has a body, in bytes with its end.
+pub const REPLY_HEAD_BYTES_MAX: usize = 96;
+/// The longest event line other than MSG, in bytes with its end.
+pub const SHORT_EVENT_BYTES_MAX: usize =
+    "LEFT ".len() + 2 * (20 + 1) + NAME_BYTES_MAX + 1 + "replaced".len() + 2;
+/// The most bytes that an event line takes beside a message's text.
+pub const EVENT_OVERHEAD_BYTES: usize = "MSG ".len() + 2 * (20 + 1) + NAME_BYTES_MAX + 1 + 2;
+
+impl Limits {
+    /// The longest event line, in bytes with its end.
+    pub fn event_bytes_max(&self) -> usize {
+        (self.message_bytes_max + EVENT_OVERHEAD_BYTES).max(SHORT_EVENT_BYTES_MAX)
+    }
+
+    /// The most that one command can append to a log, in bytes: a message, or two other events.
+    pub fn appended_bytes_max(&self) -> usize {
+        self.event_bytes_max().max(2 * SHORT_EVENT_BYTES_MAX)
+    }
+
+    /// The smallest log that works with these limits, in bytes: what one command can append must
+    /// fit beside what is still to be written out.
+    pub fn log_bytes_min(&self) -> usize {
+        4096.max(2 * self.appended_bytes_max())
+    }
+}
+
+/// Lets the `write!` family append to a buffer of bytes.
+pub(crate) struct Text<'a>(pub &'a mut Vec<u8>);
+
+impl fmt::Write for Text<'_> {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        self.0.extend_from_slice(text.as_bytes());
+        Ok(())
+    }
+}
+
+/// Appends a line with its end to a buffer of bytes.
+macro_rules! write_line {
+    ($out:expr, $($arg:tt)*) => {
+        $crate::protocol::append_line($out, format_args!($($arg)*))
+    };
+}
+pub(crate) use write_line;
+
+/// What [`write_line!`] does, in one place, since its uses are many.
+pub(crate) fn append_line(out: &mut Vec<u8>, text: fmt::Arguments<'_>) {
+    // Writing to memory does not fail.
+    let _ = Text(out).write_fmt(text);
+    out.extend_from_slice(b"\r\n");
+}
+
+/// Appends the server's first line on a connection.
+pub fn write_hello(out: &mut Vec<u8>) {
+    let version = env!("CARGO_PKG_VERSION");
+    write_line!(out, "HELLO chinwag/{version} protocol={PROTOCOL_VERSION}");
+}
 
 /// Lines behind a reply's first line, as many as fit.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -1,0 +1,88 @@
+//! Every limit: those that a server can be told, with their defaults, and those that are fixed.
+
+/// The longest line that a client may send, in bytes without its end, unless the longest message
+/// asks for more.
+pub const LINE_BYTES_MAX: usize = 2048;
+/// How much longer than the longest message a line may be, in bytes.
+pub const LINE_OVERHEAD_BYTES: usize = 1024;
+/// The longest text that PING takes, in bytes.
+pub const PING_BYTES_MAX: usize = LINE_BYTES_MAX - "PING ".len();
+/// How many events a POLL gives if it does not say.
+pub const POLL_EVENTS_DEFAULT: u32 = 100;
+/// How many events a POLL may ask for.
+pub const POLL_EVENTS_MAX: u32 = 1000;
+/// How long a POLL may wait, in seconds.
+pub const POLL_WAIT_MAX_S: u32 = 60;
+/// The shortest idle time, in seconds.
+pub const IDLE_MIN_S: u32 = 1;
+/// The shortest idle time with `alive=tcp`, in seconds: a kernel's probes are seconds apart.
+pub const IDLE_TCP_MIN_S: u32 = 3;
+/// How many errors in a row end a connection.
+pub const ERRORS_MAX: u32 = 100;
+/// How many refusals for want of the right key end a connection.
+pub const DENIALS_MAX: u32 = 3;
+/// How many seconds' worth of lines a connection may send at once.
+pub const BURST_S: u32 = 4;
+/// What a client sends counts as one line for each of these many bytes that is begun, so that a line
+/// up to this length, its end included, is one line.
+pub const BYTES_PER_LINE: usize = 96;
+/// A room's log holds at most one event for so many of its bytes, however short they are.
+pub const LOG_BYTES_PER_EVENT: usize = 32;
+/// How many ended sessions are remembered.
+pub const ENDED_MAX: usize = 1024;
+
+/// What a server can be told to allow, and its defaults.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Idle time of a session that does not ask for one, in seconds.
+    pub idle_s: u32,
+    /// The longest idle time that is granted, in seconds.
+    pub idle_max_s: u32,
+    /// How long a connection may stay without a session, in seconds.
+    pub handshake_s: u32,
+    /// Bytes of events kept for each room.
+    pub log_bytes: usize,
+    /// The longest message, in bytes.
+    pub message_bytes_max: usize,
+    /// How many connections there may be.
+    pub connections_max: usize,
+    /// How many sessions there may be.
+    pub sessions_max: usize,
+    /// How many rooms there may be.
+    pub rooms_max: usize,
+    /// How many connections, and how many sessions, there may be from one address.
+    pub per_address_max: usize,
+    /// Lines a second that a connection is read at, after a burst; 0 for no bound. See
+    /// [`BYTES_PER_LINE`] for what counts as a line.
+    pub lines_per_s: u32,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Limits {
+            idle_s: 60,
+            idle_max_s: 3600,
+            handshake_s: 30,
+            log_bytes: 64 * 1024,
+            message_bytes_max: 1024,
+            connections_max: 1024,
+            sessions_max: 4096,
+            rooms_max: 64,
+            per_address_max: 64,
+            lines_per_s: 50,
+        }
+    }
+}
+
+impl Limits {
+    /// The longest line that a client may send, in bytes without its end.
+    pub fn line_bytes_max(&self) -> usize {
+        LINE_BYTES_MAX.max(self.message_bytes_max + LINE_OVERHEAD_BYTES)
+    }
+
+    /// The time between two lines of a connection that sends at its rate, in microseconds; none if
+    /// there is no bound.
+    pub fn line_interval_us(&self) -> Option<u64> {
+        1_000_000_u64.checked_div(self.lines_per_s.into())
+    }
+}

@@ -1,0 +1,214 @@
+//! What the server makes of one line of a client's.
+
+use super::args::Args;
+use super::bye::Abuse;
+use super::command::Command;
+use super::error::{Code, Error};
+use super::http::is_http;
+use super::limits::Limits;
+use super::quote::{is_short, quote};
+use super::text::decode;
+use super::verb::{Parsed, VERBS, Verb, find};
+
+/// What the server makes of one line.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Request<'a> {
+    /// An empty line: a sign of life that gets no reply.
+    Empty,
+    /// A command.
+    Command(Command<'a>),
+    /// A mistake.
+    Bad(Error),
+    /// A line whose end has not come, and that is too long already.
+    TooLong,
+    /// Telnet's NOP: a sign of life that is no line.
+    Sign,
+    /// Telnet's AYT: likewise, and it asks for one.
+    AreYouThere,
+    /// What no chat client sends.
+    Abuse(Abuse),
+}
+
+impl<'a> Request<'a> {
+    /// Reads one line, without its end.
+    pub fn read(line: &'a [u8], limits: &Limits) -> Request<'a> {
+        if line.is_empty() {
+            return Request::Empty;
+        }
+        if is_http(line) {
+            return Request::Abuse(Abuse::Http);
+        }
+        match parse(line, limits) {
+            Ok(command) => Request::Command(command),
+            Err(error) => Request::Bad(error),
+        }
+    }
+}
+
+fn parse<'a>(line: &'a [u8], limits: &Limits) -> Parsed<'a> {
+    let line = decode(line)?;
+    let mut args = Args {
+        rest: line.trim_start_matches(' '),
+    };
+    let word = args.split_word();
+    let verb = find(word).ok_or_else(|| {
+        let found = match word {
+            "" => "a line of spaces".into(),
+            word => unknown(word),
+        };
+        let text = format!("{found} is no command; HELP lists them");
+        Error::new(Code::BadCommand, text)
+    })?;
+    (verb.parse)(args, limits)
+}
+
+/// A first word that is no verb, as far as it can be shown. It may be a key or a token, or an
+/// option with one.
+fn unknown(word: &str) -> String {
+    let (key, value) = word.split_at(word.find('=').map_or(word.len(), |at| at + 1));
+    if !value.is_empty() {
+        return format!("{} with a value", quote(key));
+    }
+    // Of a verb with something else than a space behind it, that much tells what is wrong.
+    let glued = |verb: &Verb| {
+        let behind = word.get(verb.name.len()..)?.chars().next()?;
+        let len = verb.name.len() + behind.len_utf8();
+        let is_it = word[..verb.name.len()].eq_ignore_ascii_case(verb.name);
+        (is_it && !behind.is_ascii_alphanumeric()).then_some(&word[..len])
+    };
+    match VERBS.iter().find_map(glued) {
+        Some(glued) if !is_short(word) => format!("{} and more", quote(glued)),
+        _ => quote(word),
+    }
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+
+    pub fn read(line: &str) -> Request<'_> {
+        Request::read(line.as_bytes(), &Limits::default())
+    }
+
+    pub fn command(line: &str) -> Command<'_> {
+        match read(line) {
+            Request::Command(command) => command,
+            other => panic!("{line:?} is {other:?}"),
+        }
+    }
+
+    pub fn error(line: &[u8]) -> Code {
+        match Request::read(line, &Limits::default()) {
+            Request::Bad(error) => error.code,
+            other => panic!("{} is {other:?}", line.escape_ascii()),
+        }
+    }
+
+    #[test]
+    fn a_word_that_is_no_verb_is_a_bad_command() {
+        for line in [
+            " ",
+            "    ",
+            "JOI",
+            "JOINT ann",
+            "SAY\thello",
+            "\tSAY hello",
+            "=",
+            "HELLO",
+            "ÄSAY x",
+            "\u{a0}SAY x",
+        ] {
+            assert_eq!(error(line.as_bytes()), Code::BadCommand, "{line:?}");
+        }
+    }
+
+    #[test]
+    fn an_error_quotes_what_it_found() {
+        let token = "841b6618b12a52fa44eb0b43086bcd71";
+        for (line, quoted) in [
+            ("SHOUT hi", r#""SHOUT" is no command; HELP lists them"#),
+            ("JOIN\u{a0}ann", r#""JOIN\u{a0}ann" is no command"#),
+            (
+                "say\u{3000}good-morning-everybody hi",
+                r#""say\u{3000}" and more is no"#,
+            ),
+            ("\u{200b}JOIN ann", r#""\u{200b}JOIN" is no command"#),
+            ("JOIN\u{a0}", r#""JOIN\u{a0}" is no command"#),
+            ("   ", "a line of spaces is no command"),
+            ("key=open-sesame", r#""key=" with a value is no command"#),
+            (token, "a word of 32 characters is no command"),
+            ("JOIN ann rooms=den", r#""rooms=" is no option"#),
+            ("JOIN ann keyy=open-sesame", r#""keyy=" is no option"#),
+            (
+                "JOIN ann \u{ad}key=open-sesame",
+                r#""\u{ad}key=" is no option"#,
+            ),
+            ("JOIN ann open-sesame", "options are written key=value"),
+            ("JOIN ann mode=loud", r#"mode= is push or pull, not "loud""#),
+            (
+                "JOIN ann idle=1s",
+                r#"idle= takes a whole number, not "1s""#,
+            ),
+            ("POLL max=1001", r#"max= is 1 to 1000, not "1001""#),
+            ("JOIN J\u{fc}rgen", "; this one has \"\u{fc}\""),
+            ("JOIN ann room=a\u{200b}b", r#"; this one has "\u{200b}""#),
+            ("WHO after=abcdefghijklmnopqrstuvwxyz", "; this one has 26"),
+            ("SAY \u{200b}", "nothing in this text can be seen"),
+            ("SAY", "there is nothing to say"),
+        ] {
+            let Request::Bad(error) = read(line) else {
+                panic!("{line}");
+            };
+            assert!(error.text.contains(quoted), "{line}: {}", error.text);
+            assert!(!error.text.contains("sesame") && !error.text.contains(token));
+        }
+    }
+
+    /// G16.
+    #[test]
+    fn a_line_is_utf_8_without_control_characters_but_tab() {
+        let controls = (0..=0x9f).filter_map(char::from_u32);
+        for c in controls.filter(|c| c.is_control()) {
+            for line in [
+                format!("SAY a{c}b"),
+                format!("{c}SAY a"),
+                format!("JOIN {c}"),
+            ] {
+                let request = read(&line);
+                let is_encoding = matches!(
+                    &request, Request::Bad(error) if error.code == Code::BadEncoding
+                );
+                assert_eq!(is_encoding, c != '\t', "{line:?} is {request:?}");
+            }
+        }
+        for line in [
+            &b"SAY \xff"[..],
+            b"\xffSAY a",
+            b"SAY \x80",
+            b"SAY \xc3",
+            b"SAY \xc0\x8a",
+            b"SAY \xed\xa0\x80",
+            b"SAY \xf4\x90\x80\x80",
+            b"nonsense \xff",
+        ] {
+            assert_eq!(error(line), Code::BadEncoding, "{}", line.escape_ascii());
+        }
+        for text in [
+            "\u{a0}.",
+            "\u{2027}.",
+            "\u{202f}.",
+            "\u{200f}.",
+            "\u{feff}.",
+            "\u{10ffff}",
+        ] {
+            assert_eq!(command(&format!("SAY {text}")), Command::Say(text));
+        }
+    }
+
+    #[test]
+    fn only_a_line_without_a_byte_is_empty() {
+        assert_eq!(read(""), Request::Empty);
+        assert_eq!(error(b" "), Code::BadCommand);
+        assert_eq!(error(b"\0"), Code::BadEncoding);
+    }
+}

@@ -1,0 +1,544 @@
+//! The verbs: one table row and one small function each.
+
+use super::args::{Args, bad_argument, choice, name, number, number_within, set};
+use super::command::{Alive, Command, Join, Mode, Poll, Resume};
+use super::error::{Code, Error};
+use super::limits::{
+    IDLE_MIN_S, Limits, PING_BYTES_MAX, POLL_EVENTS_DEFAULT, POLL_EVENTS_MAX, POLL_WAIT_MAX_S,
+};
+use super::name::Name;
+use super::text::shows;
+use super::token::Token;
+
+/// What a line asks for, or why it is refused.
+pub(super) type Parsed<'a> = Result<Command<'a>, Error>;
+
+/// A verb of the protocol.
+pub struct Verb {
+    /// The verb in capital letters.
+    pub name: &'static str,
+    /// What may stand behind it.
+    pub syntax: &'static str,
+    /// What it does, in a few words.
+    pub summary: &'static str,
+    /// Reads what stands behind it.
+    pub(super) parse: for<'a> fn(Args<'a>, &Limits) -> Parsed<'a>,
+}
+
+/// Every verb, in the order in which HELP shows them.
+pub static VERBS: [Verb; 12] = [
+    Verb {
+        name: "JOIN",
+        syntax: "<name> [room=<room>] [mode=push|pull] [idle=<s>] [alive=ping|tcp] [history=<n>] [key=<secret>]",
+        summary: "enter a room; the reply tells your session's token",
+        parse: join,
+    },
+    Verb {
+        name: "RESUME",
+        syntax: "<token> [after=<seq>]",
+        summary: "take your session up again, on this connection",
+        parse: resume,
+    },
+    Verb {
+        name: "SAY",
+        syntax: "<text>",
+        summary: "say something to all in the room",
+        parse: |args, limits| say(args.rest, limits),
+    },
+    Verb {
+        name: "POLL",
+        syntax: "[max=<n>] [after=<seq>] [wait=<s>]",
+        summary: "fetch what happened (mode=pull)",
+        parse: poll,
+    },
+    Verb {
+        name: "PING",
+        syntax: "[text]",
+        summary: "show that you are alive",
+        parse: |args, _| ping(args.rest),
+    },
+    Verb {
+        name: "LEAVE",
+        syntax: "",
+        summary: "leave the room and end the session",
+        parse: |args, _| alone(args, Command::Leave),
+    },
+    Verb {
+        name: "DETACH",
+        syntax: "",
+        summary: "let go of the session, to RESUME it later",
+        parse: |args, _| alone(args, Command::Detach),
+    },
+    Verb {
+        name: "WHO",
+        syntax: "[after=<name>]",
+        summary: "list the members of the room",
+        parse: |args, _| after_name(args).map(|after| Command::Who { after }),
+    },
+    Verb {
+        name: "ROOMS",
+        syntax: "[after=<room>]",
+        summary: "list the rooms",
+        parse: |args, _| after_name(args).map(|after| Command::Rooms { after }),
+    },
+    Verb {
+        name: "STATS",
+        syntax: "",
+        summary: "show the server's counters",
+        parse: |args, _| alone(args, Command::Stats),
+    },
+    Verb {
+        name: "HELP",
+        syntax: "",
+        summary: "show this list",
+        parse: |args, _| alone(args, Command::Help),
+    },
+    Verb {
+        name: "QUIT",
+        syntax: "",
+        summary: "leave and close the connection",
+        parse: |args, _| alone(args, Command::Quit),
+    },
+];
+
+pub(super) fn find(word: &str) -> Option<&'static Verb> {
+    VERBS.iter().find(|v| v.name.eq_ignore_ascii_case(word))
+}
+
+fn alone<'a>(args: Args<'a>, command: Command<'a>) -> Parsed<'a> {
+    match args.rest.trim_start_matches(' ') {
+        "" => Ok(command),
+        _ => Err(bad_argument("this command takes no arguments")),
+    }
+}
+
+fn after_name(args: Args<'_>) -> Result<Option<Name>, Error> {
+    let mut after = None;
+    args.options(|key, value| match key {
+        "after" => set(&mut after, key, name(value)?),
+        _ => Ok(false),
+    })?;
+    Ok(after)
+}
+
+fn join<'a>(mut args: Args<'a>, _limits: &Limits) -> Parsed<'a> {
+    let joining = name(args.positional("the name")?)?;
+    let (mut room, mut mode, mut idle, mut alive) = (None, None, None, None);
+    let (mut history, mut secret) = (None, None);
+    args.options(|key, value| match key {
+        "room" => set(&mut room, key, name(value)?),
+        "mode" => {
+            let modes = [Mode::Push, Mode::Pull].map(|m| (m.as_str(), m));
+            set(&mut mode, key, choice(key, value, modes)?)
+        }
+        // A wish for more than there is to have is granted as the most there is.
+        "idle" => match number(key, value)? {
+            seconds if seconds < u64::from(IDLE_MIN_S) => {
+                Err(bad_argument(format!("idle= is at least {IDLE_MIN_S}")))
+            }
+            seconds => set(&mut idle, key, u32::try_from(seconds).unwrap_or(u32::MAX)),
+        },
+        "alive" => {
+            let ways = [Alive::Ping, Alive::Tcp].map(|a| (a.as_str(), a));
+            set(&mut alive, key, choice(key, value, ways)?)
+        }
+        "history" => set(&mut history, key, number(key, value)?),
+        "key" if value.is_empty() => Err(bad_argument("key= is empty")),
+        "key" => set(&mut secret, key, value),
+        _ => Ok(false),
+    })?;
+    Ok(Command::Join(Join {
+        name: joining,
+        room,
+        mode: mode.unwrap_or_default(),
+        idle_s: idle,
+        alive: alive.unwrap_or_default(),
+        history: history.unwrap_or(0),
+        key: secret,
+    }))
+}
+
+fn resume<'a>(mut args: Args<'a>, _limits: &Limits) -> Parsed<'a> {
+    let token = Token::parse(args.positional("the session's token")?);
+    let mut after = None;
+    args.options(|key, value| match key {
+        "after" => set(&mut after, key, number(key, value)?),
+        _ => Ok(false),
+    })?;
+    Ok(Command::Resume(Resume { token, after }))
+}
+
+fn say<'a>(text: &'a str, limits: &Limits) -> Parsed<'a> {
+    if !text.chars().any(shows) {
+        let found = match text.trim_matches(' ') {
+            "" => "there is nothing to say",
+            _ => "nothing in this text can be seen",
+        };
+        return Err(Error::new(Code::MessageEmpty, found));
+    }
+    if text.len() > limits.message_bytes_max {
+        let max = limits.message_bytes_max;
+        return Err(Error::new(
+            Code::MessageTooLong,
+            format!(
+                "a message has at most {max} bytes; this one has {}",
+                text.len()
+            ),
+        ));
+    }
+    Ok(Command::Say(text))
+}
+
+fn poll<'a>(args: Args<'a>, _limits: &Limits) -> Parsed<'a> {
+    let (mut max, mut after, mut wait) = (None, None, None);
+    args.options(|key, value| match key {
+        "max" => set(
+            &mut max,
+            key,
+            number_within(key, value, 1, POLL_EVENTS_MAX)?,
+        ),
+        "after" => set(&mut after, key, number(key, value)?),
+        "wait" => set(
+            &mut wait,
+            key,
+            number_within(key, value, 0, POLL_WAIT_MAX_S)?,
+        ),
+        _ => Ok(false),
+    })?;
+    Ok(Command::Poll(Poll {
+        max: max.unwrap_or(POLL_EVENTS_DEFAULT),
+        after,
+        wait_s: wait.unwrap_or(0),
+    }))
+}
+
+fn ping(text: &str) -> Parsed<'_> {
+    if text.len() > PING_BYTES_MAX {
+        let len = text.len();
+        return Err(bad_argument(format!(
+            "PING takes at most {PING_BYTES_MAX} bytes, not {len}"
+        )));
+    }
+    Ok(Command::Ping(text))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::protocol::limits::LINE_BYTES_MAX;
+    use crate::protocol::request::Request;
+    use crate::protocol::request::tests::{command, error};
+
+    const TOKEN: &str = "0000001f00112233445566778899aabbccddeeff";
+
+    fn named(name: &str) -> Name {
+        Name::parse(name).unwrap()
+    }
+
+    fn plain_join() -> Join<'static> {
+        Join {
+            name: named("ann"),
+            room: None,
+            mode: Mode::Push,
+            idle_s: None,
+            alive: Alive::Ping,
+            history: 0,
+            key: None,
+        }
+    }
+
+    const PLAIN_POLL: Poll = Poll {
+        max: 100,
+        after: None,
+        wait_s: 0,
+    };
+
+    #[test]
+    fn every_verb_is_read_in_any_case() {
+        let resume = Resume {
+            token: Token::parse(TOKEN),
+            after: None,
+        };
+        let table = [
+            ("JOIN", "ann", Command::Join(plain_join())),
+            ("RESUME", TOKEN, Command::Resume(resume)),
+            ("SAY", "Hi", Command::Say("Hi")),
+            ("POLL", "", Command::Poll(PLAIN_POLL)),
+            ("PING", "Hi", Command::Ping("Hi")),
+            ("LEAVE", "", Command::Leave),
+            ("DETACH", "", Command::Detach),
+            ("WHO", "", Command::Who { after: None }),
+            ("ROOMS", "", Command::Rooms { after: None }),
+            ("STATS", "", Command::Stats),
+            ("HELP", "", Command::Help),
+            ("QUIT", "", Command::Quit),
+        ];
+        assert!(table.iter().map(|t| t.0).eq(VERBS.iter().map(|v| v.name)));
+        for (verb, args, expected) in table {
+            let mixed = verb[..1].to_lowercase() + &verb[1..];
+            for verb in [verb, &verb.to_lowercase(), &mixed] {
+                let line = format!("{verb} {args}");
+                assert_eq!(command(&line), expected, "{line:?}");
+                let line = format!("  {line}");
+                assert_eq!(command(&line), expected, "{line:?}");
+                if args.is_empty() {
+                    assert_eq!(command(verb), expected, "{verb:?}");
+                    assert_eq!(command(&format!("{verb}   ")), expected, "{verb:?}");
+                } else {
+                    let code = error(format!("{verb}x {args}").as_bytes());
+                    assert_eq!(code, Code::BadCommand);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn join_takes_each_option_in_any_order() {
+        let join = plain_join();
+        #[rustfmt::skip]
+        let table = [
+            ("", join),
+            ("room=Den-2", Join { room: Some(named("Den-2")), ..join }),
+            ("mode=push", join),
+            ("mode=PULL", Join { mode: Mode::Pull, ..join }),
+            ("idle=1", Join { idle_s: Some(1), ..join }),
+            ("idle=4294967295", Join { idle_s: Some(u32::MAX), ..join }),
+            ("idle=4294967297", Join { idle_s: Some(u32::MAX), ..join }),
+            ("idle=99999999999999999999", Join { idle_s: Some(u32::MAX), ..join }),
+            ("alive=ping", join),
+            ("alive=tcp", Join { alive: Alive::Tcp, ..join }),
+            ("history=0", join),
+            ("history=18446744073709551615", Join { history: u64::MAX, ..join }),
+            ("history=18446744073709551616", Join { history: u64::MAX, ..join }),
+            ("key=a=b", Join { key: Some("a=b"), ..join }),
+            ("  IDLE=007   Room=b  ", Join { idle_s: Some(7), room: Some(named("b")), ..join }),
+        ];
+        for (options, expected) in table {
+            let line = format!("JOIN   ann {options}");
+            assert_eq!(command(&line), Command::Join(expected), "{line:?}");
+        }
+        let words = [
+            "room=b",
+            "mode=pull",
+            "idle=9",
+            "alive=tcp",
+            "history=5",
+            "key=k",
+        ];
+        let (mut line, mut reversed) = (String::from("JOIN ann"), String::from("JOIN ann"));
+        words.iter().for_each(|word| line += &format!(" {word}"));
+        words
+            .iter()
+            .rev()
+            .for_each(|word| reversed += &format!(" {word}"));
+        let all = Join {
+            name: named("ann"),
+            room: Some(named("b")),
+            mode: Mode::Pull,
+            idle_s: Some(9),
+            alive: Alive::Tcp,
+            history: 5,
+            key: Some("k"),
+        };
+        assert_eq!(command(&line), Command::Join(all));
+        assert_eq!(command(&reversed), Command::Join(all));
+    }
+
+    #[test]
+    fn the_other_verbs_take_their_options() {
+        let token = Token::parse(TOKEN);
+        let after = Some(named("Bob"));
+        let poll = PLAIN_POLL;
+        #[rustfmt::skip]
+        let table = [
+            (format!("RESUME {TOKEN} after=0"), Command::Resume(Resume { token, after: Some(0) })),
+            ("RESUME nonsense".into(), Command::Resume(Resume { token: None, after: None })),
+            ("POLL max=1".into(), Command::Poll(Poll { max: 1, ..poll })),
+            ("POLL max=1000".into(), Command::Poll(Poll { max: 1000, ..poll })),
+            ("POLL wait=0".into(), Command::Poll(poll)),
+            ("POLL wait=60".into(), Command::Poll(Poll { wait_s: 60, ..poll })),
+            ("POLL after=7".into(), Command::Poll(Poll { after: Some(7), ..poll })),
+            ("POLL wait=1 max=2 after=3".into(), Command::Poll(Poll { max: 2, after: Some(3), wait_s: 1 })),
+            ("WHO after=Bob".into(), Command::Who { after }),
+            ("ROOMS after=Bob".into(), Command::Rooms { after }),
+        ];
+        for (line, expected) in table {
+            assert_eq!(command(&line), expected, "{line:?}");
+        }
+    }
+
+    #[test]
+    fn a_missing_unknown_repeated_or_malformed_argument_is_a_bad_argument() {
+        for line in [
+            "JOIN",
+            "JOIN   ",
+            "RESUME",
+            "RESUME ",
+            "JOIN ann bob",
+            "JOIN ann =",
+            "JOIN ann =x",
+            "JOIN ann after=1",
+            "JOIN ann rooms=a",
+            "JOIN ann room =a",
+            "JOIN ann room=a room=b",
+            "JOIN ann mode=push mode=push",
+            "JOIN ann idle=5 IDLE=6",
+            "JOIN ann alive=tcp alive=ping",
+            "JOIN ann history=0 history=0",
+            "JOIN ann key=a key=a",
+            "JOIN ann mode=",
+            "JOIN ann mode=pus",
+            "JOIN ann alive=yes",
+            "JOIN ann alive=",
+            "JOIN ann idle=",
+            "JOIN ann idle=0",
+            "JOIN ann idle=-1",
+            "JOIN ann idle=+1",
+            "JOIN ann idle=1.5",
+            "JOIN ann idle=1s",
+            "JOIN ann idle=\u{661}",
+            "JOIN ann history=",
+            "JOIN ann history=-1",
+            "JOIN ann history=all",
+            "JOIN ann key=",
+            "RESUME x y",
+            "RESUME x mode=pull",
+            "RESUME x after=",
+            "RESUME x after=x",
+            "RESUME x after=1 after=1",
+            "POLL 5",
+            "POLL idle=5",
+            "POLL max=0",
+            "POLL max=1001",
+            "POLL max=99999999999999999999",
+            "POLL max=x",
+            "POLL max=5 max=5",
+            "POLL wait=61",
+            "POLL wait=-1",
+            "POLL wait=",
+            "POLL wait=1 wait=1",
+            "POLL after=-1",
+            "POLL after=1 after=1",
+            "WHO bob",
+            "WHO max=1",
+            "WHO after=a after=a",
+            "ROOMS den",
+            "ROOMS max=1",
+            "ROOMS after=a after=a",
+            "LEAVE now",
+            "DETACH now",
+            "STATS all",
+            "HELP JOIN",
+            "QUIT LEAVE",
+        ] {
+            assert_eq!(error(line.as_bytes()), Code::BadArgument, "{line:?}");
+        }
+    }
+
+    #[test]
+    fn a_name_has_at_most_24_bytes_wherever_it_stands() {
+        let (longest, too_long) = ("n".repeat(24), "n".repeat(25));
+        for verb in ["JOIN ", "JOIN ann room=", "WHO after=", "ROOMS after="] {
+            command(&format!("{verb}{longest}"));
+            for bad in [&too_long, "_a", "a\tb", "é", "a=b"] {
+                let line = format!("{verb}{bad}");
+                assert_eq!(error(line.as_bytes()), Code::BadName, "{line:?}");
+            }
+        }
+        for line in ["JOIN ann room=", "WHO after=", "ROOMS after="] {
+            assert_eq!(error(line.as_bytes()), Code::BadName, "{line:?}");
+        }
+    }
+
+    #[test]
+    fn a_text_is_all_behind_the_one_space() {
+        for (line, text) in [
+            ("SAY a", "a"),
+            ("SAY  a  b ", " a  b "),
+            ("  say \ta\t", "\ta\t"),
+            ("SAY SAY SAY", "SAY SAY"),
+            ("SAY a=b é 🦆", "a=b é 🦆"),
+        ] {
+            assert_eq!(command(line), Command::Say(text), "{line:?}");
+            let line = line.replacen("SAY", "PING", 1).replacen("say", "ping", 1);
+            assert_eq!(command(&line), Command::Ping(text), "{line:?}");
+        }
+        for (line, text) in [("PING", ""), ("PING ", ""), ("PING  ", " ")] {
+            assert_eq!(command(line), Command::Ping(text), "{line:?}");
+        }
+        for line in [
+            "SAY",
+            "SAY ",
+            "SAY    ",
+            "SAY \t",
+            "SAY \u{a0}\u{2003}\u{3000}",
+            "SAY \u{200b}",
+            "SAY \u{2800} \u{3164}\u{ffa0}\u{115f}\u{1160}",
+            "SAY \u{ad}\u{34f}\u{61c}\u{feff}",
+            "SAY \u{fe0f}\t\u{e0041}\u{e01ef}",
+        ] {
+            assert_eq!(error(line.as_bytes()), Code::MessageEmpty, "{line:?}");
+        }
+    }
+
+    #[test]
+    fn a_text_that_shows_something_may_hold_what_does_not() {
+        for text in [
+            "👩\u{200d}🔧",
+            "❤\u{fe0f}",
+            "می\u{200c}خواهم",
+            "\u{2800}.",
+            "\u{200b}x",
+            "\u{301}",
+        ] {
+            assert_eq!(command(&format!("SAY {text}")), Command::Say(text));
+        }
+    }
+
+    #[test]
+    fn a_text_has_a_longest_length_in_bytes() {
+        for max in [1, 2, 1024, 4096] {
+            let limits = Limits {
+                message_bytes_max: max,
+                ..Limits::default()
+            };
+            let line = format!("SAY {}", "x".repeat(max));
+            let said = Request::Command(Command::Say(&line[4..]));
+            assert_eq!(Request::read(line.as_bytes(), &limits), said);
+            assert!(line.len() <= limits.line_bytes_max());
+            let line = format!("{line}x");
+            let refused = Request::read(line.as_bytes(), &limits);
+            assert!(
+                matches!(&refused, Request::Bad(error) if error.code == Code::MessageTooLong),
+                "{refused:?}"
+            );
+        }
+        assert_eq!(
+            error(format!("SAY {}", "é".repeat(513)).as_bytes()),
+            Code::MessageTooLong
+        );
+        let line = format!("PING {}", "x".repeat(PING_BYTES_MAX));
+        assert_eq!(line.len(), LINE_BYTES_MAX);
+        assert_eq!(command(&line), Command::Ping(&line[5..]));
+        assert_eq!(error(format!("{line}x").as_bytes()), Code::BadArgument);
+    }
+
+    #[test]
+    fn commands_that_wait_for_the_output_stay_what_they_are() {
+        for line in [
+            "POLL max=2 after=3 wait=4",
+            "WHO after=a",
+            "ROOMS after=b",
+            "STATS",
+            "HELP",
+            "LEAVE",
+            "DETACH",
+            "QUIT",
+        ] {
+            assert_eq!(command(line).after_output(), Some(command(line)));
+        }
+        for line in ["JOIN ann", "RESUME x", "SAY a", "PING"] {
+            assert_eq!(command(line).after_output(), None, "{line:?}");
+        }
+    }
+}
