@@ -2,44 +2,29 @@
 
 use super::name::Name;
 use super::token::Token;
+use super::words::words;
 
-/// How a session gets its events.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Mode {
-    /// They are written to its connection as they happen.
-    #[default]
-    Push,
-    /// It fetches them with POLL.
-    Pull,
-}
-
-impl Mode {
-    /// The mode as it goes over the wire.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Mode::Push => "push",
-            Mode::Pull => "pull",
-        }
+words! {
+    /// How a session gets its events.
+    #[derive(Default)]
+    pub enum Mode {
+        /// They are written to its connection as they happen.
+        #[default]
+        Push = "push",
+        /// It fetches them with POLL.
+        Pull = "pull",
     }
 }
 
-/// What counts as a sign of life beside the lines that a client sends.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Alive {
-    /// Nothing: the client has to send something now and then.
-    #[default]
-    Ping,
-    /// An open connection whose peer's kernel still answers.
-    Tcp,
-}
-
-impl Alive {
-    /// The choice as it goes over the wire.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Alive::Ping => "ping",
-            Alive::Tcp => "tcp",
-        }
+words! {
+    /// What counts as a sign of life besides the lines that a client sends.
+    #[derive(Default)]
+    pub enum Alive {
+        /// Nothing: the client has to send something now and then.
+        #[default]
+        Ping = "ping",
+        /// An open connection whose peer's kernel still answers.
+        Tcp = "tcp",
     }
 }
 

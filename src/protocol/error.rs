@@ -2,66 +2,27 @@
 
 use std::borrow::Cow;
 
-/// What kind of mistake a line was. Codes are stable: clients may act on them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[allow(missing_docs, reason = "PROTOCOL.md's table of errors documents them")]
-pub enum Code {
-    BadCommand,
-    BadArgument,
-    BadEncoding,
-    LineTooLong,
-    NoSession,
-    AlreadyJoined,
-    UnknownSession,
-    SessionEnded,
-    BadName,
-    NameTaken,
-    NotAuthorized,
-    MessageEmpty,
-    MessageTooLong,
-    WrongMode,
-    Full,
-}
+use super::words::words;
 
-impl Code {
-    /// Every code.
-    pub const ALL: [Code; 15] = [
-        Code::BadCommand,
-        Code::BadArgument,
-        Code::BadEncoding,
-        Code::LineTooLong,
-        Code::NoSession,
-        Code::AlreadyJoined,
-        Code::UnknownSession,
-        Code::SessionEnded,
-        Code::BadName,
-        Code::NameTaken,
-        Code::NotAuthorized,
-        Code::MessageEmpty,
-        Code::MessageTooLong,
-        Code::WrongMode,
-        Code::Full,
-    ];
-
-    /// The code as it goes over the wire.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Code::BadCommand => "bad-command",
-            Code::BadArgument => "bad-argument",
-            Code::BadEncoding => "bad-encoding",
-            Code::LineTooLong => "line-too-long",
-            Code::NoSession => "no-session",
-            Code::AlreadyJoined => "already-joined",
-            Code::UnknownSession => "unknown-session",
-            Code::SessionEnded => "session-ended",
-            Code::BadName => "bad-name",
-            Code::NameTaken => "name-taken",
-            Code::NotAuthorized => "not-authorized",
-            Code::MessageEmpty => "message-empty",
-            Code::MessageTooLong => "message-too-long",
-            Code::WrongMode => "wrong-mode",
-            Code::Full => "full",
-        }
+words! {
+    /// What kind of mistake a line was. Codes are stable: clients may act on them.
+    #[allow(missing_docs, reason = "PROTOCOL.md's table of errors documents them")]
+    pub enum Code {
+        BadCommand = "bad-command",
+        BadArgument = "bad-argument",
+        BadEncoding = "bad-encoding",
+        LineTooLong = "line-too-long",
+        NoSession = "no-session",
+        AlreadyJoined = "already-joined",
+        UnknownSession = "unknown-session",
+        SessionEnded = "session-ended",
+        BadName = "bad-name",
+        NameTaken = "name-taken",
+        NotAuthorized = "not-authorized",
+        MessageEmpty = "message-empty",
+        MessageTooLong = "message-too-long",
+        WrongMode = "wrong-mode",
+        Full = "full",
     }
 }
 

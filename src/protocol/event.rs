@@ -2,47 +2,29 @@
 
 use super::name::Name;
 use super::output::write_line;
+use super::words::words;
 
 /// The first words of all lines that no command asked for.
 pub const UNASKED: [&str; 7] = ["MSG", "JOINED", "LEFT", "LOST", "EXPIRING", "ALIVE", "BYE"];
 
-/// Why a member left its room.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum LeaveReason {
-    /// LEAVE.
-    Left,
-    /// No sign of life for its idle time.
-    Expired,
-    /// QUIT.
-    Quit,
-    /// Its connection took nothing of what it was owed for its idle time.
-    Slow,
-    /// The holder of the name's key took the name back.
-    Replaced,
+words! {
+    /// Why a member left its room.
+    pub enum LeaveReason {
+        /// LEAVE.
+        Left = "left",
+        /// No sign of life for its idle time.
+        Expired = "expired",
+        /// QUIT.
+        Quit = "quit",
+        /// Its connection took nothing of what it was owed for its idle time.
+        Slow = "slow",
+        /// The holder of the name's key took the name back.
+        Replaced = "replaced",
+    }
 }
 
 impl LeaveReason {
-    /// Every reason, in the order of [`LeaveReason::index`].
-    pub const ALL: [LeaveReason; 5] = [
-        LeaveReason::Left,
-        LeaveReason::Expired,
-        LeaveReason::Quit,
-        LeaveReason::Slow,
-        LeaveReason::Replaced,
-    ];
-
-    /// The reason as it goes over the wire.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            LeaveReason::Left => "left",
-            LeaveReason::Expired => "expired",
-            LeaveReason::Quit => "quit",
-            LeaveReason::Slow => "slow",
-            LeaveReason::Replaced => "replaced",
-        }
-    }
-
-    /// Its place among all reasons.
+    /// Its place in [`LeaveReason::ALL`].
     pub const fn index(self) -> usize {
         self as usize
     }

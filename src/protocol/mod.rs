@@ -10,6 +10,7 @@
 //! | what happened in a room | `event` |
 //! | why a command is refused, why a connection is closed | `error`, `bye` |
 //! | what names and tokens are | `name`, `token` |
+//! | which words stand for values | `words` |
 //! | which characters a line may hold, and how errors show them | `text`, `quote` |
 //!
 //! What a command does is decided in `chat`. PROTOCOL.md tells the same to those who write clients.
@@ -28,6 +29,7 @@ mod request;
 mod text;
 mod token;
 mod verb;
+mod words;
 
 pub use bye::{Abuse, Bye};
 pub use command::{Alive, Command, Join, Mode, Poll, Resume};

@@ -128,7 +128,7 @@ fn join<'a>(mut args: Args<'a>, _limits: &Limits) -> Parsed<'a> {
     args.options(|key, value| match key {
         "room" => set(&mut room, key, name(value)?),
         "mode" => {
-            let modes = [Mode::Push, Mode::Pull].map(|m| (m.as_str(), m));
+            let modes = Mode::ALL.map(|m| (m.as_str(), m));
             set(&mut mode, key, choice(key, value, modes)?)
         }
         // A wish for more than there is to have is granted as the most there is.
@@ -139,7 +139,7 @@ fn join<'a>(mut args: Args<'a>, _limits: &Limits) -> Parsed<'a> {
             seconds => set(&mut idle, key, u32::try_from(seconds).unwrap_or(u32::MAX)),
         },
         "alive" => {
-            let ways = [Alive::Ping, Alive::Tcp].map(|a| (a.as_str(), a));
+            let ways = Alive::ALL.map(|a| (a.as_str(), a));
             set(&mut alive, key, choice(key, value, ways)?)
         }
         "history" => set(&mut history, key, number(key, value)?),

@@ -1,0 +1,30 @@
+//! Enums whose values are words on the wire.
+
+/// Declares such an enum: one row a value, from which `ALL` and `as_str` come.
+macro_rules! words {
+    (
+        $(#[$attribute:meta])*
+        pub enum $name:ident {
+            $($(#[$of_value:meta])* $value:ident = $word:literal,)+
+        }
+    ) => {
+        $(#[$attribute])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub enum $name {
+            $($(#[$of_value])* $value,)+
+        }
+
+        impl $name {
+            /// Every value, in the order of their discriminants.
+            pub const ALL: [$name; [$($word),+].len()] = [$($name::$value),+];
+
+            /// The value as it goes over the wire.
+            pub const fn as_str(self) -> &'static str {
+                match self {
+                    $($name::$value => $word),+
+                }
+            }
+        }
+    };
+}
+pub(super) use words;
