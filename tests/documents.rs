@@ -15,8 +15,8 @@ use chinwag::chat::stats::{Gauges, Stats};
 use chinwag::options::{self, Action, SOCKET_BUFFER};
 use chinwag::protocol::{
     self, BURST_S, BYTES_PER_LINE, Bye, Code, DENIALS_MAX, ENDED_MAX, ERRORS_MAX, IDLE_TCP_MIN_S,
-    LINE_BYTES_MAX, LeaveReason, Limits, NAME_BYTES_MAX, POLL_EVENTS_DEFAULT, POLL_EVENTS_MAX,
-    POLL_WAIT_MAX_S, REPLY_BYTES_MAX, Request, UNASKED, VERBS,
+    LINE_BYTES_MAX, LeaveReason, Limits, NAME_BYTES_MAX, Output, POLL_EVENTS_DEFAULT,
+    POLL_EVENTS_MAX, POLL_WAIT_MAX_S, REPLY_BYTES_MAX, Request, UNASKED, VERBS,
 };
 use support::script::{CoreStage, Script};
 use tcp::TcpStage;
@@ -211,10 +211,10 @@ fn the_protocol_document_names_all_that_goes_over_the_wire() {
         need(format!("| `{}` |", bye.as_str()));
     }
     let mut stats = Vec::new();
-    protocol::Reply::Stats {
+    let reply = protocol::Reply::Stats {
         stats: Stats::default().listing(&Gauges::default()),
-    }
-    .write(&mut stats);
+    };
+    Output::Reply(&reply).write(&mut stats);
     for line in String::from_utf8(stats).unwrap().lines().skip(1) {
         need(format!("| `{}` |", line.split(' ').nth(1).unwrap()));
     }

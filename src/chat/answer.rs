@@ -5,7 +5,7 @@ use super::caller::Client;
 use super::notice::Notice;
 use super::rate::Permit;
 use crate::protocol::{
-    Abuse, Bye, Code, Command, DENIALS_MAX, ERRORS_MAX, Error, Poll, Reply, Request, write_alive,
+    Abuse, Bye, Code, Command, DENIALS_MAX, ERRORS_MAX, Error, Output, Poll, Reply, Request,
 };
 use crate::time::Now;
 
@@ -136,7 +136,7 @@ impl Chat {
         let result = match request {
             Request::Empty | Request::Sign => return Outcome::Done,
             Request::AreYouThere => {
-                write_alive(out);
+                Output::Alive.write(out);
                 return Outcome::Done;
             }
             Request::Abuse(abuse) => return self.expel(client, abuse, now, out),
@@ -154,7 +154,7 @@ impl Chat {
                 client.is_understood = true;
                 self.stats.commands += 1;
                 if let Some(reply) = reply {
-                    reply.write(out);
+                    Output::Reply(&reply).write(out);
                     if reply == Reply::Quit {
                         self.say_goodbye(client, Bye::Quit, now, out);
                         return Outcome::Closes;
@@ -179,7 +179,7 @@ impl Chat {
         if error.code != Code::BadCommand || !client.has_had_session {
             client.errors += 1;
         }
-        error.write(out);
+        Output::Error(error).write(out);
         if client.denials >= DENIALS_MAX {
             return self.expel(client, Abuse::Denials, now, out);
         }

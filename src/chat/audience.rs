@@ -3,7 +3,7 @@
 use super::Chat;
 use super::ids::{ConnId, RoomKey, SessionKey};
 use super::session::Delivery;
-use crate::protocol::Event;
+use crate::protocol::{Event, Output};
 use crate::time::Now;
 
 impl Chat {
@@ -12,7 +12,13 @@ impl Chat {
         let room = &mut self.rooms[room_key.index()];
         let seq = room.log.next();
         self.line.clear();
-        event.write(seq, now.unix_ms, &mut self.line);
+        let unix_ms = now.unix_ms;
+        Output::Event {
+            seq,
+            unix_ms,
+            event,
+        }
+        .write(&mut self.line);
         self.log_bytes -= room.log.len_bytes() as u64;
         room.log.append(&self.line);
         self.log_bytes += room.log.len_bytes() as u64;

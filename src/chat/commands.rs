@@ -9,8 +9,8 @@ use super::room::Room;
 use super::session::Session;
 use super::{Chat, by_name, by_room_name};
 use crate::protocol::{
-    Bye, Code, Command, DEFAULT_ROOM, Error, Event, Join, LeaveReason, Listing, Mode, Name, Poll,
-    Reply, Resume, Secret, Token, write_line,
+    Bye, Code, Command, DEFAULT_ROOM, Error, Event, Join, LeaveReason, Listing, Mode, Name, Output,
+    Poll, Reply, Resume, Secret, Token,
 };
 use crate::time::Now;
 
@@ -231,15 +231,13 @@ impl Chat {
         let (keys, count) = room.members.behind(after.as_ref().map(|after| after as _));
         for key in keys {
             let member = &self.sessions[key as usize];
-            let mode = member.mode.as_str();
-            let attached = if member.conn().is_some() {
-                "attached"
-            } else {
-                "detached"
-            };
-            let silent_s = member.silent_s(now.at);
-            let name = member.name;
-            if !members.add(|out| write_line!(out, "MEMBER {name} {mode} {attached} {silent_s}")) {
+            let fits = members.add(Output::Member {
+                name: member.name,
+                mode: member.mode,
+                is_attached: member.conn().is_some(),
+                silent_s: member.silent_s(now.at),
+            });
+            if !fits {
                 break;
             }
         }
@@ -257,8 +255,12 @@ impl Chat {
             .behind(after.as_ref().map(|after| after as _));
         for key in keys {
             let room = &self.rooms[key as usize];
-            let (name, members, newest) = (room.name, room.members.len(), room.newest());
-            if !rooms.add(|out| write_line!(out, "ROOM {name} {members} {newest}")) {
+            let fits = rooms.add(Output::Room {
+                name: room.name,
+                members: room.members.len(),
+                newest: room.newest(),
+            });
+            if !fits {
                 break;
             }
         }

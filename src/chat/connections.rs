@@ -5,7 +5,7 @@ use super::caller::Client;
 use super::ids::ConnId;
 use super::journal::Full;
 use super::origin::Peer;
-use crate::protocol::{Bye, DENIALS_MAX};
+use crate::protocol::{Bye, DENIALS_MAX, Output};
 use crate::time::{Millis, Now};
 
 /// How long a connection may take for its last words, in seconds, and never for longer than it could
@@ -46,7 +46,7 @@ impl Chat {
         now: Now,
         out: &mut Vec<u8>,
     ) -> Option<Client> {
-        crate::protocol::write_hello(out);
+        Output::Hello.write(out);
         let origin = peer.origin();
         let from_there = self.usages.connections(origin) as usize;
         let refused = if self.stats.connections >= self.limits.connections_max as u64 {
@@ -60,7 +60,7 @@ impl Chat {
         if let Some((count, full)) = refused {
             *count += 1;
             self.journal.full(full, &peer, &self.limits, now);
-            Bye::Full.write(out);
+            Output::Bye(Bye::Full).write(out);
             return None;
         }
         self.stats.connections += 1;
@@ -117,7 +117,7 @@ impl Chat {
             self.give_time(client, now.at, goodbye_s);
         }
         client.is_leaving = true;
-        bye.write(out);
+        Output::Bye(bye).write(out);
     }
 
     /// Gives a connection without a session its time to get one.

@@ -7,7 +7,7 @@ use super::ids::SessionKey;
 use super::life::OwedEvents;
 use super::notice::Notice;
 use super::session::Deadline;
-use crate::protocol::{Bye, LeaveReason, write_expiring};
+use crate::protocol::{Bye, LeaveReason, Output};
 use crate::time::{Millis, Now};
 
 /// Something that is due, unless its connection has sent a sign of life that was not read yet. To be
@@ -141,7 +141,7 @@ impl Chat {
         if !client.is_leaving {
             self.stats.connections_handshake += 1;
             log::debug!("{} got no session in time", client.peer);
-            Bye::Handshake.write(&mut text);
+            Output::Bye(Bye::Handshake).write(&mut text);
         }
         Some(Notice::goodbye(client.conn, text))
     }
@@ -162,7 +162,8 @@ impl Chat {
                 }
             }
             Some(Deadline::Expiring) => {
-                write_expiring(session.idle_s / 3, &mut text);
+                let left_s = session.idle_s / 3;
+                Output::Expiring { left_s }.write(&mut text);
                 if let Some(attachment) = &mut session.attachment {
                     attachment.warned = true;
                 }

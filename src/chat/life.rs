@@ -10,7 +10,7 @@ use super::session::{Attachment, Delivery, Session};
 use super::usage::Usage;
 use super::{Chat, by_name, by_room_name};
 use crate::protocol::{
-    Alive, Bye, Event, IDLE_MIN_S, IDLE_TCP_MIN_S, Join, LeaveReason, Name, Secret, Token,
+    Alive, Bye, Event, IDLE_MIN_S, IDLE_TCP_MIN_S, Join, LeaveReason, Name, Output, Secret, Token,
 };
 use crate::time::Now;
 
@@ -199,7 +199,7 @@ impl Chat {
         if let OwedEvents::Told = owed {
             self.tell_owed(key, &mut text);
         }
-        bye.write(&mut text);
+        Output::Bye(bye).write(&mut text);
         Some(Notice::goodbye(conn, text))
     }
 }

@@ -12,7 +12,7 @@ use super::ids::SessionKey;
 use super::room::Room;
 use super::session::{Delivery, Session, Wait};
 use super::stats::Stats;
-use crate::protocol::{LINE_BYTES_MAX, Limits, Listing, Reply, write_lost};
+use crate::protocol::{LINE_BYTES_MAX, Limits, Listing, Output, Reply};
 use crate::time::{Millis, Now};
 
 /// What a session is owed on its connection without asking again.
@@ -77,7 +77,8 @@ impl Chat {
             Delivery::Pushed if has_events => {
                 self.line.clear();
                 if session.cursor < log.first() {
-                    write_lost(log.first() - session.cursor, log.first(), &mut self.line);
+                    let (count, next_seq) = (log.first() - session.cursor, log.first());
+                    Output::Lost { count, next_seq }.write(&mut self.line);
                 }
                 let [head, tail] = log.tail(session.cursor);
                 Owed::Lines(OwedLines {
@@ -122,7 +123,8 @@ impl Chat {
         if session.cursor < log.first() {
             let count = session.skip_to(log.first());
             self.stats.events_lost += count;
-            write_lost(count, session.cursor, out);
+            let next_seq = session.cursor;
+            Output::Lost { count, next_seq }.write(out);
             let of_lost = bytes.min(out.len());
             out.drain(..of_lost);
             bytes -= of_lost;
@@ -200,7 +202,8 @@ impl Chat {
         self.leave_seat(key);
         // Behind what waits to be written, and before the answer to the line that ends the wait.
         let room = Listing::BYTES_MAX.saturating_sub(out.len() + LINE_BYTES_MAX);
-        self.batch(key, wait.max.get(), room, now).write(out);
+        let reply = self.batch(key, wait.max.get(), room, now);
+        Output::Reply(&reply).write(out);
         self.arm(key, now.past);
     }
 
@@ -248,7 +251,8 @@ impl Chat {
         if session.cursor < log.first() {
             let count = session.skip_to(log.first());
             self.stats.events_lost += count;
-            events.add(|out| write_lost(count, session.cursor, out));
+            let next_seq = session.cursor;
+            events.add(Output::Lost { count, next_seq });
         }
         let lines_left = u64::from(max) - events.lines();
         let bytes_left = events.room().min(bytes_max);

@@ -3,7 +3,7 @@
 //! Counters only go up, from 0 at the start. Gauges that follow from the state of things are
 //! worked out when they are asked for, in `chat`.
 
-use crate::protocol::{LeaveReason, Listing, write_line};
+use crate::protocol::{LeaveReason, Listing, Output};
 use crate::time::Millis;
 
 /// The server's counters.
@@ -111,10 +111,8 @@ impl Stats {
     /// The lines of a STATS reply.
     pub fn listing(&self, now: &Gauges) -> Listing {
         let mut listing = Listing::default();
-        listing.add(|out| write_line!(out, "STAT version {}", env!("CARGO_PKG_VERSION")));
-        let mut add = |name: &str, value: u64| {
-            listing.add(|out| write_line!(out, "STAT {name} {value}"));
-        };
+        listing.add(Output::Version);
+        let mut add = |name, value| listing.add(Output::Stat { name, value });
         add("uptime", now.uptime_s);
         add("connections", self.connections);
         add("connections-most", self.connections_most);
@@ -127,9 +125,10 @@ impl Stats {
         add("sessions-most", self.sessions_most);
         add("sessions-total", self.sessions_total);
         for reason in LeaveReason::ALL {
-            let name = format!("sessions-{}", reason.as_str());
-            add(&name, self.sessions_ended[reason.index()]);
+            let sessions = self.sessions_ended[reason.index()];
+            listing.add(Output::StatEnded { reason, sessions });
         }
+        let mut add = |name, value| listing.add(Output::Stat { name, value });
         add("refused-connections", self.refused_connections);
         add(
             "refused-connections-address",

@@ -1,7 +1,5 @@
 //! Why the server closes a connection.
 
-use super::output::write_line;
-
 /// What no well-meant chat client does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Abuse {
@@ -78,7 +76,8 @@ impl Bye {
         }
     }
 
-    const fn text(self) -> &'static str {
+    /// What to tell a person.
+    pub const fn text(self) -> &'static str {
         match self {
             Bye::Quit => "goodbye",
             Bye::Expired => "no sign of life; send PING now and then",
@@ -89,10 +88,5 @@ impl Bye {
             Bye::Shutdown => "the server shuts down",
             Bye::Abuse(abuse) => abuse.text(),
         }
-    }
-
-    /// Appends the last line on a connection.
-    pub fn write(self, out: &mut Vec<u8>) {
-        write_line!(out, "BYE {} {}", self.as_str(), self.text());
     }
 }

@@ -34,15 +34,14 @@ mod words;
 pub use bye::{Abuse, Bye};
 pub use command::{Alive, Command, Join, Mode, Poll, Resume};
 pub use error::{Code, Error};
-pub use event::{Event, LeaveReason, UNASKED, write_alive, write_expiring, write_lost};
+pub use event::{Event, LeaveReason};
 pub use limits::{
     BURST_S, BYTES_PER_LINE, DENIALS_MAX, ENDED_MAX, ERRORS_MAX, IDLE_MIN_S, IDLE_TCP_MIN_S,
     LINE_BYTES_MAX, LOG_BYTES_PER_EVENT, Limits, PING_BYTES_MAX, POLL_EVENTS_DEFAULT,
     POLL_EVENTS_MAX, POLL_WAIT_MAX_S,
 };
 pub use name::{DEFAULT_ROOM, Folded, NAME_BYTES_MAX, Name};
-pub use output::{Listing, REPLY_BYTES_MAX, REPLY_HEAD_BYTES_MAX, Reply, write_hello};
-pub(crate) use output::{append_line, write_line};
+pub use output::{Listing, Output, REPLY_BYTES_MAX, REPLY_HEAD_BYTES_MAX, Reply, UNASKED};
 pub use request::Request;
 pub use token::{Secret, Token};
 pub use verb::{VERBS, Verb};

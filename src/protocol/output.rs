@@ -1,46 +1,23 @@
-//! What the server writes, and the form in which it does.
+//! Everything that the server writes, and the only place where its form on the wire is written.
 
 use std::fmt::{self, Write};
 
+use super::bye::Bye;
 use super::command::{Alive, Mode};
 use super::error::Error;
+use super::event::{Event, LeaveReason};
 use super::limits::Limits;
 use super::name::{NAME_BYTES_MAX, Name};
 use super::token::Token;
-use super::verb::VERBS;
+use super::verb::{VERBS, Verb};
 
 /// The version of the protocol that this server speaks.
-pub const PROTOCOL_VERSION: u32 = 1;
-/// The longest reply, in bytes, unless it holds a single event that is longer.
-pub const REPLY_BYTES_MAX: usize = 8192;
-/// The longest first line of a reply that has a body, in bytes with its end.
-pub const REPLY_HEAD_BYTES_MAX: usize = 96;
-/// The longest event line other than MSG, in bytes with its end.
-pub const SHORT_EVENT_BYTES_MAX: usize =
-    "LEFT ".len() + 2 * (20 + 1) + NAME_BYTES_MAX + 1 + "replaced".len() + 2;
-/// The most bytes that an event line takes beside a message's text.
-pub const EVENT_OVERHEAD_BYTES: usize = "MSG ".len() + 2 * (20 + 1) + NAME_BYTES_MAX + 1 + 2;
-
-impl Limits {
-    /// The longest event line, in bytes with its end.
-    pub fn event_bytes_max(&self) -> usize {
-        (self.message_bytes_max + EVENT_OVERHEAD_BYTES).max(SHORT_EVENT_BYTES_MAX)
-    }
-
-    /// The most that one command can append to a log, in bytes: a message, or two other events.
-    pub fn appended_bytes_max(&self) -> usize {
-        self.event_bytes_max().max(2 * SHORT_EVENT_BYTES_MAX)
-    }
-
-    /// The smallest log that works with these limits, in bytes: what one command can append must
-    /// fit beside what is still to be written out.
-    pub fn log_bytes_min(&self) -> usize {
-        4096.max(2 * self.appended_bytes_max())
-    }
-}
+const PROTOCOL_VERSION: u32 = 1;
+/// The version of this program.
+const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 /// Lets the `write!` family append to a buffer of bytes.
-pub(crate) struct Text<'a>(pub &'a mut Vec<u8>);
+struct Text<'a>(&'a mut Vec<u8>);
 
 impl fmt::Write for Text<'_> {
     fn write_str(&mut self, text: &str) -> fmt::Result {
@@ -52,64 +29,130 @@ impl fmt::Write for Text<'_> {
 /// Appends a line with its end to a buffer of bytes.
 macro_rules! write_line {
     ($out:expr, $($arg:tt)*) => {
-        $crate::protocol::append_line($out, format_args!($($arg)*))
+        append_line($out, format_args!($($arg)*))
     };
 }
-pub(crate) use write_line;
 
 /// What [`write_line!`] does, in one place, since its uses are many.
-pub(crate) fn append_line(out: &mut Vec<u8>, text: fmt::Arguments<'_>) {
+fn append_line(out: &mut Vec<u8>, text: fmt::Arguments<'_>) {
     // Writing to memory does not fail.
     let _ = Text(out).write_fmt(text);
     out.extend_from_slice(b"\r\n");
 }
 
-/// Appends the server's first line on a connection.
-pub fn write_hello(out: &mut Vec<u8>) {
-    let version = env!("CARGO_PKG_VERSION");
-    write_line!(out, "HELLO chinwag/{version} protocol={PROTOCOL_VERSION}");
+/// The first words of all lines that no command asked for.
+pub const UNASKED: [&str; 7] = ["MSG", "JOINED", "LEFT", "LOST", "EXPIRING", "ALIVE", "BYE"];
+
+/// Something that the server writes. Times are in the unit that their name ends in, `unix_ms` since
+/// 1970-01-01 UTC.
+#[derive(Clone, Copy)]
+#[allow(missing_docs, reason = "PROTOCOL.md documents the words of each line")]
+pub enum Output<'a> {
+    /// The first line on a connection.
+    Hello,
+    /// A command was carried out.
+    Reply(&'a Reply<'a>),
+    /// A line was refused.
+    Error(&'a Error),
+
+    // Lines of a reply's body.
+    Member {
+        name: Name,
+        mode: Mode,
+        is_attached: bool,
+        silent_s: u64,
+    },
+    Room {
+        name: Name,
+        members: usize,
+        newest: u64,
+    },
+    Version,
+    Stat {
+        name: &'a str,
+        value: u64,
+    },
+    /// How many sessions ended for this reason.
+    StatEnded {
+        reason: LeaveReason,
+        sessions: u64,
+    },
+    /// What to type, and in a second line what for.
+    Help(&'a Verb),
+
+    // Lines that no command asked for.
+    Event {
+        seq: u64,
+        unix_ms: u64,
+        event: Event<'a>,
+    },
+    /// The log dropped events before this session had them.
+    Lost {
+        count: u64,
+        next_seq: u64,
+    },
+    /// The session will end unless it shows a sign of life.
+    Expiring {
+        left_s: u32,
+    },
+    /// What answers telnet's question whether the server is there.
+    Alive,
+    /// The last line on a connection.
+    Bye(Bye),
 }
 
-/// Lines behind a reply's first line, as many as fit.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Listing {
-    lines: u64,
-    text: Vec<u8>,
-}
-
-impl Listing {
-    /// The most bytes that the lines may take.
-    pub const BYTES_MAX: usize = REPLY_BYTES_MAX - REPLY_HEAD_BYTES_MAX;
-
-    /// How many lines there are.
-    pub fn lines(&self) -> u64 {
-        self.lines
-    }
-
-    /// How many more bytes fit.
-    pub fn room(&self) -> usize {
-        Self::BYTES_MAX.saturating_sub(self.text.len())
-    }
-
-    /// Adds one line if it fits; `write` appends it with its end.
-    pub fn add(&mut self, write: impl FnOnce(&mut Vec<u8>)) -> bool {
-        let len = self.text.len();
-        write(&mut self.text);
-        let fits = self.text.len() <= Self::BYTES_MAX;
-        if fits {
-            self.lines += 1;
-        } else {
-            self.text.truncate(len);
-        }
-        fits
-    }
-
-    /// Adds lines that are there already, whether they fit or not.
-    pub fn add_lines(&mut self, lines: u64, text: [&[u8]; 2]) {
-        self.lines += lines;
-        self.text.reserve_exact(text[0].len() + text[1].len());
-        for slice in text {
-            self.text.extend_from_slice(slice);
+impl Output<'_> {
+    /// Appends the line, or the lines of a reply, each with its end.
+    pub fn write(&self, out: &mut Vec<u8>) {
+        match *self {
+            Output::Hello => {
+                write_line!(out, "HELLO chinwag/{VERSION} protocol={PROTOCOL_VERSION}")
+            }
+            Output::Reply(reply) => reply.write(out),
+            Output::Error(error) => write_line!(out, "ERR {} {}", error.code.as_str(), error.text),
+            Output::Member {
+                name,
+                mode,
+                is_attached,
+                silent_s,
+            } => {
+                let attached = if is_attached { "attached" } else { "detached" };
+                write_line!(out, "MEMBER {name} {} {attached} {silent_s}", mode.as_str());
+            }
+            Output::Room {
+                name,
+                members,
+                newest,
+            } => {
+                write_line!(out, "ROOM {name} {members} {newest}");
+            }
+            Output::Version => write_line!(out, "STAT version {VERSION}"),
+            Output::Stat { name, value } => write_line!(out, "STAT {name} {value}"),
+            Output::StatEnded { reason, sessions } => {
+                write_line!(out, "STAT sessions-{} {sessions}", reason.as_str());
+            }
+            Output::Help(verb) => {
+                match verb.syntax {
+                    "" => write_line!(out, "{}", verb.name),
+                    syntax => write_line!(out, "{} {syntax}", verb.name),
+                }
+                write_line!(out, "    {}", verb.summary);
+            }
+            Output::Event {
+                seq,
+                unix_ms,
+                event,
+            } => match event {
+                Event::Msg { name, text } => write_line!(out, "MSG {seq} {unix_ms} {name} {text}"),
+                Event::Joined { name } => write_line!(out, "JOINED {seq} {unix_ms} {name}"),
+                Event::Left { name, reason } => {
+                    write_line!(out, "LEFT {seq} {unix_ms} {name} {}", reason.as_str());
+                }
+            },
+            Output::Lost { count, next_seq } => write_line!(out, "LOST {count} {next_seq}"),
+            Output::Expiring { left_s } => write_line!(out, "EXPIRING {left_s}"),
+            Output::Alive => write_line!(out, "ALIVE"),
+            Output::Bye(bye) => write_line!(out, "BYE {} {}", bye.as_str(), bye.text()),
         }
     }
 }
@@ -170,8 +213,7 @@ pub enum Reply<'a> {
 }
 
 impl Reply<'_> {
-    /// Appends the reply's lines.
-    pub fn write(&self, out: &mut Vec<u8>) {
+    fn write(&self, out: &mut Vec<u8>) {
         match self {
             Reply::Joined {
                 token,
@@ -228,46 +270,109 @@ impl Reply<'_> {
                 write_line!(out, "OK STATS {}", stats.lines);
                 out.extend_from_slice(&stats.text);
             }
-            Reply::Help => write_help(out),
+            Reply::Help => {
+                write_line!(out, "OK HELP {}", 2 * VERBS.len());
+                VERBS.iter().for_each(|verb| Output::Help(verb).write(out));
+            }
             Reply::Quit => write_line!(out, "OK QUIT"),
         }
     }
 }
 
-impl Error {
-    /// Appends the error's line.
-    pub fn write(&self, out: &mut Vec<u8>) {
-        write_line!(out, "ERR {} {}", self.code.as_str(), self.text);
+/// Lines behind a reply's first line, as many as fit.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Listing {
+    lines: u64,
+    text: Vec<u8>,
+}
+
+impl Listing {
+    /// The most bytes that the lines may take.
+    pub const BYTES_MAX: usize = REPLY_BYTES_MAX - REPLY_HEAD_BYTES_MAX;
+
+    /// How many lines there are.
+    pub fn lines(&self) -> u64 {
+        self.lines
+    }
+
+    /// How many more bytes fit.
+    pub fn room(&self) -> usize {
+        Self::BYTES_MAX.saturating_sub(self.text.len())
+    }
+
+    /// Adds a line if it fits.
+    pub fn add(&mut self, line: Output<'_>) -> bool {
+        self.add_written(|out| line.write(out))
+    }
+
+    fn add_written(&mut self, write: impl FnOnce(&mut Vec<u8>)) -> bool {
+        let len = self.text.len();
+        write(&mut self.text);
+        let fits = self.text.len() <= Self::BYTES_MAX;
+        if fits {
+            self.lines += 1;
+        } else {
+            self.text.truncate(len);
+        }
+        fits
+    }
+
+    /// Adds lines that are there already, whether they fit or not.
+    pub fn add_lines(&mut self, lines: u64, text: [&[u8]; 2]) {
+        self.lines += lines;
+        self.text.reserve_exact(text[0].len() + text[1].len());
+        for slice in text {
+            self.text.extend_from_slice(slice);
+        }
     }
 }
 
-/// Two lines a verb: what to type, and what for.
-fn write_help(out: &mut Vec<u8>) {
-    write_line!(out, "OK HELP {}", 2 * VERBS.len());
-    for verb in &VERBS {
-        match verb.syntax {
-            "" => write_line!(out, "{}", verb.name),
-            syntax => write_line!(out, "{} {syntax}", verb.name),
-        }
-        write_line!(out, "    {}", verb.summary);
+// What these lines take at the most, and what follows from that.
+
+/// The longest reply, in bytes, unless it holds a single event that is longer.
+pub const REPLY_BYTES_MAX: usize = 8192;
+/// The longest first line of a reply that has a body, in bytes with its end.
+pub const REPLY_HEAD_BYTES_MAX: usize = 96;
+/// The longest event line other than MSG, in bytes with its end.
+pub const SHORT_EVENT_BYTES_MAX: usize =
+    "LEFT ".len() + 2 * (20 + 1) + NAME_BYTES_MAX + 1 + "replaced".len() + 2;
+/// The most bytes that an event line takes beside a message's text.
+pub const EVENT_OVERHEAD_BYTES: usize = "MSG ".len() + 2 * (20 + 1) + NAME_BYTES_MAX + 1 + 2;
+
+impl Limits {
+    /// The longest event line, in bytes with its end.
+    pub fn event_bytes_max(&self) -> usize {
+        (self.message_bytes_max + EVENT_OVERHEAD_BYTES).max(SHORT_EVENT_BYTES_MAX)
+    }
+
+    /// The most that one command can append to a log, in bytes: a message, or two other events.
+    pub fn appended_bytes_max(&self) -> usize {
+        self.event_bytes_max().max(2 * SHORT_EVENT_BYTES_MAX)
+    }
+
+    /// The smallest log that works with these limits, in bytes: what one command can append must
+    /// fit beside what is still to be written out.
+    pub fn log_bytes_min(&self) -> usize {
+        4096.max(2 * self.appended_bytes_max())
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::protocol::Code;
+    use crate::protocol::bye::Abuse;
+    use crate::protocol::error::Code;
 
-    fn text(reply: &Reply<'_>) -> String {
+    fn text(output: Output<'_>) -> String {
         let mut out = Vec::new();
-        reply.write(&mut out);
+        output.write(&mut out);
         String::from_utf8(out).unwrap()
     }
 
     fn listing(lines: &[&str]) -> Listing {
         let mut listing = Listing::default();
         for line in lines {
-            assert!(listing.add(|out| write_line!(out, "{line}")));
+            assert!(listing.add_written(|out| write_line!(out, "{line}")));
         }
         listing
     }
@@ -327,13 +432,13 @@ mod tests {
             (Reply::Quit, "OK QUIT\r\n".into()),
         ];
         for (reply, expected) in table {
-            assert_eq!(text(&reply), expected);
+            assert_eq!(text(Output::Reply(&reply)), expected);
         }
     }
 
     #[test]
     fn help_shows_each_verb_in_as_many_lines_as_it_says() {
-        let text = text(&Reply::Help);
+        let text = text(Output::Reply(&Reply::Help));
         let lines: Vec<&str> = text.lines().collect();
         assert_eq!(lines[0], format!("OK HELP {}", lines.len() - 1));
         for verb in &VERBS {
@@ -347,10 +452,9 @@ mod tests {
     #[test]
     fn an_error_is_one_line() {
         for code in Code::ALL {
-            let mut out = Vec::new();
-            Error::new(code, "what to do").write(&mut out);
+            let error = Error::new(code, "what to do");
             let expected = format!("ERR {} what to do\r\n", code.as_str());
-            assert_eq!(out, expected.as_bytes());
+            assert_eq!(text(Output::Error(&error)), expected);
         }
     }
 
@@ -359,12 +463,12 @@ mod tests {
         for len in [1, 2, 7, 60, 100, 1100, Listing::BYTES_MAX] {
             let mut full = Listing::default();
             let line = "x".repeat(len);
-            while full.add(|out| out.extend_from_slice(line.as_bytes())) {}
+            while full.add_written(|out| out.extend_from_slice(line.as_bytes())) {}
             assert_eq!(full.lines(), (Listing::BYTES_MAX / len) as u64);
             assert!(full.room() < len);
             full.lines = u64::MAX;
             for reply in with_body(&full) {
-                let text = text(&reply);
+                let text = text(Output::Reply(&reply));
                 let head = text.find("\r\n").unwrap() + 2;
                 assert!(head <= REPLY_HEAD_BYTES_MAX, "{}", &text[..head]);
                 assert!(text.len() <= REPLY_BYTES_MAX, "{}", text.len());
@@ -376,14 +480,14 @@ mod tests {
     fn a_line_that_does_not_fit_leaves_no_trace() {
         let mut listing = Listing::default();
         let almost = vec![b'x'; Listing::BYTES_MAX - 3];
-        assert!(listing.add(|out| out.extend_from_slice(&almost)));
+        assert!(listing.add_written(|out| out.extend_from_slice(&almost)));
         assert_eq!(listing.room(), 3);
         let before = listing.clone();
-        assert!(!listing.add(|out| write_line!(out, "no")));
+        assert!(!listing.add_written(|out| write_line!(out, "no")));
         assert_eq!(listing, before);
-        assert!(listing.add(|out| write_line!(out, "y")));
+        assert!(listing.add_written(|out| write_line!(out, "y")));
         assert_eq!((listing.lines(), listing.room()), (2, 0));
-        assert!(!listing.add(|out| out.push(b'x')));
+        assert!(!listing.add_written(|out| out.push(b'x')));
     }
 
     #[test]
@@ -393,6 +497,98 @@ mod tests {
         events.add_lines(2, [b"MSG\r\n", &long]);
         assert_eq!((events.lines(), events.room()), (3, 0));
         assert!(events.text.starts_with(b"LOST 1 2\r\nMSG\r\nx"));
-        assert!(!events.add(|out| out.push(b'x')));
+        assert!(!events.add_written(|out| out.push(b'x')));
+    }
+
+    #[test]
+    fn each_line_has_its_words_in_order() {
+        let name = Name::parse("Ann").unwrap();
+        let member = |mode, is_attached, silent_s| Output::Member {
+            name,
+            mode,
+            is_attached,
+            silent_s,
+        };
+        let event = |event| Output::Event {
+            seq: 7,
+            unix_ms: 8,
+            event,
+        };
+        let reason = LeaveReason::Slow;
+        let text_of_abuse = Abuse::Http.text();
+        #[rustfmt::skip]
+        let table = [
+            (Output::Hello, format!("HELLO chinwag/{VERSION} protocol=1\r\n")),
+            (member(Mode::Push, true, 0), "MEMBER Ann push attached 0\r\n".into()),
+            (member(Mode::Pull, false, 60), "MEMBER Ann pull detached 60\r\n".into()),
+            (Output::Room { name, members: 2, newest: 9 }, "ROOM Ann 2 9\r\n".into()),
+            (Output::Version, format!("STAT version {VERSION}\r\n")),
+            (Output::Stat { name: "events", value: 5 }, "STAT events 5\r\n".into()),
+            (Output::StatEnded { reason, sessions: 1 }, "STAT sessions-slow 1\r\n".into()),
+            (event(Event::Msg { name, text: " a  b" }), "MSG 7 8 Ann  a  b\r\n".into()),
+            (event(Event::Joined { name }), "JOINED 7 8 Ann\r\n".into()),
+            (event(Event::Left { name, reason }), "LEFT 7 8 Ann slow\r\n".into()),
+            (Output::Lost { count: 1, next_seq: 2 }, "LOST 1 2\r\n".into()),
+            (Output::Expiring { left_s: 20 }, "EXPIRING 20\r\n".into()),
+            (Output::Alive, "ALIVE\r\n".into()),
+            (Output::Bye(Bye::Quit), "BYE quit goodbye\r\n".into()),
+            (Output::Bye(Bye::Abuse(Abuse::Http)), format!("BYE abuse {text_of_abuse}\r\n")),
+        ];
+        for (output, expected) in table {
+            assert_eq!(text(output), expected);
+        }
+    }
+
+    #[test]
+    fn events_are_no_longer_than_their_bounds_and_the_longest_just_as_long() {
+        let name = Name::parse(&"n".repeat(NAME_BYTES_MAX)).unwrap();
+        let len = |event: Event<'_>| {
+            let (seq, unix_ms) = (u64::MAX, u64::MAX);
+            text(Output::Event {
+                seq,
+                unix_ms,
+                event,
+            })
+            .len()
+        };
+        for message_bytes_max in [1, 20, 1024] {
+            let limits = Limits {
+                message_bytes_max,
+                ..Limits::default()
+            };
+            let said = "t".repeat(message_bytes_max);
+            let longest_msg = len(Event::Msg { name, text: &said });
+            assert_eq!(longest_msg, message_bytes_max + EVENT_OVERHEAD_BYTES);
+            let left = LeaveReason::ALL.map(|reason| len(Event::Left { name, reason }));
+            let longest_left = left.into_iter().max().unwrap();
+            assert_eq!(longest_left, SHORT_EVENT_BYTES_MAX);
+            assert!(len(Event::Joined { name }) < longest_left);
+            assert_eq!(limits.event_bytes_max(), longest_msg.max(longest_left));
+        }
+    }
+
+    #[test]
+    fn every_line_that_no_command_asked_for_begins_with_a_word_that_is_known() {
+        let name = Name::parse("Ann").unwrap();
+        let event = |event| Output::Event {
+            seq: 1,
+            unix_ms: 2,
+            event,
+        };
+        let reason = LeaveReason::Left;
+        let first_words = [
+            event(Event::Msg { name, text: "hi" }),
+            event(Event::Joined { name }),
+            event(Event::Left { name, reason }),
+            Output::Lost {
+                count: 1,
+                next_seq: 2,
+            },
+            Output::Expiring { left_s: 1 },
+            Output::Alive,
+            Output::Bye(Bye::Quit),
+        ]
+        .map(|output| text(output).split_whitespace().next().unwrap().to_owned());
+        assert_eq!(first_words, UNASKED);
     }
 }
