@@ -372,7 +372,7 @@ fn the_table_of_limits_agrees_with_the_code() {
         ("events kept per room, bytes", defaults.log_bytes as u64),
         (
             "lines of a POLL if it does not say",
-            POLL_EVENTS_DEFAULT.into(),
+            POLL_EVENTS_DEFAULT.get().into(),
         ),
         ("lines of a POLL", POLL_EVENTS_MAX.into()),
         ("wait of a POLL, seconds", POLL_WAIT_MAX_S.into()),

@@ -9,8 +9,8 @@ use super::room::Room;
 use super::session::Session;
 use super::{Chat, by_name, by_room_name};
 use crate::protocol::{
-    Bye, Code, Command, DEFAULT_ROOM, Error, Event, Join, LeaveReason, Listing, Mode, Name, Output,
-    Poll, Reply, Resume, Secret, Token,
+    Bye, Code, Command, Error, Event, Join, LeaveReason, Listing, Mode, Name, Output, Poll, Reply,
+    Resume, Secret, Token,
 };
 use crate::time::Now;
 
@@ -55,9 +55,7 @@ impl Chat {
             self.stats.refused_keys += 1;
             return Err(error);
         }
-        let room_name = join.room.or_else(|| Name::parse(DEFAULT_ROOM));
-        let room_name = room_name.ok_or_else(|| full("the default room has no name"))?;
-        let room_key = self.room_named(room_name);
+        let room_key = self.room_named(join.room);
         let namesake = room_key.and_then(|room| self.member_named(room, join.name));
         if namesake.is_some() && self.keys.is_none() {
             let text = "somebody of that name is in the room; a session that was lost can be \
@@ -74,7 +72,7 @@ impl Chat {
             let (room, name) = self.remove_session(namesake, reason, now);
             self.append(room, Event::Left { name, reason }, now);
         }
-        let room = room_key.unwrap_or_else(|| self.open_room(room_name));
+        let room = room_key.unwrap_or_else(|| self.open_room(join.room));
         let (key, seq) = self.create(client, &join, room, secret, now);
         let (session, room) = self.session_and_room(key);
         Ok(Reply::Joined {
@@ -185,7 +183,7 @@ impl Chat {
         }
         let (session, room) = self.session_and_room(key);
         if poll.wait_s > 0 && session.cursor == room.log.next() {
-            self.start_wait(key, (poll.max, poll.wait_s), client.heard_at, now);
+            self.start_wait(key, poll, client.heard_at, now);
             return Ok(None);
         }
         Ok(Some(self.batch(key, poll.max, Listing::BYTES_MAX, now)))

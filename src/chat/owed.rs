@@ -202,23 +202,16 @@ impl Chat {
         self.leave_seat(key);
         // Behind what waits to be written, and before the answer to the line that ends the wait.
         let room = Listing::BYTES_MAX.saturating_sub(out.len() + LINE_BYTES_MAX);
-        let reply = self.batch(key, wait.max.get(), room, now);
+        let reply = self.batch(key, wait.max, room, now);
         Output::Reply(&reply).write(out);
         self.arm(key, now.past);
     }
 
     /// Lets a POLL wait that came at `heard_at`. If that was a while ago, nobody may be there any
     /// more to wait for it, and the session counts as alive by it from then on only.
-    pub(super) fn start_wait(
-        &mut self,
-        key: SessionKey,
-        (max, wait_s): (u32, u32),
-        heard_at: Millis,
-        now: Now,
-    ) {
-        let max = NonZeroU32::new(max).unwrap_or(NonZeroU32::MIN);
+    pub(super) fn start_wait(&mut self, key: SessionKey, poll: Poll, heard_at: Millis, now: Now) {
         let session = &mut self.sessions[key.index()];
-        let wait = Millis::from_secs(wait_s);
+        let wait = Millis::from_secs(poll.wait_s);
         let alive_until = match heard_at < now.at {
             true => heard_at + wait,
             false => Millis::NEVER,
@@ -227,7 +220,7 @@ impl Chat {
             attachment.wait = Some(Wait {
                 until: now.at + wait,
                 alive_until,
-                max,
+                max: poll.max,
             });
         }
         self.take_seat(key);
@@ -239,7 +232,7 @@ impl Chat {
     pub(super) fn batch(
         &mut self,
         key: SessionKey,
-        max: u32,
+        max: NonZeroU32,
         bytes_max: usize,
         now: Now,
     ) -> Reply<'static> {
@@ -254,7 +247,7 @@ impl Chat {
             let next_seq = session.cursor;
             events.add(Output::Lost { count, next_seq });
         }
-        let lines_left = u64::from(max) - events.lines();
+        let lines_left = u64::from(max.get()) - events.lines();
         let bytes_left = events.room().min(bytes_max);
         let mut to = log.fit(session.cursor, lines_left, bytes_left);
         if to == session.cursor && events.lines() == 0 {

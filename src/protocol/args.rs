@@ -1,6 +1,7 @@
 //! Words, options and numbers behind a verb.
 
 use std::borrow::Cow;
+use std::num::NonZeroU32;
 
 use super::error::{Code, Error};
 use super::name::{NAME_BYTES_MAX, Name};
@@ -73,11 +74,22 @@ pub fn number(key: &str, value: &str) -> Result<u64, Error> {
     Ok(value.parse().unwrap_or(u64::MAX))
 }
 
-pub fn number_within(key: &str, value: &str, min: u32, max: u32) -> Result<u32, Error> {
-    u32::try_from(number(key, value)?)
-        .ok()
-        .filter(|n| (min..=max).contains(n))
-        .ok_or_else(|| bad_argument(format!("{key}= is {min} to {max}, not {}", quote(value))))
+/// A number from 0 to `max`.
+pub fn number_up_to(max: u32, key: &str, value: &str) -> Result<u32, Error> {
+    let number = u32::try_from(number(key, value)?).ok();
+    let number = number.filter(|&n| n <= max);
+    number.ok_or_else(|| out_of_range(0, max, key, value))
+}
+
+/// A number from 1 to `max`.
+pub fn count_up_to(max: u32, key: &str, value: &str) -> Result<NonZeroU32, Error> {
+    let number = u32::try_from(number(key, value)?).ok();
+    let count = number.filter(|&n| n <= max).and_then(NonZeroU32::new);
+    count.ok_or_else(|| out_of_range(1, max, key, value))
+}
+
+fn out_of_range(min: u32, max: u32, key: &str, value: &str) -> Error {
+    bad_argument(format!("{key}= is {min} to {max}, not {}", quote(value)))
 }
 
 pub fn choice<T: Copy>(key: &str, value: &str, choices: [(&str, T); 2]) -> Result<T, Error> {

@@ -1,5 +1,7 @@
 //! What a client wants done, as values.
 
+use std::num::NonZeroU32;
+
 use super::name::Name;
 use super::token::Token;
 use super::words::words;
@@ -33,8 +35,8 @@ words! {
 pub struct Join<'a> {
     /// The member's name.
     pub name: Name,
-    /// The room to enter; none for the default room.
-    pub room: Option<Name>,
+    /// The room to enter.
+    pub room: Name,
     /// How to get events.
     pub mode: Mode,
     /// The idle time wished for, in seconds.
@@ -60,7 +62,7 @@ pub struct Resume {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Poll {
     /// The most lines to give, 1 to 1,000.
-    pub max: u32,
+    pub max: NonZeroU32,
     /// The number of the last event that the client has seen.
     pub after: Option<u64>,
     /// How long to wait if there is nothing to give, 0 to 60 seconds.

@@ -1,5 +1,7 @@
 //! Every limit: those that a server can be told, with their defaults, and those that are fixed.
 
+use std::num::NonZeroU32;
+
 /// The longest line that a client may send, in bytes without its end, unless the longest message
 /// asks for more.
 pub const LINE_BYTES_MAX: usize = 2048;
@@ -8,7 +10,7 @@ pub const LINE_OVERHEAD_BYTES: usize = 1024;
 /// The longest text that PING takes, in bytes.
 pub const PING_BYTES_MAX: usize = LINE_BYTES_MAX - "PING ".len();
 /// How many events a POLL gives if it does not say.
-pub const POLL_EVENTS_DEFAULT: u32 = 100;
+pub const POLL_EVENTS_DEFAULT: NonZeroU32 = NonZeroU32::new(100).expect("it is above 0");
 /// How many events a POLL may ask for.
 pub const POLL_EVENTS_MAX: u32 = 1000;
 /// How long a POLL may wait, in seconds.

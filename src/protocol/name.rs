@@ -3,7 +3,7 @@
 use std::fmt;
 
 /// The name of the room that a JOIN without `room=` enters.
-pub const DEFAULT_ROOM: &str = "lobby";
+pub const DEFAULT_ROOM: Name = Name::parse("lobby").expect("it is a name");
 /// The longest name of a member or a room, in bytes.
 pub const NAME_BYTES_MAX: usize = 24;
 
@@ -17,24 +17,30 @@ pub struct Folded([u64; NAME_BYTES_MAX / 8]);
 
 impl Name {
     /// The name that a word spells, if it is one.
-    pub fn parse(word: &str) -> Option<Name> {
+    pub const fn parse(word: &str) -> Option<Name> {
         let bytes = word.as_bytes();
-        let valid = bytes.len() <= NAME_BYTES_MAX
-            && bytes.first()?.is_ascii_alphanumeric()
-            && bytes
-                .iter()
-                .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-'));
+        if bytes.len() > NAME_BYTES_MAX {
+            return None;
+        }
         // Names hold no zero byte, so padding with them keeps the order.
         let mut name = [0; NAME_BYTES_MAX];
-        name.get_mut(..bytes.len())?.copy_from_slice(bytes);
-        valid.then_some(Name(name))
+        let mut at = 0;
+        while at < bytes.len() {
+            let is_of_names = matches!(bytes[at], b'_' | b'-') && at > 0;
+            if !bytes[at].is_ascii_alphanumeric() && !is_of_names {
+                return None;
+            }
+            name[at] = bytes[at];
+            at += 1;
+        }
+        if at > 0 { Some(Name(name)) } else { None }
     }
 
     /// The name as text.
     pub fn as_str(&self) -> &str {
         let len = self.0.iter().position(|&b| b == 0);
-        // A name is ASCII, so this never falls back.
-        std::str::from_utf8(&self.0[..len.unwrap_or(NAME_BYTES_MAX)]).unwrap_or_default()
+        let bytes = &self.0[..len.unwrap_or(NAME_BYTES_MAX)];
+        std::str::from_utf8(bytes).expect("a name is ASCII")
     }
 
     /// The name without regard to case.
@@ -42,8 +48,8 @@ impl Name {
         let mut folded = [0; NAME_BYTES_MAX / 8];
         for (folded, word) in folded.iter_mut().zip(self.0.chunks_exact(8)) {
             // The first byte counts most, as it does between texts.
-            let word = word.try_into().map_or(0, u64::from_be_bytes);
-            *folded = to_lowercase(word);
+            let word = word.try_into().expect("a chunk has eight bytes");
+            *folded = to_lowercase(u64::from_be_bytes(word));
         }
         Folded(folded)
     }

@@ -1,12 +1,12 @@
 //! The verbs: one table row and one small function each.
 
-use super::args::{Args, bad_argument, choice, name, number, number_within, set};
+use super::args::{Args, bad_argument, choice, count_up_to, name, number, number_up_to, set};
 use super::command::{Alive, Command, Join, Mode, Poll, Resume};
 use super::error::{Code, Error};
 use super::limits::{
     IDLE_MIN_S, Limits, PING_BYTES_MAX, POLL_EVENTS_DEFAULT, POLL_EVENTS_MAX, POLL_WAIT_MAX_S,
 };
-use super::name::Name;
+use super::name::{DEFAULT_ROOM, Name};
 use super::text::shows;
 use super::token::Token;
 
@@ -149,7 +149,7 @@ fn join<'a>(mut args: Args<'a>, _limits: &Limits) -> Parsed<'a> {
     })?;
     Ok(Command::Join(Join {
         name: joining,
-        room,
+        room: room.unwrap_or(DEFAULT_ROOM),
         mode: mode.unwrap_or_default(),
         idle_s: idle,
         alive: alive.unwrap_or_default(),
@@ -192,17 +192,9 @@ fn say<'a>(text: &'a str, limits: &Limits) -> Parsed<'a> {
 fn poll<'a>(args: Args<'a>, _limits: &Limits) -> Parsed<'a> {
     let (mut max, mut after, mut wait) = (None, None, None);
     args.options(|key, value| match key {
-        "max" => set(
-            &mut max,
-            key,
-            number_within(key, value, 1, POLL_EVENTS_MAX)?,
-        ),
+        "max" => set(&mut max, key, count_up_to(POLL_EVENTS_MAX, key, value)?),
         "after" => set(&mut after, key, number(key, value)?),
-        "wait" => set(
-            &mut wait,
-            key,
-            number_within(key, value, 0, POLL_WAIT_MAX_S)?,
-        ),
+        "wait" => set(&mut wait, key, number_up_to(POLL_WAIT_MAX_S, key, value)?),
         _ => Ok(false),
     })?;
     Ok(Command::Poll(Poll {
@@ -224,6 +216,8 @@ fn ping(text: &str) -> Parsed<'_> {
 
 #[cfg(test)]
 mod tests {
+    use std::num::NonZeroU32;
+
     use super::*;
     use crate::protocol::limits::LINE_BYTES_MAX;
     use crate::protocol::request::Request;
@@ -238,7 +232,7 @@ mod tests {
     fn plain_join() -> Join<'static> {
         Join {
             name: named("ann"),
-            room: None,
+            room: DEFAULT_ROOM,
             mode: Mode::Push,
             idle_s: None,
             alive: Alive::Ping,
@@ -247,8 +241,12 @@ mod tests {
         }
     }
 
+    const fn count(n: u32) -> NonZeroU32 {
+        NonZeroU32::new(n).unwrap()
+    }
+
     const PLAIN_POLL: Poll = Poll {
-        max: 100,
+        max: count(100),
         after: None,
         wait_s: 0,
     };
@@ -298,7 +296,7 @@ mod tests {
         #[rustfmt::skip]
         let table = [
             ("", join),
-            ("room=Den-2", Join { room: Some(named("Den-2")), ..join }),
+            ("room=Den-2", Join { room: named("Den-2"), ..join }),
             ("mode=push", join),
             ("mode=PULL", Join { mode: Mode::Pull, ..join }),
             ("idle=1", Join { idle_s: Some(1), ..join }),
@@ -311,7 +309,7 @@ mod tests {
             ("history=18446744073709551615", Join { history: u64::MAX, ..join }),
             ("history=18446744073709551616", Join { history: u64::MAX, ..join }),
             ("key=a=b", Join { key: Some("a=b"), ..join }),
-            ("  IDLE=007   Room=b  ", Join { idle_s: Some(7), room: Some(named("b")), ..join }),
+            ("  IDLE=007   Room=b  ", Join { idle_s: Some(7), room: named("b"), ..join }),
         ];
         for (options, expected) in table {
             let line = format!("JOIN   ann {options}");
@@ -333,7 +331,7 @@ mod tests {
             .for_each(|word| reversed += &format!(" {word}"));
         let all = Join {
             name: named("ann"),
-            room: Some(named("b")),
+            room: named("b"),
             mode: Mode::Pull,
             idle_s: Some(9),
             alive: Alive::Tcp,
@@ -353,12 +351,12 @@ mod tests {
         let table = [
             (format!("RESUME {TOKEN} after=0"), Command::Resume(Resume { token, after: Some(0) })),
             ("RESUME nonsense".into(), Command::Resume(Resume { token: None, after: None })),
-            ("POLL max=1".into(), Command::Poll(Poll { max: 1, ..poll })),
-            ("POLL max=1000".into(), Command::Poll(Poll { max: 1000, ..poll })),
+            ("POLL max=1".into(), Command::Poll(Poll { max: count(1), ..poll })),
+            ("POLL max=1000".into(), Command::Poll(Poll { max: count(1000), ..poll })),
             ("POLL wait=0".into(), Command::Poll(poll)),
             ("POLL wait=60".into(), Command::Poll(Poll { wait_s: 60, ..poll })),
             ("POLL after=7".into(), Command::Poll(Poll { after: Some(7), ..poll })),
-            ("POLL wait=1 max=2 after=3".into(), Command::Poll(Poll { max: 2, after: Some(3), wait_s: 1 })),
+            ("POLL wait=1 max=2 after=3".into(), Command::Poll(Poll { max: count(2), after: Some(3), wait_s: 1 })),
             ("WHO after=Bob".into(), Command::Who { after }),
             ("ROOMS after=Bob".into(), Command::Rooms { after }),
         ];
