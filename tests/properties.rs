@@ -430,8 +430,9 @@ proptest! {
                 assert!(!text.contains(|c: char| c.is_control() && c != '\t'));
             }
             Request::Bad(error) => {
-                assert!(!error.text.is_empty());
-                assert!(!error.text.contains(char::is_control), "{:?}", error.text);
+                let text = error.to_string();
+                assert!(!text.is_empty());
+                assert!(!text.contains(char::is_control), "{text:?}");
             }
             Request::Abuse(abuse) => {
                 assert_eq!(abuse, Abuse::Http);
@@ -451,11 +452,11 @@ proptest! {
         let line = format!("{spaces}{verb} {text}");
         let said = Request::Command(Command::Say(&text));
         match Request::read(line.as_bytes(), &Limits::default()) {
-            Request::Bad(error) if error.code == Code::MessageEmpty => {
+            Request::Bad(error) if error.code() == Code::MessageEmpty => {
                 assert!(!text.contains(char::is_alphanumeric));
             }
             Request::Bad(error) => {
-                assert_eq!(error.code, Code::BadEncoding);
+                assert_eq!(error.code(), Code::BadEncoding);
                 assert!(text.contains(|c| ('\u{2028}'..'\u{202f}').contains(&c)
                     || ('\u{2066}'..'\u{206a}').contains(&c)));
             }
@@ -476,6 +477,6 @@ proptest! {
         let Request::Bad(error) = Request::read(line.as_bytes(), &Limits::default()) else {
             panic!("{line:?}");
         };
-        assert_eq!(error.code, Code::BadEncoding);
+        assert_eq!(error.code(), Code::BadEncoding);
     }
 }

@@ -97,7 +97,8 @@ pub fn commands(line: &[u8]) {
             assert!(!text.contains(['\u{2028}', '\u{2029}']));
         }
         Request::Bad(error) => {
-            assert!(!error.text.is_empty() && !error.text.contains(char::is_control));
+            let text = error.to_string();
+            assert!(!text.is_empty() && !text.contains(char::is_control));
         }
         Request::Abuse(abuse) => {
             assert_eq!(abuse, Abuse::Http);

@@ -1,10 +1,9 @@
 //! Who is let in: keys and limits.
 
-use super::commands::full;
 use super::ids::{RoomKey, SessionKey};
 use super::journal::Full;
 use super::{Chat, Client};
-use crate::protocol::{Code, Error, Join};
+use crate::protocol::{Error, Join};
 use crate::time::Now;
 
 impl Chat {
@@ -16,8 +15,7 @@ impl Chat {
         if join.key.is_some_and(|key| keys.allow(join.name, key)) {
             return Ok(());
         }
-        let text = "the name and its key are not known here: JOIN <name> key=<key>";
-        Err(Error::new(Code::NotAuthorized, text))
+        Err(Error::NotAuthorized)
     }
 
     /// Whether there is room for one more session, in a room that is new if it has no key yet, and
@@ -33,21 +31,22 @@ impl Chat {
         let same_origin = |key: SessionKey| self.sessions[key.index()].origin == client.origin;
         let replaced_there = usize::from(namesake.is_some_and(same_origin));
         let from_there = self.usages.get(client.origin).sessions as usize;
-        let (count, full_of, text) = if self.sessions.len() >= self.limits.sessions_max + replaced {
-            let text = "the server has too many sessions; try again later";
-            (&mut self.stats.refused_sessions, Full::Sessions, text)
+        let (count, full_of, error) = if self.sessions.len() >= self.limits.sessions_max + replaced
+        {
+            let count = &mut self.stats.refused_sessions;
+            (count, Full::Sessions, Error::TooManySessions)
         } else if from_there >= self.limits.per_address_max + replaced_there {
-            let text = "your address has too many sessions; LEAVE one of them";
             let count = &mut self.stats.refused_sessions_address;
-            (count, Full::SessionsOfAddress, text)
+            let error = Error::TooManySessionsOfAddress;
+            (count, Full::SessionsOfAddress, error)
         } else if room_key.is_none() && self.rooms.len() >= self.limits.rooms_max {
-            let text = "the server has too many rooms; join one of those that ROOMS lists";
-            (&mut self.stats.refused_rooms, Full::Rooms, text)
+            let count = &mut self.stats.refused_rooms;
+            (count, Full::Rooms, Error::TooManyRooms)
         } else {
             return Ok(());
         };
         *count += 1;
         self.journal.full(full_of, &client.peer, &self.limits, now);
-        Err(full(text))
+        Err(error)
     }
 }

@@ -145,7 +145,9 @@ impl Chat {
                 return self.expel(client, Abuse::TooLong, now, out);
             }
             Request::Bad(error) => Err(error),
-            Request::TooLong => Err(self.line_too_long()),
+            Request::TooLong => Err(Error::LineTooLong {
+                bytes_max: self.limits.line_bytes_max(),
+            }),
             Request::Command(command) => self.execute(client, command, now, &mut replaced),
         };
         match result {
@@ -176,7 +178,7 @@ impl Chat {
     ) -> Outcome {
         self.stats.errors += 1;
         // A text that somebody pasted in a room is no attack.
-        if error.code != Code::BadCommand || !client.has_had_session {
+        if error.code() != Code::BadCommand || !client.has_had_session {
             client.errors += 1;
         }
         Output::Error(error).write(out);
@@ -195,13 +197,5 @@ impl Chat {
         self.journal.abuse(abuse, &client.peer, now);
         self.say_goodbye(client, Bye::Abuse(abuse), now, out);
         Outcome::Closes
-    }
-
-    fn line_too_long(&self) -> Error {
-        let max = self.limits.line_bytes_max();
-        Error::new(
-            Code::LineTooLong,
-            format!("a line has at most {max} bytes; the rest is skipped"),
-        )
     }
 }

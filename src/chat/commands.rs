@@ -9,7 +9,7 @@ use super::room::Room;
 use super::session::Session;
 use super::{Chat, by_name, by_room_name};
 use crate::protocol::{
-    Bye, Code, Command, Error, Event, Join, LeaveReason, Listing, Mode, Name, Output, Poll, Reply,
+    Bye, Command, Error, Event, Join, LeaveReason, Listing, Mode, Name, Output, Poll, Reply,
     Resume, Secret, Token,
 };
 use crate::time::Now;
@@ -58,12 +58,10 @@ impl Chat {
         let room_key = self.room_named(join.room);
         let namesake = room_key.and_then(|room| self.member_named(room, join.name));
         if namesake.is_some() && self.keys.is_none() {
-            let text = "somebody of that name is in the room; a session that was lost can be \
-                        RESUMEd, or expires";
-            return Err(Error::new(Code::NameTaken, text));
+            return Err(Error::NameTaken);
         }
         self.check_space(client, room_key, namesake, now)?;
-        let secret = Secret::random().map_err(|_| full("the system has no random numbers"))?;
+        let secret = Secret::random().map_err(|_| Error::NoRandomNumbers)?;
 
         if let Some(namesake) = namesake {
             // Who holds the key has the name. The room stays, for he is about to enter it.
@@ -136,11 +134,7 @@ impl Chat {
 
     /// The session that a token names.
     fn find(&self, token: Option<Token>, now: Now) -> Result<SessionKey, Error> {
-        let unknown = || {
-            let text = "there is no session of that token; JOIN anew";
-            Error::new(Code::UnknownSession, text)
-        };
-        let token = token.ok_or_else(unknown)?;
+        let token = token.ok_or(Error::UnknownSession)?;
         let session = self.sessions.get(token.slot as usize);
         let session = session.filter(|s| s.secret == token.secret);
         let end = match session {
@@ -149,10 +143,12 @@ impl Chat {
                 reason: LeaveReason::Replaced,
                 at: now.at,
             },
-            None => self.ended.get(&token).ok_or_else(unknown)?,
+            None => self.ended.get(&token).ok_or(Error::UnknownSession)?,
         };
-        let (reason, ago) = (end.reason.as_str(), now.at.since(end.at).secs());
-        Err(Error::new(Code::SessionEnded, format!("{reason} {ago}")))
+        Err(Error::SessionEnded {
+            reason: end.reason,
+            ago_s: now.at.since(end.at).secs(),
+        })
     }
 
     fn say<'a>(&mut self, client: &Client, text: &str, now: Now) -> Answer<'a> {
@@ -174,8 +170,7 @@ impl Chat {
         let key = session_of(client)?;
         let (session, _) = self.session_and_room(key);
         if session.mode == Mode::Push {
-            let text = "a push session is sent its events; JOIN with mode=pull to POLL";
-            return Err(Error::new(Code::WrongMode, text));
+            return Err(Error::WrongMode);
         }
         if let Some(after) = poll.after {
             self.check_after(key, after)?;
@@ -192,11 +187,10 @@ impl Chat {
     /// Whether a session can be told to have seen an event: the room must have had it.
     fn check_after(&self, key: SessionKey, after: u64) -> Result<(), Error> {
         let newest = self.session_and_room(key).1.newest();
-        if after > newest {
-            let text = format!("after= is at most {newest}, the room's newest event");
-            return Err(Error::new(Code::BadArgument, text));
+        match after > newest {
+            true => Err(Error::AfterNewest { newest }),
+            false => Ok(()),
         }
-        Ok(())
     }
 
     fn leave<'a>(&mut self, client: &mut Client, now: Now) -> Answer<'a> {
@@ -287,24 +281,12 @@ impl Chat {
 }
 
 fn session_of(client: &Client) -> Result<SessionKey, Error> {
-    client.session.ok_or_else(|| {
-        Error::new(
-            Code::NoSession,
-            "this connection has no session: JOIN or RESUME first",
-        )
-    })
+    client.session.ok_or(Error::NoSession)
 }
 
 fn no_session(client: &Client) -> Result<(), Error> {
     match client.session {
         None => Ok(()),
-        Some(_) => Err(Error::new(
-            Code::AlreadyJoined,
-            "this connection has a session: LEAVE or DETACH first",
-        )),
+        Some(_) => Err(Error::AlreadyJoined),
     }
-}
-
-pub(super) fn full(text: &'static str) -> Error {
-    Error::new(Code::Full, text)
 }

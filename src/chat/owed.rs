@@ -12,7 +12,7 @@ use super::ids::SessionKey;
 use super::room::Room;
 use super::session::{Delivery, Session, Wait};
 use super::stats::Stats;
-use crate::protocol::{LINE_BYTES_MAX, Limits, Listing, Output, Reply};
+use crate::protocol::{LINE_BYTES_MAX, Limits, Listing, Output, Poll, Reply};
 use crate::time::{Millis, Now};
 
 /// What a session is owed on its connection without asking again.

@@ -52,7 +52,7 @@ impl<'a> Args<'a> {
 }
 
 pub fn bad_argument(text: impl Into<Cow<'static, str>>) -> Error {
-    Error::new(Code::BadArgument, text)
+    Error::BadLine(Code::BadArgument, text.into())
 }
 
 /// Keeps an option's value; an option may be given once.
@@ -112,6 +112,6 @@ pub fn name(word: &str) -> Result<Name, Error> {
             None => String::new(),
         };
         let rule = "a name is 1 to 24 of A-Z a-z 0-9 _ - and begins with a letter or digit";
-        Error::new(Code::BadName, format!("{rule}{found}"))
+        Error::BadLine(Code::BadName, format!("{rule}{found}").into())
     })
 }

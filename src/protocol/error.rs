@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 
+use super::event::LeaveReason;
 use super::words::words;
 
 words! {
@@ -26,19 +27,68 @@ words! {
     }
 }
 
-/// Why a command was refused: a code for programs and a text for people.
+/// Why a line was refused: a code for programs and a text for people.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Error {
-    /// What kind of mistake it was.
-    pub code: Code,
-    /// What to tell a person, in one line.
-    pub text: Cow<'static, str>,
+pub enum Error {
+    /// The line is not what it should be; the text says where.
+    BadLine(Code, Cow<'static, str>),
+    /// The line is longer than `bytes_max`.
+    LineTooLong {
+        /// The longest line that is taken.
+        bytes_max: usize,
+    },
+    /// The command needs a session.
+    NoSession,
+    /// The command needs a connection without a session.
+    AlreadyJoined,
+    /// No session has this token, and none is remembered that had it.
+    UnknownSession,
+    /// The session of this token has ended. Its text is for programs too.
+    SessionEnded {
+        /// Why it ended.
+        reason: LeaveReason,
+        /// How long ago.
+        ago_s: u64,
+    },
+    /// A member of the room has this name.
+    NameTaken,
+    /// The key is not the name's.
+    NotAuthorized,
+    /// The command is for pull sessions.
+    WrongMode,
+    /// `after=` names an event that the room has not had.
+    AfterNewest {
+        /// The room's newest event.
+        newest: u64,
+    },
+    /// There are as many sessions as there may be.
+    TooManySessions,
+    /// There are as many from the client's address as there may be.
+    TooManySessionsOfAddress,
+    /// There are as many rooms as there may be.
+    TooManyRooms,
+    /// The system has no random numbers for a token.
+    NoRandomNumbers,
 }
 
 impl Error {
-    /// An error with its text.
-    pub fn new(code: Code, text: impl Into<Cow<'static, str>>) -> Self {
-        let text = text.into();
-        Error { code, text }
+    /// What kind of mistake it was.
+    pub const fn code(&self) -> Code {
+        match self {
+            Error::BadLine(code, _) => *code,
+            Error::LineTooLong { .. } => Code::LineTooLong,
+            Error::NoSession => Code::NoSession,
+            Error::AlreadyJoined => Code::AlreadyJoined,
+            Error::UnknownSession => Code::UnknownSession,
+            Error::SessionEnded { .. } => Code::SessionEnded,
+            Error::NameTaken => Code::NameTaken,
+            Error::NotAuthorized => Code::NotAuthorized,
+            Error::WrongMode => Code::WrongMode,
+            Error::AfterNewest { .. } => Code::BadArgument,
+            Error::TooManySessions
+            | Error::TooManySessionsOfAddress
+            | Error::TooManyRooms
+            | Error::NoRandomNumbers => Code::Full,
+        }
     }
 }

@@ -109,7 +109,7 @@ impl Output<'_> {
                 write_line!(out, "HELLO chinwag/{VERSION} protocol={PROTOCOL_VERSION}")
             }
             Output::Reply(reply) => reply.write(out),
-            Output::Error(error) => write_line!(out, "ERR {} {}", error.code.as_str(), error.text),
+            Output::Error(error) => write_line!(out, "ERR {} {error}", error.code().as_str()),
             Output::Member {
                 name,
                 mode,
@@ -276,6 +276,46 @@ impl Reply<'_> {
             }
             Reply::Quit => write_line!(out, "OK QUIT"),
         }
+    }
+}
+
+/// What is told behind the code, in one line.
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Error::BadLine(_, text) => text,
+            Error::LineTooLong { bytes_max } => {
+                return write!(
+                    f,
+                    "a line has at most {bytes_max} bytes; the rest is skipped"
+                );
+            }
+            Error::NoSession => "this connection has no session: JOIN or RESUME first",
+            Error::AlreadyJoined => "this connection has a session: LEAVE or DETACH first",
+            Error::UnknownSession => "there is no session of that token; JOIN anew",
+            Error::SessionEnded { reason, ago_s } => {
+                return write!(f, "{} {ago_s}", reason.as_str());
+            }
+            Error::NameTaken => {
+                "somebody of that name is in the room; a session that was lost can be RESUMEd, or \
+                 expires"
+            }
+            Error::NotAuthorized => {
+                "the name and its key are not known here: JOIN <name> key=<key>"
+            }
+            Error::WrongMode => "a push session is sent its events; JOIN with mode=pull to POLL",
+            Error::AfterNewest { newest } => {
+                return write!(f, "after= is at most {newest}, the room's newest event");
+            }
+            Error::TooManySessions => "the server has too many sessions; try again later",
+            Error::TooManySessionsOfAddress => {
+                "your address has too many sessions; LEAVE one of them"
+            }
+            Error::TooManyRooms => {
+                "the server has too many rooms; join one of those that ROOMS lists"
+            }
+            Error::NoRandomNumbers => "the system has no random numbers",
+        })
     }
 }
 
@@ -452,10 +492,13 @@ mod tests {
     #[test]
     fn an_error_is_one_line() {
         for code in Code::ALL {
-            let error = Error::new(code, "what to do");
+            let error = Error::BadLine(code, "what to do".into());
             let expected = format!("ERR {} what to do\r\n", code.as_str());
             assert_eq!(text(Output::Error(&error)), expected);
         }
+        let reason = LeaveReason::Quit;
+        let ended = Error::SessionEnded { reason, ago_s: 7 };
+        assert_eq!(text(Output::Error(&ended)), "ERR session-ended quit 7\r\n");
     }
 
     #[test]

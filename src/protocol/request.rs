@@ -57,7 +57,7 @@ fn parse<'a>(line: &'a [u8], limits: &Limits) -> Parsed<'a> {
             word => unknown(word),
         };
         let text = format!("{found} is no command; HELP lists them");
-        Error::new(Code::BadCommand, text)
+        Error::BadLine(Code::BadCommand, text.into())
     })?;
     (verb.parse)(args, limits)
 }
@@ -99,7 +99,7 @@ pub(super) mod tests {
 
     pub fn error(line: &[u8]) -> Code {
         match Request::read(line, &Limits::default()) {
-            Request::Bad(error) => error.code,
+            Request::Bad(error) => error.code(),
             other => panic!("{} is {other:?}", line.escape_ascii()),
         }
     }
@@ -159,8 +159,9 @@ pub(super) mod tests {
             let Request::Bad(error) = read(line) else {
                 panic!("{line}");
             };
-            assert!(error.text.contains(quoted), "{line}: {}", error.text);
-            assert!(!error.text.contains("sesame") && !error.text.contains(token));
+            let text = error.to_string();
+            assert!(text.contains(quoted), "{line}: {text}");
+            assert!(!text.contains("sesame") && !text.contains(token));
         }
     }
 
@@ -176,7 +177,7 @@ pub(super) mod tests {
             ] {
                 let request = read(&line);
                 let is_encoding = matches!(
-                    &request, Request::Bad(error) if error.code == Code::BadEncoding
+                    &request, Request::Bad(error) if error.code() == Code::BadEncoding
                 );
                 assert_eq!(is_encoding, c != '\t', "{line:?} is {request:?}");
             }

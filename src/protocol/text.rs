@@ -104,7 +104,7 @@ fn may_harm(line: &[u8]) -> bool {
 
 fn bad_encoding(what: std::fmt::Arguments<'_>, at: usize, why: &str) -> Error {
     let text = format!("byte {}, {what}, {why}", at + 1);
-    Error::new(Code::BadEncoding, text)
+    Error::BadLine(Code::BadEncoding, text.into())
 }
 
 #[cfg(test)]
@@ -146,8 +146,8 @@ mod tests {
 
     fn refusal(line: &[u8]) -> String {
         let error = decode(line).unwrap_err();
-        assert_eq!(error.code, Code::BadEncoding);
-        error.text.into_owned()
+        assert_eq!(error.code(), Code::BadEncoding);
+        error.to_string()
     }
 
     /// G16.

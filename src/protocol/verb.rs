@@ -174,17 +174,12 @@ fn say<'a>(text: &'a str, limits: &Limits) -> Parsed<'a> {
             "" => "there is nothing to say",
             _ => "nothing in this text can be seen",
         };
-        return Err(Error::new(Code::MessageEmpty, found));
+        return Err(Error::BadLine(Code::MessageEmpty, found.into()));
     }
     if text.len() > limits.message_bytes_max {
-        let max = limits.message_bytes_max;
-        return Err(Error::new(
-            Code::MessageTooLong,
-            format!(
-                "a message has at most {max} bytes; this one has {}",
-                text.len()
-            ),
-        ));
+        let (max, len) = (limits.message_bytes_max, text.len());
+        let text = format!("a message has at most {max} bytes; this one has {len}");
+        return Err(Error::BadLine(Code::MessageTooLong, text.into()));
     }
     Ok(Command::Say(text))
 }
@@ -507,7 +502,7 @@ mod tests {
             let line = format!("{line}x");
             let refused = Request::read(line.as_bytes(), &limits);
             assert!(
-                matches!(&refused, Request::Bad(error) if error.code == Code::MessageTooLong),
+                matches!(&refused, Request::Bad(error) if error.code() == Code::MessageTooLong),
                 "{refused:?}"
             );
         }
