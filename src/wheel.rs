@@ -106,6 +106,11 @@ impl Wheel {
         self.len == 0
     }
 
+    /// For how many timers there are places.
+    pub fn capacity(&self) -> usize {
+        self.nodes.len()
+    }
+
     /// All timers that are filed, with their deadlines, by their numbers.
     pub fn iter(&self) -> impl Iterator<Item = (u32, Millis)> {
         let filed = self.nodes.iter().zip(0..).filter(|(n, _)| n.bucket != NONE);

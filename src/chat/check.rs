@@ -15,7 +15,12 @@ impl Chat {
         self.sessions.get(key.index()).and_then(Session::conn)
     }
 
-    /// How many of them a connection holds.
+    /// How many connections there are.
+    pub fn connections(&self) -> usize {
+        self.connections
+    }
+
+    /// How many sessions a connection holds.
     pub fn attached_sessions(&self) -> usize {
         self.attached as usize
     }
@@ -51,7 +56,7 @@ impl Chat {
         }
         assert!(self.sessions.len() <= self.limits.sessions_max);
         assert!(self.rooms.len() <= self.limits.rooms_max);
-        assert!(self.stats.connections <= self.limits.connections_max as u64);
+        assert!(self.connections <= self.limits.connections_max);
     }
 
     fn assert_rooms(&self) {

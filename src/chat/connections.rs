@@ -49,7 +49,7 @@ impl Chat {
         Output::Hello.write(out);
         let origin = peer.origin();
         let from_there = self.usages.connections(origin) as usize;
-        let refused = if self.stats.connections >= self.limits.connections_max as u64 {
+        let refused = if self.connections >= self.limits.connections_max {
             Some((&mut self.stats.refused_connections, Full::Connections))
         } else if from_there >= self.limits.per_address_max {
             let count = &mut self.stats.refused_connections_address;
@@ -63,9 +63,11 @@ impl Chat {
             Output::Bye(Bye::Full).write(out);
             return None;
         }
-        self.stats.connections += 1;
+        self.connections += 1;
+        self.connections_shrink.added(self.connections);
         self.stats.connections_total += 1;
-        self.stats.connections_most = self.stats.connections_most.max(self.stats.connections);
+        let now_open = self.connections as u64;
+        self.stats.connections_most = self.stats.connections_most.max(now_open);
         let origin = self.usages.connect(origin, now.at.micros());
         let mut client = Client {
             conn,
@@ -100,7 +102,13 @@ impl Chat {
         }
         self.usages
             .disconnect(client.origin, client.arrival_us, now.at.micros());
-        self.stats.connections -= 1;
+        self.connections -= 1;
+        let capacity = self.handshakes.wheel().capacity();
+        if self.connections_shrink.removed(self.connections, capacity) {
+            self.handshakes.shrink();
+            self.throttles.shrink();
+            self.has_freed_memory = true;
+        }
     }
 
     /// The last words to a connection, which is to be closed when it has taken them; its session,

@@ -65,7 +65,7 @@ impl Chat {
         self.stats.sessions_total += 1;
         let sessions = self.sessions.len();
         self.stats.sessions_most = self.stats.sessions_most.max(sessions as u64);
-        self.crowd.one_came(sessions);
+        self.sessions_shrink.added(sessions);
         (key, seq)
     }
 
@@ -120,11 +120,11 @@ impl Chat {
     /// Gives memory back when a crowd is gone: of each table as much as lies behind the last entry
     /// that is in use.
     pub(super) fn shrink(&mut self) {
-        let room = self.sessions.capacity();
-        if !self.crowd.one_went(self.sessions.len(), room) {
+        let capacity = self.sessions.capacity();
+        if !self.sessions_shrink.removed(self.sessions.len(), capacity) {
             return;
         }
-        self.is_crowd_gone = true;
+        self.has_freed_memory = true;
         self.sessions.shrink_to_fit();
         self.usages.shrink();
         self.rooms.shrink_to_fit();

@@ -68,10 +68,14 @@ pub struct Chat {
     keys: Option<Keys>,
     usages: Usages,
     sessions: Slab<Session>,
+    /// How many of them a connection holds.
     attached: u64,
-    crowd: ShrinkPolicy,
-    /// Memory was given back to the allocator, which may keep it.
-    is_crowd_gone: bool,
+    sessions_shrink: ShrinkPolicy,
+    /// How many connections there are.
+    connections: usize,
+    connections_shrink: ShrinkPolicy,
+    /// Much memory went back to the allocator, which may keep it.
+    has_freed_memory: bool,
     rooms: Slab<Room>,
     room_names: SortedIndex,
     /// A timer for each session, under its key.
@@ -103,8 +107,10 @@ impl Chat {
             usages: Usages::new(&limits),
             sessions: Slab::new(),
             attached: 0,
-            crowd: ShrinkPolicy::default(),
-            is_crowd_gone: false,
+            sessions_shrink: ShrinkPolicy::default(),
+            connections: 0,
+            connections_shrink: ShrinkPolicy::default(),
+            has_freed_memory: false,
             rooms: Slab::new(),
             room_names: SortedIndex::default(),
             session_timers: Timers::new(),
@@ -130,9 +136,9 @@ impl Chat {
         self.sessions.len()
     }
 
-    /// Whether a crowd of sessions has gone since this was asked last.
-    pub fn take_crowd_gone(&mut self) -> bool {
-        std::mem::take(&mut self.is_crowd_gone)
+    /// Whether much memory went back to the allocator, which may keep it, since this was asked last.
+    pub fn take_has_freed_memory(&mut self) -> bool {
+        std::mem::take(&mut self.has_freed_memory)
     }
 
     fn wheels(&self) -> [&Wheel; 3] {
@@ -143,15 +149,10 @@ impl Chat {
         ]
     }
 
-    /// Gives back the memory that timers of connections took which are gone.
-    pub fn shrink_timers(&mut self) {
-        self.handshakes.shrink();
-        self.throttles.shrink();
-    }
-
     fn gauges(&self, now: Now) -> Gauges {
         Gauges {
             uptime_s: now.at.secs(),
+            connections: self.connections as u64,
             sessions: self.sessions.len() as u64,
             sessions_attached: self.attached,
             rooms: self.rooms.len() as u64,

@@ -9,8 +9,6 @@ use crate::time::Millis;
 /// The server's counters.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Stats {
-    /// Connections open now.
-    pub connections: u64,
     /// The most connections that were open at once.
     pub connections_most: u64,
     /// Connections accepted.
@@ -72,6 +70,8 @@ pub struct Stats {
 pub struct Gauges {
     /// Seconds since the start.
     pub uptime_s: u64,
+    /// Connections open now.
+    pub connections: u64,
     /// Sessions now.
     pub sessions: u64,
     /// Sessions that a connection holds now.
@@ -114,7 +114,7 @@ impl Stats {
         listing.add(Output::Version);
         let mut add = |name, value| listing.add(Output::Stat { name, value });
         add("uptime", now.uptime_s);
-        add("connections", self.connections);
+        add("connections", now.connections);
         add("connections-most", self.connections_most);
         add("connections-total", self.connections_total);
         add("connections-abuse", self.connections_abuse);

@@ -41,9 +41,9 @@ const TIME_HELD_BACK: Millis = Millis(200);
 pub struct Hub<L> {
     chat: Chat,
     conns: Slab<Conn<L>>,
-    crowd: ShrinkPolicy,
-    /// Memory was given back to the allocator, which may keep it.
-    is_crowd_gone: bool,
+    shrink: ShrinkPolicy,
+    /// Much memory went back to the allocator, which may keep it.
+    has_freed_memory: bool,
     /// Connections to be read in the next turn.
     to_read: Vec<ConnId>,
     /// Connections to be written at the end of the turn.
@@ -56,10 +56,14 @@ pub struct Hub<L> {
     held_back: Option<(Millis, u32)>,
     /// What the connection in hand may still cost in this turn: lines to be answered, ...
     lines_left: usize,
-    /// ... and how far [`Stats::bytes_out`](crate::chat::stats::Stats) may go on its account.
-    bytes_out_max: u64,
+    /// ... and how far `bytes_written` may go on its account.
+    bytes_written_max: u64,
     /// How often a connection was written to.
     writes: u64,
+    /// How many bytes connections took.
+    bytes_written: u64,
+    /// The number of the turn.
+    turn: u64,
     /// What every connection is read into.
     buffer: Vec<u8>,
     /// Where that is put which has to follow what was written.
@@ -74,16 +78,18 @@ impl<L: Link> Hub<L> {
         Hub {
             chat: Chat::new(limits),
             conns: Slab::new(),
-            crowd: ShrinkPolicy::default(),
-            is_crowd_gone: false,
+            shrink: ShrinkPolicy::default(),
+            has_freed_memory: false,
             to_read: Vec::new(),
             to_write: Vec::new(),
             spare: Vec::new(),
             horizon: Millis(0),
             held_back: None,
             lines_left: 0,
-            bytes_out_max: 0,
+            bytes_written_max: 0,
             writes: 0,
+            bytes_written: 0,
+            turn: 0,
             buffer: vec![0; READ_BYTES],
             rest: Vec::with_capacity(64),
             audience: Vec::with_capacity(limits.connections_max.min(4096)),
@@ -121,7 +127,7 @@ impl<L: Link> Hub<L> {
             return None;
         };
         self.conns.insert(Conn::new(link, client, greeting));
-        self.crowd.one_came(self.conns.len());
+        self.shrink.added(self.conns.len());
         // A client that did not wait for the greeting gets it together with its first answer.
         self.read_later(conn);
         self.write_later(conn);
@@ -159,9 +165,9 @@ impl<L: Link> Hub<L> {
         }
     }
 
-    /// Whether a crowd of connections or sessions has gone since this was asked last.
-    pub fn take_crowd_gone(&mut self) -> bool {
-        std::mem::take(&mut self.is_crowd_gone) | self.chat.take_crowd_gone()
+    /// Whether much memory went back to the allocator, which may keep it, since this was asked last.
+    pub fn take_has_freed_memory(&mut self) -> bool {
+        std::mem::take(&mut self.has_freed_memory) | self.chat.take_has_freed_memory()
     }
 
     /// Whether something is left to do without waiting for anything.
@@ -180,7 +186,8 @@ impl<L: Link> Hub<L> {
     /// come by the time that it was `asked`.
     pub fn turn(&mut self, clock: &impl Clock, asked: Millis, heard_all: bool) {
         let now = clock.now();
-        self.chat.stats.turns += 1;
+        self.turn += 1;
+        self.chat.stats.turns = self.turn;
         self.serve_rooms(now, true);
         let spare = std::mem::take(&mut self.spare);
         let mut to_read = std::mem::replace(&mut self.to_read, spare);
@@ -207,7 +214,7 @@ impl<L: Link> Hub<L> {
             }
         }
         self.spare = to_write;
-        if self.is_crowd_gone {
+        if self.has_freed_memory {
             for list in [&mut self.to_read, &mut self.to_write, &mut self.spare] {
                 list.shrink_to_fit();
             }
@@ -265,7 +272,7 @@ impl<L: Link> Hub<L> {
     /// If they do not. Meant for tests, between two turns.
     pub fn assert_consistent(&self, now: Now) {
         self.chat.assert_consistent(now);
-        assert_eq!(self.chat.stats.connections, self.conns.len() as u64);
+        assert_eq!(self.chat.connections(), self.conns.len());
         let bytes_max = Conn::<L>::buffers_max(self.chat.limits());
         for (key, conn) in &self.conns {
             if let Some(session) = conn.client.session() {
@@ -351,10 +358,9 @@ impl<L: Link> Hub<L> {
             return;
         };
         self.chat.disconnect(conn.client, now);
-        if self.crowd.one_went(self.conns.len(), self.conns.capacity()) {
+        if (self.shrink).removed(self.conns.len(), self.conns.capacity()) {
             self.conns.shrink_to_fit();
-            self.chat.shrink_timers();
-            self.is_crowd_gone = true;
+            self.has_freed_memory = true;
         }
         hang_up(conn.link);
     }

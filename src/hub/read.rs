@@ -77,7 +77,7 @@ impl<L: Link> Hub<L> {
         // While it is in hand, nothing closes it.
         conn.is_in_hand = true;
         self.lines_left = budget.lines;
-        self.bytes_out_max = self.chat.stats.bytes_out + budget.bytes as u64;
+        self.bytes_written_max = self.bytes_written + budget.bytes as u64;
         let mut buffer = std::mem::take(&mut self.buffer);
         for _ in 0..READS_PER_TURN {
             if !self.read_once(key, &mut buffer, is_fresh || is_reported, clock) {
@@ -191,8 +191,7 @@ impl<L: Link> Hub<L> {
             self.write(key, now, WRITE_BYTES_PER_TURN);
         }
         let conn = &self.conns[key.index()];
-        let had_its_budget =
-            self.lines_left == 0 || self.chat.stats.bytes_out >= self.bytes_out_max;
+        let had_its_budget = self.lines_left == 0 || self.bytes_written >= self.bytes_written_max;
         conn.out_len() <= conn.out_len_max() && !had_its_budget
     }
 

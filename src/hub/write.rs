@@ -16,7 +16,7 @@ impl<L: Link> Hub<L> {
             true => usize::MAX,
             false => WRITE_BYTES_PER_TURN,
         };
-        let turn = self.chat.stats.turns;
+        let turn = self.turn;
         let mut audience = std::mem::take(&mut self.audience);
         while self.chat.next_audience(urgent, &mut audience) {
             for &key in &audience {
@@ -98,6 +98,7 @@ impl<L: Link> Hub<L> {
                     let of_owed = lines.zip(NonZeroUsize::new(written.of_owed));
                     let receipt = of_owed.map(|(lines, bytes)| lines.written(bytes));
                     sum += written.bytes;
+                    self.bytes_written += written.bytes as u64;
                     self.chat.stats.bytes_out += written.bytes as u64;
                     if let Some(receipt) = receipt {
                         self.rest.clear();
@@ -113,7 +114,7 @@ impl<L: Link> Hub<L> {
                 Err(error) => match error.kind() {
                     io::ErrorKind::WouldBlock => {
                         conn.is_writable = false;
-                        conn.refused_in = self.chat.stats.turns;
+                        conn.refused_in = self.turn;
                         conn.shrink_out();
                         return self.stall(key, now);
                     }

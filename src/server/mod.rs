@@ -183,7 +183,7 @@ impl Server {
         let has_accepted = self.accept(self.clock.now());
         let heard_all = count < EVENTS_PER_TURN && !has_accepted;
         self.hub.turn(&self.clock, asked, heard_all);
-        if self.hub.take_crowd_gone() {
+        if self.hub.take_has_freed_memory() {
             allocator::give_back();
         }
         let end = self.clock.now();
