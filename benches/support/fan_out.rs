@@ -7,7 +7,7 @@ use std::rc::Rc;
 
 use chinwag::chat::{Client, ConnId, Owed, Peer};
 use chinwag::hub::Hub;
-use chinwag::hub::conn::{Link, Readiness};
+use chinwag::hub::conn::{Readiness, Transport};
 
 use super::crowd::Core;
 use super::{SAY, limits, moment};
@@ -99,7 +99,7 @@ impl Write for End {
     }
 }
 
-impl Link for End {
+impl Transport for End {
     fn watch_peer(&mut self, _idle: Option<u32>) {}
 
     fn untaken(&self) -> u32 {
@@ -141,7 +141,7 @@ impl Hall {
         };
         for i in 0..members {
             let wire = Rc::<Wire>::default();
-            let conn = hall.hub.accept(End(wire.clone()), Peer::Local, moment(0));
+            let conn = (hall.hub.vacancy()).accept(End(wire.clone()), Peer::Local, moment(0));
             assert_eq!(conn, Some(ConnId::at(i)));
             hall.wires.push(wire);
             hall.send(i, join(i).as_bytes());

@@ -16,7 +16,7 @@ pub const READ_BYTES: usize = 2048;
 pub const OUT_BYTES_ENOUGH: usize = 4096;
 
 /// A stream that does not block: a socket, or what a test puts in its place.
-pub trait Link: Read + Write {
+pub trait Transport: Read + Write {
     /// Has the system find out within `idle` seconds, and report as an error, that the peer is
     /// gone without a word; none ends that.
     fn watch_peer(&mut self, idle: Option<u32>);
@@ -57,82 +57,157 @@ impl Buffers {
     }
 }
 
-/// A connection whose stream is an `L`.
+/// A connection on a stream `T`.
 #[derive(Debug)]
-pub struct Conn<L> {
+pub struct Conn<T> {
     /// The stream.
-    pub link: L,
+    pub(super) stream: T,
     /// The core's part of it.
     pub client: Client,
     /// None while there is nothing to hold.
     buffers: Option<Box<Buffers>>,
     /// How its lines end, as far as that was known when it held nothing.
     ends: Ends,
+    /// How far the connection has come.
+    life: Life,
     /// The stream may have something to read.
-    pub is_readable: bool,
-    /// The poll has reported that something has come, and it was not read since.
-    pub is_reported: bool,
-    /// It was read since the last report, so that what was read may have come later than that.
-    pub is_ahead: bool,
-    /// The stream may take something.
-    pub is_writable: bool,
+    pub(super) is_readable: bool,
     /// A read that gives less than was asked for need not have given all there is.
-    pub is_read_to_the_end: bool,
-    /// The end of the stream was read.
-    pub has_ended: bool,
-    /// Nothing reaches the client any more.
-    pub is_broken: bool,
-    /// To be closed as soon as `out` is written.
-    pub is_closing: bool,
-    /// The turn in which it last took nothing.
-    pub refused_in: u64,
-    /// The client takes nothing of what it is owed.
-    pub is_stalled: bool,
-    /// Since when, if it was stalled before; never if not.
-    pub stalled_at: Millis,
-    /// How much it had taken by then.
-    pub taken_by_then: u32,
+    pub(super) is_read_in_part: bool,
+    /// The poll has reported that something has come, and it was not read since.
+    pub(super) is_reported: bool,
+    /// It was read since the last report, so that what was read may have come later than that.
+    pub(super) is_ahead: bool,
+    /// Whether the stream may take something.
+    pub(super) space: Space,
+    /// Whether the client takes what it is owed.
+    pub(super) flow: Flow,
     /// How many bytes the stream took, counted around.
     sent: u32,
-    /// Its input is being worked on.
-    pub is_in_hand: bool,
-    /// It is on the list of those to be read.
-    pub is_to_read: bool,
-    /// It is on the list of those to be written.
-    pub is_to_write: bool,
-    /// What the system was last told to watch.
-    pub watched: Option<u32>,
+    /// It is on the hub's list of connections to be read.
+    pub(super) is_to_read: bool,
+    /// It is on the hub's list of connections to be written to.
+    pub(super) is_to_write: bool,
+    /// Within how many seconds the system was last told to find out that the peer is gone.
+    pub(super) watched_s: Option<u32>,
 }
 
-impl<L: Link> Conn<L> {
+/// How far a connection has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Life {
+    /// Both sides may send.
+    Open,
+    /// The client has ended its side. It still gets its answers, and what it is owed.
+    HalfClosed,
+    /// Nothing reaches the client any more. What it has sent is still read and carried out.
+    Broken,
+    /// Likewise, and all that it has sent was read.
+    BrokenOff,
+    /// The client was told goodbye. The connection closes when the output is written.
+    Closing,
+    /// Likewise, and it is broken: there is nothing to wait for.
+    Closed,
+}
+
+/// Whether a stream may take something.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Space {
+    /// It may.
+    Some,
+    /// It took nothing in that turn, and has not reported since that it would.
+    NoneInTurn(u64),
+}
+
+/// Whether a client takes what it is owed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Flow {
+    /// It does, as far as is known.
+    Flows,
+    /// The stream took all there was, but the client may not have taken any of it since it stalled.
+    Unknown(Stall),
+    /// The stream takes nothing.
+    Stalled(Stall),
+}
+
+/// A client that takes nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Stall {
+    /// Since when.
+    pub since: Millis,
+    /// How much it had taken by then: see [`Conn::taken`].
+    pub taken: u32,
+}
+
+impl<T: Transport> Conn<T> {
     /// A connection that is new.
-    pub fn new(link: L, client: Client, greeting: Vec<u8>) -> Self {
+    pub fn new(stream: T, client: Client, greeting: Vec<u8>) -> Self {
         Conn {
-            is_read_to_the_end: link.may_read_in_part(),
-            link,
+            is_read_in_part: stream.may_read_in_part(),
+            stream,
             client,
             buffers: Some(Box::new(Buffers {
                 out: greeting,
                 ..Buffers::default()
             })),
             ends: Ends::default(),
+            life: Life::Open,
             is_readable: true,
             is_reported: true,
             is_ahead: false,
-            is_writable: true,
-            has_ended: false,
-            is_broken: false,
-            is_closing: false,
-            refused_in: 0,
-            is_stalled: false,
-            stalled_at: Millis::NEVER,
-            taken_by_then: 0,
+            space: Space::Some,
+            flow: Flow::Flows,
             sent: 0,
-            is_in_hand: false,
             is_to_read: false,
             is_to_write: false,
-            watched: None,
+            watched_s: None,
         }
+    }
+
+    /// Notes that the end of the stream was read.
+    pub fn end_input(&mut self) {
+        self.life = match self.life {
+            Life::Open => Life::HalfClosed,
+            Life::Broken => Life::BrokenOff,
+            life => life,
+        };
+    }
+
+    /// Notes that nothing reaches the client any more.
+    pub fn break_off(&mut self) {
+        self.life = match self.life {
+            Life::Open => Life::Broken,
+            Life::HalfClosed => Life::BrokenOff,
+            Life::Closing => Life::Closed,
+            life => life,
+        };
+    }
+
+    /// Notes that the client was told goodbye: the connection closes when the output is written.
+    pub fn close_after_output(&mut self) {
+        self.life = match self.life {
+            Life::Open | Life::HalfClosed | Life::Closing => Life::Closing,
+            Life::Broken | Life::BrokenOff | Life::Closed => Life::Closed,
+        };
+    }
+
+    /// Whether nothing reaches the client any more.
+    pub fn is_broken(&self) -> bool {
+        matches!(self.life, Life::Broken | Life::BrokenOff | Life::Closed)
+    }
+
+    /// Whether the client was told goodbye.
+    pub fn is_closing(&self) -> bool {
+        matches!(self.life, Life::Closing | Life::Closed)
+    }
+
+    /// Whether all that the client has sent was read, of a connection that is not closing.
+    pub fn has_ended(&self) -> bool {
+        matches!(self.life, Life::HalfClosed | Life::BrokenOff)
+    }
+
+    /// Whether the stream takes nothing of what the client is owed.
+    pub fn is_stalled(&self) -> bool {
+        matches!(self.flow, Flow::Stalled(_))
     }
 
     /// The most that a connection's buffers take, in bytes. What was received and not looked at is
@@ -226,9 +301,10 @@ impl<L: Link> Conn<L> {
     /// Whether there may be something to read that the client is entitled to have looked at: one
     /// that does not take its answers is not read from.
     pub fn may_be_read(&self) -> bool {
-        let has_input = self.is_readable && !self.has_ended || self.has_unanswered();
-        let takes_answers = self.is_broken || self.out_len() <= self.out_len_max();
-        has_input && takes_answers && !self.is_closing && !self.is_throttled()
+        let may_come = self.is_readable && matches!(self.life, Life::Open | Life::Broken);
+        let has_input = may_come || self.has_unanswered();
+        let takes_answers = self.is_broken() || self.out_len() <= self.out_len_max();
+        has_input && takes_answers && !self.is_closing() && !self.is_throttled()
     }
 
     /// Whether it has to wait because it has sent too fast.
@@ -252,17 +328,19 @@ impl<L: Link> Conn<L> {
 
     /// Whether the connection may have to be closed.
     pub fn may_be_done(&self) -> bool {
-        self.is_closing || self.has_ended
+        !matches!(self.life, Life::Open | Life::Broken)
     }
 
     /// Whether the connection is to be closed, given whether its session is still owed something.
     pub fn is_done(&self, is_owed: bool) -> bool {
-        if self.is_in_hand {
-            return false;
+        let has_said_all = self.out_len() == 0;
+        match self.life {
+            Life::Open | Life::Broken => false,
+            Life::HalfClosed => has_said_all && !self.has_unanswered() && !is_owed,
+            Life::BrokenOff => !self.has_unanswered(),
+            Life::Closing => has_said_all,
+            Life::Closed => true,
         }
-        let has_said_all = self.is_broken || self.out_len() == 0;
-        let has_heard_all = self.has_ended && !self.has_unanswered();
-        has_said_all && (self.is_closing || has_heard_all && (self.is_broken || !is_owed))
     }
 
     /// Writes the output and what is `owed` behind it, as far as the stream takes them.
@@ -276,9 +354,9 @@ impl<L: Link> Conn<L> {
             None => &[],
         };
         let bytes = match (out, owed) {
-            (only, [[], [], []]) | ([], [[], only, []]) => self.link.write(only)?,
+            (only, [[], [], []]) | ([], [[], only, []]) => self.stream.write(only)?,
             (out, [a, b, c]) => self
-                .link
+                .stream
                 .write_vectored(&[out, a, b, c].map(IoSlice::new))?,
         };
         if bytes == 0 {
@@ -303,7 +381,7 @@ impl<L: Link> Conn<L> {
 
     /// How many bytes the peer has taken, on a count of its own.
     pub fn taken(&self) -> u32 {
-        self.sent.wrapping_sub(self.link.untaken())
+        self.sent.wrapping_sub(self.stream.untaken())
     }
 
     /// Holds no more memory for the output than it takes: it may have to wait for long.

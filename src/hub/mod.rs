@@ -19,7 +19,7 @@ use slab::Slab;
 use crate::chat::keys::Keys;
 use crate::chat::stats::Stats;
 use crate::chat::{Chat, ConnEvent, ConnId, Due, Notice, Peer, TimerBudget};
-use crate::hub::conn::{Conn, Link, READ_BYTES, Readiness};
+use crate::hub::conn::{Conn, READ_BYTES, Readiness, Space, Transport};
 use crate::protocol::{Bye, Limits};
 use crate::shrink::ShrinkPolicy;
 use crate::time::{Clock, Millis, Now};
@@ -38,12 +38,14 @@ const TURNS_HELD_BACK: u32 = 16;
 const TIME_HELD_BACK: Millis = Millis(200);
 
 /// All connections, with the chat they take part in.
-pub struct Hub<L> {
+pub struct Hub<T> {
     chat: Chat,
-    conns: Slab<Conn<L>>,
+    conns: Slab<Conn<T>>,
     shrink: ShrinkPolicy,
     /// Much memory went back to the allocator, which may keep it.
     has_freed_memory: bool,
+    /// The connection whose input is being worked on: nothing closes it.
+    in_hand: Option<ConnId>,
     /// Connections to be read in the next turn.
     to_read: Vec<ConnId>,
     /// Connections to be written at the end of the turn.
@@ -72,7 +74,7 @@ pub struct Hub<L> {
     audience: Vec<ConnId>,
 }
 
-impl<L: Link> Hub<L> {
+impl<T: Transport> Hub<T> {
     /// A hub without connections.
     pub fn new(limits: Limits) -> Self {
         Hub {
@@ -80,6 +82,7 @@ impl<L: Link> Hub<L> {
             conns: Slab::new(),
             shrink: ShrinkPolicy::default(),
             has_freed_memory: false,
+            in_hand: None,
             to_read: Vec::new(),
             to_write: Vec::new(),
             spare: Vec::new(),
@@ -111,27 +114,12 @@ impl<L: Link> Hub<L> {
         self.conns.is_empty()
     }
 
-    /// The number that the next accepted connection will have.
-    pub fn next_conn(&self) -> ConnId {
-        ConnId::at(self.conns.vacant_key())
-    }
-
-    /// Takes a new connection on, or tells it that there is no room and closes it.
-    pub fn accept(&mut self, mut link: L, peer: Peer, now: Now) -> Option<ConnId> {
-        let conn = self.next_conn();
-        let mut greeting = Vec::new();
-        let Some(client) = self.chat.connect(conn, peer, now, &mut greeting) else {
-            // A new stream takes so little; if not, it cannot be helped.
-            let _ = link.write(&greeting);
-            hang_up(link);
-            return None;
-        };
-        self.conns.insert(Conn::new(link, client, greeting));
-        self.shrink.added(self.conns.len());
-        // A client that did not wait for the greeting gets it together with its first answer.
-        self.read_later(conn);
-        self.write_later(conn);
-        Some(conn)
+    /// The place of the next connection.
+    pub fn vacancy(&mut self) -> Vacancy<'_, T> {
+        Vacancy {
+            conn: ConnId::at(self.conns.vacant_key()),
+            hub: self,
+        }
     }
 
     /// Notes what the poll reports of a connection.
@@ -149,11 +137,15 @@ impl<L: Link> Hub<L> {
         conn.is_readable |= readable || read_closed || urgent || broken;
         // Once it is broken nothing comes any more, whatever is reported; and where lines wait, the
         // end of a stream is none that has come.
-        let is_end = conn.is_broken || (read_closed || broken) && conn.is_throttled();
+        let is_end = conn.is_broken() || (read_closed || broken) && conn.is_throttled();
         conn.is_reported |= readable && !is_end;
-        conn.is_writable |= writable || broken;
-        conn.is_read_to_the_end |= read_closed || urgent || broken;
-        conn.is_broken |= broken;
+        conn.is_read_in_part |= read_closed || urgent || broken;
+        if writable {
+            conn.space = Space::Some;
+        }
+        if broken {
+            conn.break_off();
+        }
         if writable {
             self.chat.note(&mut conn.client, ConnEvent::Writable, now);
         }
@@ -207,7 +199,7 @@ impl<L: Link> Hub<L> {
         for key in to_write.drain(..) {
             if let Some(conn) = self.conns.get_mut(key.index()) {
                 conn.is_to_write = false;
-                if conn.is_writable || conn.is_broken {
+                if conn.space == Space::Some || conn.is_broken() {
                     self.write(key, now, WRITE_BYTES_PER_TURN);
                 }
                 self.finish(key, now);
@@ -257,10 +249,10 @@ impl<L: Link> Hub<L> {
     /// Says goodbye to a connection, to be closed once it has taken that.
     fn say_goodbye(&mut self, key: ConnId, bye: Bye, now: Now) {
         let conn = &mut self.conns[key.index()];
-        if !conn.is_closing {
+        if !conn.is_closing() {
             let (_, client, out) = conn.parts();
             self.chat.say_goodbye(client, bye, now, out);
-            conn.is_closing = true;
+            conn.close_after_output();
         }
         self.write_and_finish(key, now, WRITE_BYTES_PER_TURN);
     }
@@ -273,7 +265,7 @@ impl<L: Link> Hub<L> {
     pub fn assert_consistent(&self, now: Now) {
         self.chat.assert_consistent(now);
         assert_eq!(self.chat.connections(), self.conns.len());
-        let bytes_max = Conn::<L>::buffers_max(self.chat.limits());
+        let bytes_max = Conn::<T>::buffers_max(self.chat.limits());
         for (key, conn) in &self.conns {
             if let Some(session) = conn.client.session() {
                 assert_eq!(self.chat.conn_of(session), Some(ConnId::at(key)));
@@ -344,7 +336,7 @@ impl<L: Link> Hub<L> {
         let (text, is_last) = notice.hand_to(&mut conn.client);
         conn.append(&text);
         if is_last {
-            conn.is_closing = true;
+            conn.close_after_output();
             self.write(key, now, WRITE_BYTES_PER_TURN);
             self.close(key, now);
         } else {
@@ -362,16 +354,47 @@ impl<L: Link> Hub<L> {
             self.conns.shrink_to_fit();
             self.has_freed_memory = true;
         }
-        hang_up(conn.link);
+        hang_up(conn.stream);
+    }
+}
+
+/// A place for a connection, whose id is known before it comes, so that its stream can be polled.
+pub struct Vacancy<'a, T> {
+    hub: &'a mut Hub<T>,
+    conn: ConnId,
+}
+
+impl<T: Transport> Vacancy<'_, T> {
+    /// The id that the connection will have.
+    pub fn conn(&self) -> ConnId {
+        self.conn
+    }
+
+    /// Takes a new connection on; or tells it that the server is full, and closes it.
+    pub fn accept(self, mut stream: T, peer: Peer, now: Now) -> Option<ConnId> {
+        let Vacancy { hub, conn } = self;
+        let mut greeting = Vec::new();
+        let Some(client) = hub.chat.connect(conn, peer, now, &mut greeting) else {
+            // A new stream takes so little; if not, it cannot be helped.
+            let _ = stream.write(&greeting);
+            hang_up(stream);
+            return None;
+        };
+        hub.conns.insert(Conn::new(stream, client, greeting));
+        hub.shrink.added(hub.conns.len());
+        // A client that did not wait for the greeting gets it together with its first answer.
+        hub.read_later(conn);
+        hub.write_later(conn);
+        Some(conn)
     }
 }
 
 /// Closes a stream. A socket that is closed with input unread is reset, and the peer may then throw
 /// away the last lines before it has read them: so what there is, is read.
-fn hang_up(mut link: impl Link) {
+fn hang_up(mut stream: impl Transport) {
     let mut nowhere = [0; READ_BYTES];
     for _ in 0..READS_PER_TURN {
-        if !matches!(link.read(&mut nowhere), Ok(1..)) {
+        if !matches!(stream.read(&mut nowhere), Ok(1..)) {
             break;
         }
     }

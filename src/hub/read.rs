@@ -4,10 +4,10 @@ use std::io;
 
 use super::{Hub, READS_PER_TURN, WRITE_BYTES_PER_TURN};
 use crate::chat::{ConnEvent, ConnId, Input, Outcome, Pending, Permit, SessionKey};
-use crate::hub::conn::{Link, OUT_BYTES_ENOUGH};
+use crate::hub::conn::{Flow, OUT_BYTES_ENOUGH, Transport};
 use crate::hub::line::Item;
 use crate::protocol::{Abuse, BYTES_PER_LINE, Request};
-use crate::time::{Clock, Millis, Now};
+use crate::time::{Clock, Now};
 
 /// What connections may cost together in one turn, as far as each has the least budget: lines that
 /// are answered, or bytes that count as such, and bytes that are written on their account, to
@@ -34,7 +34,7 @@ impl Budget {
     }
 }
 
-impl<L: Link> Hub<L> {
+impl<T: Transport> Hub<T> {
     /// Reads a connection's budget of the turn and answers its lines.
     pub(super) fn read(&mut self, key: ConnId, budget: Budget, clock: &impl Clock) {
         self.read_what_has_come(key, budget, false, clock);
@@ -71,11 +71,10 @@ impl<L: Link> Hub<L> {
         if !self.chat.listens_to(&conn.client) {
             return;
         }
-        if conn.is_broken {
+        if conn.is_broken() {
             self.chat.note(&mut conn.client, ConnEvent::Gone, now);
         }
-        // While it is in hand, nothing closes it.
-        conn.is_in_hand = true;
+        self.in_hand = Some(key);
         self.lines_left = budget.lines;
         self.bytes_written_max = self.bytes_written + budget.bytes as u64;
         let mut buffer = std::mem::take(&mut self.buffer);
@@ -85,9 +84,9 @@ impl<L: Link> Hub<L> {
             }
         }
         self.buffer = buffer;
+        self.in_hand = None;
         let conn = &mut self.conns[key.index()];
-        conn.is_in_hand = false;
-        if conn.has_ended {
+        if conn.has_ended() {
             // Whoever comes next may be read before this one is closed.
             self.chat.note(&mut conn.client, ConnEvent::Ended, now);
         }
@@ -127,13 +126,13 @@ impl<L: Link> Hub<L> {
         // No more than its budget, should that make no line.
         let bytes_max = (self.lines_left * BYTES_PER_LINE).min(buffer.len());
         let buffer = &mut buffer[..bytes_max];
-        match conn.link.read(buffer) {
-            Ok(0) => conn.has_ended = true,
+        match conn.stream.read(buffer) {
+            Ok(0) => conn.end_input(),
             Ok(len) => {
                 // Less than was asked for is all there is, and more to come makes itself known:
                 // epoll(7), in its answer 9. It does not go without saying for the end of the
                 // stream, for urgent bytes, and on Unix sockets.
-                conn.is_readable = len == buffer.len() || conn.is_read_to_the_end;
+                conn.is_readable = len == buffer.len() || conn.is_read_in_part;
                 self.chat.stats.bytes_in += len as u64;
                 // Not before it had come: no sign of life is given an earlier time than its own.
                 let now = clock.now();
@@ -149,12 +148,14 @@ impl<L: Link> Hub<L> {
                 io::ErrorKind::WouldBlock => {
                     conn.is_readable = false;
                     // One who cannot be told anything need not be waited for.
-                    conn.has_ended |= conn.is_broken;
+                    if conn.is_broken() {
+                        conn.end_input();
+                    }
                 }
                 io::ErrorKind::Interrupted => {}
                 _ => {
-                    conn.has_ended = true;
-                    conn.is_broken = true;
+                    conn.end_input();
+                    conn.break_off();
                 }
             },
         }
@@ -166,7 +167,7 @@ impl<L: Link> Hub<L> {
     fn take_input(&mut self, key: ConnId, mut input: &[u8], now: Now) {
         loop {
             let conn = &self.conns[key.index()];
-            if conn.is_closing || input.is_empty() && !conn.has_postponed() {
+            if conn.is_closing() || input.is_empty() && !conn.has_postponed() {
                 return;
             }
             if !self.has_space(key, now) {
@@ -258,14 +259,13 @@ impl<L: Link> Hub<L> {
     ) {
         let conn = &mut self.conns[key.index()];
         if conn.client.session() != session {
-            conn.is_stalled = false;
-            conn.stalled_at = Millis::NEVER;
+            conn.flow = Flow::Flows;
             self.update_watch(key);
         }
         match outcome {
             Outcome::Done => {}
             Outcome::Later(pending) => self.conns[key.index()].postpone(pending),
-            Outcome::Closes => self.conns[key.index()].is_closing = true,
+            Outcome::Closes => self.conns[key.index()].close_after_output(),
             Outcome::Replaced(notice) => self.deliver(notice, now),
         }
     }

@@ -5,10 +5,10 @@ use std::num::NonZeroUsize;
 
 use super::{Hub, WRITE_BYTES_PER_TURN};
 use crate::chat::{ConnEvent, ConnId, Owed, OwedLines};
-use crate::hub::conn::{Conn, Link};
-use crate::time::{Millis, Now};
+use crate::hub::conn::{Conn, Flow, Space, Stall, Transport};
+use crate::time::Now;
 
-impl<L: Link> Hub<L> {
+impl<T: Transport> Hub<T> {
     /// Writes what has happened in rooms to those who are there. Nobody is left out if it is
     /// `urgent`: somebody whose stream took nothing in another turn may take something now.
     pub(super) fn serve_rooms(&mut self, now: Now, urgent: bool) {
@@ -21,8 +21,10 @@ impl<L: Link> Hub<L> {
         while self.chat.next_audience(urgent, &mut audience) {
             for &key in &audience {
                 let conn = self.conns.get(key.index());
-                let may_take =
-                    |conn: &Conn<L>| conn.is_writable || urgent && conn.refused_in != turn;
+                let may_take = |conn: &Conn<T>| match conn.space {
+                    Space::Some => true,
+                    Space::NoneInTurn(refused) => urgent && refused != turn,
+                };
                 if conn.is_some_and(may_take) {
                     self.write_and_finish(key, now, share);
                 }
@@ -42,7 +44,7 @@ impl<L: Link> Hub<L> {
     pub(super) fn finish(&mut self, key: ConnId, now: Now) {
         let conn = &self.conns[key.index()];
         // Which it mostly is not, and then what it is owed need not be looked up.
-        if conn.may_be_done() {
+        if conn.may_be_done() && self.in_hand != Some(key) {
             let is_owed = !matches!(self.chat.owed(&conn.client), Owed::Nothing);
             if conn.is_done(is_owed) {
                 self.close(key, now);
@@ -50,7 +52,7 @@ impl<L: Link> Hub<L> {
             }
         }
         let conn = &mut self.conns[key.index()];
-        if !conn.is_writable {
+        if conn.space != Space::Some {
             // What waits may wait for long.
             conn.shrink_out();
         }
@@ -65,12 +67,12 @@ impl<L: Link> Hub<L> {
         let mut sum = 0;
         loop {
             let conn = &mut self.conns[key.index()];
-            if conn.is_broken {
+            if conn.is_broken() {
                 conn.drop_out();
                 conn.is_readable = true;
                 return;
             }
-            let owed = match conn.is_closing {
+            let owed = match conn.is_closing() {
                 true => Owed::Nothing,
                 false => self.chat.owed(&conn.client),
             };
@@ -113,13 +115,12 @@ impl<L: Link> Hub<L> {
                 }
                 Err(error) => match error.kind() {
                     io::ErrorKind::WouldBlock => {
-                        conn.is_writable = false;
-                        conn.refused_in = self.turn;
+                        conn.space = Space::NoneInTurn(self.turn);
                         conn.shrink_out();
                         return self.stall(key, now);
                     }
                     io::ErrorKind::Interrupted => {}
-                    _ => conn.is_broken = true,
+                    _ => conn.break_off(),
                 },
             }
         }
@@ -130,15 +131,19 @@ impl<L: Link> Hub<L> {
     /// is, since then.
     fn stall(&mut self, key: ConnId, now: Now) {
         let conn = &mut self.conns[key.index()];
-        if conn.is_stalled {
+        if conn.is_stalled() {
             return;
         }
         let taken = conn.taken();
-        if conn.stalled_at == Millis::NEVER || conn.taken_by_then != taken {
-            (conn.stalled_at, conn.taken_by_then) = (now.at, taken);
-        }
-        let since = conn.stalled_at;
-        conn.is_stalled = true;
+        let stall = match conn.flow {
+            Flow::Unknown(stall) if stall.taken == taken => stall,
+            _ => Stall {
+                since: now.at,
+                taken,
+            },
+        };
+        conn.flow = Flow::Stalled(stall);
+        let since = stall.since;
         let stalled = ConnEvent::Stalled(since);
         self.chat.note(&mut conn.client, stalled, now);
         self.update_watch(key);
@@ -147,23 +152,28 @@ impl<L: Link> Hub<L> {
     /// Notes that a stream has taken all that it was to take.
     fn end_stall(&mut self, key: ConnId, now: Now) {
         let conn = &mut self.conns[key.index()];
-        if !std::mem::take(&mut conn.is_stalled) {
+        let Flow::Stalled(stall) = conn.flow else {
             return;
-        }
+        };
+        conn.flow = Flow::Unknown(stall);
         self.chat.note(&mut conn.client, ConnEvent::Flows, now);
         self.update_watch(key);
     }
 
     /// Looks whether a client that is stalled has taken something since it was looked at last.
     pub(super) fn look_whether_taken(&mut self, key: ConnId, now: Now) {
-        let Some(conn) = self.conns.get_mut(key.index()).filter(|c| c.is_stalled) else {
+        let Some(conn) = self.conns.get_mut(key.index()) else {
             return;
         };
         let taken = conn.taken();
-        if conn.taken_by_then == taken {
-            return;
+        match conn.flow {
+            Flow::Stalled(stall) if stall.taken != taken => {}
+            _ => return,
         }
-        (conn.stalled_at, conn.taken_by_then) = (now.at, taken);
+        conn.flow = Flow::Stalled(Stall {
+            since: now.at,
+            taken,
+        });
         let stalled = ConnEvent::Stalled(now.at);
         self.chat.note(&mut conn.client, stalled, now);
     }
@@ -172,10 +182,10 @@ impl<L: Link> Hub<L> {
     /// A client that takes nothing is watched by its session instead, which tells it why it goes.
     pub(super) fn update_watch(&mut self, key: ConnId) {
         let conn = &mut self.conns[key.index()];
-        let idle_s = conn.client.keepalive_s().filter(|_| !conn.is_stalled);
-        if conn.watched != idle_s {
-            conn.watched = idle_s;
-            conn.link.watch_peer(idle_s);
+        let idle_s = conn.client.keepalive_s().filter(|_| !conn.is_stalled());
+        if conn.watched_s != idle_s {
+            conn.watched_s = idle_s;
+            conn.stream.watch_peer(idle_s);
         }
     }
 }

@@ -9,7 +9,7 @@ use mio::net::{TcpStream, UnixStream};
 use mio::{Interest, Registry, Token};
 use socket2::{Domain, SockRef, Socket, TcpKeepalive, Type};
 
-use crate::hub::conn::Link;
+use crate::hub::conn::Transport;
 
 /// The longest time between two probes that Linux knows.
 const PROBE_SECS_MAX: u32 = 32_767;
@@ -72,7 +72,7 @@ impl Write for Stream {
     }
 }
 
-impl Link for Stream {
+impl Transport for Stream {
     fn watch_peer(&mut self, idle: Option<u32>) {
         // The end of a Unix socket's peer is never silent.
         let Stream::Tcp(stream) = self else { return };

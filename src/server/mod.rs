@@ -326,9 +326,10 @@ impl Server {
     }
 
     fn admit(&mut self, mut stream: Stream, peer: Peer, now: Now) {
-        let token = Token(self.first_conn + self.hub.next_conn().index());
+        let vacancy = self.hub.vacancy();
+        let token = Token(self.first_conn + vacancy.conn().index());
         match stream.register(self.poll.registry(), token) {
-            Ok(()) => _ = self.hub.accept(stream, peer, now),
+            Ok(()) => _ = vacancy.accept(stream, peer, now),
             Err(error) if self.may_complain(now) => {
                 log::warn!("cannot poll a new connection: {error}");
             }

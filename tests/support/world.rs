@@ -7,7 +7,7 @@ use std::rc::Rc;
 
 use chinwag::chat::{ConnId, Origin, Peer as Address};
 use chinwag::hub::Hub;
-use chinwag::hub::conn::{Link, Readiness};
+use chinwag::hub::conn::{Readiness, Transport};
 use chinwag::protocol::Limits;
 use chinwag::time::{Millis, Now};
 
@@ -93,7 +93,7 @@ impl Write for End {
     }
 }
 
-impl Link for End {
+impl Transport for End {
     fn watch_peer(&mut self, idle: Option<u32>) {
         self.0.borrow_mut().watched = idle;
     }
@@ -180,7 +180,10 @@ impl World {
     fn connect_as(&mut self, wire: Wire) -> Peer {
         let wire = Rc::new(RefCell::new(wire));
         let address = address_in(self.origin);
-        let conn = self.hub.accept(End(wire.clone()), address, self.now());
+        let conn = {
+            let now = self.now();
+            self.hub.vacancy().accept(End(wire.clone()), address, now)
+        };
         // One that was refused gets a number that no other has.
         let conn = conn.unwrap_or(ConnId(u32::MAX));
         let peer = Peer { conn, wire };
