@@ -1,9 +1,11 @@
 //! The loop: polls sockets, reads the clocks, and has the hub do the rest.
 
-pub mod signals;
+mod clock;
+mod report;
+mod signals;
 
 use std::io;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use mio::event::Event;
 use mio::{Events, Poll, Registry, Token};
@@ -11,7 +13,6 @@ use mio::{Events, Poll, Registry, Token};
 use crate::allocator;
 use crate::ceiling::Ceiling;
 use crate::chat::keys::Keys;
-use crate::chat::stats::Stats;
 use crate::chat::{ConnId, Peer};
 use crate::hub::Hub;
 use crate::hub::conn::Readiness;
@@ -24,7 +25,9 @@ use crate::net::service_manager::{Manager, Status};
 use crate::net::stream::Stream;
 use crate::options::Options;
 use crate::startup::{Members, Prepared, Settings};
-use crate::time::{self, Clock as _, Millis, Now};
+use crate::time::{Clock, Millis, Now};
+use clock::SystemClock;
+use report::Report;
 use signals::Signals;
 
 /// Events that are fetched from the system at once.
@@ -34,13 +37,8 @@ const ACCEPTS_PER_TURN: usize = 256;
 /// How long accepting rests when the system has no descriptors, unless a connection closes, and how
 /// long a listener rests that gives nothing but errors.
 const ACCEPT_PAUSE: Millis = Millis(1000);
-/// How long it takes until the log is tried again that dropped lines, at first and at the most.
-const DROPPED_PAUSE: Millis = Millis(1000);
-const DROPPED_PAUSE_MAX: Millis = Millis(30_000);
 /// How long the log does not tell again of connections that cannot be had.
 const COMPLAINT_PAUSE: Millis = Millis(60_000);
-/// How often the log tells what there was.
-const DAY: Millis = Millis(24 * 60 * 60 * 1000);
 /// How long goodbyes may take at shutdown.
 const SHUTDOWN_MAX: Millis = Millis(2000);
 
@@ -72,7 +70,7 @@ pub struct Server {
     /// The first token of connections.
     first_conn: usize,
     hub: Hub<Stream>,
-    clock: Clock,
+    clock: SystemClock,
     settings: Settings,
     ceiling: Ceiling,
     /// Accepting rests until then, or until there are fewer connections than that.
@@ -84,18 +82,6 @@ pub struct Server {
     /// Who is told how the server is, if anybody.
     manager: Option<Manager>,
     report: Report,
-}
-
-/// What the server logs of itself now and then.
-struct Report {
-    dropped: Dropped,
-    /// How many dropped lines the log has told of.
-    dropped_told: u64,
-    /// When it is tried again to tell of more, and how long to wait if that is dropped as well.
-    look_at: Millis,
-    pause: Millis,
-    /// When it tells next what there was.
-    day_ends: Millis,
 }
 
 impl Server {
@@ -115,7 +101,7 @@ impl Server {
         let poll = Poll::new().map_err(system)?;
         let signals = Signals::new(poll.registry(), SIGNALS).map_err(system)?;
         let doors = open_doors(&settings.options, passed, poll.registry())?;
-        let clock = Clock::start();
+        let clock = SystemClock::start();
         let mut hub = Hub::new(settings.options.limits);
         hub.set_keys(keys, clock.now());
         hub.stats().memory_ceiling = ceiling.bytes();
@@ -132,13 +118,7 @@ impl Server {
             is_short: false,
             complained_at: None,
             manager: service_manager,
-            report: Report {
-                dropped,
-                dropped_told: 0,
-                look_at: Millis(0),
-                pause: DROPPED_PAUSE,
-                day_ends: DAY,
-            },
+            report: Report::new(dropped),
         })
     }
 
@@ -399,40 +379,6 @@ impl Server {
     }
 }
 
-impl Report {
-    fn next_deadline(&self) -> Millis {
-        match self.dropped.lines() > self.dropped_told {
-            true => self.look_at.min(self.day_ends),
-            false => self.day_ends,
-        }
-    }
-
-    /// Logs what is due: how many lines were dropped, if there may be space again, and once a day
-    /// what there was.
-    fn turn(&mut self, stats: &mut Stats, now: Now) {
-        let dropped = self.dropped.lines();
-        stats.log_lines_dropped = dropped;
-        if dropped > self.dropped_told && now.past >= self.look_at {
-            self.look_at = now.at + self.pause;
-            let count = dropped - self.dropped_told;
-            log::warn!("{count} lines of the log were dropped: nobody took them");
-            let was_dropped = self.dropped.lines() > dropped;
-            if was_dropped {
-                // The one that said so need not be counted.
-                self.dropped_told += 1;
-                self.pause = Millis(2 * self.pause.0).min(DROPPED_PAUSE_MAX);
-            } else {
-                self.dropped_told = dropped;
-                self.pause = DROPPED_PAUSE;
-            }
-        }
-        if now.past >= self.day_ends {
-            self.day_ends = self.day_ends + DAY;
-            log::info!("{}", stats.summary(now.past));
-        }
-    }
-}
-
 /// Makes listeners of the sockets that were passed, and binds the other addresses.
 fn open_doors(
     options: &Options,
@@ -472,39 +418,4 @@ fn open_doors(
 
 fn system(error: io::Error) -> String {
     format!("cannot set up the event loop: {error}")
-}
-
-/// The clocks, read here and nowhere else.
-struct Clock {
-    start: Instant,
-}
-
-impl Clock {
-    #[expect(clippy::disallowed_methods, reason = "the edge where time comes in")]
-    fn start() -> Clock {
-        Clock {
-            start: Instant::now(),
-        }
-    }
-
-    /// How long it is until a deadline. The poll rounds it up to its own milliseconds, so that
-    /// the deadline has come when it returns, and not just nearly so.
-    fn until(&self, deadline: Millis) -> Duration {
-        Duration::from_millis(deadline.0).saturating_sub(self.start.elapsed())
-    }
-}
-
-impl time::Clock for Clock {
-    #[expect(clippy::disallowed_methods, reason = "the edge where time comes in")]
-    fn now(&self) -> Now {
-        let elapsed = self.start.elapsed();
-        let unix = SystemTime::now().duration_since(UNIX_EPOCH);
-        let millis = elapsed.as_millis() as u64;
-        let has_fraction = elapsed.subsec_nanos() % 1_000_000 != 0;
-        Now {
-            at: Millis(millis + u64::from(has_fraction)),
-            past: Millis(millis),
-            unix_ms: unix.map_or(0, |unix| unix.as_millis() as u64),
-        }
-    }
 }
