@@ -1,6 +1,7 @@
 //! The loop: polls sockets, reads the clocks, and has the hub do the rest.
 
 mod clock;
+mod event_source;
 mod report;
 mod signals;
 
@@ -8,12 +9,12 @@ use std::io;
 use std::time::Duration;
 
 use mio::event::Event;
-use mio::{Events, Poll, Registry, Token};
+use mio::{Events, Poll, Registry};
 
 use crate::allocator;
 use crate::ceiling::Ceiling;
+use crate::chat::Peer;
 use crate::chat::keys::Keys;
-use crate::chat::{ConnId, Peer};
 use crate::hub::Hub;
 use crate::hub::conn::Readiness;
 use crate::log_sink::Dropped;
@@ -27,6 +28,7 @@ use crate::options::Options;
 use crate::startup::{Members, Prepared, Settings};
 use crate::time::{Clock, Millis, Now};
 use clock::SystemClock;
+use event_source::EventSource;
 use report::Report;
 use signals::Signals;
 
@@ -41,9 +43,6 @@ const ACCEPT_PAUSE: Millis = Millis(1000);
 const COMPLAINT_PAUSE: Millis = Millis(60_000);
 /// How long goodbyes may take at shutdown.
 const SHUTDOWN_MAX: Millis = Millis(2000);
-
-const SIGNALS: Token = Token(0);
-const FIRST_LISTENER: usize = 1;
 
 /// A listener, and whether it may have connections to accept.
 struct Door {
@@ -67,8 +66,6 @@ pub struct Server {
     poll: Poll,
     signals: Signals,
     doors: Vec<Door>,
-    /// The first token of connections.
-    first_conn: usize,
     hub: Hub<Stream>,
     clock: SystemClock,
     settings: Settings,
@@ -99,7 +96,7 @@ impl Server {
         } = prepared;
         log::info!("memory: {ceiling}");
         let poll = Poll::new().map_err(system)?;
-        let signals = Signals::new(poll.registry(), SIGNALS).map_err(system)?;
+        let signals = Signals::new(poll.registry(), EventSource::Signals.into()).map_err(system)?;
         let doors = open_doors(&settings.options, passed, poll.registry())?;
         let clock = SystemClock::start();
         let mut hub = Hub::new(settings.options.limits);
@@ -108,7 +105,6 @@ impl Server {
         Ok(Server {
             poll,
             signals,
-            first_conn: FIRST_LISTENER + doors.len(),
             doors,
             hub,
             clock,
@@ -130,12 +126,14 @@ impl Server {
     pub fn run(mut self) -> io::Result<()> {
         let mut events = Events::with_capacity(EVENTS_PER_TURN);
         self.tell_manager(self.clock.now());
-        while !self.turn(&mut events)? {}
+        while !self.signals.is_to_end() {
+            self.turn(&mut events)?;
+        }
         self.shut_down(&mut events)
     }
 
-    /// One turn of the loop; true when a signal asks for the end.
-    fn turn(&mut self, events: &mut Events) -> io::Result<bool> {
+    /// One turn of the loop.
+    fn turn(&mut self, events: &mut Events) -> io::Result<()> {
         let deadline = self.hub.next_deadline();
         let resume = self.pause.map(|(until, _)| until);
         let tell = self.manager.as_ref().and_then(Manager::next_deadline);
@@ -154,10 +152,9 @@ impl Server {
         self.wait(events, deadline)?;
         let now = self.clock.now();
         let start = now.at;
-        let mut ends = false;
         let mut count = 0;
         for event in events.iter() {
-            ends |= self.note(event, now);
+            self.note(event, now);
             count += 1;
         }
         let has_accepted = self.accept(self.clock.now());
@@ -172,7 +169,7 @@ impl Server {
         stats.turn_longest_ms = stats.turn_longest_ms.max(took.0);
         self.report.turn(stats, end);
         self.tell_manager(end);
-        Ok(ends)
+        Ok(())
     }
 
     fn tell_manager(&mut self, now: Now) {
@@ -204,29 +201,18 @@ impl Server {
         }
     }
 
-    /// Notes what an event says; true if it is a signal to end.
-    fn note(&mut self, event: &Event, now: Now) -> bool {
-        if event.token() == SIGNALS {
-            self.signals.clear();
-            if self.signals.take_reload() {
-                self.reload();
+    /// Notes what the poll has reported.
+    fn note(&mut self, event: &Event, now: Now) {
+        match event.token().into() {
+            EventSource::Signals => {
+                self.signals.clear();
+                if self.signals.take_reload() {
+                    self.reload();
+                }
             }
-            return self.signals.is_to_end();
+            EventSource::Listener(index) => self.doors[index].is_ready = true,
+            EventSource::Connection(conn) => self.hub.ready(conn, readiness(event), now),
         }
-        if event.token().0 < self.first_conn {
-            self.doors[event.token().0 - FIRST_LISTENER].is_ready = true;
-            return false;
-        }
-        let readiness = Readiness {
-            readable: event.is_readable(),
-            writable: event.is_writable(),
-            read_closed: event.is_read_closed(),
-            urgent: event.is_priority(),
-            broken: event.is_error() || event.is_write_closed(),
-        };
-        let conn = event.token().0 - self.first_conn;
-        self.hub.ready(ConnId::at(conn), readiness, now);
-        false
     }
 
     /// Accepts each listener's share of new connections; true if there were any, which may have
@@ -307,7 +293,7 @@ impl Server {
 
     fn admit(&mut self, mut stream: Stream, peer: Peer, now: Now) {
         let vacancy = self.hub.vacancy();
-        let token = Token(self.first_conn + vacancy.conn().index());
+        let token = EventSource::Connection(vacancy.conn()).into();
         match stream.register(self.poll.registry(), token) {
             Ok(()) => _ = vacancy.accept(stream, peer, now),
             Err(error) if self.may_complain(now) => {
@@ -367,8 +353,8 @@ impl Server {
             self.wait(events, Some(end))?;
             let now = self.clock.now();
             for event in events.iter() {
-                if event.token().0 >= self.first_conn {
-                    self.note(event, now);
+                if let EventSource::Connection(conn) = event.token().into() {
+                    self.hub.ready(conn, readiness(event), now);
                 }
             }
             self.hub.turn(&self.clock, Millis(0), false);
@@ -376,6 +362,17 @@ impl Server {
         let uptime = self.clock.now().past;
         log::info!("{}", self.hub.stats().summary(uptime));
         Ok(())
+    }
+}
+
+/// What the poll has reported of a connection.
+fn readiness(event: &Event) -> Readiness {
+    Readiness {
+        readable: event.is_readable(),
+        writable: event.is_writable(),
+        read_closed: event.is_read_closed(),
+        urgent: event.is_priority(),
+        broken: event.is_error() || event.is_write_closed(),
     }
 }
 
@@ -401,7 +398,7 @@ fn open_doors(
             address = address.written_like(given);
         }
         listener
-            .register(registry, Token(FIRST_LISTENER + index))
+            .register(registry, EventSource::Listener(index).into())
             .map_err(system)?;
         doors.push(Door {
             listener,

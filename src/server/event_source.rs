@@ -1,0 +1,62 @@
+//! What a token of the poll stands for.
+
+use mio::Token;
+
+use crate::chat::ConnId;
+
+/// What the poll watches.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EventSource {
+    /// Signals of the system.
+    Signals,
+    /// The listener with this index.
+    Listener(usize),
+    /// A connection.
+    Connection(ConnId),
+}
+
+// Connections have the even numbers and all else the odd ones. Doubling does not overflow, since each
+// has a descriptor, whose number is an i32.
+const SIGNALS: usize = 1;
+const FIRST_LISTENER: usize = 3;
+
+impl From<EventSource> for Token {
+    fn from(source: EventSource) -> Token {
+        Token(match source {
+            EventSource::Signals => SIGNALS,
+            EventSource::Listener(index) => FIRST_LISTENER + 2 * index,
+            EventSource::Connection(conn) => 2 * conn.index(),
+        })
+    }
+}
+
+impl From<Token> for EventSource {
+    fn from(token: Token) -> EventSource {
+        match token.0 {
+            SIGNALS => EventSource::Signals,
+            number if number % 2 == 0 => EventSource::Connection(ConnId::at(number / 2)),
+            number => EventSource::Listener((number - FIRST_LISTENER) / 2),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+
+    #[test]
+    fn a_token_leads_back_to_what_it_was_made_for_and_to_nothing_else() {
+        let connections = [0, 1, 2, 3, 1_000_000, i32::MAX as u32];
+        let connections = connections.map(|number| EventSource::Connection(ConnId(number)));
+        let listeners = [0, 1, 2, 3, 1_000_000].map(EventSource::Listener);
+        let sources = [EventSource::Signals].into_iter();
+        let mut seen = HashSet::new();
+        for source in sources.chain(connections).chain(listeners) {
+            let token = Token::from(source);
+            assert_eq!(EventSource::from(token), source);
+            assert!(seen.insert(token), "{source:?}");
+        }
+    }
+}
