@@ -11,7 +11,7 @@ use crate::ceiling::{Ceiling, Mib};
 use crate::chat::keys::Keys;
 use crate::net::address::Address;
 use crate::net::passed::{self, PassedSocket};
-use crate::net::service_manager::Manager;
+use crate::net::service_manager::ServiceManager;
 use crate::net::stream::client_bytes_max;
 use crate::options::Options;
 use crate::protocol::Secret;
@@ -27,7 +27,7 @@ pub struct Prepared {
     pub(crate) settings: Settings,
     pub(crate) members: Members,
     pub(crate) passed: Vec<PassedSocket>,
-    pub(crate) service_manager: Option<Manager>,
+    pub(crate) service_manager: Option<ServiceManager>,
 }
 
 /// What stays as it is while the server runs.
@@ -61,7 +61,7 @@ impl Prepared {
         for socket in &passed {
             check_passed(&socket.address, &options)?;
         }
-        let service_manager = Manager::from_env()?;
+        let service_manager = ServiceManager::from_env()?;
         let addresses = options.addresses(!passed.is_empty());
         let listeners = passed.len() + addresses.len();
         let connections_max = raise_descriptors(options.limits.connections_max, listeners)?;

@@ -49,7 +49,7 @@ impl fmt::Display for Status {
 }
 
 /// The service manager that is told how the server is.
-pub struct Manager {
+pub struct ServiceManager {
     socket: Socket,
     address: SockAddr,
     /// It has been told that the server is ready.
@@ -63,20 +63,20 @@ pub struct Manager {
     watchdog: Option<(Millis, Millis)>,
 }
 
-impl Manager {
+impl ServiceManager {
     /// The one that the environment names. An address that is of no use is warned of.
     ///
     /// # Errors
     ///
     /// If the environment says of the watchdog what cannot be understood.
-    pub fn from_env() -> Result<Option<Manager>, String> {
+    pub fn from_env() -> Result<Option<ServiceManager>, String> {
         let lookup = |name: &str| env::var_os(name);
         let interval = watchdog(&lookup, process::id())?;
         let name = lookup("NOTIFY_SOCKET").filter(|name| !name.is_empty());
         let Some(name) = name else {
             return Ok(None);
         };
-        let manager = Manager::new(name.as_bytes(), interval);
+        let manager = ServiceManager::new(name.as_bytes(), interval);
         if let Err(error) = &manager {
             let name = name.to_string_lossy();
             log::warn!(
@@ -86,7 +86,7 @@ impl Manager {
         Ok(manager.ok())
     }
 
-    fn new(name: &[u8], interval: Option<Millis>) -> io::Result<Manager> {
+    fn new(name: &[u8], interval: Option<Millis>) -> io::Result<ServiceManager> {
         let path = match name {
             // The system knows an abstract name by a zero in the place of the @.
             [b'@', name @ ..] => [b"\0", name].concat(),
@@ -96,7 +96,7 @@ impl Manager {
         let address = SockAddr::unix(OsStr::from_bytes(&path))?;
         let socket = Socket::new(Domain::UNIX, Type::DGRAM, None)?;
         socket.set_nonblocking(true)?;
-        Ok(Manager {
+        Ok(ServiceManager {
             socket,
             address,
             is_ready: false,
@@ -206,7 +206,7 @@ mod tests {
     struct Stage {
         name: Vec<u8>,
         socket: UnixDatagram,
-        manager: Manager,
+        manager: ServiceManager,
     }
 
     impl Stage {
@@ -215,7 +215,7 @@ mod tests {
             let address = SocketAddr::from_abstract_name(&name[1..]).unwrap();
             let socket = UnixDatagram::bind_addr(&address).unwrap();
             socket.set_nonblocking(true).unwrap();
-            let manager = Manager::new(&name, watchdog).unwrap();
+            let manager = ServiceManager::new(&name, watchdog).unwrap();
             Stage {
                 name,
                 socket,
@@ -303,7 +303,7 @@ mod tests {
     fn a_manager_that_has_not_heard_that_the_server_is_ready_is_told_again() {
         let mut stage = Stage::new("ready", None);
         // Each from a sender of its own: the buffer of one alone may be smaller than the queue.
-        let send_one = || Manager::new(&stage.name, None).unwrap().send("");
+        let send_one = || ServiceManager::new(&stage.name, None).unwrap().send("");
         while send_one().is_ok() {}
         stage.turn(0, 0);
         assert_eq!(stage.manager.next_deadline(), Some(Millis(1000)));
@@ -333,12 +333,15 @@ mod tests {
     #[test]
     fn an_address_is_a_path_or_an_abstract_name() {
         for name in ["chat", "vsock:2:1234", "~/socket"] {
-            assert!(Manager::new(name.as_bytes(), None).is_err(), "{name}");
+            assert!(
+                ServiceManager::new(name.as_bytes(), None).is_err(),
+                "{name}"
+            );
         }
         let too_long = format!("/{}", "p".repeat(108));
-        assert!(Manager::new(too_long.as_bytes(), None).is_err());
+        assert!(ServiceManager::new(too_long.as_bytes(), None).is_err());
         for name in ["/run/notify", "@notify"] {
-            Manager::new(name.as_bytes(), None).unwrap();
+            ServiceManager::new(name.as_bytes(), None).unwrap();
         }
     }
 }

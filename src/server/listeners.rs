@@ -1,0 +1,251 @@
+//! The listeners: accepting connections, and resting when that fails.
+
+use std::io;
+
+use mio::Registry;
+
+use super::event_source::EventSource;
+use crate::chat::Peer;
+use crate::hub::Hub;
+use crate::net::accept_error::NotAccepted;
+use crate::net::address::Address;
+use crate::net::listener::Listener;
+use crate::net::passed::PassedSocket;
+use crate::net::stream::Stream;
+use crate::options::Options;
+use crate::time::{Millis, Now};
+
+/// Connections that are accepted from a listener in one turn.
+const ACCEPTS_PER_TURN: usize = 256;
+/// How long accepting rests when the system is out of descriptors, unless a connection closes, and
+/// how long a listener rests that gives nothing but errors.
+const REST: Millis = Millis(1000);
+/// The shortest time between two warnings of connections that were not accepted.
+const WARNING_PAUSE: Millis = Millis(60_000);
+
+/// All listeners.
+pub struct Listeners {
+    entries: Vec<Entry>,
+    shortage: Option<Shortage>,
+    /// The log says that the system is out of descriptors, and nothing was accepted since.
+    is_shortage_logged: bool,
+    /// When the log last warned of connections that were not accepted.
+    warned_at: Option<Millis>,
+}
+
+/// A listener, and whether it may have connections to accept.
+struct Entry {
+    listener: Listener,
+    /// As people write it.
+    address: Address,
+    is_ready: bool,
+    /// It failed for a reason of its own, rests until then, and has accepted nothing since.
+    rest_end: Option<Millis>,
+}
+
+/// The system has no descriptors or no memory for more connections: accepting rests until `end`,
+/// or until there are fewer connections than there were.
+struct Shortage {
+    end: Millis,
+    connections: usize,
+}
+
+impl Entry {
+    fn new(listener: Listener, address: Address) -> Entry {
+        Entry {
+            listener,
+            address,
+            is_ready: false,
+            rest_end: None,
+        }
+    }
+
+    fn rests(&self, now: Now) -> bool {
+        self.rest_end.is_some_and(|end| now.past < end)
+    }
+}
+
+impl Shortage {
+    fn is_over(&self, connections: usize, now: Now) -> bool {
+        now.past >= self.end || connections < self.connections
+    }
+}
+
+impl Listeners {
+    /// Makes listeners of the sockets that were passed, binds the other addresses, has the poll
+    /// report new connections on all of them, and says so in the log.
+    ///
+    /// # Errors
+    ///
+    /// A text for people that says which address failed, why, and the way out.
+    pub fn open(
+        options: &Options,
+        passed: Vec<PassedSocket>,
+        registry: &Registry,
+    ) -> Result<Listeners, String> {
+        let mut entries = Vec::new();
+        let addresses = options.addresses(!passed.is_empty());
+        for socket in passed {
+            let listener = socket.listen(options.socket_buffer)?;
+            let address = listener.address().map_err(cannot_set_up)?;
+            entries.push(Entry::new(listener, address));
+        }
+        for given in addresses {
+            let listener = Listener::bind(given, options.socket_buffer, options.socket_mode)?;
+            let address = listener.address().map_err(cannot_set_up)?;
+            entries.push(Entry::new(listener, address.written_like(given)));
+        }
+        for (index, entry) in entries.iter_mut().enumerate() {
+            let token = EventSource::Listener(index).into();
+            let registered = entry.listener.register(registry, token);
+            registered.map_err(cannot_set_up)?;
+        }
+        for Entry { address, .. } in &entries {
+            log::info!("listening on {address}");
+        }
+        Ok(Listeners {
+            entries,
+            shortage: None,
+            is_shortage_logged: false,
+            warned_at: None,
+        })
+    }
+
+    /// Closes them all.
+    pub fn close(&mut self) {
+        self.entries.clear();
+    }
+
+    /// Notes that the poll has reported new connections on a listener.
+    pub fn ready(&mut self, index: usize) {
+        self.entries[index].is_ready = true;
+    }
+
+    /// When accepting is tried next after it has failed.
+    pub fn next_deadline(&self, now: Now) -> Option<Millis> {
+        let rests = self.entries.iter().filter(|entry| entry.rests(now));
+        let shortage = self.shortage.iter().map(|shortage| shortage.end);
+        rests
+            .filter_map(|entry| entry.rest_end)
+            .chain(shortage)
+            .min()
+    }
+
+    /// Whether there may be something to accept at once, with this many connections now.
+    pub fn may_accept(&self, connections: usize, now: Now) -> bool {
+        let shortage = self.shortage.as_ref();
+        shortage.is_none_or(|shortage| shortage.is_over(connections, now))
+            && self
+                .entries
+                .iter()
+                .any(|entry| entry.is_ready && !entry.rests(now))
+    }
+
+    /// Accepts new connections, from each listener as many as one turn allows; true if there were
+    /// any, which may have sent something already.
+    pub fn accept(&mut self, hub: &mut Hub<Stream>, registry: &Registry, now: Now) -> bool {
+        let before = hub.len();
+        self.shortage
+            .take_if(|shortage| shortage.is_over(before, now));
+        for index in 0..self.entries.len() {
+            let entry = &self.entries[index];
+            if self.shortage.is_none() && entry.is_ready && !entry.rests(now) {
+                self.accept_from(index, hub, registry, now);
+            }
+        }
+        hub.len() > before
+    }
+
+    /// Accepts a turn's connections from one listener. An error of a single connection keeps no
+    /// other waiting; a listener that gives nothing else rests.
+    fn accept_from(&mut self, index: usize, hub: &mut Hub<Stream>, registry: &Registry, now: Now) {
+        let (mut has_accepted, mut last_error) = (false, None);
+        for _ in 0..ACCEPTS_PER_TURN {
+            let entry = &mut self.entries[index];
+            let error = match entry.listener.accept() {
+                Ok((stream, peer)) => {
+                    entry.rest_end = None;
+                    has_accepted = true;
+                    self.admit(stream, peer, hub, registry, now);
+                    continue;
+                }
+                Err(error) => error,
+            };
+            match NotAccepted::of(&error) {
+                NotAccepted::NobodyWaits => {
+                    entry.is_ready = false;
+                    entry.rest_end = None;
+                    if std::mem::take(&mut self.is_shortage_logged) {
+                        log::info!("accepting connections again");
+                    }
+                    return;
+                }
+                NotAccepted::OneFailed => last_error = Some(error),
+                NotAccepted::Shortage => return self.rest_all(&error, hub.len(), now),
+                NotAccepted::Unknown => return self.rest(index, &error, now),
+            }
+        }
+        if let Some(error) = last_error.filter(|_| !has_accepted) {
+            self.rest(index, &error, now);
+        }
+    }
+
+    /// Takes a new connection on.
+    fn admit(
+        &mut self,
+        mut stream: Stream,
+        peer: Peer,
+        hub: &mut Hub<Stream>,
+        registry: &Registry,
+        now: Now,
+    ) {
+        let vacancy = hub.vacancy();
+        let source = EventSource::Connection(vacancy.conn());
+        match stream.register(registry, source.into()) {
+            Ok(()) => _ = vacancy.accept(stream, peer, now),
+            Err(error) if self.may_warn(now) => {
+                log::warn!("cannot poll a new connection: {error}");
+            }
+            Err(_) => {}
+        }
+    }
+
+    /// Lets all listeners rest. The connections that wait are still there afterwards.
+    fn rest_all(&mut self, error: &io::Error, connections: usize, now: Now) {
+        self.shortage = Some(Shortage {
+            end: now.at + REST,
+            connections,
+        });
+        if !self.is_shortage_logged && self.may_warn(now) {
+            self.is_shortage_logged = true;
+            log::warn!("cannot accept connections: {error}; those that come have to wait");
+        }
+    }
+
+    /// Lets a listener rest that would keep the server busy with its errors; the others go on.
+    fn rest(&mut self, index: usize, error: &io::Error, now: Now) {
+        let rest_end = &mut self.entries[index].rest_end;
+        if rest_end.replace(now.at + REST).is_none() && self.may_warn(now) {
+            log::warn!(
+                "cannot accept connections on {}: {error}; it is tried each second",
+                self.entries[index].address
+            );
+        }
+    }
+
+    /// Whether the log may warn of connections that were not accepted. Clients can cause that at
+    /// any time, so it warns once a minute at most.
+    fn may_warn(&mut self, now: Now) -> bool {
+        let may = self
+            .warned_at
+            .is_none_or(|at| at + WARNING_PAUSE <= now.past);
+        if may {
+            self.warned_at = Some(now.at);
+        }
+        may
+    }
+}
+
+fn cannot_set_up(error: io::Error) -> String {
+    format!("cannot set up a listener: {error}")
+}
