@@ -6,17 +6,17 @@
 //! alone touches sockets and clocks; `log_sink` writes the log. PROTOCOL.md says what goes over the
 //! wire.
 
-pub mod allocator;
+mod allocator;
 pub mod ceiling;
 pub mod chat;
 pub mod hub;
 pub mod log_sink;
-pub mod net;
+mod net;
 pub mod options;
 pub mod protocol;
 pub mod server;
-pub mod shrink;
-pub mod sorted_index;
+mod shrink;
+mod sorted_index;
 pub mod startup;
 pub mod time;
 pub mod users;

@@ -25,7 +25,7 @@ const OTHER_DESCRIPTORS: usize = 12;
 /// All that a server needs to start.
 pub struct Prepared {
     pub(crate) settings: Settings,
-    pub(crate) members: Members,
+    pub(crate) users: Users,
     pub(crate) passed: Vec<PassedSocket>,
     pub(crate) service_manager: Option<ServiceManager>,
 }
@@ -39,7 +39,7 @@ pub(crate) struct Settings {
 }
 
 /// Who may join, and the memory that the server can need with them.
-pub(crate) struct Members {
+pub(crate) struct Users {
     /// None if anybody may join.
     pub keys: Option<Keys>,
     pub ceiling: Ceiling,
@@ -78,7 +78,7 @@ impl Prepared {
             unix_client_bytes,
         };
         Ok(Prepared {
-            members: settings.read_users()?,
+            users: settings.read_users()?,
             settings,
             passed,
             service_manager,
@@ -87,7 +87,7 @@ impl Prepared {
 
     /// The most memory that the server can need.
     pub fn ceiling(&self) -> &Ceiling {
-        &self.members.ceiling
+        &self.users.ceiling
     }
 }
 
@@ -97,7 +97,7 @@ impl Settings {
     /// # Errors
     ///
     /// If it cannot be read, if it is not a users file, or if the ceiling is above `--memory`.
-    pub fn read_users(&self) -> Result<Members, String> {
+    pub fn read_users(&self) -> Result<Users, String> {
         let options = &self.options;
         let keys = options.users.as_deref().map(users::load).transpose()?;
         let names = keys.as_ref().map(Keys::len);
@@ -114,7 +114,7 @@ impl Settings {
                 ceiling.bytes(),
                 ceiling.table()
             )),
-            _ => Ok(Members { keys, ceiling }),
+            _ => Ok(Users { keys, ceiling }),
         }
     }
 }

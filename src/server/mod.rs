@@ -20,7 +20,7 @@ use crate::hub::conn::Readiness;
 use crate::log_sink::Dropped;
 use crate::net::service_manager::{ServiceManager, Status};
 use crate::net::stream::Stream;
-use crate::startup::{Members, Prepared, Settings};
+use crate::startup::{Prepared, Settings, Users};
 use crate::time::{Clock, Millis, Now};
 use clock::SystemClock;
 use event_source::EventSource;
@@ -55,7 +55,7 @@ impl Server {
     pub fn new(prepared: Prepared, dropped: Dropped) -> Result<Server, String> {
         let Prepared {
             settings,
-            members: Members { keys, ceiling },
+            users: Users { keys, ceiling },
             passed,
             service_manager,
         } = prepared;
@@ -181,7 +181,7 @@ impl Server {
             return;
         };
         match self.settings.read_users() {
-            Ok(Members { keys, ceiling }) => {
+            Ok(Users { keys, ceiling }) => {
                 let names = keys.as_ref().map_or(0, Keys::len);
                 let s = if names == 1 { "" } else { "s" };
                 log::info!("{} now has {names} name{s}", users.display());
