@@ -433,12 +433,47 @@ pub struct Written {
 
 #[cfg(test)]
 mod tests {
-    use mio::net::UnixStream;
-
     use super::*;
     use crate::chat::{Chat, ConnId, Peer};
-    use crate::net::stream::Stream;
     use crate::time::{Millis, Now};
+
+    /// A stream that takes a few bytes and then none.
+    struct Narrow {
+        space: usize,
+    }
+
+    impl Write for Narrow {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            let taken = bytes.len().min(self.space);
+            self.space -= taken;
+            match taken {
+                0 => Err(io::ErrorKind::WouldBlock.into()),
+                taken => Ok(taken),
+            }
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    impl Read for Narrow {
+        fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
+            Err(io::ErrorKind::WouldBlock.into())
+        }
+    }
+
+    impl Link for Narrow {
+        fn watch_peer(&mut self, _: Option<u32>) {}
+
+        fn untaken(&self) -> u32 {
+            0
+        }
+
+        fn may_read_in_part(&self) -> bool {
+            false
+        }
+    }
 
     #[test]
     fn output_that_has_to_wait_takes_no_more_memory_than_its_bytes() {
@@ -446,8 +481,8 @@ mod tests {
         let now = Now::exactly(Millis(0), 0);
         let mut greeting = Vec::new();
         let client = chat.connect(ConnId(0), Peer::Local, now, &mut greeting);
-        let (stream, _peer) = UnixStream::pair().unwrap();
-        let mut conn = Conn::new(Stream::Unix(stream), client.unwrap(), greeting);
+        assert!(greeting.len() > 10);
+        let mut conn = Conn::new(Narrow { space: 10 }, client.unwrap(), greeting);
         while conn.write([&[b'x'; 5000], &[], &[]]).is_ok() {}
         for bytes in [1, 100, 5000] {
             // As much again as was reserved may be spare now.
