@@ -428,3 +428,58 @@ fn the_core_names_neither_sockets_nor_clocks() {
         }
     }
 }
+
+/// The order of modules in `src/lib.rs`, from the program down to what uses nothing.
+fn layers() -> Vec<String> {
+    let lines = include_str!("../src/lib.rs").lines();
+    let entries = lines.filter_map(|line| line.strip_prefix("//! - "));
+    let names = entries.map(|entry| entry.split('`').nth(1).expect("a name in backticks"));
+    names.map(str::to_owned).collect()
+}
+
+/// The files of Rust below a folder, or the file itself.
+fn rust_files(path: &Path) -> Vec<PathBuf> {
+    if path.is_dir() {
+        let entries = fs::read_dir(path).unwrap();
+        return entries
+            .flat_map(|entry| rust_files(&entry.unwrap().path()))
+            .collect();
+    }
+    match path.extension().is_some_and(|extension| extension == "rs") {
+        true => vec![path.to_owned()],
+        false => Vec::new(),
+    }
+}
+
+/// So there is no circle, and the list in `src/lib.rs` is true.
+#[test]
+fn each_module_uses_only_those_below_it() {
+    let layers = layers();
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let entries = fs::read_dir(&root).unwrap();
+    let mut found: Vec<_> = entries.map(|entry| entry.unwrap().path()).collect();
+    found.retain(|path| !path.ends_with("lib.rs"));
+    assert_eq!(
+        found.len(),
+        layers.len(),
+        "{layers:?}, and there are {found:?}"
+    );
+    let mut uses = 0;
+    for path in found {
+        let name = path.file_stem().unwrap().to_str().unwrap();
+        let above = layers.iter().position(|layer| layer == name);
+        let above = above.unwrap_or_else(|| panic!("src/lib.rs does not tell of {name}"));
+        for file in rust_files(&path) {
+            let text = fs::read_to_string(&file).unwrap();
+            for used in text.split("crate::").skip(1) {
+                let end = used.find(|c: char| c != '_' && !c.is_ascii_alphanumeric());
+                let used = &used[..end.unwrap()];
+                let below = layers.iter().position(|layer| layer == used);
+                let is_below = below.is_some_and(|below| below >= above);
+                assert!(is_below, "{} uses {used}", file.display());
+                uses += 1;
+            }
+        }
+    }
+    assert!(uses > 100, "{uses}");
+}
