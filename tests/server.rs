@@ -180,7 +180,7 @@ fn an_address_of_a_link_is_listened_on_by_its_interfaces_name_or_number() {
     let finished = try_to_listen("[fe80::1%2147483647]:8255");
     finished.expect_refusal(
         1,
-        &["[fe80::1%2147483647]:8255", "no interface of that number"],
+        &["[fe80::1%2147483647]:8255", "no interface with that number"],
     );
 }
 

@@ -1,13 +1,13 @@
-//! What an error of accept(2) is about.
+//! What an error of accept(2) means for the connections that wait.
 
 use std::io;
 
-/// Why accept(2) has given no connection.
+/// Why accept(2) returned no connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NotAccepted {
-    /// Nobody waits to be accepted.
+    /// No connection waits.
     NobodyWaits,
-    /// One connection failed, or the call was interrupted; the next one may do.
+    /// One connection failed, or the call was interrupted; the next may succeed.
     OneFailed,
     /// The system has no descriptors or no memory for more.
     Shortage,
@@ -16,14 +16,14 @@ pub enum NotAccepted {
 }
 
 impl NotAccepted {
-    /// What an error is about, after the manual page accept(2).
+    /// Sorts an error as the manual page accept(2) does.
     pub fn of(error: &io::Error) -> NotAccepted {
         match error.raw_os_error() {
             Some(libc::EAGAIN) => NotAccepted::NobodyWaits,
             Some(libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM) => {
                 NotAccepted::Shortage
             }
-            // Linux passes errors of the new connection's network on, and a firewall's refusal.
+            // Linux passes on network errors of the new connection, and a firewall's refusal.
             Some(
                 libc::ECONNABORTED
                 | libc::EHOSTDOWN

@@ -5,7 +5,7 @@ use std::fmt;
 use std::io;
 use std::net::{SocketAddr, SocketAddrV6};
 use std::os::unix::ffi::OsStringExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use socket2::Socket;
 
@@ -17,7 +17,7 @@ pub const UNIX_PATH_BYTES_MAX: usize = 107;
 pub enum Address {
     /// An IP address and a port; port 0 stands for any free one.
     Tcp(SocketAddr),
-    /// A link-local address, whose interface is named. One with a number is among those above.
+    /// A link-local address with the name of its interface. With a number it is a `Tcp`.
     LinkLocal {
         /// The address and the port.
         address: SocketAddrV6,
@@ -61,31 +61,35 @@ impl Address {
         Ok(Address::Unix(path.into()))
     }
 
-    /// Where a socket is bound: with the port that the system has chosen if none was asked for,
-    /// and with an interface's number.
+    /// The address that a socket is bound to, with the port that the system chose for port 0 and
+    /// the interface's number.
     ///
     /// # Errors
     ///
-    /// When the system does not tell, which it does.
+    /// Those of the system, and if the socket has no address.
     pub fn of_socket(socket: &Socket) -> io::Result<Address> {
         let address = socket.local_addr()?;
         if let Some(ip) = address.as_socket() {
             return Ok(Address::Tcp(ip));
         }
-        let path = address.as_pathname().map(Path::to_owned);
-        Ok(Address::Unix(path.unwrap_or_else(|| {
-            // Without a file it has a name, which people write like this.
-            let name = address.as_abstract_namespace().unwrap_or_default();
-            OsString::from_vec([b"@", name].concat()).into()
-        })))
+        if let Some(path) = address.as_pathname() {
+            return Ok(Address::Unix(path.to_owned()));
+        }
+        match address.as_abstract_namespace() {
+            // People write a name that is not a file's like this.
+            Some(name) => Ok(Address::Unix(
+                OsString::from_vec([b"@", name].concat()).into(),
+            )),
+            None => Err(io::Error::other("the socket has no address")),
+        }
     }
 
-    /// Whether it is a Unix socket's.
+    /// Whether it is the address of a Unix socket.
     pub fn is_unix(&self) -> bool {
         matches!(self, Address::Unix(_))
     }
 
-    /// The address with its interface by name if another, which it comes from, has it so.
+    /// Names the interface if the address that was asked for, `given`, does.
     pub fn written_like(self, given: &Address) -> Address {
         match (self, given) {
             (Address::Tcp(SocketAddr::V6(found)), Address::LinkLocal { interface, .. }) => {
@@ -117,7 +121,7 @@ fn network_address(text: &str) -> Result<Address, &'static str> {
             Err("this is an IPv4 address, so write it like one: 127.0.0.1:8255")
         }
         (SocketAddr::V6(v6), None) if is_link_local && v6.scope_id() == 0 => {
-            Err("an address of a link is one for each interface, so say which: [fe80::1%eth0]:8255")
+            Err("a link-local address needs its interface: [fe80::1%eth0]:8255")
         }
         (SocketAddr::V6(v6), None) if !is_link_local && v6.scope_id() != 0 => {
             Err("only an address that begins with fe80 has an interface")
@@ -136,7 +140,7 @@ fn network_address(text: &str) -> Result<Address, &'static str> {
     }
 }
 
-/// Whether the system could have an interface of that name.
+/// Whether an interface could have this name.
 fn is_interface_name(name: &str) -> bool {
     let is_bad = |c: char| c.is_whitespace() || c.is_control() || matches!(c, '/' | ':');
     (1..=15).contains(&name.len()) && !matches!(name, "." | "..") && !name.contains(is_bad)

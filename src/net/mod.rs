@@ -1,4 +1,4 @@
-//! Sockets: listeners, and the streams that connections come on.
+//! Sockets: listeners, streams, and those of the service manager.
 
 pub mod accept_error;
 pub mod address;

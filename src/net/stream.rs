@@ -11,11 +11,11 @@ use socket2::{Domain, SockRef, Socket, TcpKeepalive, Type};
 
 use crate::hub::conn::Transport;
 
-/// The longest time between two probes that Linux knows.
-const PROBE_SECS_MAX: u32 = 32_767;
+/// The longest time between two probes that Linux allows.
+const PROBE_INTERVAL_MAX_S: u32 = 32_767;
 
-/// What a socket takes at most after it was almost full: the pages and the head of one message.
-const LAST_MESSAGE_BYTES: u64 = 64 * 1024;
+/// The most that a socket still takes when it is almost full: the pages and the head of one write.
+const LAST_WRITE_BYTES: u64 = 64 * 1024;
 
 /// A connection's stream.
 #[derive(Debug)]
@@ -27,13 +27,13 @@ pub enum Stream {
 }
 
 impl Stream {
-    /// Has the poll report, edge by edge, whatever happens on the stream, telnet's urgent bytes
-    /// included. That needs to be said once only: what nobody waits for causes no wake-up, since
-    /// the system reports that a stream takes output again only after it has refused some.
+    /// Registers it with the poll, which reports from now on, edge by edge, all that happens on the
+    /// stream, telnet's urgent bytes included. Once is enough: the system reports that a stream
+    /// takes output again only after it has refused some, so nothing wakes the server needlessly.
     ///
     /// # Errors
     ///
-    /// When the system cannot, for want of memory.
+    /// When the system is out of memory.
     pub fn register(&mut self, registry: &Registry, token: Token) -> io::Result<()> {
         let interest = Interest::READABLE | Interest::WRITABLE | Interest::PRIORITY;
         match self {
@@ -73,11 +73,11 @@ impl Write for Stream {
 }
 
 impl Transport for Stream {
-    fn watch_peer(&mut self, idle: Option<u32>) {
-        // The end of a Unix socket's peer is never silent.
+    fn watch_peer(&mut self, idle_s: Option<u32>) {
+        // The system always reports the end of a Unix socket's peer.
         let Stream::Tcp(stream) = self else { return };
-        if let Err(error) = watch(SockRef::from(&*stream), idle) {
-            log::debug!("cannot have the system watch a connection: {error}");
+        if let Err(error) = watch(SockRef::from(&*stream), idle_s) {
+            log::debug!("cannot make the system watch a connection: {error}");
         }
     }
 
@@ -89,13 +89,13 @@ impl Transport for Stream {
     }
 
     fn may_read_in_part(&self) -> bool {
-        // What is sent with a descriptor is not read together with what came before it: unix(7).
+        // A read stops before bytes that were sent with a descriptor: unix(7).
         matches!(self, Stream::Unix(_))
     }
 }
 
 /// How many bytes the system holds for a socket's peer: SIOCOUTQ in tcp(7), which is TIOCOUTQ and
-/// which Unix sockets know as well. 0 if it does not say.
+/// which Unix sockets know as well; 0 if it does not say.
 #[expect(unsafe_code, reason = "no crate has this call without it")]
 fn output_queued(socket: BorrowedFd<'_>) -> u32 {
     let mut bytes: libc::c_int = 0;
@@ -107,45 +107,46 @@ fn output_queued(socket: BorrowedFd<'_>) -> u32 {
     }
 }
 
-/// The most bytes that the system lets a client keep in its own socket for a Unix socket's peer.
-/// What waits for the peer lies nowhere else, and the peer cannot bound it: the client says how
-/// much that is (SO_SNDBUF in socket(7)), up to twice net.core.wmem_max.
+/// The most bytes that a client of a Unix socket can keep waiting for the server. They wait in the
+/// client's own socket, and the server cannot limit them: the client chooses how many there may be
+/// (SO_SNDBUF in socket(7)), up to twice net.core.wmem_max.
 ///
 /// # Errors
 ///
 /// When the system does not say.
 pub fn client_bytes_max() -> io::Result<u64> {
     let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
-    let unless_said = socket.send_buffer_size()?;
-    // What is above the bound gets the bound.
+    let by_default = socket.send_buffer_size()?;
+    // The system cuts what is above its limit down to the limit.
     socket.set_send_buffer_size(i32::MAX as usize)?;
-    let most = unless_said.max(socket.send_buffer_size()?);
-    Ok(most as u64 + LAST_MESSAGE_BYTES)
+    let most = by_default.max(socket.send_buffer_size()?);
+    Ok(most as u64 + LAST_WRITE_BYTES)
 }
 
-/// Has the system find out within `idle` seconds, at least 3, that a connection's peer is gone.
+/// Makes the system find out within `idle_s` seconds, at least 3, that a connection's peer is gone.
 ///
-/// With the peer silent, the system probes it each sixth of that time, and gives up at the third
-/// probe. With something on its way to the peer it sends that again, and gives up after as long;
-/// the last moment for something to be sent is just before the third probe, so that is half of the
-/// time and half of the time. See tcp(7), and RFC 5482 for TCP_USER_TIMEOUT. A peer that answers
-/// and takes nothing for that long is cut off as well: Linux counts that as hearing nothing.
-fn watch(socket: SockRef<'_>, idle: Option<u32>) -> io::Result<()> {
-    let Some(idle) = idle else {
+/// While nothing is on its way, the system probes the peer after each sixth of that time, and gives
+/// up at the third probe: after half of the time. While something is on its way, it repeats that,
+/// and gives up after half of the time as well. Something may be sent just before the third probe,
+/// so both halves together are the most. See tcp(7), and RFC 5482 for TCP_USER_TIMEOUT. Linux also
+/// cuts off a peer that acknowledges but takes nothing for that long.
+fn watch(socket: SockRef<'_>, idle_s: Option<u32>) -> io::Result<()> {
+    let Some(idle_s) = idle_s else {
         socket.set_keepalive(false)?;
         return socket.set_tcp_user_timeout(None);
     };
-    let interval = (idle / 6).clamp(1, PROBE_SECS_MAX);
-    // Giving up takes two probes at least, and whole seconds.
-    let probes = (idle / interval / 2).clamp(2, 3);
-    let silence = (probes * interval).min(idle.saturating_sub(probes * interval).max(1));
+    let interval_s = (idle_s / 6).clamp(1, PROBE_INTERVAL_MAX_S);
+    // Giving up takes at least two probes, and whole seconds.
+    let probes = (idle_s / interval_s / 2).clamp(2, 3);
+    let probing_s = probes * interval_s;
+    let silence_s = probing_s.min(idle_s.saturating_sub(probing_s).max(1));
     let seconds = |seconds: u32| Duration::from_secs(seconds.into());
     let keepalive = TcpKeepalive::new()
-        .with_time(seconds(interval))
-        .with_interval(seconds(interval));
+        .with_time(seconds(interval_s))
+        .with_interval(seconds(interval_s));
     socket.set_tcp_keepalive(&keepalive)?;
-    // What a probe finds is a little later than the probe itself.
-    socket.set_tcp_user_timeout(Some(seconds(silence) - Duration::from_millis(200)))
+    // The answer to a probe takes a little time.
+    socket.set_tcp_user_timeout(Some(seconds(silence_s) - Duration::from_millis(200)))
 }
 
 #[cfg(test)]
@@ -175,7 +176,7 @@ mod tests {
             assert_eq!(socket.tcp_keepalive_interval().unwrap(), interval, "{idle}");
             let timeout = Duration::from_millis(timeout_ms);
             assert_eq!(socket.tcp_user_timeout().unwrap(), Some(timeout), "{idle}");
-            // It is found out by a probe, by the second at the earliest; or by what is sent then.
+            // A probe finds it out, the second at the earliest; or what is sent just before.
             let probe = (2..).find(|n| *n * interval >= timeout).unwrap() * interval;
             assert!(probe + timeout < Duration::from_secs(idle.into()), "{idle}");
             watch(SockRef::from(&stream), None).unwrap();
