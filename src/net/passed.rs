@@ -17,7 +17,7 @@ const SOCKETS_MAX: u64 = 1024;
 /// The first descriptor that is passed.
 const FIRST_DESCRIPTOR: RawFd = 3;
 
-/// A socket that was passed: looked at, and not yet changed, since others may hold it too.
+/// A socket that was passed. It is checked and not yet changed: other processes may hold it too.
 #[derive(Debug)]
 pub struct PassedSocket {
     /// Where it listens.
@@ -25,12 +25,12 @@ pub struct PassedSocket {
     socket: Socket,
 }
 
-/// Takes all sockets that were passed, which can be done once.
+/// Takes all sockets that were passed. This can be done only once.
 ///
 /// # Errors
 ///
-/// If the environment does not say clearly how many there are, or if one is not a TCP or Unix
-/// socket that listens.
+/// If the environment does not say properly how many there are, or if one of them is not a TCP or
+/// Unix socket that listens.
 pub fn take_all() -> Result<Vec<PassedSocket>, String> {
     let count = count(&|name| env::var_os(name), process::id())?;
     (0..count)
@@ -38,9 +38,9 @@ pub fn take_all() -> Result<Vec<PassedSocket>, String> {
             let number = FIRST_DESCRIPTOR + index as RawFd;
             take(number).ok_or_else(|| {
                 format!(
-                    "descriptor {number}, one of those that LISTEN_FDS in the environment tells \
-                     of, is not a TCP or Unix socket that listens; in the socket's unit, say \
-                     ListenStream= and Accept=no"
+                    "descriptor {number}, which LISTEN_FDS in the environment counts, is not a TCP \
+                     or Unix socket that listens; in the socket unit, set ListenStream= and \
+                     Accept=no"
                 )
             })
         })
@@ -52,10 +52,10 @@ impl PassedSocket {
     ///
     /// # Errors
     ///
-    /// When the system does not let it be set up.
-    pub fn listen(self, socket_buffer: usize) -> Result<Listener, String> {
+    /// A text for people, if the system refuses.
+    pub fn listen(self, buffer_bytes: usize) -> Result<Listener, String> {
         let address = self.address;
-        Listener::adopt(self.socket, socket_buffer)
+        Listener::adopt(self.socket, buffer_bytes)
             .map_err(|error| format!("cannot set up {address}, which was passed: {error}"))
     }
 }
@@ -73,8 +73,8 @@ fn take(number: RawFd) -> Option<PassedSocket> {
     Some(PassedSocket { address, socket })
 }
 
-/// A descriptor that was there when the program started. Only such a one lacks the close-on-exec
-/// flag, with which all are opened here, and which is to be given to those that are taken.
+/// A descriptor that was there when the program started. The program opens all of its own with the
+/// close-on-exec flag, so only a passed one lacks it; whoever takes it sets the flag.
 #[expect(unsafe_code, reason = "what is passed is known by its number alone")]
 fn inherited(number: RawFd) -> Option<OwnedFd> {
     // SAFETY: This asks for the flags of a number and touches no memory.
@@ -85,7 +85,7 @@ fn inherited(number: RawFd) -> Option<OwnedFd> {
 }
 
 fn count(lookup: Lookup<'_>, pid: u32) -> Result<usize, String> {
-    // Inherited from a parent, it is the parent's business.
+    // Variables that a parent has passed on were meant for the parent.
     if number(lookup, "LISTEN_PID", u32::MAX.into())? != Some(pid.into()) {
         return Ok(0);
     }

@@ -1,8 +1,8 @@
-//! What the service manager that has started the server, if one has, is told of it: sd_notify(3) and
+//! Reports to the service manager that has started the server, if one has: sd_notify(3) and
 //! sd_watchdog_enabled(3).
 //!
-//! It never keeps the server waiting. The loop asks for the next deadline and calls at the end of
-//! each turn; errors are texts for people.
+//! It never keeps the server waiting. The loop asks for the next deadline, and calls at the end of
+//! each turn. Errors are texts for people.
 
 use std::env;
 use std::ffi::OsStr;
@@ -16,10 +16,10 @@ use socket2::{Domain, SockAddr, Socket, Type};
 use crate::net::variable::{Lookup, number};
 use crate::time::{Millis, Now};
 
-/// The time between two messages, but for the watchdog's.
-const PAUSE: Millis = Millis(1000);
-/// The time between two signs of life, if they are asked for: half of what is waited for them.
-fn watchdog(lookup: Lookup<'_>, pid: u32) -> Result<Option<Millis>, String> {
+/// The shortest time between two reports, except to the watchdog.
+const REPORT_PAUSE: Millis = Millis(1000);
+/// The time between two signs of life, if the manager wants them: half of the time that it waits.
+fn watchdog_interval(lookup: Lookup<'_>, pid: u32) -> Result<Option<Millis>, String> {
     let micros = number(lookup, "WATCHDOG_USEC", u64::MAX - 1)?;
     let watched = number(lookup, "WATCHDOG_PID", u32::MAX.into())?;
     let is_watched = watched.is_none_or(|watched| watched == pid.into());
@@ -38,40 +38,48 @@ pub struct Status {
 
 impl fmt::Display for Status {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let s = |count| if count == 1 { "" } else { "s" };
-        let (connections, sessions) = (self.connections, self.sessions);
-        let (connections_s, sessions_s) = (s(connections), s(sessions));
+        let plural = |count| if count == 1 { "" } else { "s" };
         write!(
             f,
-            "{connections} connection{connections_s}, {sessions} session{sessions_s}"
+            "{} connection{}, {} session{}",
+            self.connections,
+            plural(self.connections),
+            self.sessions,
+            plural(self.sessions)
         )
     }
 }
 
-/// The service manager that is told how the server is.
+/// The service manager, and what it knows of the server.
 pub struct ServiceManager {
     socket: Socket,
     address: SockAddr,
-    /// It has been told that the server is ready.
-    is_ready: bool,
+    /// It knows that the server is ready.
+    knows_ready: bool,
+    /// The status now; none before the first turn.
     status: Option<Status>,
-    /// The status that it has been told.
-    told: Option<Status>,
-    /// When it may be told another.
-    tell_at: Millis,
-    /// The time between two signs of life, and when the next one is due.
-    watchdog: Option<(Millis, Millis)>,
+    /// The status that it knows.
+    known_status: Option<Status>,
+    /// The next status is not reported before this time.
+    report_at: Millis,
+    watchdog: Option<Watchdog>,
+}
+
+/// It wants signs of life.
+struct Watchdog {
+    interval: Millis,
+    due: Millis,
 }
 
 impl ServiceManager {
-    /// The one that the environment names. An address that is of no use is warned of.
+    /// The one that the environment names, if it names one. A useless address causes a warning.
     ///
     /// # Errors
     ///
-    /// If the environment says of the watchdog what cannot be understood.
+    /// If a variable of the watchdog makes no sense.
     pub fn from_env() -> Result<Option<ServiceManager>, String> {
         let lookup = |name: &str| env::var_os(name);
-        let interval = watchdog(&lookup, process::id())?;
+        let interval = watchdog_interval(&lookup, process::id())?;
         let name = lookup("NOTIFY_SOCKET").filter(|name| !name.is_empty());
         let Some(name) = name else {
             return Ok(None);
@@ -80,7 +88,7 @@ impl ServiceManager {
         if let Err(error) = &manager {
             let name = name.to_string_lossy();
             log::warn!(
-                "NOTIFY_SOCKET={name}: {error}; the service manager will not be told anything"
+                "NOTIFY_SOCKET={name}: {error}; nothing will be reported to the service manager"
             );
         }
         Ok(manager.ok())
@@ -88,7 +96,7 @@ impl ServiceManager {
 
     fn new(name: &[u8], interval: Option<Millis>) -> io::Result<ServiceManager> {
         let path = match name {
-            // The system knows an abstract name by a zero in the place of the @.
+            // For the system an abstract name begins with a zero in place of the @.
             [b'@', name @ ..] => [b"\0", name].concat(),
             [b'/', ..] => name.to_owned(),
             _ => return Err(io::Error::other("this is neither /path nor @name")),
@@ -99,49 +107,55 @@ impl ServiceManager {
         Ok(ServiceManager {
             socket,
             address,
-            is_ready: false,
+            knows_ready: false,
             status: None,
-            told: None,
-            tell_at: Millis(0),
-            watchdog: interval.map(|interval| (interval, Millis(0))),
+            known_status: None,
+            report_at: Millis(0),
+            watchdog: interval.map(|interval| Watchdog {
+                interval,
+                due: Millis(0),
+            }),
         })
     }
 
-    /// When something is to be told next, whatever happens until then. As long as nothing changes
-    /// and no watchdog waits, that is never.
+    /// When the next report is due; none while nothing changes and no watchdog waits.
     pub fn next_deadline(&self) -> Option<Millis> {
-        let status = (self.told != self.status).then_some(self.tell_at);
-        let watchdog = self.watchdog.map(|(_, due)| due);
+        let status = (self.known_status != self.status).then_some(self.report_at);
+        let watchdog = self.watchdog.as_ref().map(|watchdog| watchdog.due);
         status.into_iter().chain(watchdog).min()
     }
 
-    /// Tells what is due. What changes soon after something was told waits, so that a busy server
-    /// does not keep its manager busy; the last change is told in the end.
+    /// Reports what is due. A change soon after a report waits, so that a busy server does not keep
+    /// its manager busy; the last change is always reported in the end.
     pub fn turn(&mut self, status: Status, now: Now) {
         self.status = Some(status);
         if self.next_deadline().is_none_or(|due| due > now.past) {
             return;
         }
-        let ready = if self.is_ready { "" } else { "READY=1\n" };
-        let alive = self.watchdog.map_or("", |_| "WATCHDOG=1\n");
+        let ready = if self.knows_ready { "" } else { "READY=1\n" };
+        let alive = self.watchdog.as_ref().map_or("", |_| "WATCHDOG=1\n");
         let result = self.send(&format!("{ready}STATUS={status}\n{alive}"));
-        let is_behind = result.is_err_and(|kind| match kind {
-            // It is just behind with its reading, or the system has no memory now.
+        let is_worth_repeating = result.is_err_and(|kind| match kind {
+            // It is behind with reading, or the system has no memory just now.
             io::ErrorKind::WouldBlock | io::ErrorKind::OutOfMemory => true,
-            // It is gone, which will not have changed in a second.
+            // It is gone, and will be gone in a second.
             io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => false,
-            // Among these is ENOBUFS; that the server is ready must not be lost.
-            _ => !self.is_ready,
+            // Among these is ENOBUFS; it has to learn that the server is ready.
+            _ => !self.knows_ready,
         });
-        self.is_ready |= !is_behind;
-        self.told = self.status.filter(|_| !is_behind);
-        self.tell_at = now.at + PAUSE;
-        if let Some((interval, due)) = &mut self.watchdog {
-            *due = now.at + *interval;
+        if is_worth_repeating {
+            self.known_status = None;
+        } else {
+            self.knows_ready = true;
+            self.known_status = Some(status);
+        }
+        self.report_at = now.at + REPORT_PAUSE;
+        if let Some(watchdog) = &mut self.watchdog {
+            watchdog.due = now.at + watchdog.interval;
         }
     }
 
-    /// Tells that the server is ending.
+    /// Reports that the server is ending.
     pub fn stopping(&self) {
         let _ = self.send("STOPPING=1\nSTATUS=saying goodbye\n");
     }
@@ -149,7 +163,7 @@ impl ServiceManager {
     fn send(&self, text: &str) -> Result<(), io::ErrorKind> {
         let sent = self.socket.send_to(text.as_bytes(), &self.address);
         sent.map(drop).map_err(|error| {
-            let level = match self.is_ready {
+            let level = match self.knows_ready {
                 true => log::Level::Debug,
                 false => log::Level::Warn,
             };
@@ -179,7 +193,11 @@ mod tests {
             ("WATCHDOG_USEC=18446744073709551614", Some(u64::MAX / 2000)),
         ] {
             let expected = Ok(millis.map(Millis));
-            assert_eq!(within(environment, watchdog), expected, "{environment}");
+            assert_eq!(
+                within(environment, watchdog_interval),
+                expected,
+                "{environment}"
+            );
         }
     }
 
@@ -197,12 +215,12 @@ mod tests {
                 "WATCHDOG_PID=4294967296 ",
             ),
         ] {
-            let error = within(environment, watchdog).unwrap_err();
+            let error = within(environment, watchdog_interval).unwrap_err();
             assert!(error.starts_with(variable), "{error}");
         }
     }
 
-    /// A service manager's socket, and what it tells whom.
+    /// The socket of a service manager, and the server's side of it.
     struct Stage {
         name: Vec<u8>,
         socket: UnixDatagram,
@@ -237,7 +255,7 @@ mod tests {
             Some(String::from_utf8(buffer[..len].to_vec()).unwrap())
         }
 
-        /// Sees what the manager is told, and when something is due next.
+        /// Expects what was reported, and when the next report is due.
         fn expect(&self, told: Option<&str>, deadline: Option<u64>) {
             assert_eq!(self.received().as_deref(), told);
             assert_eq!(self.received(), None);
@@ -262,7 +280,7 @@ mod tests {
         stage.expect(None, Some(6001));
         stage.turn(9, 6001);
         stage.expect(Some("STATUS=9 connections, 0 sessions\n"), None);
-        // Who has gone again by then has not been.
+        // A connection that has gone again by then is never reported.
         stage.turn(10, 6002);
         stage.expect(None, Some(7001));
         stage.turn(9, 6003);
@@ -288,7 +306,7 @@ mod tests {
         let mut stage = Stage::new("behind", Some(Millis(15_000)));
         let mut at = 0;
         let mut connections = 0;
-        while stage.manager.told.is_some() || at == 0 {
+        while stage.manager.known_status.is_some() || at == 0 {
             (at, connections) = (at + 1000, connections + 1);
             stage.turn(connections, at);
         }
@@ -302,7 +320,7 @@ mod tests {
     #[test]
     fn a_manager_that_has_not_heard_that_the_server_is_ready_is_told_again() {
         let mut stage = Stage::new("ready", None);
-        // Each from a sender of its own: the buffer of one alone may be smaller than the queue.
+        // From many senders: the buffer of a single one may be smaller than the queue.
         let send_one = || ServiceManager::new(&stage.name, None).unwrap().send("");
         while send_one().is_ok() {}
         stage.turn(0, 0);

@@ -1,10 +1,10 @@
-//! The lock that whoever makes or removes a Unix socket's file holds.
+//! The lock that a server holds while it makes or removes the file of a Unix socket.
 //!
-//! It is on a file of its own, which only the server's user can open: on the folder, everybody who
-//! can read it could hold one, and keep the server from starting. It goes with its process, however
-//! that ends.
+//! It is on a file of its own, which only the server's user can open. On the folder, anyone who can
+//! read that could hold the lock, and keep the server from starting. The system releases the lock
+//! when the process ends, however it ends.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File, Metadata, OpenOptions};
 use std::io;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
@@ -13,24 +13,31 @@ use std::time::Duration;
 
 use rustix::fs::{FlockOperation, flock};
 
-/// How often a lock that another process holds is tried, and the time between two tries. A server
-/// that starts holds it for a few system calls.
+/// How often a lock that another process holds is tried at the start. A server that starts holds it
+/// for a few system calls.
 pub const TRIES_AT_START: u32 = 150;
+/// The same at the end.
 pub const TRIES_AT_END: u32 = 10;
+/// The time between two tries.
 const TRY_PAUSE: Duration = Duration::from_millis(20);
 
-/// While it is held, no other server makes or removes the socket of a path.
-pub struct Lock {
+/// While it is held, no other server makes or removes the socket at a path.
+pub struct SocketLock {
     path: PathBuf,
     _file: File,
 }
 
-impl Lock {
+impl SocketLock {
+    /// Takes the lock for a socket, in at most `tries` tries.
+    ///
+    /// # Errors
+    ///
+    /// If another server holds it all the time, or if the system refuses.
     #[expect(
         clippy::disallowed_methods,
-        reason = "nobody is served before the server listens, or after it has stopped to"
+        reason = "no client is kept waiting: the server does not listen yet, or not any more"
     )]
-    pub fn on(socket: &Path, tries: u32) -> io::Result<Lock> {
+    pub fn on(socket: &Path, tries: u32) -> io::Result<SocketLock> {
         let mut path = socket.as_os_str().to_owned();
         path.push(".chinwag-lock");
         let path = PathBuf::from(path);
@@ -48,11 +55,12 @@ impl Lock {
                     _ => error,
                 })?;
             match flock(&file, FlockOperation::NonBlockingLockExclusive) {
-                // Whoever held it may have removed the file meanwhile, and another made a new one.
+                // Its last holder may have removed the file since, and another server made a new
+                // one.
                 Ok(()) => {
-                    let opened = file.metadata().map(|file| (file.dev(), file.ino()))?;
-                    if identity(&path).is_ok_and(|found| found == opened) {
-                        return Ok(Lock { path, _file: file });
+                    let opened = FileIdentity::from(&file.metadata()?);
+                    if FileIdentity::of(&path).is_ok_and(|found| found == opened) {
+                        return Ok(SocketLock { path, _file: file });
                     }
                 }
                 Err(rustix::io::Errno::WOULDBLOCK | rustix::io::Errno::INTR) => {
@@ -75,14 +83,36 @@ impl Lock {
     }
 }
 
-impl Drop for Lock {
+impl Drop for SocketLock {
     fn drop(&mut self) {
-        // If it stays, the next server takes it.
+        // If the file stays, the next server uses it.
         let _ = fs::remove_file(&self.path);
     }
 }
 
-/// What tells a file from another that takes its name.
-pub fn identity(path: &Path) -> io::Result<(u64, u64)> {
-    fs::symlink_metadata(path).map(|file| (file.dev(), file.ino()))
+/// Tells a file from another that has taken its name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FileIdentity {
+    device: u64,
+    inode: u64,
+}
+
+impl FileIdentity {
+    /// That of the file, or link, which has this name now.
+    ///
+    /// # Errors
+    ///
+    /// If there is none.
+    pub fn of(path: &Path) -> io::Result<FileIdentity> {
+        fs::symlink_metadata(path).map(|file| FileIdentity::from(&file))
+    }
+}
+
+impl From<&Metadata> for FileIdentity {
+    fn from(file: &Metadata) -> FileIdentity {
+        FileIdentity {
+            device: file.dev(),
+            inode: file.ino(),
+        }
+    }
 }

@@ -1,8 +1,8 @@
-//! Unix sockets that listen, and their files: a live server's file is its own, and a dead one's is
-//! replaced.
+//! Unix sockets that listen, and their files. The file of a live server stays, that of a dead one
+//! is replaced.
 //!
-//! A socket looks dead from bind(2) to listen(2), and a file may become another's between a look at
-//! it and its removal. So whoever makes or removes one holds a lock.
+//! Between bind(2) and listen(2) a socket looks dead, and between a look at a file and its removal
+//! another server may put its own there. So whoever makes or removes a file holds a lock.
 
 use std::fs;
 use std::io::{self, ErrorKind};
@@ -14,7 +14,7 @@ use rustix::fs::Mode;
 use rustix::process::umask;
 use socket2::{Domain, SockAddr, Socket, Type};
 
-use crate::net::socket_lock::{Lock, TRIES_AT_END, TRIES_AT_START, identity};
+use crate::net::socket_lock::{FileIdentity, SocketLock, TRIES_AT_END, TRIES_AT_START};
 
 /// A Unix socket that listens.
 #[derive(Debug)]
@@ -27,24 +27,24 @@ pub struct UnixSocket {
 #[derive(Debug)]
 struct SocketFile {
     path: PathBuf,
-    identity: (u64, u64),
+    identity: FileIdentity,
 }
 
 impl UnixSocket {
-    /// Makes a file for a socket, and listens; a dead server's file is replaced. Who may connect
-    /// is what `mode` says at any moment, or else what the umask leaves.
+    /// Makes a socket with a file, and listens; a dead server's file is replaced. From the first
+    /// moment the file has the permissions `mode`, or else those that the umask leaves.
     ///
     /// # Errors
     ///
-    /// If a server is alive there, if the file is no socket, or if the system refuses.
+    /// If a server is alive there, if the file is not a socket, or if the system refuses.
     pub fn bind(path: &Path, mode: Option<u32>, backlog: i32) -> io::Result<UnixSocket> {
         let address = SockAddr::unix(path)?;
-        let _lock = Lock::on(path, TRIES_AT_START)?;
+        let _lock = SocketLock::on(path, TRIES_AT_START)?;
         remove_stale(path, &address)?;
         let socket = create(&address, mode)?;
         let file = SocketFile {
             path: path.to_owned(),
-            identity: identity(path)?,
+            identity: FileIdentity::of(path)?,
         };
         if let Err(error) = socket.listen(backlog) {
             file.remove();
@@ -56,7 +56,8 @@ impl UnixSocket {
         })
     }
 
-    /// Takes a socket that listens already. If it has a file, that is another's, and stays.
+    /// Takes over a socket that listens already. Its file, if any, belongs to somebody else, and
+    /// stays.
     pub fn adopt(socket: Socket) -> UnixSocket {
         UnixSocket {
             listener: UnixListener::from_std(socket.into()),
@@ -65,23 +66,23 @@ impl UnixSocket {
     }
 }
 
-/// Removes the file while the socket is still open: nobody takes it for a dead server's until then,
-/// and its number cannot have become another file's.
+/// Removes the file while the socket is still open: until then no server takes it for a dead one's,
+/// and no other file can have got its inode number.
 impl Drop for UnixSocket {
     fn drop(&mut self) {
         let Some(file) = &self.file else { return };
-        match Lock::on(&file.path, TRIES_AT_END) {
+        match SocketLock::on(&file.path, TRIES_AT_END) {
             Ok(_lock) => file.remove(),
-            // Whoever starts next replaces it.
+            // The next server replaces it.
             Err(error) => log::warn!("{} stays behind: {error}", file.path.display()),
         }
     }
 }
 
 impl SocketFile {
-    /// Removes the file, unless it is another's by now.
+    /// Removes the file, unless another has taken its place.
     fn remove(&self) {
-        if identity(&self.path).is_ok_and(|found| found == self.identity) {
+        if FileIdentity::of(&self.path).is_ok_and(|found| found == self.identity) {
             if let Err(error) = fs::remove_file(&self.path) {
                 log::warn!("cannot remove {}: {error}", self.path.display());
             }
@@ -89,8 +90,8 @@ impl SocketFile {
     }
 }
 
-/// Makes a socket and its file, which nobody can connect to yet. The file has its mode from the
-/// first moment on: by then its name may lead to another's file, whose mode is not to be changed.
+/// Makes a socket and its file, to which no client can connect yet. The umask gives the file its
+/// mode: a chmod afterwards might hit a file that somebody else has put in its place.
 fn create(address: &SockAddr, mode: Option<u32>) -> io::Result<Socket> {
     let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
     socket.set_nonblocking(true)?;
@@ -98,29 +99,29 @@ fn create(address: &SockAddr, mode: Option<u32>) -> io::Result<Socket> {
         socket.bind(address)?;
         return Ok(socket);
     };
-    let others = umask(Mode::from_raw_mode(!mode & 0o777));
+    let umask_before = umask(Mode::from_raw_mode(!mode & 0o777));
     let result = socket.bind(address);
-    umask(others);
+    umask(umask_before);
     result.map(|()| socket)
 }
 
-/// Removes the socket file of a server that is dead.
+/// Removes the file at `path` if it is the socket of a dead server.
 fn remove_stale(path: &Path, address: &SockAddr) -> io::Result<()> {
     let file = match fs::symlink_metadata(path) {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
         result => result?,
     };
-    let in_use = |text| Err(io::Error::other(text));
+    let refuse = |text| Err(io::Error::other(text));
     if !file.file_type().is_socket() {
-        return in_use("there is a file of that name that is not a socket; choose another path");
+        return refuse("there is a file of that name that is not a socket; choose another path");
     }
-    // Without blocking, so that a server that is alive but busy cannot keep us waiting.
+    // Without blocking, so that a server which is alive but busy keeps nobody waiting.
     let probe = Socket::new(Domain::UNIX, Type::STREAM, None)?;
     probe.set_nonblocking(true)?;
     match probe.connect(address) {
         Err(error) if error.kind() == ErrorKind::ConnectionRefused => fs::remove_file(path),
         Err(error) if error.kind() == ErrorKind::PermissionDenied => Err(error),
-        _ => in_use("a server is listening there already; stop it or choose another path"),
+        _ => refuse("a server is listening there already; stop it or choose another path"),
     }
 }
 
@@ -164,7 +165,7 @@ mod tests {
             client.set_nonblocking(true)?;
             client.connect(&address).map(|()| client)
         };
-        // As many as the system lets wait.
+        // As many as may wait.
         let waiting: Vec<_> = std::iter::repeat_with(connect)
             .map_while(Result::ok)
             .collect();

@@ -2,10 +2,14 @@
 
 use std::ffi::OsString;
 
-/// Looks up a variable of the environment.
+/// Looks up a variable of the environment: the process's own, or a test's.
 pub type Lookup<'a> = &'a dyn Fn(&str) -> Option<OsString>;
 
-/// A variable's number, if it is set.
+/// The number that a variable is set to, if it is set.
+///
+/// # Errors
+///
+/// If it is not a number from 1 to `max`.
 pub fn number(lookup: Lookup<'_>, name: &str, max: u64) -> Result<Option<u64>, String> {
     let Some(value) = lookup(name) else {
         return Ok(None);
