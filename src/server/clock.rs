@@ -4,7 +4,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use crate::time::{Clock, Millis, Now};
 
-/// The time since the server's start, and that of the day.
+/// Tells the time since the server's start, and the time of day.
 pub struct SystemClock {
     start: Instant,
 }
@@ -18,8 +18,8 @@ impl SystemClock {
         }
     }
 
-    /// How long it is until a deadline. The poll rounds it up to its own milliseconds, so that
-    /// the deadline has come when it returns, and not just nearly so.
+    /// How long it is until a deadline. The poll rounds this up to its own milliseconds, so the
+    /// deadline has passed when the poll returns.
     pub fn until(&self, deadline: Millis) -> Duration {
         Duration::from_millis(deadline.0).saturating_sub(self.start.elapsed())
     }

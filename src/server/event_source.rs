@@ -1,10 +1,10 @@
-//! What a token of the poll stands for.
+//! What the poll watches, and the tokens by which it says so.
 
 use mio::Token;
 
 use crate::chat::ConnId;
 
-/// What the poll watches.
+/// Something that the poll watches.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum EventSource {
     /// Signals of the system.

@@ -15,21 +15,21 @@ use crate::net::stream::Stream;
 use crate::options::Options;
 use crate::time::{Millis, Now};
 
-/// Connections that are accepted from a listener in one turn.
+/// How many connections are accepted from a listener in one turn.
 const ACCEPTS_PER_TURN: usize = 256;
-/// How long accepting rests when the system is out of descriptors, unless a connection closes, and
-/// how long a listener rests that gives nothing but errors.
+/// How long all listeners rest when the system is out of descriptors, unless a connection closes
+/// before; and how long a single one rests that returns nothing but errors.
 const REST: Millis = Millis(1000);
-/// The shortest time between two warnings of connections that were not accepted.
+/// The shortest time between two warnings about connections that were not accepted.
 const WARNING_PAUSE: Millis = Millis(60_000);
 
 /// All listeners.
 pub struct Listeners {
     entries: Vec<Entry>,
     shortage: Option<Shortage>,
-    /// The log says that the system is out of descriptors, and nothing was accepted since.
+    /// The log has warned of the shortage, and has not yet said that it is over.
     is_shortage_logged: bool,
-    /// When the log last warned of connections that were not accepted.
+    /// When the log last warned about connections that were not accepted.
     warned_at: Option<Millis>,
 }
 
@@ -39,12 +39,12 @@ struct Entry {
     /// As people write it.
     address: Address,
     is_ready: bool,
-    /// It failed for a reason of its own, rests until then, and has accepted nothing since.
+    /// It failed on its own account, rests until this time, and has accepted nothing since.
     rest_end: Option<Millis>,
 }
 
-/// The system has no descriptors or no memory for more connections: accepting rests until `end`,
-/// or until there are fewer connections than there were.
+/// The system is out of descriptors or memory. All listeners rest until `end`, or until there are
+/// fewer connections than `connections`.
 struct Shortage {
     end: Millis,
     connections: usize,
@@ -116,12 +116,12 @@ impl Listeners {
         self.entries.clear();
     }
 
-    /// Notes that the poll has reported new connections on a listener.
+    /// Notes that new connections wait on a listener.
     pub fn ready(&mut self, index: usize) {
         self.entries[index].is_ready = true;
     }
 
-    /// When accepting is tried next after it has failed.
+    /// When a rest ends next.
     pub fn next_deadline(&self, now: Now) -> Option<Millis> {
         let rests = self.entries.iter().filter(|entry| entry.rests(now));
         let shortage = self.shortage.iter().map(|shortage| shortage.end);
@@ -131,7 +131,7 @@ impl Listeners {
             .min()
     }
 
-    /// Whether there may be something to accept at once, with this many connections now.
+    /// Whether there may be something to accept at once, while there are `connections`.
     pub fn may_accept(&self, connections: usize, now: Now) -> bool {
         let shortage = self.shortage.as_ref();
         shortage.is_none_or(|shortage| shortage.is_over(connections, now))
@@ -141,8 +141,8 @@ impl Listeners {
                 .any(|entry| entry.is_ready && !entry.rests(now))
     }
 
-    /// Accepts new connections, from each listener as many as one turn allows; true if there were
-    /// any, which may have sent something already.
+    /// Accepts new connections, from each listener as many as a turn allows. Returns whether there
+    /// were any; they may have sent something already.
     pub fn accept(&mut self, hub: &mut Hub<Stream>, registry: &Registry, now: Now) -> bool {
         let before = hub.len();
         self.shortage
@@ -156,8 +156,8 @@ impl Listeners {
         hub.len() > before
     }
 
-    /// Accepts a turn's connections from one listener. An error of a single connection keeps no
-    /// other waiting; a listener that gives nothing else rests.
+    /// Accepts connections from one listener. The error of a single connection delays no other; a
+    /// listener that returns nothing but such errors rests.
     fn accept_from(&mut self, index: usize, hub: &mut Hub<Stream>, registry: &Registry, now: Now) {
         let (mut has_accepted, mut last_error) = (false, None);
         for _ in 0..ACCEPTS_PER_TURN {
@@ -210,7 +210,7 @@ impl Listeners {
         }
     }
 
-    /// Lets all listeners rest. The connections that wait are still there afterwards.
+    /// Lets all listeners rest. Connections go on waiting, so each listener stays ready.
     fn rest_all(&mut self, error: &io::Error, connections: usize, now: Now) {
         self.shortage = Some(Shortage {
             end: now.at + REST,
@@ -218,23 +218,23 @@ impl Listeners {
         });
         if !self.is_shortage_logged && self.may_warn(now) {
             self.is_shortage_logged = true;
-            log::warn!("cannot accept connections: {error}; those that come have to wait");
+            log::warn!("cannot accept connections: {error}; new ones have to wait");
         }
     }
 
-    /// Lets a listener rest that would keep the server busy with its errors; the others go on.
+    /// Lets a single listener rest, which would otherwise keep the server busy with its errors.
     fn rest(&mut self, index: usize, error: &io::Error, now: Now) {
         let rest_end = &mut self.entries[index].rest_end;
         if rest_end.replace(now.at + REST).is_none() && self.may_warn(now) {
             log::warn!(
-                "cannot accept connections on {}: {error}; it is tried each second",
+                "cannot accept connections on {}: {error}; trying again each second",
                 self.entries[index].address
             );
         }
     }
 
-    /// Whether the log may warn of connections that were not accepted. Clients can cause that at
-    /// any time, so it warns once a minute at most.
+    /// Whether the log may warn about connections that were not accepted. Clients can cause that at
+    /// any time, so it warns at most once a minute.
     fn may_warn(&mut self, now: Now) -> bool {
         let may = self
             .warned_at

@@ -1,4 +1,5 @@
-//! The loop: polls sockets, reads the clocks, and has the hub do the rest.
+//! The loop. Each turn polls the sockets, reads the clocks, accepts connections, and leaves the rest
+//! to the hub.
 
 mod clock;
 mod event_source;
@@ -28,9 +29,9 @@ use listeners::Listeners;
 use report::Report;
 use signals::Signals;
 
-/// Events that are fetched from the system at once.
+/// How many events the poll returns at once.
 const EVENTS_PER_TURN: usize = 1024;
-/// How long goodbyes may take at shutdown.
+/// How long clients have to take their goodbyes at shutdown.
 const SHUTDOWN_MAX: Millis = Millis(2000);
 
 /// The server, listening.
@@ -47,7 +48,7 @@ pub struct Server {
 }
 
 impl Server {
-    /// Binds all addresses, and says so in the log.
+    /// Binds all addresses, and logs them.
     ///
     /// # Errors
     ///
@@ -85,7 +86,7 @@ impl Server {
     ///
     /// # Errors
     ///
-    /// When the poll fails, which it does not on a working system.
+    /// When the poll fails, which does not happen on a working system.
     pub fn run(mut self) -> io::Result<()> {
         let mut events = Events::with_capacity(EVENTS_PER_TURN);
         self.tell_service_manager(self.clock.now());
@@ -107,9 +108,9 @@ impl Server {
             Some(self.report.next_deadline()),
         ];
         let deadline = deadlines.into_iter().flatten().min();
-        // Whatever has come by now is reported by the poll; of what comes later that is not sure.
-        // So a poll that sleeps until a deadline is followed by one that does not, before the
-        // deadline counts as over.
+        // The poll reports all that has arrived by now, but not surely what arrives later. So after
+        // a poll that has slept until a deadline comes one that does not sleep, before the deadline
+        // counts as passed.
         let asked = before.past;
         self.wait(events, deadline, before)?;
         let now = self.clock.now();
@@ -174,7 +175,7 @@ impl Server {
         }
     }
 
-    /// Reads the users file again. If that does not do, the keys stay as they are.
+    /// Reads the users file again. After an error the keys stay as they are.
     fn reload(&mut self) {
         let Some(users) = &self.settings.options.users else {
             log::info!("there is no users file to read again");
@@ -192,18 +193,18 @@ impl Server {
                 self.ceiling = ceiling;
                 self.hub.set_keys(keys, self.clock.now());
             }
-            Err(error) => log::error!("{error}; the keys from before stay in force"),
+            Err(error) => log::error!("{error}; the previous keys stay in force"),
         }
     }
 
-    /// Says goodbye to everybody, for as long as that may take.
+    /// Says goodbye to every client, and waits a while until they have taken it.
     fn shut_down(mut self, events: &mut Events) -> io::Result<()> {
         log::info!("shutting down");
         if let Some(service_manager) = &self.service_manager {
             service_manager.stopping();
         }
-        // Nobody new comes in, and socket files go. Who connects to a socket that was passed waits
-        // for the next server.
+        // No connection is accepted any more, and socket files are removed. Clients that connect to
+        // a passed socket wait for the next server.
         self.listeners.close();
         let start = self.clock.now();
         self.hub.shut_down(start);

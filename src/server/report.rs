@@ -1,26 +1,28 @@
-//! What the server logs of itself now and then: how many lines of the log were dropped, and once a
-//! day what there was.
+//! What the server logs about itself: how many lines of the log were dropped, and once a day its
+//! totals.
 
 use crate::chat::stats::Stats;
 use crate::log_sink::Dropped;
 use crate::time::{Millis, Now};
 
-/// How long it takes until the log is tried again that dropped lines, at first and at the most.
-const DROPPED_PAUSE: Millis = Millis(1000);
-const DROPPED_PAUSE_MAX: Millis = Millis(30_000);
-/// How often the log tells what there was.
+/// After lines were dropped, the time until the log is tried again: at first, and doubled each time
+/// that it still drops lines, up to the most.
+const RETRY_PAUSE: Millis = Millis(1000);
+const RETRY_PAUSE_MAX: Millis = Millis(30_000);
+/// The time between two summaries.
 const DAY: Millis = Millis(24 * 60 * 60 * 1000);
 
-/// What the server logs of itself now and then.
+/// What was logged, and when it is time for more.
 pub struct Report {
     dropped: Dropped,
-    /// How many dropped lines the log has told of.
-    dropped_told: u64,
-    /// When it is tried again to tell of more, and how long to wait if that is dropped as well.
-    look_at: Millis,
-    pause: Millis,
-    /// When it tells next what there was.
-    day_ends: Millis,
+    /// How many dropped lines the log has reported.
+    reported: u64,
+    /// The log is not tried again before this time, ...
+    retry_at: Millis,
+    /// ... and then not for as long as this, if it drops that line as well.
+    retry_pause: Millis,
+    /// When the next summary is due.
+    summary_at: Millis,
 }
 
 impl Report {
@@ -28,42 +30,42 @@ impl Report {
     pub fn new(dropped: Dropped) -> Report {
         Report {
             dropped,
-            dropped_told: 0,
-            look_at: Millis(0),
-            pause: DROPPED_PAUSE,
-            day_ends: DAY,
+            reported: 0,
+            retry_at: Millis(0),
+            retry_pause: RETRY_PAUSE,
+            summary_at: DAY,
         }
     }
 
     /// When something may be due next.
     pub fn next_deadline(&self) -> Millis {
-        match self.dropped.lines() > self.dropped_told {
-            true => self.look_at.min(self.day_ends),
-            false => self.day_ends,
+        match self.dropped.lines() > self.reported {
+            true => self.retry_at.min(self.summary_at),
+            false => self.summary_at,
         }
     }
 
-    /// Logs what is due: how many lines were dropped, if there may be space again, and once a day
-    /// what there was.
+    /// Logs what is due: how many lines were dropped, if the log may take lines again, and once a
+    /// day the summary.
     pub fn turn(&mut self, stats: &mut Stats, now: Now) {
         let dropped = self.dropped.lines();
         stats.log_lines_dropped = dropped;
-        if dropped > self.dropped_told && now.past >= self.look_at {
-            self.look_at = now.at + self.pause;
-            let count = dropped - self.dropped_told;
+        if dropped > self.reported && now.past >= self.retry_at {
+            self.retry_at = now.at + self.retry_pause;
+            let count = dropped - self.reported;
             log::warn!("{count} lines of the log were dropped: nobody took them");
             let was_dropped = self.dropped.lines() > dropped;
             if was_dropped {
-                // The one that said so need not be counted.
-                self.dropped_told += 1;
-                self.pause = Millis(2 * self.pause.0).min(DROPPED_PAUSE_MAX);
+                // This line is the server's own, and does not count.
+                self.reported += 1;
+                self.retry_pause = Millis(2 * self.retry_pause.0).min(RETRY_PAUSE_MAX);
             } else {
-                self.dropped_told = dropped;
-                self.pause = DROPPED_PAUSE;
+                self.reported = dropped;
+                self.retry_pause = RETRY_PAUSE;
             }
         }
-        if now.past >= self.day_ends {
-            self.day_ends = self.day_ends + DAY;
+        if now.past >= self.summary_at {
+            self.summary_at = self.summary_at + DAY;
             log::info!("{}", stats.summary(now.past));
         }
     }

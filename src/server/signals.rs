@@ -1,6 +1,4 @@
-//! The signals that the server heeds, as something that a poll reports.
-//!
-//! What a signal means is `server`'s business.
+//! The signals that the server acts on, as something that the poll reports.
 
 use std::io::{self, Read, Write};
 use std::os::unix::net;
@@ -12,20 +10,20 @@ use mio::{Interest, Registry, Token};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::{flag, low_level::pipe};
 
-/// Signals that have come and were not yet taken.
+/// Signals that have arrived.
 pub struct Signals {
-    /// Has something to read when a flag was set.
+    /// Becomes readable when a flag was set.
     wake_ups: UnixStream,
-    is_to_reload: Arc<AtomicBool>,
-    is_to_end: Arc<AtomicBool>,
+    reload: Arc<AtomicBool>,
+    end: Arc<AtomicBool>,
 }
 
 impl Signals {
-    /// Heeds SIGHUP, SIGINT and SIGTERM from now on, and has a poll report them.
+    /// Catches SIGHUP, SIGINT and SIGTERM from now on. The poll reports them with `token`.
     ///
     /// # Errors
     ///
-    /// Those of the system, which has no descriptors left.
+    /// When the system is out of descriptors or memory.
     pub fn new(registry: &Registry, token: Token) -> io::Result<Signals> {
         let (wake_ups, mut sender) = net::UnixStream::pair()?;
         wake_ups.set_nonblocking(true)?;
@@ -34,36 +32,36 @@ impl Signals {
         registry.register(&mut wake_ups, token, Interest::READABLE)?;
         let signals = Signals {
             wake_ups,
-            is_to_reload: Arc::default(),
-            is_to_end: Arc::default(),
+            reload: Arc::default(),
+            end: Arc::default(),
         };
         for (signal, flag) in [
-            (SIGHUP, &signals.is_to_reload),
-            (SIGINT, &signals.is_to_end),
-            (SIGTERM, &signals.is_to_end),
+            (SIGHUP, &signals.reload),
+            (SIGINT, &signals.end),
+            (SIGTERM, &signals.end),
         ] {
-            // In this order: who is woken up finds the flag set.
+            // In this order, so that the loop finds the flag set when it wakes up.
             flag::register(signal, Arc::clone(flag))?;
             pipe::register(signal, sender.try_clone()?)?;
         }
-        // One that came between the two had nobody to wake up.
+        // A signal between the two registrations has set its flag and woken nothing.
         sender.write_all(b"X")?;
         Ok(signals)
     }
 
-    /// Empties the stream of wake-ups, so that the poll reports the next one.
+    /// Empties the stream of wake-ups, so that the poll reports the next signal.
     pub fn clear(&mut self) {
         let mut buffer = [0; 64];
         while self.wake_ups.read(&mut buffer).is_ok_and(|bytes| bytes > 0) {}
     }
 
-    /// Whether SIGHUP has come since this was asked last.
+    /// Whether SIGHUP has arrived since the last call.
     pub fn take_reload(&self) -> bool {
-        self.is_to_reload.swap(false, Ordering::Relaxed)
+        self.reload.swap(false, Ordering::Relaxed)
     }
 
-    /// Whether a signal has asked for the end.
+    /// Whether SIGINT or SIGTERM has arrived.
     pub fn is_to_end(&self) -> bool {
-        self.is_to_end.load(Ordering::Relaxed)
+        self.end.load(Ordering::Relaxed)
     }
 }
