@@ -71,7 +71,7 @@ fn run(options: Options) -> ExitCode {
             .map_err(|error| format!("the event loop failed: {error}"))
     });
     match result {
-        // Whoever reads priorities learns that this is an error.
+        // A program that reads priorities sees that this is an error.
         Err(error) if form == LogForm::Syslog => {
             log::error!("{error}");
             ExitCode::FAILURE
@@ -80,7 +80,7 @@ fn run(options: Options) -> ExitCode {
     }
 }
 
-/// Tells people what went wrong. If nobody reads that, it cannot be helped, and is not waited for.
+/// Writes what went wrong to standard error, without waiting for anybody to read it.
 fn complain(what: impl Display) {
     let text = format!("chinwag: {what}\n");
     if let Ok(mut sink) = LogSink::stderr() {
@@ -90,8 +90,8 @@ fn complain(what: impl Display) {
     }
 }
 
-/// Logs to stderr, in the form that is given back. An option counts for more than `RUST_LOG`, and
-/// that for more than the default.
+/// Sets up the log on standard error, and returns its form. Options take precedence over `RUST_LOG`,
+/// and that over the default.
 fn set_up_log(options: &Options) -> Result<(Dropped, LogForm), String> {
     let sink = LogSink::stderr().map_err(|error| format!("cannot set up the log: {error}"))?;
     let dropped = sink.dropped();
@@ -108,7 +108,7 @@ fn set_up_log(options: &Options) -> Result<(Dropped, LogForm), String> {
     });
     builder.format(move |out, record| {
         let (time, level) = (out.timestamp_seconds(), record.level());
-        // An error may show a table.
+        // An error may hold a table.
         let text = record.args().to_string();
         text.lines().try_for_each(|line| match form {
             LogForm::Plain => writeln!(out, "{time} {level} {line}"),
@@ -119,7 +119,7 @@ fn set_up_log(options: &Options) -> Result<(Dropped, LogForm), String> {
     Ok((dropped, form))
 }
 
-/// The priority of a level, as syslog(3) has it.
+/// The priority of a level in syslog(3).
 fn priority(level: Level) -> u8 {
     match level {
         Level::Error => 3,

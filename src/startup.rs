@@ -1,8 +1,8 @@
-//! What is checked and taken before the server serves.
+//! What is checked and prepared before the server runs.
 //!
-//! A start and `--check` go through the same sequence, so that a check says what a start would; a
-//! reload repeats the last step. Nothing here is seen outside of the process: addresses are bound
-//! later. Errors are texts for people.
+//! A start and `--check` go through the same sequence, so a check finds what a start would; a reload
+//! repeats the last step. Nothing here has an effect outside of the process, and a check may run
+//! beside a server: addresses are bound later. Errors are texts for people.
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
@@ -17,12 +17,12 @@ use crate::options::Options;
 use crate::protocol::Secret;
 use crate::users;
 
-/// Descriptors besides those of connections and listeners: the standard streams, the poll, the
-/// signals, a connection that is refused because there are too many, the users file, the socket to
-/// the service manager, and some to spare.
+/// Descriptors besides those of connections and listeners: three standard streams, one of the log,
+/// one of the poll, four of the signals, a connection that is refused because there are too many,
+/// the users file, and the socket to the service manager.
 const OTHER_DESCRIPTORS: usize = 12;
 
-/// All that a server needs to start.
+/// All that a server needs before it binds addresses.
 pub struct Prepared {
     pub(crate) settings: Settings,
     pub(crate) users: Users,
@@ -30,31 +30,32 @@ pub struct Prepared {
     pub(crate) service_manager: Option<ServiceManager>,
 }
 
-/// What stays as it is while the server runs.
+/// What does not change while the server runs.
 pub(crate) struct Settings {
-    /// The options, with no more connections than there are descriptors for.
+    /// The options, with no more connections than the system has descriptors for.
     pub options: Options,
-    /// What a client can keep in a Unix socket of its own, if there may be such clients.
+    /// The most bytes that a client can keep in its Unix socket; none if the server has no Unix
+    /// socket.
     unix_client_bytes: Option<u64>,
 }
 
-/// Who may join, and the memory that the server can need with them.
+/// Who may join, and the memory that the server can need with their keys.
 pub(crate) struct Users {
-    /// None if anybody may join.
+    /// None if anyone may join.
     pub keys: Option<Keys>,
     pub ceiling: Ceiling,
 }
 
 impl Prepared {
-    /// Checks all that can be checked without binding an address, and takes the sockets that were
-    /// passed.
+    /// Checks all that can be checked without binding an address, and takes the sockets that the
+    /// service manager passed.
     ///
     /// # Errors
     ///
-    /// The reason for which a server with these options does not start.
+    /// Why a server with these options cannot start.
     pub fn new(mut options: Options) -> Result<Prepared, String> {
         allocator::set_up();
-        // From here on the system's random numbers are there, and no JOIN will have to wait.
+        // Once the system has random numbers it has them for good, and no JOIN has to wait.
         Secret::random()
             .map_err(|error| format!("cannot get random numbers from the system: {error}"))?;
         let passed = passed::take_all()?;
@@ -96,7 +97,7 @@ impl Settings {
     ///
     /// # Errors
     ///
-    /// If it cannot be read, if it is not a users file, or if the ceiling is above `--memory`.
+    /// If the file cannot be read or has a mistake, or if the ceiling is above `--memory`.
     pub fn read_users(&self) -> Result<Users, String> {
         let options = &self.options;
         let keys = options.users.as_deref().map(users::load).transpose()?;
@@ -119,8 +120,8 @@ impl Settings {
     }
 }
 
-/// Checks that a socket which was passed is no more open than any address may be, and warns of an
-/// option that does not change it.
+/// Checks that a passed socket is no more open to a network than the options allow, and warns that
+/// `--socket-mode` does not change it.
 fn check_passed(address: &Address, options: &Options) -> Result<(), String> {
     options
         .check_open(address)
@@ -128,18 +129,18 @@ fn check_passed(address: &Address, options: &Options) -> Result<(), String> {
     if let Some(mode) = options.socket_mode.filter(|_| address.is_unix()) {
         log::warn!(
             "--socket-mode {mode:04o} does not change {address}, which the service manager \
-             passed; say SocketMode= in the socket's unit"
+             passed; set SocketMode= in the socket unit"
         );
     }
     Ok(())
 }
 
-/// Raises the soft limit on open files as far as `connections` need it; gives how many of them
-/// the limits allow, and warns if that is not all.
+/// Raises the soft limit on open files to what `connections` need. Returns how many of them the
+/// system allows, and warns if that is fewer.
 ///
 /// # Errors
 ///
-/// If the limits allow none.
+/// If the system allows none.
 fn raise_descriptors(connections: usize, listeners: usize) -> Result<usize, String> {
     let others = (listeners + OTHER_DESCRIPTORS) as u64;
     let needed = connections as u64 + others;
@@ -160,13 +161,13 @@ fn raise_descriptors(connections: usize, listeners: usize) -> Result<usize, Stri
     let possible = granted.saturating_sub(others);
     if possible == 0 {
         return Err(format!(
-            "the limit on open files is {granted}, and the server takes {} with a single \
+            "the limit on open files is {granted}, and the server needs {} for a single \
              connection: raise it, with ulimit -n or LimitNOFILE=",
             others + 1
         ));
     }
     log::warn!(
-        "the limit on open files is {granted}, and {connections} connections would take {needed}: \
+        "the limit on open files is {granted}, and {connections} connections would need {needed}: \
          only {possible} will be accepted"
     );
     Ok(possible as usize)

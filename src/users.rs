@@ -1,6 +1,6 @@
 //! The users file: reading it with care, and making keys.
 //!
-//! What its lines mean is `keys`' business. Errors are texts for people: the file, what is wrong
+//! What its lines mean is in `chat/keys.rs`. Errors are texts for people: the file, what is wrong
 //! with it, and the way out.
 
 use std::fs::{self, File, OpenOptions};
@@ -14,11 +14,11 @@ use crate::protocol::{Name, Secret};
 /// The longest users file, in bytes.
 pub const USERS_BYTES_MAX: u64 = 1024 * 1024;
 
-/// Reads a users file, which nobody but its owner may have access to.
+/// Reads a users file, to which only its owner may have access.
 ///
 /// # Errors
 ///
-/// If it cannot be read, if others can, or if it has a line that is not one.
+/// If it cannot be read, if others can read or write it, or if a line has a mistake.
 pub fn load(path: &Path) -> Result<Keys, String> {
     let text = read(path)?;
     Keys::parse(&text).map_err(|bad| {
@@ -27,14 +27,14 @@ pub fn load(path: &Path) -> Result<Keys, String> {
     })
 }
 
-/// Makes a key for a name, puts its hash into the users file in place of an older one, and gives
-/// the key. The file is replaced in one step, or made, with mode 600.
+/// Makes a key for a name, puts its hash into the users file in place of an older one, and returns
+/// the key. The file is made if there is none, and otherwise replaced in one step; its mode is 600.
 ///
 /// # Errors
 ///
-/// If the file cannot be read or written, or is not a users file; it is then as it was before.
+/// If the file cannot be read or written, or has a mistake. It then stays as it is.
 pub fn new_key(path: &Path, name: Name) -> Result<String, String> {
-    // What is replaced is the file, and not a link to it.
+    // Replaces the file that a link leads to, and not the link.
     let path = match fs::canonicalize(path) {
         Ok(path) => path,
         Err(_) if fs::symlink_metadata(path).is_ok() => {
@@ -42,8 +42,8 @@ pub fn new_key(path: &Path, name: Name) -> Result<String, String> {
         }
         Err(_) => path.to_owned(),
     };
-    // Made before the old file is read, so that of two who make keys the second waits or fails.
-    let beside = Beside::new(&path)?;
+    // Made before the old file is read: of two processes that make keys at once, the second fails.
+    let replacement = Replacement::new(&path)?;
     let (text, owner) = match fs::metadata(&path) {
         Ok(file) => (read(&path)?, Some((file.uid(), file.gid()))),
         Err(error) if error.kind() == io::ErrorKind::NotFound => (String::new(), None),
@@ -57,7 +57,7 @@ pub fn new_key(path: &Path, name: Name) -> Result<String, String> {
         .map_err(|error| format!("cannot get random numbers from the system: {error}"))?
         .to_hex();
     let text = with_key(&text, name, KeyHash::of(&key));
-    beside
+    replacement
         .replace(&path, &text, owner)
         .map_err(|error| format!("cannot write {}: {error}", path.display()))?;
     Ok(key)
@@ -66,14 +66,14 @@ pub fn new_key(path: &Path, name: Name) -> Result<String, String> {
 /// The text of a users file with one name's line replaced, or appended.
 fn with_key(text: &str, name: Name, hash: KeyHash) -> String {
     let new_line = format!("{name}:{hash}\n");
-    let is_his = |line: &str| {
+    let is_its_line = |line: &str| {
         let entry = keys::entry(line);
         matches!(entry, Ok(Some((other, _))) if other.folded() == name.folded())
     };
     let mut result = String::new();
     let mut is_replaced = false;
     for line in text.lines() {
-        if is_his(line) {
+        if is_its_line(line) {
             result += &new_line;
             is_replaced = true;
         } else {
@@ -91,7 +91,7 @@ fn read(path: &Path) -> Result<String, String> {
     let file = path.display();
     let failed = |error| format!("cannot read {file}: {error}");
     let mut options = OpenOptions::new();
-    // Opening a pipe without that might take for ever.
+    // Without this, opening a pipe might take forever.
     options.read(true).custom_flags(libc::O_NONBLOCK);
     let opened = options.open(path).map_err(|error| match error.kind() {
         io::ErrorKind::NotFound => {
@@ -127,14 +127,14 @@ fn read(path: &Path) -> Result<String, String> {
     })
 }
 
-/// A new file beside an old one, to take its place or be gone.
-struct Beside {
+/// A new file next to an old one. It takes the old one's place, or is removed.
+struct Replacement {
     file: File,
     path: PathBuf,
 }
 
-impl Beside {
-    fn new(old: &Path) -> Result<Beside, String> {
+impl Replacement {
+    fn new(old: &Path) -> Result<Replacement, String> {
         let mut path = old.as_os_str().to_owned();
         path.push(".new");
         let path = PathBuf::from(path);
@@ -142,15 +142,15 @@ impl Beside {
         let mut options = OpenOptions::new();
         options.write(true).create_new(true).mode(0o600);
         match options.open(&path) {
-            Ok(file) => Ok(Beside { file, path }),
+            Ok(file) => Ok(Replacement { file, path }),
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Err(format!(
-                "{shown} exists: another key is being made, or was not; if not, remove it"
+                "{shown} exists: another key is being made, or making one has failed; then remove it"
             )),
             Err(error) => Err(format!("cannot write {shown}: {error}")),
         }
     }
 
-    /// Writes the text and puts the file in the place of the old one, in one step.
+    /// Writes the text, and moves the file into the place of the old one.
     fn replace(mut self, old: &Path, text: &str, owner: Option<(u32, u32)>) -> io::Result<()> {
         self.file.write_all(text.as_bytes())?;
         if let Some((uid, gid)) = owner {
@@ -158,9 +158,9 @@ impl Beside {
         }
         self.file.sync_all()?;
         fs::rename(&self.path, old)?;
-        // A file of that name is another's from now on.
+        // From now on, a file of that name belongs to somebody else.
         self.path = PathBuf::new();
-        // The folder's change is to last as well; if that fails, the file is there all the same.
+        // The new entry in the folder is to last as well. If this fails, the file is there anyway.
         if let Some(folder) = old.parent().filter(|folder| *folder != Path::new("")) {
             let _ = File::open(folder).and_then(|folder| folder.sync_all());
         }
@@ -168,7 +168,7 @@ impl Beside {
     }
 }
 
-impl Drop for Beside {
+impl Drop for Replacement {
     fn drop(&mut self) {
         let _ = fs::remove_file(&self.path);
     }
