@@ -1,21 +1,22 @@
-//! How the allocator takes memory from the system, and gives it back.
+//! How the allocator takes memory from the system, and returns it.
 
-/// Blocks of this size and above are the system's, each alone, and go back to it as they are freed.
+/// Each block of at least this size gets pages of its own, which go back to the system when it is
+/// freed.
 ///
-/// A table that grows is then moved and not copied, and what it leaves behind is not a gap that
-/// small things settle in, and that nothing large fits into any more. That is what glibc does
-/// too, but from 128 KiB on, and from more and more the more it has freed: mallopt(3).
-const ALONE_BYTES: usize = 16 * 1024;
+/// A table that grows is then moved and not copied, and leaves no gap behind in which small things
+/// settle, so that nothing large fits into it any more. By default glibc does this from 128 KiB on,
+/// and raises that as it frees larger blocks: mallopt(3).
+const OWN_PAGES_BYTES: usize = 16 * 1024;
 
-/// What allocators keep with each block for themselves, at most.
-const BLOCK_OVERHEAD: usize = 32;
-/// The system gives memory by pages, which are of this size on almost every machine.
+/// The most that an allocator adds to a block for itself, in bytes.
+const BLOCK_OVERHEAD_BYTES: usize = 32;
+/// The size of a page on almost every machine.
 const PAGE_BYTES: usize = 4096;
 
-/// The most memory that a block of so many bytes takes, in bytes.
+/// The most memory that a block of `bytes` takes, in bytes.
 pub fn block_bytes(bytes: usize) -> usize {
-    let with_overhead = bytes + BLOCK_OVERHEAD;
-    match with_overhead < ALONE_BYTES {
+    let with_overhead = bytes + BLOCK_OVERHEAD_BYTES;
+    match with_overhead < OWN_PAGES_BYTES {
         true => with_overhead,
         false => with_overhead.next_multiple_of(PAGE_BYTES),
     }
@@ -28,46 +29,45 @@ pub fn table_bytes(entries: u64, entry_bytes: usize) -> u64 {
     entries.max(4).next_power_of_two() * (entry_bytes + size_of::<usize>()) as u64 * 3 / 2
 }
 
-/// Tells the allocator how to take memory, before it takes much. Others than glibc's do not need to
-/// be told.
+/// Sets the allocator up, before it takes much. Only glibc's needs that.
 #[cfg(target_env = "gnu")]
 #[expect(unsafe_code, reason = "a call with two numbers")]
 pub fn set_up() {
     // SAFETY: mallopt takes numbers alone, and refuses those that it does not know.
-    unsafe { libc::mallopt(libc::M_MMAP_THRESHOLD, ALONE_BYTES as libc::c_int) };
+    unsafe { libc::mallopt(libc::M_MMAP_THRESHOLD, OWN_PAGES_BYTES as libc::c_int) };
 }
 
-/// Tells the allocator how to take memory: there is nothing to tell.
+/// Sets the allocator up, which needs nothing.
 #[cfg(not(target_env = "gnu"))]
 pub fn set_up() {}
 
-/// Has the allocator give back what nobody uses any more, wherever it lies: glibc's keeps it if
-/// anything in use lies behind it, see malloc_trim(3). Other allocators do so of their own accord.
+/// Makes the allocator return all memory that is not in use. By itself, glibc's keeps what lies
+/// before anything in use, see malloc_trim(3); other allocators do not.
 ///
-/// Takes time in proportion to what is kept: for when a crowd has gone.
+/// Takes time in proportion to what the allocator has, so call it only when much was freed.
 #[cfg(target_env = "gnu")]
 #[expect(unsafe_code, reason = "a call without arguments that could be wrong")]
-pub fn give_back() {
+pub fn return_unused() {
     // SAFETY: malloc_trim may be called at any time, and takes only the bytes to keep at the top.
     unsafe { libc::malloc_trim(0) };
 }
 
-/// Has the allocator give back what nobody uses any more, which it does of its own accord.
+/// Does nothing: the allocator returns by itself what is not in use.
 #[cfg(not(target_env = "gnu"))]
-pub fn give_back() {}
+pub fn return_unused() {}
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn a_block_takes_what_it_holds_and_whole_pages_if_it_is_alone() {
+    fn a_block_takes_what_it_holds_and_whole_pages_if_it_has_its_own() {
         for (bytes, taken) in [
             (0, 32),
             (100, 132),
-            (ALONE_BYTES - 33, ALONE_BYTES - 1),
-            (ALONE_BYTES - 32, ALONE_BYTES),
-            (ALONE_BYTES - 31, ALONE_BYTES + PAGE_BYTES),
+            (OWN_PAGES_BYTES - 33, OWN_PAGES_BYTES - 1),
+            (OWN_PAGES_BYTES - 32, OWN_PAGES_BYTES),
+            (OWN_PAGES_BYTES - 31, OWN_PAGES_BYTES + PAGE_BYTES),
             (64 * 1024, 68 * 1024),
         ] {
             assert_eq!(block_bytes(bytes), taken, "{bytes}");

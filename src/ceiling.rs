@@ -1,8 +1,8 @@
 //! The most memory that the server can ever need with its settings.
 //!
-//! Everything that clients can make it keep is bounded, and each bound is multiplied here by what
-//! one of its things takes at most: tables at their largest, with the copy that growing makes,
-//! and buffers filled to the brim.
+//! Everything that clients can make it keep has a limit. Here each limit is multiplied by the most
+//! that one such thing takes: tables at their largest, with the copy that growing makes, and full
+//! buffers.
 
 use std::fmt;
 
@@ -15,56 +15,56 @@ use crate::net::stream::Stream;
 use crate::protocol::Limits;
 use crate::users::USERS_BYTES_MAX;
 
-/// What an allocation takes beside its bytes, at most.
-const ALLOCATION_OVERHEAD: u64 = 32;
+/// The most that an allocation takes besides its own bytes.
+const ALLOCATION_OVERHEAD_BYTES: u64 = 32;
 
-/// What a stream is made of, without what a debug build adds to check its use.
+/// A stream as a release build has it; a debug build adds fields that check its use.
 type Descriptor = u64;
 
-/// What the program takes before anybody connects: itself, its libraries, the system's events.
+/// What the program takes before any client connects: itself, its libraries, the poll's events.
 const PROGRAM_BYTES: u64 = 2304 * 1024;
 
-/// One kind of things, and what they take.
+/// The memory for one kind of thing.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Part {
-    /// What it is.
+    /// What it is for.
     pub name: &'static str,
-    /// How many there are, at most.
+    /// The most of them that there can be.
     pub count: u64,
-    /// What they take together, in bytes, at most.
+    /// The most that they take together, in bytes.
     pub bytes: u64,
 }
 
-/// The most memory that some settings can need.
+/// The most memory that the server can need with some settings.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Ceiling {
-    /// What it is made of.
+    /// The parts that it is the sum of.
     pub parts: Vec<Part>,
-    /// What the system keeps for the connections' sockets, in bytes, at most.
+    /// The most that the system keeps for the connections' sockets, in bytes.
     pub kernel_bytes: u64,
-    /// What clients of Unix sockets can keep in sockets of their own, in bytes, at most; none if
-    /// there are no such clients.
+    /// The most that clients of Unix sockets can keep in their own sockets, in bytes; none if the
+    /// server has no Unix socket.
     pub client_bytes: Option<u64>,
     limits: Limits,
 }
 
 impl Ceiling {
-    /// Works out the ceiling, with `names` names in the users file, if there is one, and sockets
-    /// that have `socket_buffer` bytes for each direction.
-    pub fn of(limits: &Limits, names: Option<usize>, socket_buffer: usize) -> Ceiling {
+    /// Works out the ceiling for `names` names in the users file, if there is one, and sockets that
+    /// have `socket_buffer_bytes` for each direction.
+    pub fn of(limits: &Limits, names: Option<usize>, socket_buffer_bytes: usize) -> Ceiling {
         let (conns, sessions, rooms) = (
             limits.connections_max as u64,
             limits.sessions_max as u64,
             limits.rooms_max.min(limits.sessions_max) as u64,
         );
-        // While they are read again, there are the old ones and the new, and the file, whose text
-        // takes as much if there is no name in it.
+        // During a reload there are the old keys, the new ones, and the text of the file, which may
+        // be at its longest without any name.
         let keys = names.map_or(0, |names| 2 * Keys::memory_max(names) + 2 * USERS_BYTES_MAX);
         let names = names.unwrap_or(0) as u64;
         let part = |name, count, bytes| Part { name, count, bytes };
-        let conn = Conn::<Stream>::buffers_max(limits) as u64 + 4 * ALLOCATION_OVERHEAD;
+        let conn = Conn::<Stream>::buffers_max(limits) as u64 + 4 * ALLOCATION_OVERHEAD_BYTES;
         let log = EventLog::memory_max(limits.log_bytes) as u64;
-        // The lists of those to be read, to be written, in the audience, and one to spare.
+        // The hub's lists of connections: to read, to write, a room's audience, and a spare one.
         let lists = 4 * table_bytes(conns, size_of::<u32>());
         let parts = vec![
             part("the program itself", 1, PROGRAM_BYTES),
@@ -82,8 +82,8 @@ impl Ceiling {
             ),
             part("names with keys", names, keys),
         ];
-        // The system doubles what it is told, for its own book-keeping: socket(7).
-        let kernel_bytes = conns * 2 * 2 * socket_buffer as u64;
+        // Two directions, and the system doubles each for its own bookkeeping: socket(7).
+        let kernel_bytes = conns * 2 * 2 * socket_buffer_bytes as u64;
         Ceiling {
             parts,
             kernel_bytes,
@@ -92,8 +92,8 @@ impl Ceiling {
         }
     }
 
-    /// The same for a server whose connections may come from Unix sockets, each of which can keep
-    /// `bytes` for the server.
+    /// The same for a server with Unix sockets, each of whose clients can keep `bytes` in its own
+    /// socket.
     pub fn with_unix_clients(self, bytes: u64) -> Ceiling {
         let client_bytes = Some(self.limits.connections_max as u64 * bytes);
         Ceiling {
@@ -102,12 +102,12 @@ impl Ceiling {
         }
     }
 
-    /// All of it, in bytes.
+    /// The sum of the parts, in bytes.
     pub fn bytes(&self) -> u64 {
         self.parts.iter().map(|part| part.bytes).sum()
     }
 
-    /// A table of the parts, for people.
+    /// A table of the parts and what comes on top, for people.
     pub fn table(&self) -> String {
         use fmt::Write;
         let mut text = String::new();
@@ -153,7 +153,7 @@ impl fmt::Display for Ceiling {
     }
 }
 
-/// Bytes, shown as MiB.
+/// A number of bytes, shown as MiB.
 pub struct Mib(pub u64);
 
 impl fmt::Display for Mib {

@@ -16,8 +16,8 @@
 //! - [`protocol`] is what goes over the wire, as values; PROTOCOL.md tells clients the same.
 //! - [`wheel`] keeps the timers.
 //! - [`time`] is the time as the core is told it.
-//! - `shrink` says when it is worth giving memory back.
-//! - `allocator` takes memory from the system and gives it back.
+//! - `shrink` says when it is worth returning memory.
+//! - `allocator` takes memory from the system and returns it.
 //! - [`log_sink`] writes the log without ever waiting.
 //!
 //! | Which file answers …? | |

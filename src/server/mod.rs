@@ -126,7 +126,7 @@ impl Server {
         let heard_all = count < EVENTS_PER_TURN && !has_accepted;
         self.hub.turn(&self.clock, asked, heard_all);
         if self.hub.take_has_freed_memory() {
-            allocator::give_back();
+            allocator::return_unused();
         }
         let end = self.clock.now();
         let took = end.at.since(start);
