@@ -1,9 +1,9 @@
 //! Where the log goes: standard error, which never keeps the server waiting.
 //!
-//! Whoever reads standard error may stop reading, and the server goes on: a line that does not fit is
-//! dropped and counted. Standard error is not made non-blocking itself, since a terminal and other
-//! programs share that setting; what is written to is a description of the same file of our own, or
-//! it is asked first whether there is space.
+//! The program at the other end may stop reading, and the server goes on: a line for which there is
+//! no space is dropped and counted. Standard error itself is not made non-blocking, since a terminal
+//! and other programs share that setting. The sink opens the same file again for itself, or asks
+//! before each write whether there is space.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, ErrorKind, IoSlice, Write};
@@ -16,40 +16,50 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::{Errno, ReadWriteFlags, pwritev2};
 use socket2::SockRef;
 
-/// The longest line, in bytes with its end: what a pipe takes whole if it takes anything (PIPE_BUF,
+/// The longest line, in bytes with its end: what a pipe that has space takes whole (PIPE_BUF in
 /// pipe(7)).
 const LINE_BYTES_MAX: usize = 4096;
 
-/// How to write without waiting.
-enum Way {
-    /// It never blocks, or for no longer than a disk takes.
-    Write,
-    /// A socket: it is told not to block with each write.
-    Send,
-    /// It may block: it is told not to with each write if the system can, as Linux 6.4 can with
-    /// pipes. Otherwise it is asked first whether it has space, for each piece of that many bytes.
-    /// That is as good, unless another program fills it between the two.
-    AskFirst(usize),
+/// How to write to a file without waiting.
+enum WriteMode {
+    /// As it is: the file never blocks, or for no longer than a disk takes.
+    Plain,
+    /// To a socket, with a flag on each write.
+    Socket,
+    /// To a file that may block, with a flag on each write if the system has one, as Linux 6.4 has
+    /// for pipes. Otherwise the sink asks whether there is space, and writes at most `piece_bytes`.
+    /// That is as good, unless another program fills the file in between.
+    AskFirst {
+        /// How much the file takes at least when it says that it has space.
+        piece_bytes: usize,
+    },
 }
 
-/// How many lines nobody took.
-#[derive(Clone, Debug, Default)]
-pub struct Dropped(Arc<AtomicU64>);
+/// A pipe that has space takes a whole line.
+const PIPE: WriteMode = WriteMode::AskFirst {
+    piece_bytes: LINE_BYTES_MAX,
+};
+/// A terminal does not say how much space it has.
+const TERMINAL: WriteMode = WriteMode::AskFirst { piece_bytes: 1 };
 
-impl Dropped {
-    /// The number since the start.
-    pub fn lines(&self) -> u64 {
+/// Counts the lines that were dropped.
+#[derive(Clone, Debug, Default)]
+pub struct DroppedLines(Arc<AtomicU64>);
+
+impl DroppedLines {
+    /// How many there were since the start.
+    pub fn count(&self) -> u64 {
         self.0.load(Ordering::Relaxed)
     }
 }
 
-/// Takes whole lines, one at a write.
+/// Takes whole lines, one with each write.
 pub struct LogSink {
     file: File,
-    way: Way,
-    /// The rest of a line that was taken in part.
+    mode: WriteMode,
+    /// The rest of a line that the file took in part.
     rest: Vec<u8>,
-    dropped: Dropped,
+    dropped: DroppedLines,
 }
 
 impl LogSink {
@@ -57,7 +67,7 @@ impl LogSink {
     ///
     /// # Errors
     ///
-    /// When there are no descriptors left.
+    /// When the system is out of descriptors.
     pub fn stderr() -> io::Result<LogSink> {
         Self::of(io::stderr().as_fd().try_clone_to_owned()?)
     }
@@ -65,50 +75,49 @@ impl LogSink {
     fn of(descriptor: OwnedFd) -> io::Result<LogSink> {
         let shared = File::from(descriptor);
         let kind = shared.metadata()?.file_type();
-        let (file, way) = if kind.is_socket() {
-            (shared, Way::Send)
+        let (file, mode) = if kind.is_socket() {
+            (shared, WriteMode::Socket)
         } else if kind.is_fifo() || kind.is_char_device() {
             match reopen(&shared) {
-                Ok(own) => (own, Way::Write),
-                // It may be another user's, or there is no /proc.
-                Err(_) if kind.is_fifo() => (shared, Way::AskFirst(LINE_BYTES_MAX)),
-                // A terminal does not tell for how much it has space.
-                Err(_) => (shared, Way::AskFirst(1)),
+                Ok(own) => (own, WriteMode::Plain),
+                // It may belong to another user, or there is no /proc.
+                Err(_) if kind.is_fifo() => (shared, PIPE),
+                Err(_) => (shared, TERMINAL),
             }
         } else {
-            (shared, Way::Write)
+            (shared, WriteMode::Plain)
         };
         Ok(LogSink {
             file,
-            way,
+            mode,
             rest: Vec::new(),
-            dropped: Dropped::default(),
+            dropped: DroppedLines::default(),
         })
     }
 
-    /// How many lines it has dropped, to be asked at any time.
-    pub fn dropped(&self) -> Dropped {
+    /// The count of lines that it drops, which goes on counting.
+    pub fn dropped(&self) -> DroppedLines {
         self.dropped.clone()
     }
 
     fn try_write(&self, bytes: &[u8]) -> io::Result<usize> {
-        match self.way {
-            Way::Write => (&self.file).write(bytes),
-            Way::Send => {
+        match self.mode {
+            WriteMode::Plain => (&self.file).write(bytes),
+            WriteMode::Socket => {
                 let flags = libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL;
                 SockRef::from(&self.file).send_with_flags(bytes, flags)
             }
-            Way::AskFirst(bytes_max) => match write_without_waiting(&self.file, bytes) {
+            WriteMode::AskFirst { piece_bytes } => match write_without_waiting(&self.file, bytes) {
                 Some(result) => result,
                 None if has_space(&self.file) => {
-                    (&self.file).write(&bytes[..bytes.len().min(bytes_max)])
+                    (&self.file).write(&bytes[..bytes.len().min(piece_bytes)])
                 }
                 None => Err(ErrorKind::WouldBlock.into()),
             },
         }
     }
 
-    /// Writes as much as is taken, and tells how much that is.
+    /// Writes as much as the file takes. Returns how much that is.
     fn write_some(&self, bytes: &[u8]) -> usize {
         let mut sum = 0;
         while sum < bytes.len() {
@@ -121,8 +130,8 @@ impl LogSink {
         sum
     }
 
-    /// Writes a line behind what is left of the one before; false if nothing of it was taken. What
-    /// is left of it then comes before the next.
+    /// Writes the rest of the previous line, and then a line. Returns whether the file took any of
+    /// it; the rest of it comes before the next line.
     fn write_line(&mut self, line: &[u8]) -> bool {
         let taken = self.write_some(&self.rest);
         self.rest.drain(..taken);
@@ -139,7 +148,7 @@ impl LogSink {
 }
 
 impl Write for LogSink {
-    /// Takes a line, or drops it; there is no error that anybody could be told of.
+    /// Takes a line, or drops and counts it. It never fails, since an error could not be logged.
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
         let was_taken = match line.len() > LINE_BYTES_MAX {
             false => self.write_line(line),
@@ -156,7 +165,7 @@ impl Write for LogSink {
     }
 }
 
-/// Opens the same pipe or terminal again, for a description of our own that does not block.
+/// Opens the same pipe or terminal again: its own open file does not block.
 fn reopen(shared: &File) -> io::Result<File> {
     use std::os::fd::AsRawFd;
     let path = format!("/proc/self/fd/{}", shared.as_raw_fd());
@@ -170,9 +179,9 @@ fn reopen(shared: &File) -> io::Result<File> {
     }
 }
 
-/// Writes what a file takes at once; none if the system cannot tell it not to wait.
+/// Writes what a file takes at once; none if the system has no flag for that.
 fn write_without_waiting(file: &File, bytes: &[u8]) -> Option<io::Result<usize>> {
-    // Where the file stands, if it has such a place.
+    // At the current position, if the file has one.
     const HERE: u64 = u64::MAX;
     match pwritev2(file, &[IoSlice::new(bytes)], HERE, ReadWriteFlags::NOWAIT) {
         Err(Errno::OPNOTSUPP | Errno::NOSYS | Errno::INVAL | Errno::SPIPE) => None,
@@ -180,15 +189,15 @@ fn write_without_waiting(file: &File, bytes: &[u8]) -> Option<io::Result<usize>>
     }
 }
 
-/// Whether a pipe or terminal takes something at once. A pipe that says so takes a whole line.
+/// Whether a pipe or terminal has space now.
 fn has_space(file: &File) -> bool {
     let mut asked = [PollFd::new(file, PollFlags::OUT)];
     let now = Timespec::default();
     poll(&mut asked, Some(&now)).is_ok_and(|ready| ready > 0)
 }
 
-/// Whether standard error leads to systemd's journal, which reads priorities and has its own clock:
-/// JOURNAL_STREAM, see systemd.exec(5).
+/// Whether standard error leads to systemd's journal, which reads priorities and adds the time: see
+/// JOURNAL_STREAM in systemd.exec(5).
 pub fn is_journal() -> bool {
     let Some(stream) = std::env::var_os("JOURNAL_STREAM") else {
         return false;
@@ -211,12 +220,12 @@ mod tests {
 
     use super::*;
 
-    fn sink(descriptor: OwnedFd, way: Way) -> LogSink {
+    fn sink(descriptor: OwnedFd, mode: WriteMode) -> LogSink {
         LogSink {
             file: descriptor.into(),
-            way,
+            mode,
             rest: Vec::new(),
-            dropped: Dropped::default(),
+            dropped: DroppedLines::default(),
         }
     }
 
@@ -224,12 +233,12 @@ mod tests {
         format!("{n} {}\n", "x".repeat(100))
     }
 
-    /// Has a sink drop lines that nobody reads, and then take one once they are read; gives all that
-    /// was read.
+    /// Writes lines that nobody reads until the sink drops some, and then has them read and writes one
+    /// more. Returns all that was read.
     fn fill_and_read(mut sink: LogSink, mut reader: impl Read + Send + 'static) -> String {
         let dropped = sink.dropped();
         let mut n = 0;
-        while dropped.lines() < 3 {
+        while dropped.count() < 3 {
             sink.write_all(line(n).as_bytes()).unwrap();
             n += 1;
             assert!(n < 100_000);
@@ -243,7 +252,7 @@ mod tests {
             }
             String::from_utf8(seen).unwrap()
         });
-        // As the loop does, though not as soon as there is space.
+        // The server tries again as well, though not at once.
         while !sink.write_line(b"the last\n") {
             thread::yield_now();
         }
@@ -269,10 +278,10 @@ mod tests {
             .stdout(Stdio::piped())
             .spawn()
             .unwrap();
-        // What cat writes, which nobody reads at first, and what it has not read then.
+        // At first nobody reads what cat writes, and soon cat does not read any more.
         let pipe = OwnedFd::from(cat.stdin.take().unwrap());
         let reader = cat.stdout.take().unwrap();
-        let seen = fill_and_read(sink(pipe, Way::AskFirst(LINE_BYTES_MAX)), reader);
+        let seen = fill_and_read(sink(pipe, PIPE), reader);
         expect_whole_lines(&seen);
         cat.wait().unwrap();
     }
@@ -286,7 +295,7 @@ mod tests {
         let mut options = OpenOptions::new();
         options.write(true).custom_flags(libc::O_NOCTTY);
         let terminal = options.open(name.to_str().unwrap()).unwrap();
-        let seen = fill_and_read(sink(terminal.into(), Way::AskFirst(1)), File::from(master));
+        let seen = fill_and_read(sink(terminal.into(), TERMINAL), File::from(master));
         expect_whole_lines(&seen);
     }
 

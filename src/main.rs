@@ -4,7 +4,7 @@ use std::fmt::Display;
 use std::io::{Write, stdout};
 use std::process::ExitCode;
 
-use chinwag::log_sink::{Dropped, LogSink, is_journal};
+use chinwag::log_sink::{DroppedLines, LogSink, is_journal};
 use chinwag::options::{self, Action, LogForm, Options, Verbosity};
 use chinwag::server::Server;
 use chinwag::startup::Prepared;
@@ -92,7 +92,7 @@ fn complain(what: impl Display) {
 
 /// Sets up the log on standard error, and returns its form. Options take precedence over `RUST_LOG`,
 /// and that over the default.
-fn set_up_log(options: &Options) -> Result<(Dropped, LogForm), String> {
+fn set_up_log(options: &Options) -> Result<(DroppedLines, LogForm), String> {
     let sink = LogSink::stderr().map_err(|error| format!("cannot set up the log: {error}"))?;
     let dropped = sink.dropped();
     let mut builder = env_logger::Builder::new();

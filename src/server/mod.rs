@@ -18,7 +18,7 @@ use crate::ceiling::Ceiling;
 use crate::chat::keys::Keys;
 use crate::hub::Hub;
 use crate::hub::conn::Readiness;
-use crate::log_sink::Dropped;
+use crate::log_sink::DroppedLines;
 use crate::net::service_manager::{ServiceManager, Status};
 use crate::net::stream::Stream;
 use crate::startup::{Prepared, Settings, Users};
@@ -53,7 +53,7 @@ impl Server {
     /// # Errors
     ///
     /// A text for people: what failed, why, and the way out.
-    pub fn new(prepared: Prepared, dropped: Dropped) -> Result<Server, String> {
+    pub fn new(prepared: Prepared, dropped: DroppedLines) -> Result<Server, String> {
         let Prepared {
             settings,
             users: Users { keys, ceiling },

@@ -2,7 +2,7 @@
 //! totals.
 
 use crate::chat::stats::Stats;
-use crate::log_sink::Dropped;
+use crate::log_sink::DroppedLines;
 use crate::time::{Millis, Now};
 
 /// After lines were dropped, the time until the log is tried again: at first, and doubled each time
@@ -14,7 +14,7 @@ const DAY: Millis = Millis(24 * 60 * 60 * 1000);
 
 /// What was logged, and when it is time for more.
 pub struct Report {
-    dropped: Dropped,
+    dropped: DroppedLines,
     /// How many dropped lines the log has reported.
     reported: u64,
     /// The log is not tried again before this time, ...
@@ -27,7 +27,7 @@ pub struct Report {
 
 impl Report {
     /// A report of a server that starts now.
-    pub fn new(dropped: Dropped) -> Report {
+    pub fn new(dropped: DroppedLines) -> Report {
         Report {
             dropped,
             reported: 0,
@@ -39,7 +39,7 @@ impl Report {
 
     /// When something may be due next.
     pub fn next_deadline(&self) -> Millis {
-        match self.dropped.lines() > self.reported {
+        match self.dropped.count() > self.reported {
             true => self.retry_at.min(self.summary_at),
             false => self.summary_at,
         }
@@ -48,13 +48,13 @@ impl Report {
     /// Logs what is due: how many lines were dropped, if the log may take lines again, and once a
     /// day the summary.
     pub fn turn(&mut self, stats: &mut Stats, now: Now) {
-        let dropped = self.dropped.lines();
+        let dropped = self.dropped.count();
         stats.log_lines_dropped = dropped;
         if dropped > self.reported && now.past >= self.retry_at {
             self.retry_at = now.at + self.retry_pause;
             let count = dropped - self.reported;
             log::warn!("{count} lines of the log were dropped: nobody took them");
-            let was_dropped = self.dropped.lines() > dropped;
+            let was_dropped = self.dropped.count() > dropped;
             if was_dropped {
                 // This line is the server's own, and does not count.
                 self.reported += 1;
