@@ -463,7 +463,7 @@ mod tests {
         }
     }
 
-    impl Link for Narrow {
+    impl Transport for Narrow {
         fn watch_peer(&mut self, _: Option<u32>) {}
 
         fn untaken(&self) -> u32 {
