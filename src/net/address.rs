@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use socket2::Socket;
 
 /// The longest path that fits into a Unix socket's address, in bytes.
-pub const UNIX_PATH_BYTES_MAX: usize = 107;
+const UNIX_PATH_BYTES_MAX: usize = 107;
 
 /// An address to listen on.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -101,6 +101,15 @@ impl Address {
             (found, _) => found,
         }
     }
+
+    /// Whether other machines may be able to reach it.
+    pub fn is_on_network(&self) -> bool {
+        match self {
+            Address::Tcp(tcp) => !tcp.ip().is_loopback(),
+            Address::LinkLocal { .. } => true,
+            Address::Unix(_) => false,
+        }
+    }
 }
 
 fn network_address(text: &str) -> Result<Address, &'static str> {
@@ -144,4 +153,86 @@ fn network_address(text: &str) -> Result<Address, &'static str> {
 fn is_interface_name(name: &str) -> bool {
     let is_bad = |c: char| c.is_whitespace() || c.is_control() || matches!(c, '/' | ':');
     (1..=15).contains(&name.len()) && !matches!(name, "." | "..") && !name.contains(is_bad)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tcp(address: &str) -> Address {
+        Address::Tcp(address.parse().unwrap())
+    }
+
+    #[test]
+    fn an_address_is_shown_as_it_was_given() {
+        for text in ["0.0.0.0:0", "[::1]:8255", "[fe80::1%7]:1"] {
+            assert_eq!(Address::parse(text), Ok(tcp(text)));
+            assert_eq!(tcp(text).to_string(), text);
+        }
+        for text in [
+            "unix:/run/chinwag",
+            "unix:here",
+            "[fe80::1%lo]:0",
+            "[fe80::a:b%br-lan.2]:8255",
+            "[fe80::1%q]]:1",
+        ] {
+            assert_eq!(Address::parse(text).unwrap().to_string(), text);
+        }
+    }
+
+    #[test]
+    fn a_paths_length_is_bounded() {
+        let longest = "p".repeat(UNIX_PATH_BYTES_MAX);
+        let parsed = Address::parse(&format!("unix:{longest}"));
+        assert_eq!(parsed, Ok(Address::Unix(longest.clone().into())));
+        let error = Address::parse(&format!("unix:{longest}p")).unwrap_err();
+        assert!(error.contains("at most 107 bytes"), "{error}");
+    }
+
+    #[test]
+    fn loopback_addresses_and_unix_sockets_are_not_on_a_network() {
+        for (text, is_on_network) in [
+            ("127.0.0.1:1", false),
+            ("127.1.2.3:1", false),
+            ("[::1]:1", false),
+            ("unix:/s", false),
+            ("0.0.0.0:1", true),
+            ("[::]:1", true),
+            ("192.0.2.1:1", true),
+            ("[2001:db8::1]:1", true),
+            ("[fe80::1%7]:1", true),
+            ("[fe80::1%lo]:1", true),
+        ] {
+            let address = Address::parse(text).unwrap();
+            assert_eq!(address.is_on_network(), is_on_network, "{text}");
+        }
+    }
+
+    #[test]
+    fn an_error_says_what_an_address_looks_like() {
+        for (text, said) in [
+            ("", "IP:PORT"),
+            ("nowhere", "IP:PORT"),
+            ("localhost:8255", "not looked up"),
+            ("127.0.0.1", "IP:PORT"),
+            ("::1:8255x", "IP:PORT"),
+            ("127.0.0.1:65536", "IP:PORT"),
+            ("[::ffff:192.0.2.1]:1", "IPv4"),
+            ("[fe80::1]:1", "%eth0"),
+            ("[fe80::1%0]:1", "%eth0"),
+            ("[::1%1]:1", "fe80"),
+            ("[::1%lo]:1", "fe80"),
+            ("[fe80::1%]:1", "name"),
+            ("[fe80::1%..]:1", "name"),
+            ("[fe80::1%a/b]:1", "name"),
+            ("[fe80::1%1234567890123456]:1", "name"),
+            ("[fe80::1%lo]:x", "IP:PORT"),
+            ("fe80::1%lo:1", "IP:PORT"),
+            ("127.0.0.1%lo]:1", "IP:PORT"),
+            ("unix:", "missing"),
+        ] {
+            let error = Address::parse(text).unwrap_err();
+            assert!(error.contains(said), "{text:?} gives {error:?}");
+        }
+    }
 }
