@@ -102,10 +102,7 @@ fn set_up_log(options: &Options) -> Result<(DroppedLines, LogForm), String> {
         Verbosity::Normal => _ = builder.parse_default_env(),
         Verbosity::Verbose => _ = builder.filter_level(log::LevelFilter::Debug),
     }
-    let form = options.log.unwrap_or_else(|| match is_journal() {
-        true => LogForm::Syslog,
-        false => LogForm::Plain,
-    });
+    let form = options.log_form(is_journal());
     builder.format(move |out, record| {
         let (time, level) = (out.timestamp_seconds(), record.level());
         // An error may hold a table.

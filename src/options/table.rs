@@ -1,0 +1,352 @@
+//! The table of options: all that there is to know about one stands in its row.
+//!
+//! The parser, `--help` and the errors are made from this table, and tests compare README.md,
+//! PROTOCOL.md, the manual page and OpenWrt's files with it. (ripgrep has its flags in one place
+//! like that.)
+
+use std::path::PathBuf;
+
+use super::value::{Number, Unit};
+use super::{LogForm, Options, Verbosity};
+use crate::net::address::Address;
+use crate::protocol::IDLE_MIN_S;
+
+/// The longest time that can be set, in seconds: a year.
+const TIME_MAX_S: u64 = 365 * 24 * 3600;
+/// The most sessions that can be set, and so of what belongs to them: what the sessions' keys can
+/// tell apart, with some to spare.
+const SESSIONS_MAX: u64 = 1 << 30;
+
+/// An option.
+#[derive(Debug)]
+pub struct Row {
+    /// The letter of its short form; empty if it has none.
+    pub letter: &'static str,
+    /// Its name, without the dashes.
+    pub name: &'static str,
+    /// What its value is, and what becomes of it.
+    pub kind: Kind,
+    /// What it is for.
+    pub help: &'static str,
+}
+
+/// What an option's value is, and what becomes of it.
+#[derive(Debug)]
+pub enum Kind {
+    /// A number.
+    Number(Number),
+    /// Something else.
+    Text {
+        /// What stands for the value in `--help`.
+        placeholder: &'static str,
+        /// Whether the option may be given several times.
+        is_list: bool,
+        /// Reads and stores a value; the error says what is wrong, for people.
+        store: fn(&mut Options, &str) -> Result<(), String>,
+        /// Shows what some options come to.
+        show: fn(&Options) -> Option<String>,
+    },
+    /// There is no value: being given, the option does this.
+    Switch(fn(&mut Options)),
+    /// The option says what to do instead of running the server. [`super::parse`] does it.
+    Action {
+        /// What stands for the value in `--help`; empty if there is none.
+        placeholder: &'static str,
+    },
+}
+
+impl Row {
+    /// What stands for the value in `--help`; empty if the option takes none.
+    pub fn placeholder(&self) -> &'static str {
+        match &self.kind {
+            Kind::Number(number) => number.unit.placeholder(),
+            Kind::Text { placeholder, .. } | Kind::Action { placeholder } => placeholder,
+            Kind::Switch(_) => "",
+        }
+    }
+
+    /// What holds without the option, if there is something to say.
+    pub fn default(&self) -> Option<String> {
+        match &self.kind {
+            Kind::Number(number) => number.default(),
+            Kind::Text { show, .. } => show(&Options::default()),
+            Kind::Switch(_) | Kind::Action { .. } => None,
+        }
+    }
+}
+
+/// All options, in the order of `--help`.
+pub const OPTIONS: &[Row] = &[
+    Row {
+        letter: "l",
+        name: "listen",
+        kind: Kind::Text {
+            placeholder: "ADDR",
+            is_list: true,
+            store: add_address,
+            show: |options| Some(options.addresses(false)[0].to_string()),
+        },
+        help: "listen on IP:PORT, [IPv6]:PORT or unix:/path; may be given several times",
+    },
+    Row {
+        letter: "i",
+        name: "idle",
+        kind: Kind::Number(Number {
+            unit: Unit::Seconds,
+            range: IDLE_MIN_S as u64..=TIME_MAX_S,
+            field: |options| &mut options.limits.idle_s,
+        }),
+        help: "idle time of sessions that do not ask for one",
+    },
+    Row {
+        letter: "",
+        name: "max-idle",
+        kind: Kind::Number(Number {
+            unit: Unit::Seconds,
+            range: IDLE_MIN_S as u64..=TIME_MAX_S,
+            field: |options| &mut options.limits.idle_max_s,
+        }),
+        help: "the longest idle time that sessions get",
+    },
+    Row {
+        letter: "",
+        name: "handshake",
+        kind: Kind::Number(Number {
+            unit: Unit::Seconds,
+            range: 1..=TIME_MAX_S,
+            field: |options| &mut options.limits.handshake_s,
+        }),
+        help: "how long a connection may take to JOIN or RESUME",
+    },
+    Row {
+        letter: "c",
+        name: "max-connections",
+        kind: Kind::Number(Number {
+            unit: Unit::Count,
+            range: 1..=1_000_000,
+            field: |options| &mut options.limits.connections_max,
+        }),
+        help: "how many connections there may be",
+    },
+    Row {
+        letter: "s",
+        name: "max-sessions",
+        kind: Kind::Number(Number {
+            unit: Unit::Count,
+            range: 1..=SESSIONS_MAX,
+            field: |options| &mut options.limits.sessions_max,
+        }),
+        help: "how many sessions there may be",
+    },
+    Row {
+        letter: "r",
+        name: "max-rooms",
+        kind: Kind::Number(Number {
+            unit: Unit::Count,
+            range: 1..=SESSIONS_MAX,
+            field: |options| &mut options.limits.rooms_max,
+        }),
+        help: "how many rooms there may be",
+    },
+    Row {
+        letter: "a",
+        name: "max-per-address",
+        kind: Kind::Number(Number {
+            unit: Unit::Count,
+            range: 1..=SESSIONS_MAX,
+            field: |options| &mut options.limits.per_address_max,
+        }),
+        help: "how many connections, and how many sessions, one address may have",
+    },
+    Row {
+        letter: "",
+        name: "rate",
+        kind: Kind::Number(Number {
+            unit: Unit::Count,
+            range: 0..=1_000_000,
+            field: |options| &mut options.limits.lines_per_s,
+        }),
+        help: "how many lines a second a client may send; 0 for no limit",
+    },
+    Row {
+        letter: "b",
+        name: "log-bytes",
+        kind: Kind::Number(Number {
+            unit: Unit::Bytes,
+            range: 4096..=1 << 30,
+            field: |options| &mut options.limits.log_bytes,
+        }),
+        help: "how many bytes of events each room keeps",
+    },
+    Row {
+        letter: "m",
+        name: "max-message",
+        kind: Kind::Number(Number {
+            unit: Unit::Bytes,
+            range: 1..=1024 * 1024,
+            field: |options| &mut options.limits.message_bytes_max,
+        }),
+        help: "the longest message",
+    },
+    Row {
+        letter: "",
+        name: "socket-buffer",
+        kind: Kind::Number(Number {
+            unit: Unit::Bytes,
+            range: 4096..=64 * 1024 * 1024,
+            field: |options| &mut options.socket_buffer,
+        }),
+        help: "how many bytes the system keeps for a connection, each way",
+    },
+    Row {
+        letter: "",
+        name: "socket-mode",
+        kind: Kind::Number(Number {
+            unit: Unit::Mode,
+            range: 0..=0o777,
+            field: |options| &mut options.socket_mode,
+        }),
+        help: "permissions of Unix sockets' files, like 0660; without it, the umask decides",
+    },
+    Row {
+        letter: "",
+        name: "memory",
+        kind: Kind::Number(Number {
+            unit: Unit::Bytes,
+            range: 1..=isize::MAX as u64,
+            field: |options| &mut options.memory_max,
+        }),
+        help: "refuse to start if the server could ever need more memory",
+    },
+    Row {
+        letter: "u",
+        name: "users",
+        kind: Kind::Text {
+            placeholder: "FILE",
+            is_list: false,
+            store: |options, path| {
+                options.users = Some(PathBuf::from(path));
+                Ok(())
+            },
+            show: |options| Some(options.users.as_ref()?.display().to_string()),
+        },
+        help: "let only the names in this file join, with their keys",
+    },
+    Row {
+        letter: "",
+        name: "new-key",
+        kind: Kind::Action {
+            placeholder: "NAME",
+        },
+        help: "make a key for NAME, put it into the users file, and exit",
+    },
+    Row {
+        letter: "",
+        name: "open",
+        kind: Kind::Switch(|options| options.is_open = true),
+        help: "let anyone who can reach a network address join",
+    },
+    Row {
+        letter: "",
+        name: "check",
+        kind: Kind::Action { placeholder: "" },
+        help: "check options and files, show how much memory the server could need, and exit",
+    },
+    Row {
+        letter: "",
+        name: "log",
+        kind: Kind::Text {
+            placeholder: "FORM",
+            is_list: false,
+            store: |options, word| {
+                options.log = Some(LogForm::parse(word)?);
+                Ok(())
+            },
+            show: |options| Some(options.log_form(false).as_str().to_owned()),
+        },
+        help: "begin log lines with time and level (plain), or with a priority (syslog), as the \
+               journal gets them",
+    },
+    Row {
+        letter: "q",
+        name: "quiet",
+        kind: Kind::Switch(|options| options.verbosity = Verbosity::Quiet),
+        help: "log only warnings and errors",
+    },
+    Row {
+        letter: "v",
+        name: "verbose",
+        kind: Kind::Switch(|options| options.verbosity = Verbosity::Verbose),
+        help: "also log what happens to sessions",
+    },
+    Row {
+        letter: "h",
+        name: "help",
+        kind: Kind::Action { placeholder: "" },
+        help: "show this text",
+    },
+    Row {
+        letter: "V",
+        name: "version",
+        kind: Kind::Action { placeholder: "" },
+        help: "show the version",
+    },
+];
+
+fn add_address(options: &mut Options, text: &str) -> Result<(), String> {
+    let address = Address::parse(text)?;
+    if options.listen.contains(&address) {
+        return Err("this address is given twice".into());
+    }
+    options.listen.push(address);
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    fn numbers() -> impl Iterator<Item = (&'static str, &'static Number)> {
+        OPTIONS.iter().filter_map(|row| match &row.kind {
+            Kind::Number(number) => Some((row.name, number)),
+            _ => None,
+        })
+    }
+
+    #[test]
+    fn every_range_fits_its_field_and_holds_the_default() {
+        for (name, number) in numbers() {
+            for end in [*number.range.start(), *number.range.end()] {
+                let mut options = Options::default();
+                let text = number.unit.show(end);
+                assert_eq!(number.store(&mut options, &text), Ok(()), "{name} {text}");
+                assert_eq!((number.field)(&mut options).get(), Some(end), "{name}");
+            }
+            let default = (number.field)(&mut Options::default()).get();
+            assert!(default.is_none_or(|n| number.range.contains(&n)), "{name}");
+        }
+    }
+
+    #[test]
+    fn no_two_options_share_a_field_a_name_or_a_letter() {
+        for (name, number) in numbers() {
+            let mut options = Options::default();
+            let end = *number.range.end();
+            (number.field)(&mut options).set(end);
+            let changed = numbers().filter(|(_, other)| {
+                let default = (other.field)(&mut Options::default()).get();
+                (other.field)(&mut options).get() != default
+            });
+            let changed: Vec<_> = changed.map(|(name, _)| name).collect();
+            assert_eq!(changed, [name]);
+        }
+        let names: BTreeSet<_> = OPTIONS.iter().map(|row| row.name).collect();
+        assert_eq!(names.len(), OPTIONS.len());
+        let letters = OPTIONS.iter().map(|row| row.letter);
+        let letters: Vec<_> = letters.filter(|letter| !letter.is_empty()).collect();
+        let set: BTreeSet<_> = letters.iter().collect();
+        assert_eq!(set.len(), letters.len());
+    }
+}
