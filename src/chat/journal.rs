@@ -10,10 +10,10 @@ use crate::protocol::{Abuse, DENIALS_MAX, ERRORS_MAX, Limits};
 use crate::time::{Millis, Now};
 
 /// How many lines of one kind there are at most within any [`PERIOD`].
-const LINES_MAX: usize = 10;
+pub const LINES_MAX: usize = 10;
 /// The time in which an address gets one line; and how long a limit has to be out of reach until
 /// the log says so.
-const PERIOD: Millis = Millis(60_000);
+pub const PERIOD: Millis = Millis(60_000);
 
 /// Lines of one kind: those of the last period, and how many were left out.
 #[derive(Debug)]

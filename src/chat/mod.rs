@@ -40,10 +40,12 @@ pub use caller::Client;
 pub use connections::ConnEvent;
 pub use deadlines::{Due, TimerBudget};
 pub use ids::{ConnId, SessionKey};
+pub use journal::{LINES_MAX as LOG_LINES_MAX, PERIOD as LOG_PERIOD};
 pub use notice::Notice;
 pub use origin::{Origin, Peer};
 pub use owed::{Owed, OwedLines, Receipt};
 pub use rate::Permit;
+pub use session::LOOKS as STALL_CHECKS_PER_IDLE_TIME;
 
 use crate::protocol::{Limits, Name, Token};
 use crate::shrink::ShrinkPolicy;

@@ -9,7 +9,7 @@ use crate::time::Millis;
 
 /// How often a client that takes nothing is looked at within its idle time: it has a part of that
 /// more at the most, since it may have taken something just behind a look.
-const LOOKS: u64 = 8;
+pub const LOOKS: u64 = 8;
 
 /// A member of a room.
 #[derive(Debug)]

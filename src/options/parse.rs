@@ -9,7 +9,7 @@ use getopts::{Fail, HasArg, Matches, Occur};
 use super::Options;
 use super::help::help;
 use super::table::{Kind, OPTIONS};
-use crate::protocol::Name;
+use crate::protocol::{NAME_BYTES_MAX, Name};
 
 /// What a command line asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -95,8 +95,8 @@ fn new_key(matches: &Matches, name: &str) -> Result<Action, String> {
         .ok_or_else(|| format!("--new-key {name}: say with --users which file to put it into"))?;
     let parsed = Name::parse(name).ok_or_else(|| {
         format!(
-            "--new-key {name}: a name is 1 to 24 of A-Z a-z 0-9 _ - and begins with a letter or \
-             digit"
+            "--new-key {name}: a name is 1 to {NAME_BYTES_MAX} of A-Z a-z 0-9 _ - and begins with a \
+             letter or digit"
         )
     })?;
     Ok(Action::NewKey(users.into(), parsed))
@@ -130,7 +130,8 @@ fn read(matches: &Matches) -> Result<Options, String> {
     Ok(options)
 }
 
-/// Keeps the idle time below the longest one: the default is lowered, a given one has to fit.
+/// Sees that no session starts with more than the longest idle time: lowers the default, but refuses
+/// a given time.
 fn fit_idle(options: &mut Options, is_given: bool) -> Result<(), String> {
     let limits = &mut options.limits;
     let (idle, idle_max) = (limits.idle_s, limits.idle_max_s);

@@ -6,7 +6,7 @@ use super::text::shows;
 
 /// The longest word that is quoted whole, in characters: longer than any verb, option or mode, and
 /// shorter than a key or a token that this server makes.
-const QUOTE_CHARS_MAX: usize = 15;
+pub const QUOTE_CHARS_MAX: usize = 15;
 
 /// Whether a word is short enough to be no secret of this server's making.
 pub fn is_short(word: &str) -> bool {
