@@ -1,6 +1,6 @@
 //! What the server can be told on its command line: [`Options`], with their defaults.
 //!
-//! [`table`] has a row for each option, from which [`parse`] and `--help` are made.
+//! [`table`] has a row for each option, from which [`parse()`] and `--help` are made.
 
 mod help;
 mod parse;

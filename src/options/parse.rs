@@ -40,7 +40,7 @@ pub fn parse(args: &[String]) -> Result<Action, String> {
     }
     if let Some(argument) = matches.free.first() {
         return Err(format!(
-            "unexpected argument '{argument}': chinwag takes options alone"
+            "unexpected argument '{argument}': chinwag takes only options"
         ));
     }
     if let Some(name) = matches.opt_str("new-key") {

@@ -48,7 +48,7 @@ pub enum Kind {
     },
     /// There is no value: being given, the option does this.
     Switch(fn(&mut Options)),
-    /// The option says what to do instead of running the server. [`super::parse`] does it.
+    /// The option says what to do instead of running the server. [`super::parse()`] does it.
     Action {
         /// What stands for the value in `--help`; empty if there is none.
         placeholder: &'static str,

@@ -165,6 +165,39 @@ fn the_configuration_of_openwrt_has_every_option_with_its_default() {
     assert_eq!([values, flags], [[""; 0], [""; 0]]);
 }
 
+/// README.md shows options of other programs too, so it is not among these.
+#[test]
+fn every_option_that_a_document_names_exists() {
+    for name in [
+        "PROTOCOL.md",
+        "dist/chinwag.8",
+        "dist/chinwag.service",
+        "dist/chinwag.socket",
+        "dist/default",
+        "dist/openwrt/files/chinwag.config",
+        "dist/openwrt/files/chinwag.init",
+    ] {
+        // A line may end within a name.
+        let text = document(name).replace("-\n", "-");
+        let mark = match name {
+            "dist/chinwag.8" => "Fl -",
+            _ => "--",
+        };
+        let is_part = |c: char| c.is_ascii_lowercase() || c == '-';
+        let mut named = 0;
+        for (at, _) in text.match_indices(mark) {
+            let rest = &text[at + mark.len()..];
+            let option = &rest[..rest.find(|c| !is_part(c)).unwrap_or(rest.len())];
+            if option.starts_with(|c: char| c.is_ascii_lowercase()) {
+                let exists = OPTIONS.iter().any(|row| row.name == option);
+                assert!(exists, "{name}: there is no --{option}");
+                named += 1;
+            }
+        }
+        assert!(named > 0, "{name}");
+    }
+}
+
 /// The commands in a document that start the program, without what the shell does with it.
 fn commands(text: &str) -> Vec<&str> {
     let lines = text.lines().map(str::trim_start);
