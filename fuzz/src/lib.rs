@@ -1,4 +1,4 @@
-//! What the fuzz targets do with their bytes. tests/fuzz_corpus.rs plays the kept ones as tests.
+//! What the fuzz targets do with their bytes. tests/core/fuzz_corpus.rs plays the kept ones as tests.
 
 use std::collections::BTreeSet;
 

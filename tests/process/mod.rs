@@ -868,13 +868,13 @@ pub fn skip(reason: &str) {
     }
 }
 
-/// The name of the file of tests that this is.
+/// The folder of tests that this is.
 fn program_of_tests() -> String {
     let path = std::env::current_exe().unwrap();
     let stem = path.file_stem().unwrap().to_string_lossy();
     // Behind a hyphen, Cargo puts a hash.
     let name = stem.rsplit_once('-').map_or(&*stem, |(name, _)| name);
-    format!("tests/{name}.rs")
+    format!("tests/{name}")
 }
 
 /// Whether a shell's command succeeds that only does with a certain program; says so if not.

@@ -1,12 +1,10 @@
 //! What the log is told of clients, and that they cannot fill it, played in a world without sockets.
 
-mod support;
-
+use crate::support::log::{keep, take};
+use crate::support::world::{Peer, World};
 use chinwag::chat::Origin;
 use chinwag::chat::keys::{KeyHash, Keys};
 use chinwag::protocol::Limits;
-use support::log::{keep, take};
-use support::world::{Peer, World};
 
 fn limits() -> Limits {
     Limits {

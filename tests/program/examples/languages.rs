@@ -10,8 +10,8 @@ use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 use std::thread;
 
+use super::proxy::PATIENCE;
 use crate::process::{Process, has_success, skip};
-use crate::proxy::PATIENCE;
 
 /// A language, and scripts for a shell in which `$SRC` is its folder, `$OUT` a folder for what is
 /// built, and `$PROGRAM` or, begun with a capital letter, `$MAIN` the client.

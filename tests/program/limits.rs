@@ -1,8 +1,6 @@
 //! Every bound that the server has and every option that sets one, over real sockets: how many
 //! there may be, how fast, how much memory, and who.
 
-mod process;
-
 use std::fs::{self, Permissions};
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
@@ -10,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use process::{
+use crate::process::{
     Client, Finished, Polite, Process, Received, Server, TempDir, Watch, has_ipv6, program,
     program_within, unix,
 };

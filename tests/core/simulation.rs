@@ -5,19 +5,17 @@
 //! what others see (G10); `said=` is right (G7); there are never more of anything than the limits
 //! say, and what there is fits under the ceiling; only who has the key has the name.
 //!
-//! A failure names its seed; `CHINWAG_SEED=<seed> cargo test --test simulation` plays it again.
-
-mod support;
+//! A failure names its seed; `CHINWAG_SEED=<seed> cargo test simulation::` plays it again.
 
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 
+use crate::support::world::{End, Peer, UNIX_MS, World};
 use chinwag::ceiling::Ceiling;
 use chinwag::chat::keys::{KeyHash, Keys};
 use chinwag::chat::{ConnId, Origin};
 use chinwag::hub::conn::Conn;
 use chinwag::protocol::Limits;
 use fastrand::Rng;
-use support::world::{End, Peer, UNIX_MS, World};
 
 const SEEDS: u64 = 200;
 const STEPS: usize = 600;

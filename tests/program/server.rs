@@ -3,8 +3,6 @@
 //!
 //! What the commands do is not tested here, but by the transcripts.
 
-mod process;
-
 use std::fs;
 use std::io::{IoSlice, Write};
 use std::mem::MaybeUninit;
@@ -16,8 +14,8 @@ use std::process::Command;
 use std::thread;
 use std::time::Duration;
 
-use process::{
-    Client, Finished, PATIENCE, Process, Received, Server, TempDir, Watch, has_ipv6, program,
+use crate::process::{
+    self, Client, Finished, PATIENCE, Process, Received, Server, TempDir, Watch, has_ipv6, program,
     program_within, unix,
 };
 

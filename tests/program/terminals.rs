@@ -4,8 +4,6 @@
 //! A program that is not installed is skipped, with a line that names it; where the environment
 //! says CI, it has to be there.
 
-mod process;
-
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -14,7 +12,9 @@ use std::process::Command;
 use std::thread;
 use std::time::Duration;
 
-use process::{Client, PATIENCE, Process, Received, Server, TempDir, Watch, has, has_netcat, unix};
+use crate::process::{
+    Client, PATIENCE, Process, Received, Server, TempDir, Watch, has, has_netcat, unix,
+};
 
 const CTRL_C: &str = "\x03";
 const CTRL_D: &str = "\x04";

@@ -1,14 +1,12 @@
 //! What the loop promises about order, fairness and memory, played in a world without sockets.
 
-mod support;
-
 use std::cell::Cell;
 
+use crate::support::world::{Peer, UNIX_MS, World};
 use chinwag::chat::Origin;
 use chinwag::chat::keys::{KeyHash, Keys};
 use chinwag::protocol::Limits;
 use chinwag::time::{Clock, Millis, Now};
-use support::world::{Peer, UNIX_MS, World};
 
 fn text(peer: &Peer) -> String {
     let output = std::mem::take(&mut peer.wire.borrow_mut().output);

@@ -4,7 +4,6 @@
 //! A failure names its seed; with `CHINWAG_SEED=<seed>` the network is cut where it was then.
 
 mod languages;
-mod process;
 mod proxy;
 
 use std::fs;
@@ -17,8 +16,8 @@ use std::time::Duration;
 
 use fastrand::Rng;
 
+use crate::process::{Client, Finished, Process, Server, TempDir, Watch, program};
 use languages::{LANGUAGES, Language, each, examples};
-use process::{Client, Finished, Process, Server, TempDir, Watch, program};
 use proxy::{Fate, Proxy};
 
 const PROGRAMS: [&str; 3] = ["say", "watch", "poll"];

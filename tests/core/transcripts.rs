@@ -1,14 +1,10 @@
 //! Narrated dialogues, one file each: played against the core, and over TCP where no time passes.
 
-mod process;
-mod support;
-mod tcp;
-
 use std::fs;
 use std::path::Path;
 
-use support::script::{CoreStage, Script};
-use tcp::TcpStage;
+use crate::support::script::{CoreStage, Script};
+use crate::tcp::TcpStage;
 
 /// The transcripts: behind a first paragraph that says what a file proves comes its script.
 fn transcripts() -> Vec<Script> {

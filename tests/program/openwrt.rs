@@ -4,16 +4,14 @@
 //! The script runs in the shells that are here, with `tests/openwrt/system.sh` for OpenWrt's own
 //! functions. Nothing is started by it: what it tells procd is looked at.
 
-mod process;
-
 use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use crate::process::{Finished, Process, TempDir, has, has_success, program, skip};
 use chinwag::options::{self, Action, DEFAULT_ADDRESS};
-use process::{Finished, Process, TempDir, has, has_success, program, skip};
 
 /// A line of the configuration, and the word of the command line that it stands for.
 const OPTIONS: [(&str, &str); 19] = [

@@ -1,14 +1,12 @@
 //! The documents tell the truth: their dialogues are spoken by the server, and what the code has
 //! is named in them.
 
-mod process;
-mod support;
-mod tcp;
-
 use std::collections::{BTreeSet, HashMap};
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use crate::support::script::{CoreStage, Script};
+use crate::tcp::TcpStage;
 #[cfg(target_pointer_width = "64")]
 use chinwag::ceiling::Ceiling;
 use chinwag::chat::stats::{Gauges, Stats};
@@ -18,8 +16,6 @@ use chinwag::protocol::{
     LINE_BYTES_MAX, LeaveReason, Limits, NAME_BYTES_MAX, Output, POLL_EVENTS_DEFAULT,
     POLL_EVENTS_MAX, POLL_WAIT_MAX_S, REPLY_BYTES_MAX, Request, UNASKED, VERBS,
 };
-use support::script::{CoreStage, Script};
-use tcp::TcpStage;
 
 fn document(name: &str) -> String {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(name);

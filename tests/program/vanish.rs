@@ -4,13 +4,11 @@
 //! is pulled; see ip-netns(8) and veth(4). Where this is not allowed the test is skipped, with a
 //! line that says why; where the environment says CI, that is not to happen.
 
-mod process;
-
 use std::process::Command;
 use std::time::Duration;
 
-use process::{
-    Client, PATIENCE, Polite, Process, Server, TempDir, Watch, has_netcat, launch, skip, unix,
+use crate::process::{
+    self, Client, PATIENCE, Polite, Process, Server, TempDir, Watch, has_netcat, launch, skip, unix,
 };
 
 /// How much later than promised an end may be, in milliseconds, by the server's own clock: what a

@@ -4,14 +4,12 @@
 //! A program that is not installed is skipped, with a line that names it; where the environment
 //! says CI, it has to be there.
 
-mod process;
-
 use std::fs;
 use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
-use process::{Finished, Process, Server, TempDir, has, has_netcat};
+use crate::process::{Finished, Process, Server, TempDir, has, has_netcat};
 
 /// A shell that runs a script with these arguments.
 fn shell(shell: &str, script: &str, args: &[&str]) -> Process {
@@ -490,7 +488,7 @@ print(received.decode())
 /// Runs this file's other tests where no program is found.
 fn run_without_programs(in_ci: bool) -> Finished {
     let mut command = Command::new(std::env::current_exe().unwrap());
-    command.args(["--skip", "programs_that_are_missing"]);
+    command.args(["clients::", "--skip", "programs_that_are_missing"]);
     command
         .env("PATH", "")
         .env("CI", if in_ci { "true" } else { "" });
@@ -513,7 +511,7 @@ fn programs_that_are_missing_are_named_once_where_everybody_sees_it() {
         "script (of util-linux)",
         "socat",
     ];
-    let expected = programs.map(|name| format!("tests/clients.rs: skipped: {name} is missing"));
+    let expected = programs.map(|name| format!("tests/program: skipped: {name} is missing"));
     assert_eq!(said, expected);
 }
 

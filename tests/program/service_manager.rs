@@ -1,8 +1,6 @@
 //! The program under a service manager, which is played by the test: what it is told over its
 //! socket, and how sockets that it passes are served, by one server after another.
 
-mod process;
-
 use std::io::ErrorKind;
 use std::net::{TcpListener, TcpStream};
 use std::os::fd::OwnedFd;
@@ -13,7 +11,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use process::{
+use crate::process::{
     Client, Finished, PATIENCE, Process, TempDir, Watch, has_ipv6, program, program_within, unix,
 };
 use socket2::SockRef;

@@ -1,7 +1,5 @@
 //! What is installed with the program says what the program does.
 
-mod process;
-
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -9,6 +7,8 @@ use std::process::Command;
 use chinwag::ceiling::{Ceiling, Mib};
 use chinwag::options::{self, Action, DEFAULT_ADDRESS, SOCKET_BUFFER};
 use chinwag::protocol::Limits;
+
+use crate::process;
 
 fn path(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(name)

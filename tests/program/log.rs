@@ -1,8 +1,6 @@
 //! The program's log over real pipes, terminals and sockets: nobody who reads it, or does not, keeps
 //! the server from its work.
 
-mod process;
-
 use std::fs::File;
 use std::io::Read;
 use std::os::fd::{AsFd, OwnedFd};
@@ -12,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::thread;
 
-use process::{Client, Process, TempDir, Watch, program, program_within, unix};
+use crate::process::{Client, Process, TempDir, Watch, program, program_within, unix};
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use rustix::termios::{Action, tcflow};
 

@@ -4,8 +4,6 @@
 //! Figures are printed for people, with `--nocapture`; the slowest reply to a polite client is
 //! held to nothing but the patience of every test.
 
-mod process;
-
 use std::io::{ErrorKind, Write};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -13,7 +11,7 @@ use std::time::Duration;
 
 use fastrand::Rng;
 
-use process::{
+use crate::process::{
     Client, PATIENCE, Polite, Received, Server, TempDir, Watch, raise_descriptors, unix,
 };
 

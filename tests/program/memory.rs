@@ -5,14 +5,12 @@
 //! does not say. Each is printed, with `--nocapture`, as settings and as the part of the ceiling
 //! that was resident at the most.
 
-mod process;
-
 use std::io::Read;
 use std::time::Duration;
 
 use fastrand::Rng;
 
-use process::{Client, Server, Watch, raise_descriptors};
+use crate::process::{Client, Server, Watch, raise_descriptors};
 
 /// How many loads are tried if nobody says.
 const TRIES: u64 = 6;
