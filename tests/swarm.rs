@@ -2,6 +2,7 @@
 //! wrong.
 
 mod fake;
+#[allow(dead_code, reason = "its tests need a part of it")]
 mod process;
 
 use std::net::SocketAddr;

@@ -2,4 +2,4 @@
 
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|bytes: &[u8]| chinwag_fuzz::core(bytes));
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| chinwag_fuzz::targets::core(bytes));

@@ -2,4 +2,4 @@
 
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|bytes: &[u8]| chinwag_fuzz::lines(bytes));
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| chinwag_fuzz::targets::lines(bytes));

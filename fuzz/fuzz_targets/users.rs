@@ -2,4 +2,4 @@
 
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|bytes: &[u8]| chinwag_fuzz::users(bytes));
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| chinwag_fuzz::targets::users(bytes));

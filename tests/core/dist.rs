@@ -2,13 +2,10 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use chinwag::ceiling::{Ceiling, Mib};
 use chinwag::options::{self, Action, DEFAULT_ADDRESS, SOCKET_BUFFER};
 use chinwag::protocol::Limits;
-
-use crate::process;
 
 fn path(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(name)
@@ -111,16 +108,4 @@ fn the_package_has_the_programs_version() {
     let version = format!("chinwag ({}-1) ", env!("CARGO_PKG_VERSION"));
     let log = text("dist/debian/changelog");
     assert!(log.starts_with(&version), "{log}");
-}
-
-#[test]
-fn the_manual_page_has_no_mistakes() {
-    if !process::has("mandoc", "command -v mandoc") {
-        return;
-    }
-    let mut mandoc = Command::new("mandoc");
-    mandoc.args(["-T", "lint", "-W", "warning"]);
-    let output = mandoc.arg(path("dist/chinwag.8")).output().unwrap();
-    let said = String::from_utf8_lossy(&output.stdout);
-    assert!(output.status.success() && said.is_empty(), "{said}");
 }

@@ -1,12 +1,11 @@
-//! The documents tell the truth: their dialogues are spoken by the server, and what the code has
-//! is named in them.
+//! The documents tell the truth: they name what the code has, with its values. Their dialogues are
+//! played in `dialogues`.
 
 use std::collections::{BTreeSet, HashMap};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use crate::support::script::{CoreStage, Script};
-use crate::tcp::TcpStage;
+use crate::script::sources::{blocks, document};
 #[cfg(target_pointer_width = "64")]
 use chinwag::ceiling::Ceiling;
 use chinwag::chat::stats::{Gauges, Stats};
@@ -17,65 +16,11 @@ use chinwag::protocol::{
     POLL_EVENTS_MAX, POLL_WAIT_MAX_S, REPLY_BYTES_MAX, Request, UNASKED, VERBS,
 };
 
-fn document(name: &str) -> String {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(name);
-    fs::read_to_string(path).unwrap()
-}
-
-/// The fenced blocks of a kind, with the number of their first line.
-fn blocks(text: &str, kind: &str) -> Vec<(usize, String)> {
-    let mut blocks = Vec::new();
-    let mut block: Option<(usize, String)> = None;
-    let opening = format!("```{kind}");
-    for (index, line) in text.lines().enumerate() {
-        if let Some((_, body)) = &mut block {
-            if line == "```" {
-                blocks.extend(block.take());
-            } else {
-                *body += line;
-                body.push('\n');
-            }
-        } else if line == opening {
-            block = Some((index + 2, String::new()));
-        }
-    }
-    assert!(block.is_none(), "a block has no end");
-    blocks
-}
-
-fn dialogues() -> Vec<Script> {
-    let of = |name| {
-        let blocks = blocks(&document(name), "chinwag");
-        assert!(!blocks.is_empty(), "{name} shows no dialogue");
-        let scripts = blocks.into_iter();
-        scripts.map(move |(line, text)| Script::parse(name, line, &text))
-    };
-    of("README.md").chain(of("PROTOCOL.md")).collect()
-}
-
 fn help() -> String {
     match options::parse(&["--help".into()]) {
         Ok(Action::Print(text)) => text,
         other => panic!("{other:?}"),
     }
-}
-
-#[test]
-fn every_dialogue_in_a_document_plays_against_the_core() {
-    let failures: Vec<_> = dialogues()
-        .iter()
-        .filter_map(|script| script.play(&mut CoreStage::new(script)).err())
-        .collect();
-    assert!(failures.is_empty(), "\n{}", failures.join("\n"));
-}
-
-#[test]
-fn every_dialogue_in_a_document_in_which_no_time_passes_plays_over_tcp() {
-    let mut failures = Vec::new();
-    for script in dialogues().iter().filter(|script| script.plays_over_tcp()) {
-        failures.extend(script.play(&mut TcpStage::new(script)).err());
-    }
-    assert!(failures.is_empty(), "\n{}", failures.join("\n"));
 }
 
 #[test]

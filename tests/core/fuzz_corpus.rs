@@ -3,7 +3,9 @@
 use std::fs;
 use std::path::Path;
 
-#[path = "../../fuzz/src/lib.rs"]
+use crate::world;
+
+#[path = "../../fuzz/src/targets.rs"]
 mod targets;
 
 /// Plays every file in a target's corpus, in order.

@@ -2,7 +2,7 @@
 
 use std::cell::Cell;
 
-use crate::support::world::{Peer, UNIX_MS, World};
+use crate::world::{Peer, UNIX_MS, World};
 use chinwag::chat::Origin;
 use chinwag::chat::keys::{KeyHash, Keys};
 use chinwag::protocol::Limits;

@@ -1,7 +1,7 @@
 //! What the log is told of clients, and that they cannot fill it, played in a world without sockets.
 
-use crate::support::log::{keep, take};
-use crate::support::world::{Peer, World};
+use crate::logged::{keep, take};
+use crate::world::{Peer, World};
 use chinwag::chat::Origin;
 use chinwag::chat::keys::{KeyHash, Keys};
 use chinwag::protocol::Limits;

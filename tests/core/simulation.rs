@@ -9,7 +9,7 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 
-use crate::support::world::{End, Peer, UNIX_MS, World};
+use crate::world::{End, Peer, UNIX_MS, World};
 use chinwag::ceiling::Ceiling;
 use chinwag::chat::keys::{KeyHash, Keys};
 use chinwag::chat::{ConnId, Origin};

@@ -2,8 +2,6 @@
 //!
 //! Nothing here sleeps: whoever waits, waits for bytes or for a stream's end, until a deadline.
 
-#![allow(dead_code, reason = "each file of tests uses its own part of this")]
-
 use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::fs;

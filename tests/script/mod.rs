@@ -26,13 +26,11 @@
 //! are named again. A connection's HELLO is passed over unless it is what the script receives
 //! first. At the end nobody may have been sent anything that the script does not show.
 
+pub mod sources;
+
 use std::collections::{BTreeMap, HashMap};
 
-use chinwag::chat::Origin;
-use chinwag::chat::keys::{KeyHash, Keys};
-use chinwag::options::{self, Action, Options};
-
-use super::world::{Peer, World};
+use chinwag::chat::keys::KeyHash;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Op {
@@ -95,23 +93,6 @@ impl Script {
             script.steps.push((number, op));
         }
         script
-    }
-
-    pub fn options(&self) -> Options {
-        match options::parse(&self.args) {
-            Ok(Action::Run(options)) => options,
-            other => panic!("{}: {other:?}", self.name),
-        }
-    }
-
-    /// Whether it needs nothing that only the core's world can do.
-    pub fn plays_over_tcp(&self) -> bool {
-        !self.steps.iter().any(|(_, op)| {
-            matches!(
-                op,
-                Op::Advance(_) | Op::Stopped(_) | Op::Stalls(..) | Op::ReadsOn(_)
-            )
-        })
     }
 
     /// Plays the script.
@@ -432,92 +413,5 @@ fn show(bytes: Result<Vec<u8>, Vec<u8>>) -> String {
         Ok(bytes) => format!("\"{}\"", bytes.escape_ascii()),
         Err(bytes) if bytes.is_empty() => "nothing".into(),
         Err(bytes) => format!("only \"{}\"", bytes.escape_ascii()),
-    }
-}
-
-/// The core's world as a stage.
-pub struct CoreStage {
-    pub world: World,
-    peers: HashMap<String, Peer>,
-}
-
-impl CoreStage {
-    pub fn new(script: &Script) -> Self {
-        let mut stage = CoreStage {
-            world: World::new(script.options().limits),
-            peers: HashMap::new(),
-        };
-        // As over TCP, all come from one address.
-        stage.world.origin = Origin::V4([127, 0, 0, 1]);
-        if let Some(users) = &script.users {
-            stage.set_users(users);
-        }
-        stage
-    }
-}
-
-impl Stage for CoreStage {
-    fn connect(&mut self, who: &str) {
-        self.peers.insert(who.into(), self.world.connect());
-    }
-
-    fn is_connected(&self, who: &str) -> bool {
-        self.peers.contains_key(who)
-    }
-
-    fn send(&mut self, who: &str, bytes: &[u8]) {
-        self.world.send(&self.peers[who], bytes);
-    }
-
-    fn receive(&mut self, who: &str, len: Option<usize>) -> Result<Vec<u8>, Vec<u8>> {
-        let output = &mut self.peers[who].wire.borrow_mut().output;
-        let len = len.or_else(|| output.iter().position(|&b| b == b'\n').map(|at| at + 1));
-        match len.filter(|&len| len <= output.len()) {
-            Some(len) => Ok(output.drain(..len).collect()),
-            None => Err(output.clone()),
-        }
-    }
-
-    fn end(&mut self, who: &str) {
-        self.world.end(&self.peers[who]);
-    }
-
-    fn hang_up(&mut self, who: &str) {
-        self.world.reset(&self.peers[who]);
-        // What it was sent before is nobody's business any more.
-        self.peers[who].wire.borrow_mut().output.clear();
-    }
-
-    fn is_closed(&mut self, who: &str) -> bool {
-        let wire = self.peers[who].wire.borrow();
-        wire.is_closed && wire.output.is_empty()
-    }
-
-    fn set_users(&mut self, text: &str) {
-        let keys = Keys::parse(text).unwrap();
-        let now = self.world.now();
-        self.world.hub.set_keys(Some(keys), now);
-        // As in the server, the turn in which that happens goes on.
-        self.world.hub.turn(&now, now.past, true);
-        self.world.run();
-    }
-
-    fn world(&mut self, op: &Op) {
-        match op {
-            Op::Advance(ms) => self.world.advance(*ms),
-            Op::Stopped(ms) => self.world.stop_for(*ms),
-            Op::Stalls(who, room) => self.world.set_room(&self.peers[who], *room),
-            Op::ReadsOn(who) => self.world.set_room(&self.peers[who], usize::MAX),
-            _ => unreachable!("not a step of the world: {op:?}"),
-        }
-    }
-
-    fn unread(&mut self) -> Vec<(String, Vec<u8>)> {
-        self.world.run();
-        let unread = self
-            .peers
-            .iter()
-            .map(|(who, peer)| (who.clone(), peer.wire.borrow().output.clone()));
-        unread.filter(|(_, output)| !output.is_empty()).collect()
     }
 }

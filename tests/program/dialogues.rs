@@ -1,4 +1,4 @@
-//! Scripts over TCP, against the built program.
+//! Every transcript, and every dialogue in a document, in which no time passes: played over TCP.
 
 use std::collections::HashMap;
 use std::fs::{self, Permissions};
@@ -8,10 +8,11 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use crate::process::{PATIENCE, Server, TempDir};
-use crate::support::script::{Op, Script, Stage};
+use crate::script::sources::{documents, transcripts};
+use crate::script::{Op, Script, Stage};
 
 /// A server of its own for each script.
-pub struct TcpStage {
+struct TcpStage {
     server: Server,
     streams: HashMap<String, (TcpStream, Vec<u8>)>,
     users: PathBuf,
@@ -19,7 +20,7 @@ pub struct TcpStage {
 }
 
 impl TcpStage {
-    pub fn new(script: &Script) -> Self {
+    fn new(script: &Script) -> Self {
         let folder = TempDir::new();
         let users = folder.join("users");
         let mut args: Vec<_> = script.args.iter().map(String::as_str).collect();
@@ -104,4 +105,33 @@ impl Stage for TcpStage {
         // Only where time is the test's own can it be known that nothing more is coming.
         Vec::new()
     }
+}
+
+/// Whether it needs nothing that only the core's world can do.
+fn plays_over_tcp(script: &Script) -> bool {
+    !script.steps.iter().any(|(_, op)| {
+        matches!(
+            op,
+            Op::Advance(_) | Op::Stopped(_) | Op::Stalls(..) | Op::ReadsOn(_)
+        )
+    })
+}
+
+fn expect_to_play(scripts: &[Script]) {
+    let play = |script: &Script| script.play(&mut TcpStage::new(script)).err();
+    let mut played = 0;
+    let playable = scripts.iter().filter(|script| plays_over_tcp(script));
+    let failures: Vec<_> = playable.inspect(|_| played += 1).filter_map(play).collect();
+    assert!(failures.is_empty(), "\n{}", failures.join("\n"));
+    assert!(played > 0);
+}
+
+#[test]
+fn every_transcript_without_time_plays() {
+    expect_to_play(&transcripts());
+}
+
+#[test]
+fn every_dialogue_in_a_document_without_time_plays() {
+    expect_to_play(&documents());
 }

@@ -1,0 +1,429 @@
+//! What the fuzz targets do with their bytes.
+
+use std::collections::BTreeSet;
+
+use chinwag::chat::Origin;
+use chinwag::chat::keys::{self, KeyHash, Keys};
+use chinwag::hub::conn::READ_BYTES;
+use chinwag::hub::line::{Item, Splitter};
+use chinwag::protocol::{Abuse, Limits, Request};
+
+use super::world::{Peer, World};
+
+/// What was cut off a stream, to be kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Cut {
+    Line(Vec<u8>),
+    TooLong,
+    Skipped,
+    Negotiation([u8; 3]),
+    Sign,
+    AreYouThere,
+    Tls,
+}
+
+fn cut<'a>(chunks: impl IntoIterator<Item = &'a [u8]>, line_bytes_max: usize) -> Vec<Cut> {
+    let mut splitter = Splitter::default();
+    let mut cuts = Vec::new();
+    for mut chunk in chunks {
+        while let Some(item) = splitter.next(&mut chunk, line_bytes_max) {
+            cuts.push(match item {
+                Item::Line(line) => Cut::Line(line.to_vec()),
+                Item::TooLong => Cut::TooLong,
+                Item::Skipped => Cut::Skipped,
+                Item::Negotiation(answer) => Cut::Negotiation(answer),
+                Item::Sign => Cut::Sign,
+                Item::AreYouThere => Cut::AreYouThere,
+                Item::Tls => Cut::Tls,
+            });
+        }
+        assert!(chunk.is_empty());
+    }
+    // Several signs of life in a row may be one.
+    cuts.dedup_by(|next, item| *item == Cut::Sign && next == item);
+    cuts
+}
+
+/// The line splitter gives the same items however the stream is cut: two bytes say how long a line
+/// may be and how large the pieces are, the others are the stream.
+pub fn lines(bytes: &[u8]) {
+    let [max, size, stream @ ..] = bytes else {
+        return;
+    };
+    let max = 1 + usize::from(*max % 64);
+    let cuts = cut([stream], max);
+    assert_eq!(cut(stream.chunks(1), max), cuts);
+    assert_eq!(cut(stream.chunks(1 + usize::from(*size)), max), cuts);
+    let (head, tail) = stream.split_at(stream.len().min(usize::from(*size)));
+    assert_eq!(cut([head, tail], max), cuts);
+
+    let mut is_skipping = false;
+    for (at, cut) in cuts.into_iter().enumerate() {
+        match cut {
+            // An interrupt may have ended the skipping without a word.
+            Cut::Line(line) => {
+                is_skipping = false;
+                assert!(line.len() <= max && !line.contains(&b'\n'));
+            }
+            Cut::TooLong => is_skipping = true,
+            Cut::Skipped => assert!(std::mem::replace(&mut is_skipping, false)),
+            // Every offer is turned down: WONT or DONT.
+            Cut::Negotiation(answer) => assert!(matches!(answer, [255, 252 | 254, _])),
+            Cut::Sign | Cut::AreYouThere => {}
+            Cut::Tls => assert!(at == 0 && stream[0] == 22),
+        }
+    }
+}
+
+/// The command parser makes one request of any line, and the server gives it one reply.
+pub fn commands(line: &[u8]) {
+    let limits = Limits::default();
+    let mut replies = 1;
+    match Request::read(line, &limits) {
+        Request::Empty => {
+            assert_eq!(line, b"");
+            replies = 0;
+        }
+        Request::Command(_) => {
+            let text = std::str::from_utf8(line).unwrap();
+            assert!(!text.contains(|c: char| c.is_control() && c != '\t'));
+            assert!(!text.contains(['\u{2028}', '\u{2029}']));
+        }
+        Request::Bad(error) => {
+            let text = error.to_string();
+            assert!(!text.is_empty() && !text.contains(char::is_control));
+        }
+        Request::Abuse(abuse) => {
+            assert_eq!(abuse, Abuse::Http);
+            replies = 0;
+        }
+        Request::TooLong | Request::Sign | Request::AreYouThere => panic!("this is no line"),
+    }
+    // What the splitter never hands on, or not in a first line.
+    let is_changed = |b: &u8| b"\r\n\xff\x08\x15\x7f".contains(b);
+    let is_first =
+        !line.starts_with("\u{feff}".as_bytes()) && !matches!(line.first(), Some(0 | 22));
+    if line.len() > limits.line_bytes_max() || line.iter().any(is_changed) || !is_first {
+        return;
+    }
+    let mut world = World::new(limits);
+    let peer = world.connect();
+    world.send(&peer, &[line, b"\n"].concat());
+    let wire = peer.wire.borrow();
+    let output = std::str::from_utf8(&wire.output).unwrap();
+    let is_reply = |line: &&str| line.starts_with("OK ") || line.starts_with("ERR ");
+    assert_eq!(output.lines().filter(is_reply).count(), replies, "{output}");
+    world.hub.assert_consistent(world.now());
+}
+
+/// The users file is read without a panic, and lets in who it says and nobody else. `$0` to `$9`
+/// stand for the hashes of the keys `0` to `9`, which are hard to come upon.
+pub fn users(bytes: &[u8]) {
+    let mut text = String::from_utf8_lossy(bytes).into_owned();
+    let known: Vec<String> = (0..10).map(|digit| digit.to_string()).collect();
+    for key in &known {
+        text = text.replace(&format!("${key}"), &KeyHash::of(key).to_string());
+    }
+    let mut names = BTreeSet::new();
+    let mut entries = Vec::new();
+    let mut bad = None;
+    for (index, line) in text.lines().enumerate() {
+        match keys::entry(line) {
+            Ok(None) => {}
+            Ok(Some((name, hash))) if names.insert(name.folded()) => entries.push((name, hash)),
+            _ => {
+                bad = Some(index + 1);
+                break;
+            }
+        }
+    }
+    match Keys::parse(&text) {
+        Err(error) => {
+            assert_eq!(Some(error.number), bad);
+            assert!(!error.reason.is_empty());
+        }
+        Ok(keys) => {
+            assert_eq!(bad, None);
+            assert_eq!(keys.len(), entries.len());
+            assert_eq!(keys.is_empty(), entries.is_empty());
+            for (name, hash) in entries {
+                assert_eq!(keys.get(name), Some(hash));
+                for key in &known {
+                    assert_eq!(keys.allow(name, key), KeyHash::of(key) == hash);
+                }
+                assert!(!keys.allow(name, ""));
+            }
+            let stranger = chinwag::protocol::Name::parse("stranger").unwrap();
+            if !names.contains(&stranger.folded()) {
+                assert!(!known.iter().any(|key| keys.allow(stranger, key)));
+            }
+        }
+    }
+}
+
+/// How many connections a program of [`core`] has at most.
+const PEERS: usize = 8;
+/// Time does not go on behind this.
+const MILLIS_MAX: u64 = 1 << 45;
+/// How long it takes at most until nothing is left of anybody: as many lines as a connection reads
+/// at once, at the slowest rate, and then the longest idle time.
+const MILLIS_TO_GO: u64 = (READ_BYTES as u64 + 101) * 1000;
+
+/// The core carries out a small program: the first bytes are the limits, then come steps of one
+/// byte each with their operands. After each step everything has to add up, and at the end
+/// everybody goes and nothing stays.
+pub fn core(bytes: &[u8]) {
+    let mut program = Program(bytes);
+    let mut play = Play {
+        world: World::new(limits(&mut program)),
+        peers: vec![None; PEERS],
+        tokens: Vec::new(),
+    };
+    while !program.0.is_empty() {
+        play.step(&mut program);
+        play.world.run();
+        play.listen();
+        let now = play.world.now();
+        play.world.hub.assert_consistent(now);
+    }
+    for peer in play.peers.iter().flatten() {
+        // What was read and not yet answered is still answered, at its rate.
+        peer.wire.borrow_mut().input.clear();
+        play.world.reset(peer);
+    }
+    play.world.advance(MILLIS_TO_GO);
+    let now = play.world.now();
+    play.world.hub.assert_consistent(now);
+    assert!(play.world.hub.is_empty());
+    assert_eq!(play.world.hub.chat().sessions(), 0);
+    assert_eq!(play.world.hub.next_deadline(), None);
+}
+
+fn limits(program: &mut Program<'_>) -> Limits {
+    let (times, counts, sizes) = (program.byte(), program.byte(), program.byte());
+    let bits = |of: u8, from: u8, width: u8| usize::from(of >> from & ((1 << width) - 1));
+    Limits {
+        idle_s: [1, 5, 60, 3600][bits(times, 0, 2)],
+        idle_max_s: [1, 3, 20, 100][bits(times, 2, 2)],
+        handshake_s: [1, 4, 30, 100][bits(times, 4, 2)],
+        lines_per_s: [0, 1, 7, 5000][bits(times, 6, 2)],
+        connections_max: 1 + bits(counts, 0, 3),
+        sessions_max: 1 + bits(counts, 3, 3),
+        rooms_max: 1 + bits(counts, 6, 2),
+        per_address_max: 1 + bits(sizes, 0, 3),
+        log_bytes: [4096, 65536][bits(sizes, 3, 1)],
+        message_bytes_max: [1024, 10][bits(sizes, 4, 1)],
+    }
+}
+
+struct Program<'a>(&'a [u8]);
+
+impl<'a> Program<'a> {
+    /// The next byte; 0 when there is none left.
+    fn byte(&mut self) -> u8 {
+        let (&byte, rest) = self.0.split_first().unwrap_or((&0, &[]));
+        self.0 = rest;
+        byte
+    }
+
+    /// A string, behind its length.
+    fn text(&mut self) -> &'a [u8] {
+        let len = self.0.len().min(self.byte().into()).min(self.0.len());
+        let (text, rest) = self.0.split_at(len);
+        self.0 = rest;
+        text
+    }
+
+    fn millis(&mut self) -> u64 {
+        let (bit, more) = (self.byte() % 32, u64::from(self.byte()));
+        (1 << bit) + more
+    }
+}
+
+struct Play {
+    world: World,
+    peers: Vec<Option<Peer>>,
+    tokens: Vec<String>,
+}
+
+impl Play {
+    fn step(&mut self, program: &mut Program<'_>) {
+        let (what, who) = (program.byte(), program.byte());
+        match what % 16 {
+            0 => return self.connect(who, program),
+            1 => return self.set_keys(who),
+            2 => {
+                let ms = program.millis();
+                if self.world.at + ms < MILLIS_MAX {
+                    self.world.advance(ms);
+                }
+                return;
+            }
+            3 => {
+                let ms = program.millis();
+                if self.world.at + ms < MILLIS_MAX {
+                    self.world.stop_for(ms);
+                }
+                return;
+            }
+            4 if who == 255 => {
+                let now = self.world.now();
+                self.world.hub.shut_down(now);
+                return;
+            }
+            _ => {}
+        }
+        let Some(peer) = self.peers[usize::from(who) % PEERS].clone() else {
+            return;
+        };
+        match what % 16 {
+            4 | 5 => {
+                let room = match program.byte() {
+                    255 => usize::MAX,
+                    some => usize::from(some) * 16,
+                };
+                self.world.set_room(&peer, room);
+            }
+            6 => self.world.reset(&peer),
+            7 => self.world.end(&peer),
+            8 => self.world.send(&peer, program.text()),
+            9 => self.world.post(&peer, program.text()),
+            10 => {
+                let count = program.byte();
+                let text = program.text();
+                self.world.send(&peer, &text.repeat(count.into()));
+            }
+            11 => {
+                let index = usize::from(program.byte());
+                let after = program.byte();
+                let Some(token) = self.tokens.get(index % self.tokens.len().max(1)) else {
+                    return;
+                };
+                let after = match after {
+                    0 => String::new(),
+                    after => format!(" after={after}"),
+                };
+                let line = format!("RESUME {token}{after}\n");
+                self.world.send(&peer, line.as_bytes());
+            }
+            12 | 13 => {
+                let line = join(program.byte(), program.byte());
+                self.world.send(&peer, line.as_bytes());
+            }
+            _ => {
+                let line = line(program.byte());
+                self.world.send(&peer, line.as_bytes());
+            }
+        }
+    }
+
+    fn connect(&mut self, who: u8, program: &mut Program<'_>) {
+        let slot = &mut self.peers[usize::from(who) % PEERS];
+        if slot.is_some() {
+            return;
+        }
+        self.world.origin = match who >> 3 & 3 {
+            0 => Origin::Local,
+            1 => Origin::V4([10, 0, 0, who >> 5]),
+            2 => Origin::V4([127, 0, 0, 1]),
+            _ => Origin::V6([who >> 5; 8]),
+        };
+        let room = match program.byte() {
+            255 => usize::MAX,
+            some => usize::from(some) * 16,
+        };
+        *slot = Some(self.world.connect_with_room(room));
+    }
+
+    /// Some names get a key, which is one of two; or anybody may join.
+    fn set_keys(&mut self, which: u8) {
+        let names = (0..4_u8).filter(|name| which >> name & 1 == 1);
+        let key = |name: u8| KeyHash::of(&format!("k{}", which >> (4 + name % 2) & 1));
+        let text: String = names
+            .map(|name| format!("n{name}:{}\n", key(name)))
+            .collect();
+        let keys = (which < 64).then(|| Keys::parse(&text).unwrap());
+        let now = self.world.now();
+        self.world.hub.set_keys(keys, now);
+    }
+
+    /// What comes is whole lines of text, up to the last one, which may be broken off.
+    fn listen(&mut self) {
+        for slot in &mut self.peers {
+            let Some(peer) = slot else { continue };
+            let mut wire = peer.wire.borrow_mut();
+            drop_negotiations(&mut wire.output);
+            // A piece of a line waits for the rest.
+            let end = wire.output.iter().rposition(|&b| b == b'\n');
+            let rest = wire.output.split_off(end.map_or(0, |end| end + 1));
+            let lines = std::mem::replace(&mut wire.output, rest);
+            let mut is_over = false;
+            for line in std::str::from_utf8(&lines).unwrap().split_terminator('\n') {
+                let line = line.strip_suffix('\r').unwrap();
+                assert!(
+                    !line.contains(|c: char| c.is_control() && c != '\t'),
+                    "{line:?}"
+                );
+                assert!(!is_over, "behind BYE came {line:?}");
+                is_over = line.starts_with("BYE ");
+                let token = line.strip_prefix("OK JOIN session=");
+                self.tokens
+                    .extend(token.map(|rest| rest.split(' ').next().unwrap().into()));
+            }
+            assert!(
+                !is_over || wire.output.is_empty(),
+                "something came behind BYE"
+            );
+            let is_closed = wire.is_closed;
+            drop(wire);
+            if is_closed {
+                *slot = None;
+            }
+        }
+    }
+}
+
+/// Takes out the answers to telnet's offers, which are the only bytes that are no text.
+fn drop_negotiations(output: &mut Vec<u8>) {
+    while let Some(at) = output.iter().position(|&b| b == 255) {
+        if output.len() < at + 3 {
+            return;
+        }
+        output.drain(at..at + 3);
+    }
+}
+
+/// A JOIN of a few names and rooms, with options as the bits say.
+fn join(who: u8, how: u8) -> String {
+    let (name, room, key) = (who & 3, who >> 2 & 3, who >> 4 & 3);
+    let mode = ["push", "pull"][usize::from(how & 1)];
+    let alive = ["ping", "tcp"][usize::from(how >> 1 & 1)];
+    let history = how >> 2 & 3;
+    let idle = [1, 2, 10, 1000][usize::from(how >> 4 & 3)];
+    format!(
+        "JOIN n{name} room=r{room} key=k{key} mode={mode} alive={alive} history={history} idle={idle}\n"
+    )
+}
+
+/// One of the other lines, for those who do not find them.
+fn line(which: u8) -> String {
+    let more = which >> 4;
+    match which & 15 {
+        0 => "LEAVE\n".into(),
+        1 => "DETACH\n".into(),
+        2 => "QUIT\n".into(),
+        3 => format!("POLL max={}\n", 1 + more * 7),
+        4 => format!("POLL wait={more}\n"),
+        5 => format!("POLL wait={more} after={more}\n"),
+        6 => "WHO\n".into(),
+        7 => "ROOMS\n".into(),
+        8 => "STATS\n".into(),
+        9 => "HELP\n".into(),
+        10 => "\n".into(),
+        11 => "nonsense\n".into(),
+        12 => format!("PING {}\n", "p".repeat(usize::from(more) * 100)),
+        13 => format!("SAY {}\n", "s".repeat(usize::from(more) * 64)),
+        14 => format!("SAY {more}\nPOLL\n"),
+        _ => "s".repeat(usize::from(more) * 200),
+    }
+}
