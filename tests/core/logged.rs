@@ -1,4 +1,4 @@
-//! What the core logs, for the test that plays on the same thread.
+//! What the core logs on the thread of a test that asks for it. There is one logger for all tests.
 
 use std::cell::RefCell;
 use std::sync::Once;
@@ -6,7 +6,8 @@ use std::sync::Once;
 use log::{LevelFilter, Log, Metadata, Record};
 
 thread_local! {
-    static LINES: RefCell<Vec<String>> = const { RefCell::new(Vec::new()) };
+    /// Only with tests that have asked.
+    static LINES: RefCell<Option<Vec<String>>> = const { RefCell::new(None) };
 }
 
 struct Kept;
@@ -17,8 +18,11 @@ impl Log for Kept {
     }
 
     fn log(&self, record: &Record<'_>) {
-        let line = format!("{} {}", record.level(), record.args());
-        LINES.with(|lines| lines.borrow_mut().push(line));
+        LINES.with_borrow_mut(|lines| {
+            if let Some(lines) = lines {
+                lines.push(format!("{} {}", record.level(), record.args()));
+            }
+        });
     }
 
     fn flush(&self) {}
@@ -31,10 +35,10 @@ pub fn keep() {
         log::set_logger(&Kept).unwrap();
         log::set_max_level(LevelFilter::Debug);
     });
-    take();
+    LINES.set(Some(Vec::new()));
 }
 
-/// What was logged since this was asked last.
+/// What was logged since this or `keep` was called last.
 pub fn take() -> Vec<String> {
-    LINES.with(|lines| std::mem::take(&mut *lines.borrow_mut()))
+    LINES.replace(Some(Vec::new())).expect("the log is kept")
 }
