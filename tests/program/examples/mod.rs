@@ -367,7 +367,16 @@ fn watch_tries_again_without_haste() {
 }
 
 fn watch_shows_each_event_once_however_often_it_is_cut_off() {
-    let keyed = Keyed::start(&["--log-bytes", "1M", "--max-message", "60000"]);
+    // netcat says nothing of a stream's end, so sh waits for 15 s, three quarters of the idle time.
+    let args = [
+        "--max-idle",
+        "20",
+        "--log-bytes",
+        "1M",
+        "--max-message",
+        "60000",
+    ];
+    let keyed = Keyed::start(&args);
     let seed = Seed::new();
     each(|language| {
         let mut rng = seed.rng(language);
