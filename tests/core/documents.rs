@@ -2,8 +2,6 @@
 //! played in `dialogues`.
 
 use std::collections::{BTreeSet, HashMap};
-use std::fs;
-use std::path::{Path, PathBuf};
 
 use crate::script::sources::{blocks, document};
 #[cfg(target_pointer_width = "64")]
@@ -90,46 +88,6 @@ fn the_protocol_document_names_all_that_goes_over_the_wire() {
         need(format!("| `{}` |", line.split(' ').nth(1).unwrap()));
     }
     assert!(missing.is_empty(), "PROTOCOL.md does not have {missing:#?}");
-}
-
-/// All files of a folder, with those of the folders in it.
-fn files(folder: &Path) -> Vec<PathBuf> {
-    let mut found = Vec::new();
-    for entry in fs::read_dir(folder).unwrap() {
-        let path = entry.unwrap().path();
-        match path.is_dir() {
-            true => found.extend(files(&path)),
-            false => found.push(path),
-        }
-    }
-    found
-}
-
-#[test]
-fn every_guarantee_is_named_by_a_test() {
-    let text = document("PROTOCOL.md");
-    let guarantees = text.lines().filter_map(|line| line.strip_prefix("- **G"));
-    let guarantees: Vec<_> = guarantees
-        .map(|line| line.split("**").next().unwrap().parse::<usize>().unwrap())
-        .collect();
-    assert!(guarantees.iter().copied().eq(1..=guarantees.len()));
-
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let tests: Vec<String> = [root.join("tests"), root.join("src")]
-        .iter()
-        .flat_map(|folder| files(folder))
-        .map(|path| fs::read_to_string(path).unwrap())
-        .collect();
-    let named = |number: usize| {
-        let is_named = |word: &str| word.strip_prefix('G') == Some(&number.to_string());
-        let words = |text: &String| {
-            text.split(|c: char| !c.is_ascii_alphanumeric())
-                .any(is_named)
-        };
-        tests.iter().any(words)
-    };
-    let unnamed: Vec<_> = guarantees.into_iter().filter(|&n| !named(n)).collect();
-    assert!(unnamed.is_empty(), "no test names {unnamed:?}");
 }
 
 #[test]
@@ -279,78 +237,4 @@ fn the_table_of_limits_agrees_with_the_code() {
         assert_eq!(shown, Some(number), "{limit}");
     }
     assert_eq!(table.len(), expected.len(), "a limit that is not checked");
-}
-
-/// The core is told the time; sockets and clocks are the business of `server` and `net`.
-#[test]
-fn the_core_names_neither_sockets_nor_clocks() {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
-    let mut files: Vec<_> = ["hub/line", "wheel", "time"]
-        .map(|name| root.join(name).with_extension("rs"))
-        .into();
-    for folder in ["chat", "protocol"] {
-        let entries = fs::read_dir(root.join(folder)).unwrap();
-        files.extend(entries.map(|entry| entry.unwrap().path()));
-    }
-    for file in files {
-        let text = fs::read_to_string(&file).unwrap();
-        for name in ["mio", "std::net", "std::io", "Instant", "SystemTime"] {
-            assert!(!text.contains(name), "{} names {name}", file.display());
-        }
-    }
-}
-
-/// The order of modules in `src/lib.rs`, from the program down to what uses nothing.
-fn layers() -> Vec<String> {
-    let lines = include_str!("../src/lib.rs").lines();
-    let entries = lines.filter_map(|line| line.strip_prefix("//! - "));
-    let names = entries.map(|entry| entry.split('`').nth(1).expect("a name in backticks"));
-    names.map(str::to_owned).collect()
-}
-
-/// The files of Rust below a folder, or the file itself.
-fn rust_files(path: &Path) -> Vec<PathBuf> {
-    if path.is_dir() {
-        let entries = fs::read_dir(path).unwrap();
-        return entries
-            .flat_map(|entry| rust_files(&entry.unwrap().path()))
-            .collect();
-    }
-    match path.extension().is_some_and(|extension| extension == "rs") {
-        true => vec![path.to_owned()],
-        false => Vec::new(),
-    }
-}
-
-/// So there is no circle, and the list in `src/lib.rs` is true.
-#[test]
-fn each_module_uses_only_those_below_it() {
-    let layers = layers();
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
-    let entries = fs::read_dir(&root).unwrap();
-    let mut found: Vec<_> = entries.map(|entry| entry.unwrap().path()).collect();
-    found.retain(|path| !path.ends_with("lib.rs"));
-    assert_eq!(
-        found.len(),
-        layers.len(),
-        "{layers:?}, and there are {found:?}"
-    );
-    let mut uses = 0;
-    for path in found {
-        let name = path.file_stem().unwrap().to_str().unwrap();
-        let above = layers.iter().position(|layer| layer == name);
-        let above = above.unwrap_or_else(|| panic!("src/lib.rs does not tell of {name}"));
-        for file in rust_files(&path) {
-            let text = fs::read_to_string(&file).unwrap();
-            for used in text.split("crate::").skip(1) {
-                let end = used.find(|c: char| c != '_' && !c.is_ascii_alphanumeric());
-                let used = &used[..end.unwrap()];
-                let below = layers.iter().position(|layer| layer == used);
-                let is_below = below.is_some_and(|below| below >= above);
-                assert!(is_below, "{} uses {used}", file.display());
-                uses += 1;
-            }
-        }
-    }
-    assert!(uses > 100, "{uses}");
 }

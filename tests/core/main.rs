@@ -11,4 +11,5 @@ mod properties;
 #[path = "../script/mod.rs"]
 mod script;
 mod simulation;
+mod structure;
 mod world;

@@ -1,9 +1,4 @@
-//! Random clients against the whole core: they join, talk, poll, stall, vanish and come back,
-//! send too fast, are too many, lose their keys; time jumps, the server stops for a while. After
-//! each step everything must add up: every line has one reply, in order and in one piece (G1, G2);
-//! events come once, in order, and what is missing was counted (G9, G11, G12); a sender's number is
-//! what others see (G10); `said=` is right (G7); there are never more of anything than the limits
-//! say, and what there is fits under the ceiling; only who has the key has the name.
+//! Random clients against the whole core.
 //!
 //! A failure names its seed; `CHINWAG_SEED=<seed> cargo test simulation::` plays it again.
 
@@ -26,6 +21,14 @@ const ROOMS: u8 = 3;
 /// How long it takes at most until all lines that wait for their rate are answered, in seconds.
 const LAG_MAX: u64 = 300;
 
+/// Clients join, talk, poll, stall, vanish and come back, send too fast, are too many, lose their
+/// keys; time jumps, the server stops for a while. After each step everything must add up:
+///
+/// - every line has one reply, in order and in one piece (G1, G2);
+/// - events come once, in order, and those that are missing were counted (G9, G11, G12);
+/// - a sender's number is the one that others see (G10), and `said=` is right (G7);
+/// - there are never more of anything than the limits say, and all of it fits under the ceiling;
+/// - only somebody with the key has the name.
 #[test]
 fn nothing_is_lost_doubled_leaked_or_late_whatever_clients_do() {
     let seeds = match std::env::var("CHINWAG_SEED") {
