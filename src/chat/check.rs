@@ -1,4 +1,5 @@
-//! What must hold between sessions, rooms and timers whenever nothing is in progress.
+//! What must hold between sessions, rooms and timers whenever nothing is in progress. Only tests
+//! ask.
 
 use std::collections::HashSet;
 

@@ -7,6 +7,7 @@
 //! remembered for the next. The hub knows neither the poll nor the clocks, and its streams may be
 //! a test's.
 
+mod check;
 pub mod conn;
 pub mod line;
 mod read;
@@ -255,28 +256,6 @@ impl<T: Transport> Hub<T> {
             conn.close_after_output();
         }
         self.write_and_finish(key, now, WRITE_BYTES_PER_TURN);
-    }
-
-    /// Checks that connections and sessions agree, and what [`Chat::assert_consistent`] checks.
-    ///
-    /// # Panics
-    ///
-    /// If they do not. Meant for tests, between two turns.
-    pub fn assert_consistent(&self, now: Now) {
-        self.chat.assert_consistent(now);
-        assert_eq!(self.chat.connections(), self.conns.len());
-        let bytes_max = Conn::<T>::buffers_max(self.chat.limits());
-        for (key, conn) in &self.conns {
-            if let Some(session) = conn.client.session() {
-                assert_eq!(self.chat.conn_of(session), Some(ConnId::at(key)));
-            }
-            assert!(conn.held_bytes() <= bytes_max, "{}", conn.held_bytes());
-        }
-        let holding = self
-            .conns
-            .iter()
-            .filter(|(_, c)| c.client.session().is_some());
-        assert_eq!(holding.count(), self.chat.attached_sessions());
     }
 
     fn read_later(&mut self, key: ConnId) {

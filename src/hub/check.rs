@@ -1,0 +1,30 @@
+//! What must hold between connections and sessions after each turn. Only tests ask.
+
+use super::conn::Conn;
+use super::{Hub, Transport};
+use crate::chat::ConnId;
+use crate::time::Now;
+
+impl<T: Transport> Hub<T> {
+    /// Checks that connections and sessions agree, and what `Chat::assert_consistent` checks.
+    ///
+    /// # Panics
+    ///
+    /// If they do not. Meant for the time between two turns.
+    pub fn assert_consistent(&self, now: Now) {
+        self.chat.assert_consistent(now);
+        assert_eq!(self.chat.connections(), self.conns.len());
+        let bytes_max = Conn::<T>::buffers_max(self.chat.limits());
+        for (key, conn) in &self.conns {
+            if let Some(session) = conn.client.session() {
+                assert_eq!(self.chat.conn_of(session), Some(ConnId::at(key)));
+            }
+            assert!(conn.held_bytes() <= bytes_max, "{}", conn.held_bytes());
+        }
+        let holding = self
+            .conns
+            .iter()
+            .filter(|(_, c)| c.client.session().is_some());
+        assert_eq!(holding.count(), self.chat.attached_sessions());
+    }
+}
