@@ -10,8 +10,7 @@ use crate::allocator::table_bytes;
 use crate::chat::Chat;
 use crate::chat::event_log::EventLog;
 use crate::chat::keys::Keys;
-use crate::hub::conn::Conn;
-use crate::net::stream::Stream;
+use crate::hub::conn::{Conn, buffers_bytes_max};
 use crate::protocol::Limits;
 use crate::users::USERS_BYTES_MAX;
 
@@ -62,7 +61,7 @@ impl Ceiling {
         let keys = names.map_or(0, |names| 2 * Keys::memory_max(names) + 2 * USERS_BYTES_MAX);
         let names = names.unwrap_or(0) as u64;
         let part = |name, count, bytes| Part { name, count, bytes };
-        let conn = Conn::<Stream>::buffers_max(limits) as u64 + 4 * ALLOCATION_OVERHEAD_BYTES;
+        let conn = buffers_bytes_max(limits) as u64 + 4 * ALLOCATION_OVERHEAD_BYTES;
         let log = EventLog::memory_max(limits.log_bytes) as u64;
         // The hub's lists of connections: to read, to write, a room's audience, and a spare one.
         let lists = 4 * table_bytes(conns, size_of::<u32>());

@@ -1,6 +1,6 @@
 //! What must hold between connections and sessions after each turn. Only tests ask.
 
-use super::conn::Conn;
+use super::conn::buffers_bytes_max;
 use super::{Hub, Transport};
 use crate::chat::ConnId;
 use crate::time::Now;
@@ -14,7 +14,7 @@ impl<T: Transport> Hub<T> {
     pub fn assert_consistent(&self, now: Now) {
         self.chat.assert_consistent(now);
         assert_eq!(self.chat.connections(), self.conns.len());
-        let bytes_max = Conn::<T>::buffers_max(self.chat.limits());
+        let bytes_max = buffers_bytes_max(self.chat.limits());
         for (key, conn) in &self.conns {
             if let Some(session) = conn.client.session() {
                 assert_eq!(self.chat.conn_of(session), Some(ConnId::at(key)));

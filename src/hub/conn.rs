@@ -138,6 +138,19 @@ pub(super) struct Stall {
     pub taken: u32,
 }
 
+/// The most that a connection's buffers take, in bytes. What was received and not looked at is
+/// kept at the end of a line, and an unfinished line when all was looked at: there is never
+/// both. A long reply is the only output; others stop when there is enough. Behind them may
+/// come a warning, a goodbye, or the rest of an event.
+pub fn buffers_bytes_max(limits: &Limits) -> usize {
+    let input = READ_BYTES.max(limits.line_bytes_max());
+    let short_replies = OUT_BYTES_ENOUGH + LINE_BYTES_MAX;
+    let long_reply = REPLY_BYTES_MAX.max(REPLY_HEAD_BYTES_MAX + limits.event_bytes_max());
+    let notices = 256;
+    let command = size_of::<Buffers>() + size_of::<Pending>();
+    input + short_replies.max(long_reply) + notices + command
+}
+
 impl<T: Transport> Conn<T> {
     /// A connection that is new.
     pub fn new(stream: T, client: Client, greeting: Vec<u8>) -> Self {
@@ -208,19 +221,6 @@ impl<T: Transport> Conn<T> {
     /// Whether the stream takes nothing of what the client is owed.
     pub fn is_stalled(&self) -> bool {
         matches!(self.flow, Flow::Stalled(_))
-    }
-
-    /// The most that a connection's buffers take, in bytes. What was received and not looked at is
-    /// kept at the end of a line, and an unfinished line when all was looked at: there is never
-    /// both. A long reply is the only output; others stop when there is enough. Behind them may
-    /// come a warning, a goodbye, or the rest of an event.
-    pub fn buffers_max(limits: &Limits) -> usize {
-        let input = READ_BYTES.max(limits.line_bytes_max());
-        let short_replies = OUT_BYTES_ENOUGH + LINE_BYTES_MAX;
-        let long_reply = REPLY_BYTES_MAX.max(REPLY_HEAD_BYTES_MAX + limits.event_bytes_max());
-        let notices = 256;
-        let command = size_of::<Buffers>() + size_of::<Pending>();
-        input + short_replies.max(long_reply) + notices + command
     }
 
     /// Keeps what was received for later. What is unfinished of a line is within it, so that there

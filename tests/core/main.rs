@@ -7,6 +7,7 @@ mod fuzz_corpus;
 mod hub;
 mod journal;
 mod logged;
+mod options;
 mod properties;
 #[path = "../script/mod.rs"]
 mod script;

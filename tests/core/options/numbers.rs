@@ -9,8 +9,7 @@ use std::collections::BTreeMap;
 
 use chinwag::ceiling::{Ceiling, Mib};
 use chinwag::chat::{LOG_LINES_MAX, LOG_PERIOD, STALL_CHECKS_PER_IDLE_TIME};
-use chinwag::hub::conn::Conn;
-use chinwag::net::stream::Stream;
+use chinwag::hub::conn::buffers_bytes_max;
 use chinwag::options::{DEFAULT_ADDRESS, Options, SOCKET_BUFFER};
 use chinwag::protocol::{
     BURST_S, BYTES_PER_LINE, DENIALS_MAX, ENDED_MAX, ERRORS_MAX, IDLE_MIN_S, IDLE_TCP_MIN_S,
@@ -18,7 +17,7 @@ use chinwag::protocol::{
     POLL_WAIT_MAX_S, QUOTE_CHARS_MAX, REPLY_BYTES_MAX,
 };
 
-use crate::{between, document, settings};
+use super::{between, document, settings};
 
 /// Smaller numbers also number sections and count words, so only those that are expected are looked
 /// for.
@@ -290,7 +289,7 @@ fn the_protocol_document_has_the_numbers_of_the_code() {
 fn the_promises_of_the_readme_have_the_numbers_of_the_code() {
     let limits = Limits::default();
     let burst = limits.lines_per_s * BURST_S;
-    let replies_bytes = Conn::<Stream>::buffers_max(&limits);
+    let replies_bytes = buffers_bytes_max(&limits);
     let expected = figures![
         limits.connections_max,
         limits.sessions_max,
