@@ -5,7 +5,7 @@ use super::caller::Client;
 use super::notice::Notice;
 use super::rate::Permit;
 use crate::protocol::{
-    Abuse, Bye, Code, Command, DENIALS_MAX, ERRORS_MAX, Error, Output, Poll, Reply, Request,
+    Abuse, Bye, Code, Command, DENIALS_MAX, ERRORS_MAX, Error, Output, Poll, Query, Reply, Request,
 };
 use crate::time::Now;
 
@@ -99,19 +99,14 @@ impl Chat {
     /// Whether the reply to a command can be long as things are. That to a POLL which has nothing to
     /// give is not, if it comes at once.
     fn gives_much(&self, client: &Client, command: &Command<'_>) -> bool {
-        let is_plain_poll = matches!(
-            command,
-            Command::Poll(Poll {
+        match command {
+            Command::Query(Query::Poll(Poll {
                 after: None,
                 wait_s: 0,
                 ..
-            })
-        );
-        match client.session {
-            _ if !command.has_long_reply() => false,
-            Some(key) if is_plain_poll => self.has_events_for(key),
-            None if is_plain_poll => false,
-            _ => true,
+            })) => client.session.is_some_and(|key| self.has_events_for(key)),
+            Command::Query(_) => true,
+            _ => false,
         }
     }
 

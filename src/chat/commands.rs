@@ -9,8 +9,8 @@ use super::room::Room;
 use super::session::Session;
 use super::{Chat, by_name, by_room_name};
 use crate::protocol::{
-    Bye, Command, Error, Event, Join, LeaveReason, Listing, Mode, Name, Output, Poll, Reply,
-    Resume, Secret, Token,
+    Bye, Command, Error, Event, Join, LeaveReason, Listing, Mode, Name, Output, Parting, Poll,
+    Query, Reply, Resume, Secret, Token,
 };
 use crate::time::Now;
 
@@ -29,15 +29,15 @@ impl Chat {
             Command::Join(join) => self.join(client, join, now, replaced),
             Command::Resume(resume) => self.resume(client, resume, now, replaced),
             Command::Say(text) => self.say(client, text, now),
-            Command::Poll(poll) => return self.poll(client, poll, now),
             Command::Ping(text) => Ok(Reply::Pong { text }),
-            Command::Leave => self.leave(client, now),
-            Command::Detach => self.let_go(client, now),
-            Command::Who { after } => self.who(client, after, now),
-            Command::Rooms { after } => self.list_rooms(client, after),
-            Command::Stats => self.show_stats(client, now),
-            Command::Help => Ok(Reply::Help),
-            Command::Quit => self.quit(client, now),
+            Command::Query(Query::Poll(poll)) => return self.poll(client, poll, now),
+            Command::Query(Query::Who { after }) => self.who(client, after, now),
+            Command::Query(Query::Rooms { after }) => self.list_rooms(client, after),
+            Command::Query(Query::Stats) => self.show_stats(client, now),
+            Command::Query(Query::Help) => Ok(Reply::Help),
+            Command::Parting(Parting::Leave) => self.leave(client, now),
+            Command::Parting(Parting::Detach) => self.let_go(client, now),
+            Command::Parting(Parting::Quit) => self.quit(client, now),
         }
         .map(Some)
     }

@@ -76,44 +76,41 @@ pub enum Command<'a> {
     Join(Join<'a>),
     Resume(Resume),
     Say(&'a str),
-    Poll(Poll),
     Ping(&'a str),
-    Leave,
-    Detach,
+    Query(Query),
+    Parting(Parting),
+}
+
+/// Commands whose reply may be long: the connection's output is written before them, so that it has
+/// never more than one such reply waiting.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the table of verbs documents them")]
+pub enum Query {
+    Poll(Poll),
     Who { after: Option<Name> },
     Rooms { after: Option<Name> },
     Stats,
     Help,
+}
+
+/// Commands with which a connection lets go of its session: its output is written before them, and
+/// what the session is owed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the table of verbs documents them")]
+pub enum Parting {
+    Leave,
+    Detach,
     Quit,
 }
 
 impl Command<'_> {
-    /// The command without a tie to its line, if it is one before which the connection's output
-    /// has to be written: one whose reply may be long, or with which the connection lets go of its
-    /// session.
+    /// The command without a tie to its line, if the connection's output has to be written before
+    /// it.
     pub fn after_output(&self) -> Option<Command<'static>> {
         match *self {
-            Command::Poll(poll) => Some(Command::Poll(poll)),
-            Command::Who { after } => Some(Command::Who { after }),
-            Command::Rooms { after } => Some(Command::Rooms { after }),
-            Command::Stats => Some(Command::Stats),
-            Command::Help => Some(Command::Help),
-            Command::Leave => Some(Command::Leave),
-            Command::Detach => Some(Command::Detach),
-            Command::Quit => Some(Command::Quit),
+            Command::Query(query) => Some(Command::Query(query)),
+            Command::Parting(parting) => Some(Command::Parting(parting)),
             Command::Join(_) | Command::Resume(_) | Command::Say(_) | Command::Ping(_) => None,
         }
-    }
-
-    /// Whether the reply may be long.
-    pub fn has_long_reply(&self) -> bool {
-        matches!(
-            self,
-            Command::Poll(_)
-                | Command::Who { .. }
-                | Command::Rooms { .. }
-                | Command::Stats
-                | Command::Help
-        )
     }
 }

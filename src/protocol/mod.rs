@@ -32,7 +32,7 @@ mod verb;
 mod words;
 
 pub use bye::{Abuse, Bye};
-pub use command::{Alive, Command, Join, Mode, Poll, Resume};
+pub use command::{Alive, Command, Join, Mode, Parting, Poll, Query, Resume};
 pub use error::{Code, Error};
 pub use event::{Event, LeaveReason};
 pub use limits::{

@@ -481,7 +481,7 @@ mod tests {
         let text = text(Output::Reply(&Reply::Help));
         let lines: Vec<&str> = text.lines().collect();
         assert_eq!(lines[0], format!("OK HELP {}", lines.len() - 1));
-        for verb in &VERBS {
+        for verb in VERBS {
             let syntax = format!("{} {}", verb.name, verb.syntax);
             assert!(lines.contains(&syntax.trim_end()), "{syntax}");
         }

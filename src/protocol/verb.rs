@@ -1,7 +1,10 @@
-//! The verbs: one table row and one small function each.
+//! The verbs: one table row each, from which they are found, read, and shown by HELP.
+//!
+//! A new one is a row here, a value in `command`, a function in `chat::commands`, its reply in
+//! `output`, and its section in PROTOCOL.md.
 
 use super::args::{Args, bad_argument, choice, count_up_to, name, number, number_up_to, set};
-use super::command::{Alive, Command, Join, Mode, Poll, Resume};
+use super::command::{Alive, Command, Join, Mode, Parting, Poll, Query, Resume};
 use super::error::{Code, Error};
 use super::limits::{
     IDLE_MIN_S, Limits, PING_BYTES_MAX, POLL_EVENTS_DEFAULT, POLL_EVENTS_MAX, POLL_WAIT_MAX_S,
@@ -17,7 +20,7 @@ pub(super) type Parsed<'a> = Result<Command<'a>, Error>;
 pub struct Verb {
     /// The verb in capital letters.
     pub name: &'static str,
-    /// What may stand behind it.
+    /// What may stand behind it, as HELP and PROTOCOL.md show it.
     pub syntax: &'static str,
     /// What it does, in a few words.
     pub summary: &'static str,
@@ -26,7 +29,7 @@ pub struct Verb {
 }
 
 /// Every verb, in the order in which HELP shows them.
-pub static VERBS: [Verb; 12] = [
+pub static VERBS: &[Verb] = &[
     Verb {
         name: "JOIN",
         syntax: "<name> [room=<room>] [mode=push|pull] [idle=<s>] [alive=ping|tcp] [history=<n>] [key=<secret>]",
@@ -61,43 +64,43 @@ pub static VERBS: [Verb; 12] = [
         name: "LEAVE",
         syntax: "",
         summary: "leave the room and end the session",
-        parse: |args, _| alone(args, Command::Leave),
+        parse: |args, _| alone(args, Command::Parting(Parting::Leave)),
     },
     Verb {
         name: "DETACH",
         syntax: "",
         summary: "let go of the session, to RESUME it later",
-        parse: |args, _| alone(args, Command::Detach),
+        parse: |args, _| alone(args, Command::Parting(Parting::Detach)),
     },
     Verb {
         name: "WHO",
         syntax: "[after=<name>]",
         summary: "list the members of the room",
-        parse: |args, _| after_name(args).map(|after| Command::Who { after }),
+        parse: |args, _| after_name(args).map(|after| Command::Query(Query::Who { after })),
     },
     Verb {
         name: "ROOMS",
         syntax: "[after=<room>]",
         summary: "list the rooms",
-        parse: |args, _| after_name(args).map(|after| Command::Rooms { after }),
+        parse: |args, _| after_name(args).map(|after| Command::Query(Query::Rooms { after })),
     },
     Verb {
         name: "STATS",
         syntax: "",
         summary: "show the server's counters",
-        parse: |args, _| alone(args, Command::Stats),
+        parse: |args, _| alone(args, Command::Query(Query::Stats)),
     },
     Verb {
         name: "HELP",
         syntax: "",
         summary: "show this list",
-        parse: |args, _| alone(args, Command::Help),
+        parse: |args, _| alone(args, Command::Query(Query::Help)),
     },
     Verb {
         name: "QUIT",
         syntax: "",
         summary: "leave and close the connection",
-        parse: |args, _| alone(args, Command::Quit),
+        parse: |args, _| alone(args, Command::Parting(Parting::Quit)),
     },
 ];
 
@@ -192,11 +195,11 @@ fn poll<'a>(args: Args<'a>, _limits: &Limits) -> Parsed<'a> {
         "wait" => set(&mut wait, key, number_up_to(POLL_WAIT_MAX_S, key, value)?),
         _ => Ok(false),
     })?;
-    Ok(Command::Poll(Poll {
+    Ok(Command::Query(Query::Poll(Poll {
         max: max.unwrap_or(POLL_EVENTS_DEFAULT),
         after,
         wait_s: wait.unwrap_or(0),
-    }))
+    })))
 }
 
 fn ping(text: &str) -> Parsed<'_> {
@@ -256,15 +259,15 @@ mod tests {
             ("JOIN", "ann", Command::Join(plain_join())),
             ("RESUME", TOKEN, Command::Resume(resume)),
             ("SAY", "Hi", Command::Say("Hi")),
-            ("POLL", "", Command::Poll(PLAIN_POLL)),
+            ("POLL", "", Command::Query(Query::Poll(PLAIN_POLL))),
             ("PING", "Hi", Command::Ping("Hi")),
-            ("LEAVE", "", Command::Leave),
-            ("DETACH", "", Command::Detach),
-            ("WHO", "", Command::Who { after: None }),
-            ("ROOMS", "", Command::Rooms { after: None }),
-            ("STATS", "", Command::Stats),
-            ("HELP", "", Command::Help),
-            ("QUIT", "", Command::Quit),
+            ("LEAVE", "", Command::Parting(Parting::Leave)),
+            ("DETACH", "", Command::Parting(Parting::Detach)),
+            ("WHO", "", Command::Query(Query::Who { after: None })),
+            ("ROOMS", "", Command::Query(Query::Rooms { after: None })),
+            ("STATS", "", Command::Query(Query::Stats)),
+            ("HELP", "", Command::Query(Query::Help)),
+            ("QUIT", "", Command::Parting(Parting::Quit)),
         ];
         assert!(table.iter().map(|t| t.0).eq(VERBS.iter().map(|v| v.name)));
         for (verb, args, expected) in table {
@@ -346,14 +349,14 @@ mod tests {
         let table = [
             (format!("RESUME {TOKEN} after=0"), Command::Resume(Resume { token, after: Some(0) })),
             ("RESUME nonsense".into(), Command::Resume(Resume { token: None, after: None })),
-            ("POLL max=1".into(), Command::Poll(Poll { max: count(1), ..poll })),
-            ("POLL max=1000".into(), Command::Poll(Poll { max: count(1000), ..poll })),
-            ("POLL wait=0".into(), Command::Poll(poll)),
-            ("POLL wait=60".into(), Command::Poll(Poll { wait_s: 60, ..poll })),
-            ("POLL after=7".into(), Command::Poll(Poll { after: Some(7), ..poll })),
-            ("POLL wait=1 max=2 after=3".into(), Command::Poll(Poll { max: count(2), after: Some(3), wait_s: 1 })),
-            ("WHO after=Bob".into(), Command::Who { after }),
-            ("ROOMS after=Bob".into(), Command::Rooms { after }),
+            ("POLL max=1".into(), Command::Query(Query::Poll(Poll { max: count(1), ..poll }))),
+            ("POLL max=1000".into(), Command::Query(Query::Poll(Poll { max: count(1000), ..poll }))),
+            ("POLL wait=0".into(), Command::Query(Query::Poll(poll))),
+            ("POLL wait=60".into(), Command::Query(Query::Poll(Poll { wait_s: 60, ..poll }))),
+            ("POLL after=7".into(), Command::Query(Query::Poll(Poll { after: Some(7), ..poll }))),
+            ("POLL wait=1 max=2 after=3".into(), Command::Query(Query::Poll(Poll { max: count(2), after: Some(3), wait_s: 1 }))),
+            ("WHO after=Bob".into(), Command::Query(Query::Who { after })),
+            ("ROOMS after=Bob".into(), Command::Query(Query::Rooms { after })),
         ];
         for (line, expected) in table {
             assert_eq!(command(&line), expected, "{line:?}");

@@ -62,7 +62,7 @@ fn the_protocol_document_names_all_that_goes_over_the_wire() {
             missing.push(what);
         }
     };
-    for verb in &VERBS {
+    for verb in VERBS {
         need(format!("### {}", verb.name));
         let syntax = format!("{} {}", verb.name, verb.syntax);
         need(format!("    {}\n", syntax.trim_end()));
@@ -117,7 +117,7 @@ fn every_option_verb_error_and_event_is_named_for_people() {
 #[test]
 fn every_option_in_a_commands_syntax_is_taken() {
     let mut taken = 0;
-    for verb in &VERBS {
+    for verb in VERBS {
         let words = verb
             .syntax
             .split(['[', ']'])
