@@ -262,7 +262,7 @@ impl Chat {
 
     fn show_stats<'a>(&self, client: &Client, now: Now) -> Answer<'a> {
         self.check_member(client)?;
-        let stats = self.stats.listing(&self.gauges(now));
+        let stats = self.list_stats(now);
         Ok(Reply::Stats { stats })
     }
 

@@ -50,7 +50,6 @@ pub use session::LOOKS as STALL_CHECKS_PER_IDLE_TIME;
 use crate::protocol::{Limits, Name, Token};
 use crate::shrink::ShrinkPolicy;
 use crate::sorted_index::{self, SortedIndex, Sought};
-use crate::time::Now;
 use crate::wheel::Wheel;
 use ended::{End, Ended};
 use ids::RoomKey;
@@ -58,7 +57,7 @@ use journal::Journal;
 use keys::Keys;
 use room::Room;
 use session::Session;
-use stats::{Gauges, Stats};
+use stats::Stats;
 use timers::Timers;
 use usage::Usages;
 
@@ -149,18 +148,6 @@ impl Chat {
             self.handshakes.wheel(),
             self.throttles.wheel(),
         ]
-    }
-
-    fn gauges(&self, now: Now) -> Gauges {
-        Gauges {
-            uptime_s: now.at.secs(),
-            connections: self.connections as u64,
-            sessions: self.sessions.len() as u64,
-            sessions_attached: self.attached,
-            rooms: self.rooms.len() as u64,
-            log_bytes: self.log_bytes,
-            timers: self.wheels().iter().map(|wheel| wheel.len() as u64).sum(),
-        }
     }
 }
 

@@ -1,87 +1,105 @@
 //! What the server counts, and the names under which STATS shows it.
 //!
-//! Counters only go up, from 0 at the start. Gauges that follow from the state of things are
-//! worked out when they are asked for, in `chat`.
+//! Counters only go up, from 0 at the start. Gauges follow from the state of things and are worked
+//! out when they are asked for.
 
+use super::Chat;
 use crate::protocol::{LeaveReason, Listing, Output};
-use crate::time::Millis;
+use crate::time::{Millis, Now};
 
-/// The server's counters.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Stats {
-    /// The most connections that were open at once.
-    pub connections_most: u64,
-    /// Connections accepted.
-    pub connections_total: u64,
-    /// Connections refused because there were too many.
-    pub refused_connections: u64,
-    /// Connections refused because there were too many from their address.
-    pub refused_connections_address: u64,
-    /// Connections closed for what their clients did.
-    pub connections_abuse: u64,
-    /// Connections closed because they got no session in time.
-    pub connections_handshake: u64,
-    /// JOINs refused because there were too many sessions.
-    pub refused_sessions: u64,
-    /// JOINs refused because there were too many sessions from the client's address.
-    pub refused_sessions_address: u64,
-    /// JOINs refused because there were too many rooms.
-    pub refused_rooms: u64,
-    /// JOINs refused for want of the right key.
-    pub refused_keys: u64,
-    /// Lines that had to wait because their client sent too fast.
-    pub lines_throttled: u64,
-    /// Bytes received from clients.
-    pub bytes_in: u64,
-    /// Bytes sent to clients.
-    pub bytes_out: u64,
-    /// Lines that got an OK.
-    pub commands: u64,
-    /// Lines that got an ERR.
-    pub errors: u64,
-    /// The most sessions that there were at once.
-    pub sessions_most: u64,
-    /// Sessions created.
-    pub sessions_total: u64,
-    /// Sessions ended, by [`LeaveReason::index`].
-    pub sessions_ended: [u64; LeaveReason::ALL.len()],
-    /// Events appended to a room's log.
-    pub events: u64,
-    /// Bytes of the lines of those events.
-    pub events_bytes: u64,
-    /// Events that sessions were given.
-    pub events_delivered: u64,
-    /// Bytes of the lines of those events.
-    pub events_delivered_bytes: u64,
-    /// Events that sessions were told they lost.
-    pub events_lost: u64,
-    /// Lines of the log that nobody took.
-    pub log_lines_dropped: u64,
-    /// Turns of the loop.
-    pub turns: u64,
-    /// The longest turn, without the time slept, in milliseconds.
-    pub turn_longest_ms: u64,
-    /// The most memory that the settings can ever need, in bytes.
-    pub memory_ceiling: u64,
+/// A row of the table: its name, and where its value comes from.
+struct Row {
+    name: &'static str,
+    value: fn(&Chat, Now) -> u64,
 }
 
-/// What is worked out when it is asked for.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Gauges {
-    /// Seconds since the start.
-    pub uptime_s: u64,
-    /// Connections open now.
-    pub connections: u64,
-    /// Sessions now.
-    pub sessions: u64,
-    /// Sessions that a connection holds now.
-    pub sessions_attached: u64,
-    /// Rooms now.
-    pub rooms: u64,
-    /// Bytes of events that all logs hold now.
-    pub log_bytes: u64,
-    /// Timers filed now.
-    pub timers: u64,
+/// Declares [`Stats`], a field for each row with one, and the table of all rows, in the order in which
+/// STATS shows them: `field as "name"` for what is counted, `"name" = value` for what is worked out.
+macro_rules! stats {
+    ($($($(#[$doc:meta])+ $field:ident as)? $name:literal $(= $value:expr)?;)+) => {
+        /// The server's counters.
+        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+        pub struct Stats {
+            $($($(#[$doc])+ pub $field: u64,)?)+
+            /// Sessions ended, by [`LeaveReason::index`].
+            pub sessions_ended: [u64; LeaveReason::ALL.len()],
+        }
+
+        const ROWS: &[Row] = &[$(
+            Row {
+                name: $name,
+                value: $(|chat, _| chat.stats.$field)? $($value)?,
+            },
+        )+];
+    };
+}
+
+stats! {
+    "uptime" = |_, now| now.at.secs();
+    "connections" = |chat, _| chat.connections as u64;
+    /// The most connections that were open at once.
+    connections_most as "connections-most";
+    /// Connections accepted.
+    connections_total as "connections-total";
+    /// Connections closed for what their clients did.
+    connections_abuse as "connections-abuse";
+    /// Connections closed because they got no session in time.
+    connections_handshake as "connections-handshake";
+    "sessions" = |chat, _| chat.sessions.len() as u64;
+    "sessions-attached" = |chat, _| chat.attached;
+    "sessions-detached" = |chat, _| chat.sessions.len() as u64 - chat.attached;
+    /// The most sessions that there were at once.
+    sessions_most as "sessions-most";
+    /// Sessions created.
+    sessions_total as "sessions-total";
+    "sessions-left" = |chat, _| chat.stats.ended(LeaveReason::Left);
+    "sessions-expired" = |chat, _| chat.stats.ended(LeaveReason::Expired);
+    "sessions-quit" = |chat, _| chat.stats.ended(LeaveReason::Quit);
+    "sessions-slow" = |chat, _| chat.stats.ended(LeaveReason::Slow);
+    "sessions-replaced" = |chat, _| chat.stats.ended(LeaveReason::Replaced);
+    /// Connections refused because there were too many.
+    refused_connections as "refused-connections";
+    /// Connections refused because there were too many from their address.
+    refused_connections_address as "refused-connections-address";
+    /// JOINs refused because there were too many sessions.
+    refused_sessions as "refused-sessions";
+    /// JOINs refused because there were too many sessions from the client's address.
+    refused_sessions_address as "refused-sessions-address";
+    /// JOINs refused because there were too many rooms.
+    refused_rooms as "refused-rooms";
+    /// JOINs refused for want of the right key.
+    refused_keys as "refused-keys";
+    "rooms" = |chat, _| chat.rooms.len() as u64;
+    /// Events appended to a room's log.
+    events as "events";
+    /// Bytes of the lines of those events.
+    events_bytes as "events-bytes";
+    /// Events that sessions were given.
+    events_delivered as "events-delivered";
+    /// Bytes of the lines of those events.
+    events_delivered_bytes as "events-delivered-bytes";
+    /// Events that sessions were told they lost.
+    events_lost as "events-lost";
+    "log-bytes" = |chat, _| chat.log_bytes;
+    /// Lines that got an OK.
+    commands as "commands";
+    /// Lines that got an ERR.
+    errors as "errors";
+    /// Lines that had to wait because their client sent too fast.
+    lines_throttled as "lines-throttled";
+    /// Bytes received from clients.
+    bytes_in as "bytes-in";
+    /// Bytes sent to clients.
+    bytes_out as "bytes-out";
+    "timers" = |chat, _| chat.wheels().iter().map(|wheel| wheel.len() as u64).sum();
+    /// Lines of the log that nobody took.
+    log_lines_dropped as "log-lines-dropped";
+    /// Turns of the loop.
+    turns as "turns";
+    /// The longest turn, without the time slept.
+    turn_longest_ms as "turn-longest";
+    /// The most memory that the settings can ever need, in bytes.
+    memory_ceiling as "memory-ceiling";
 }
 
 impl Stats {
@@ -108,53 +126,45 @@ impl Stats {
         )
     }
 
+    fn ended(&self, reason: LeaveReason) -> u64 {
+        self.sessions_ended[reason.index()]
+    }
+}
+
+impl Chat {
     /// The lines of a STATS reply.
-    pub fn listing(&self, now: &Gauges) -> Listing {
+    pub(super) fn list_stats(&self, now: Now) -> Listing {
         let mut listing = Listing::default();
         listing.add(Output::Version);
-        let mut add = |name, value| listing.add(Output::Stat { name, value });
-        add("uptime", now.uptime_s);
-        add("connections", now.connections);
-        add("connections-most", self.connections_most);
-        add("connections-total", self.connections_total);
-        add("connections-abuse", self.connections_abuse);
-        add("connections-handshake", self.connections_handshake);
-        add("sessions", now.sessions);
-        add("sessions-attached", now.sessions_attached);
-        add("sessions-detached", now.sessions - now.sessions_attached);
-        add("sessions-most", self.sessions_most);
-        add("sessions-total", self.sessions_total);
-        for reason in LeaveReason::ALL {
-            let sessions = self.sessions_ended[reason.index()];
-            listing.add(Output::StatEnded { reason, sessions });
+        for row in ROWS {
+            let (name, value) = (row.name, (row.value)(self, now));
+            listing.add(Output::Stat { name, value });
         }
-        let mut add = |name, value| listing.add(Output::Stat { name, value });
-        add("refused-connections", self.refused_connections);
-        add(
-            "refused-connections-address",
-            self.refused_connections_address,
-        );
-        add("refused-sessions", self.refused_sessions);
-        add("refused-sessions-address", self.refused_sessions_address);
-        add("refused-rooms", self.refused_rooms);
-        add("refused-keys", self.refused_keys);
-        add("rooms", now.rooms);
-        add("events", self.events);
-        add("events-bytes", self.events_bytes);
-        add("events-delivered", self.events_delivered);
-        add("events-delivered-bytes", self.events_delivered_bytes);
-        add("events-lost", self.events_lost);
-        add("log-bytes", now.log_bytes);
-        add("commands", self.commands);
-        add("errors", self.errors);
-        add("lines-throttled", self.lines_throttled);
-        add("bytes-in", self.bytes_in);
-        add("bytes-out", self.bytes_out);
-        add("timers", now.timers);
-        add("log-lines-dropped", self.log_lines_dropped);
-        add("turns", self.turns);
-        add("turn-longest", self.turn_longest_ms);
-        add("memory-ceiling", self.memory_ceiling);
         listing
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::protocol::Limits;
+
+    #[test]
+    fn every_row_is_listed_and_fits_with_the_largest_value() {
+        let listing = Chat::new(Limits::default()).list_stats(Now::exactly(Millis(0), 0));
+        assert_eq!(listing.lines(), 1 + ROWS.len() as u64);
+        let digits = u64::MAX.to_string().len();
+        assert!(listing.room() > ROWS.len() * (digits - 1));
+    }
+
+    #[test]
+    fn every_reason_to_leave_has_its_row() {
+        let mut chat = Chat::new(Limits::default());
+        for (count, reason) in (1..).zip(LeaveReason::ALL) {
+            chat.stats.sessions_ended[reason.index()] = count;
+            let name = format!("sessions-{}", reason.as_str());
+            let row = ROWS.iter().find(|row| row.name == name).unwrap();
+            assert_eq!((row.value)(&chat, Now::exactly(Millis(0), 0)), count);
+        }
     }
 }

@@ -5,7 +5,7 @@ use std::fmt::{self, Write};
 use super::bye::Bye;
 use super::command::{Alive, Mode};
 use super::error::Error;
-use super::event::{Event, LeaveReason};
+use super::event::Event;
 use super::limits::Limits;
 use super::name::{NAME_BYTES_MAX, Name};
 use super::token::Token;
@@ -72,11 +72,6 @@ pub enum Output<'a> {
         name: &'a str,
         value: u64,
     },
-    /// How many sessions ended for this reason.
-    StatEnded {
-        reason: LeaveReason,
-        sessions: u64,
-    },
     /// What to type, and in a second line what for.
     Help(&'a Verb),
 
@@ -128,9 +123,6 @@ impl Output<'_> {
             }
             Output::Version => write_line!(out, "STAT version {VERSION}"),
             Output::Stat { name, value } => write_line!(out, "STAT {name} {value}"),
-            Output::StatEnded { reason, sessions } => {
-                write_line!(out, "STAT sessions-{} {sessions}", reason.as_str());
-            }
             Output::Help(verb) => {
                 match verb.syntax {
                     "" => write_line!(out, "{}", verb.name),
@@ -402,6 +394,7 @@ mod tests {
     use super::*;
     use crate::protocol::bye::Abuse;
     use crate::protocol::error::Code;
+    use crate::protocol::event::LeaveReason;
 
     fn text(output: Output<'_>) -> String {
         let mut out = Vec::new();
@@ -567,7 +560,6 @@ mod tests {
             (Output::Room { name, members: 2, newest: 9 }, "ROOM Ann 2 9\r\n".into()),
             (Output::Version, format!("STAT version {VERSION}\r\n")),
             (Output::Stat { name: "events", value: 5 }, "STAT events 5\r\n".into()),
-            (Output::StatEnded { reason, sessions: 1 }, "STAT sessions-slow 1\r\n".into()),
             (event(Event::Msg { name, text: " a  b" }), "MSG 7 8 Ann  a  b\r\n".into()),
             (event(Event::Joined { name }), "JOINED 7 8 Ann\r\n".into()),
             (event(Event::Left { name, reason }), "LEFT 7 8 Ann slow\r\n".into()),

@@ -4,14 +4,14 @@
 use std::collections::{BTreeSet, HashMap};
 
 use crate::script::sources::{blocks, document};
+use crate::world::World;
 #[cfg(target_pointer_width = "64")]
 use chinwag::ceiling::Ceiling;
-use chinwag::chat::stats::{Gauges, Stats};
 use chinwag::options::{self, Action, SOCKET_BUFFER};
 use chinwag::protocol::{
     self, BURST_S, BYTES_PER_LINE, Bye, Code, DENIALS_MAX, ENDED_MAX, ERRORS_MAX, IDLE_TCP_MIN_S,
-    LINE_BYTES_MAX, LeaveReason, Limits, NAME_BYTES_MAX, Output, POLL_EVENTS_DEFAULT,
-    POLL_EVENTS_MAX, POLL_WAIT_MAX_S, REPLY_BYTES_MAX, Request, UNASKED, VERBS,
+    LINE_BYTES_MAX, LeaveReason, Limits, NAME_BYTES_MAX, POLL_EVENTS_DEFAULT, POLL_EVENTS_MAX,
+    POLL_WAIT_MAX_S, REPLY_BYTES_MAX, Request, UNASKED, VERBS,
 };
 
 fn help() -> String {
@@ -53,6 +53,18 @@ fn the_readme_shows_the_memory_as_it_is() {
     assert!(line.contains(&bytes), "{line}");
 }
 
+/// The names that STATS shows.
+fn stats() -> Vec<String> {
+    let mut world = World::new(Limits::default());
+    let peer = world.connect();
+    world.send(&peer, b"STATS\n");
+    let wire = peer.wire.borrow();
+    let output = std::str::from_utf8(&wire.output).unwrap();
+    let rows = output.lines().filter_map(|line| line.strip_prefix("STAT "));
+    rows.map(|row| row.split(' ').next().unwrap().to_owned())
+        .collect()
+}
+
 #[test]
 fn the_protocol_document_names_all_that_goes_over_the_wire() {
     let text = document("PROTOCOL.md");
@@ -79,15 +91,18 @@ fn the_protocol_document_names_all_that_goes_over_the_wire() {
     for bye in Bye::ALL {
         need(format!("| `{}` |", bye.as_str()));
     }
-    let mut stats = Vec::new();
-    let reply = protocol::Reply::Stats {
-        stats: Stats::default().listing(&Gauges::default()),
-    };
-    Output::Reply(&reply).write(&mut stats);
-    for line in String::from_utf8(stats).unwrap().lines().skip(1) {
-        need(format!("| `{}` |", line.split(' ').nth(1).unwrap()));
-    }
     assert!(missing.is_empty(), "PROTOCOL.md does not have {missing:#?}");
+}
+
+#[test]
+fn the_protocol_document_explains_what_stats_shows_in_its_order() {
+    let text = document("PROTOCOL.md");
+    let (_, table) = text
+        .split_once("\n| name | kind | unit | meaning |\n")
+        .unwrap();
+    let rows = table.lines().skip(1).take_while(|row| row.starts_with('|'));
+    let explained: Vec<_> = rows.map(|row| row.split('`').nth(1).unwrap()).collect();
+    assert_eq!(explained, stats());
 }
 
 #[test]
