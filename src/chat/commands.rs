@@ -9,8 +9,8 @@ use super::room::Room;
 use super::session::Session;
 use super::{Chat, by_name, by_room_name};
 use crate::protocol::{
-    Bye, Command, Error, Event, Join, LeaveReason, Listing, Mode, Name, Output, Parting, Poll,
-    Query, Reply, Resume, Secret, Token,
+    Bye, Command, Error, Event, Join, LeaveReason, Listing, Membership, Mode, Name, Output,
+    Parting, Poll, Query, Reply, Resume, Secret, Token,
 };
 use crate::time::Now;
 
@@ -71,20 +71,11 @@ impl Chat {
             self.append(room, Event::Left { name, reason }, now);
         }
         let room = room_key.unwrap_or_else(|| self.open_room(join.room));
-        let (key, seq) = self.create(client, &join, room, secret, now);
-        let (session, room) = self.session_and_room(key);
+        let key = self.create(client, &join, room, secret, now);
+        let slot = key.0;
         Ok(Reply::Joined {
-            token: Token {
-                slot: key.0,
-                secret,
-            },
-            name: session.name,
-            room: room.name,
-            mode: session.mode,
-            idle_s: session.idle_s,
-            alive: session.alive,
-            seq,
-            members: room.members.len(),
+            token: Token { slot, secret },
+            membership: self.membership(key),
         })
     }
 
@@ -119,17 +110,24 @@ impl Chat {
         }
         self.attach(client, key, now);
 
-        let (session, room) = self.session_and_room(key);
         Ok(Reply::Resumed {
+            membership: self.membership(key),
+            said: self.sessions[key.index()].said,
+        })
+    }
+
+    /// What a client is told of the session that it has got.
+    fn membership(&self, key: SessionKey) -> Membership {
+        let (session, room) = self.session_and_room(key);
+        Membership {
             name: session.name,
             room: room.name,
             mode: session.mode,
             idle_s: session.idle_s,
             alive: session.alive,
-            seq: room.newest(),
+            newest: room.newest(),
             members: room.members.len(),
-            said: session.said,
-        })
+        }
     }
 
     /// The session that a token names.

@@ -24,7 +24,7 @@ pub(super) enum OwedEvents {
 
 impl Chat {
     /// Creates a session, makes it a member, and attaches its connection: the one place where one
-    /// is created. Gives its key and the number of its JOINED.
+    /// is created.
     pub(super) fn create(
         &mut self,
         client: &mut Client,
@@ -32,13 +32,13 @@ impl Chat {
         room_key: RoomKey,
         secret: Secret,
         now: Now,
-    ) -> (SessionKey, u64) {
+    ) -> SessionKey {
         let shortest_s = match join.alive {
             Alive::Ping => IDLE_MIN_S,
             Alive::Tcp => IDLE_TCP_MIN_S,
         };
         let name = join.name;
-        let seq = self.append(room_key, Event::Joined { name }, now);
+        self.append(room_key, Event::Joined { name }, now);
         let room = &mut self.rooms[room_key.index()];
         let key = SessionKey::at(self.sessions.insert(Session {
             secret,
@@ -66,7 +66,7 @@ impl Chat {
         let sessions = self.sessions.len();
         self.stats.sessions_most = self.stats.sessions_most.max(sessions as u64);
         self.sessions_shrink.added(sessions);
-        (key, seq)
+        key
     }
 
     pub(super) fn open_room(&mut self, name: Name) -> RoomKey {

@@ -41,7 +41,9 @@ pub use limits::{
     POLL_EVENTS_MAX, POLL_WAIT_MAX_S,
 };
 pub use name::{DEFAULT_ROOM, Folded, NAME_BYTES_MAX, Name};
-pub use output::{Listing, Output, REPLY_BYTES_MAX, REPLY_HEAD_BYTES_MAX, Reply, UNASKED};
+pub use output::{
+    Listing, Membership, Output, REPLY_BYTES_MAX, REPLY_HEAD_BYTES_MAX, Reply, UNASKED,
+};
 pub use quote::QUOTE_CHARS_MAX;
 pub use request::Request;
 pub use token::{Secret, Token};

@@ -104,7 +104,7 @@ impl Output<'_> {
                 write_line!(out, "HELLO chinwag/{VERSION} protocol={PROTOCOL_VERSION}")
             }
             Output::Reply(reply) => reply.write(out),
-            Output::Error(error) => write_line!(out, "ERR {} {error}", error.code().as_str()),
+            Output::Error(error) => write_line!(out, "ERR {} {error}", error.code()),
             Output::Member {
                 name,
                 mode,
@@ -112,7 +112,7 @@ impl Output<'_> {
                 silent_s,
             } => {
                 let attached = if is_attached { "attached" } else { "detached" };
-                write_line!(out, "MEMBER {name} {} {attached} {silent_s}", mode.as_str());
+                write_line!(out, "MEMBER {name} {mode} {attached} {silent_s}");
             }
             Output::Room {
                 name,
@@ -138,7 +138,7 @@ impl Output<'_> {
                 Event::Msg { name, text } => write_line!(out, "MSG {seq} {unix_ms} {name} {text}"),
                 Event::Joined { name } => write_line!(out, "JOINED {seq} {unix_ms} {name}"),
                 Event::Left { name, reason } => {
-                    write_line!(out, "LEFT {seq} {unix_ms} {name} {}", reason.as_str());
+                    write_line!(out, "LEFT {seq} {unix_ms} {name} {reason}");
                 }
             },
             Output::Lost { count, next_seq } => write_line!(out, "LOST {count} {next_seq}"),
@@ -149,29 +149,50 @@ impl Output<'_> {
     }
 }
 
-/// The answer to one command. Idle times are in seconds, `unix_ms` in milliseconds since 1970-01-01
-/// UTC.
+/// What a client learns of the session that it has got.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs, reason = "PROTOCOL.md documents its words")]
+pub struct Membership {
+    pub name: Name,
+    pub room: Name,
+    pub mode: Mode,
+    pub idle_s: u32,
+    pub alive: Alive,
+    /// The room's newest event.
+    pub newest: u64,
+    /// How many members the room has.
+    pub members: usize,
+}
+
+impl fmt::Display for Membership {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Membership {
+            name,
+            room,
+            mode,
+            idle_s,
+            alive,
+            newest,
+            members,
+        } = self;
+        write!(
+            f,
+            "name={name} room={room} mode={mode} idle={idle_s} alive={alive} seq={newest} \
+             members={members}"
+        )
+    }
+}
+
+/// The answer to one command.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[allow(missing_docs, reason = "PROTOCOL.md documents each reply's words")]
 pub enum Reply<'a> {
     Joined {
         token: Token,
-        name: Name,
-        room: Name,
-        mode: Mode,
-        idle_s: u32,
-        alive: Alive,
-        seq: u64,
-        members: usize,
+        membership: Membership,
     },
     Resumed {
-        name: Name,
-        room: Name,
-        mode: Mode,
-        idle_s: u32,
-        alive: Alive,
-        seq: u64,
-        members: usize,
+        membership: Membership,
         said: u64,
     },
     Said {
@@ -207,39 +228,11 @@ pub enum Reply<'a> {
 impl Reply<'_> {
     fn write(&self, out: &mut Vec<u8>) {
         match self {
-            Reply::Joined {
-                token,
-                name,
-                room,
-                mode,
-                idle_s,
-                alive,
-                seq,
-                members,
-            } => {
-                let (mode, alive) = (mode.as_str(), alive.as_str());
-                write_line!(
-                    out,
-                    "OK JOIN session={token} name={name} room={room} mode={mode} idle={idle_s} \
-                     alive={alive} seq={seq} members={members}"
-                );
+            Reply::Joined { token, membership } => {
+                write_line!(out, "OK JOIN session={token} {membership}");
             }
-            Reply::Resumed {
-                name,
-                room,
-                mode,
-                idle_s,
-                alive,
-                seq,
-                members,
-                said,
-            } => {
-                let (mode, alive) = (mode.as_str(), alive.as_str());
-                write_line!(
-                    out,
-                    "OK RESUME name={name} room={room} mode={mode} idle={idle_s} \
-                     alive={alive} seq={seq} members={members} said={said}"
-                );
+            Reply::Resumed { membership, said } => {
+                write_line!(out, "OK RESUME {membership} said={said}");
             }
             Reply::Said { seq, unix_ms } => write_line!(out, "OK SAY {seq} {unix_ms}"),
             Reply::Polled { events, last, more } => {
@@ -286,7 +279,7 @@ impl fmt::Display for Error {
             Error::AlreadyJoined => "this connection has a session: LEAVE or DETACH first",
             Error::UnknownSession => "there is no session of that token; JOIN anew",
             Error::SessionEnded { reason, ago_s } => {
-                return write!(f, "{} {ago_s}", reason.as_str());
+                return write!(f, "{reason} {ago_s}");
             }
             Error::NameTaken => {
                 "somebody of that name is in the room; a session that was lost can be RESUMEd, or \
@@ -427,24 +420,29 @@ mod tests {
     fn each_reply_has_its_words_in_order() {
         let token = "0000001f00112233445566778899aabbccddeeff";
         let (name, room) = (Name::parse("Ann").unwrap(), Name::parse("den").unwrap());
-        let joined = Reply::Joined {
-            token: Token::parse(token).unwrap(),
+        let membership = Membership {
             name,
             room,
             mode: Mode::Pull,
             idle_s: 60,
             alive: Alive::Ping,
-            seq: 7,
+            newest: 7,
             members: 2,
         };
-        let resumed = Reply::Resumed {
-            name,
-            room,
+        let joined = Reply::Joined {
+            token: Token::parse(token).unwrap(),
+            membership,
+        };
+        let membership = Membership {
             mode: Mode::Push,
             idle_s: 3600,
             alive: Alive::Tcp,
-            seq: 0,
+            newest: 0,
             members: 1,
+            ..membership
+        };
+        let resumed = Reply::Resumed {
+            membership,
             said: 3,
         };
         let body = || listing(&["A 1", "B 2"]);

@@ -1,6 +1,6 @@
 //! Enums whose values are words on the wire.
 
-/// Declares such an enum: one row a value, from which `ALL` and `as_str` come.
+/// Declares such an enum: one row a value, from which `ALL`, `as_str` and `Display` come.
 macro_rules! words {
     (
         $(#[$attribute:meta])*
@@ -23,6 +23,12 @@ macro_rules! words {
                 match self {
                     $($name::$value => $word),+
                 }
+            }
+        }
+
+        impl std::fmt::Display for $name {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str(self.as_str())
             }
         }
     };
