@@ -18,7 +18,6 @@
 //! - [`time`] is the time as the core is told it.
 //! - `shrink` says when it is worth returning memory.
 //! - `allocator` takes memory from the system and returns it.
-//! - [`log_sink`] writes the log without ever waiting.
 //!
 //! | Which file answers …? | |
 //! |---|---|
@@ -38,7 +37,7 @@
 //! | what ends a connection that is no chat client's | `chat/connections.rs`, `protocol/http.rs` |
 //! | the memory ceiling, and memory that goes back to the system | `ceiling.rs`, `chat/memory.rs`; `shrink.rs`, `allocator.rs` |
 //! | what STATS shows | `chat/stats.rs` |
-//! | what is logged of clients; where the log goes; dropped lines | `chat/journal.rs`; `log_sink.rs`; `server/report.rs` |
+//! | what is logged of clients; where the log goes; dropped lines | `chat/journal.rs`; `server/log_sink.rs`; `server/report.rs` |
 //! | options and `--help` | `options.rs` |
 //! | start, `--check`, reload, open files | `startup.rs` |
 //! | signals | `server/signals.rs` |
@@ -50,7 +49,6 @@ mod allocator;
 pub mod ceiling;
 pub mod chat;
 pub mod hub;
-pub mod log_sink;
 mod net;
 pub mod options;
 pub mod protocol;

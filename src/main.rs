@@ -4,9 +4,9 @@ use std::fmt::Display;
 use std::io::{Write, stdout};
 use std::process::ExitCode;
 
-use chinwag::log_sink::{DroppedLines, LogSink, is_journal};
 use chinwag::options::{self, Action, LogForm, Options, Verbosity};
 use chinwag::server::Server;
+use chinwag::server::log_sink::{DroppedLines, LogSink, is_journal};
 use chinwag::startup::Prepared;
 use chinwag::users;
 use env_logger::Target;

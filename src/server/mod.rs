@@ -4,6 +4,7 @@
 mod clock;
 mod event_source;
 mod listeners;
+pub mod log_sink;
 mod report;
 mod signals;
 
@@ -18,7 +19,6 @@ use crate::ceiling::Ceiling;
 use crate::chat::keys::Keys;
 use crate::hub::Hub;
 use crate::hub::conn::Readiness;
-use crate::log_sink::DroppedLines;
 use crate::net::service_manager::{ServiceManager, Status};
 use crate::net::stream::Stream;
 use crate::startup::{Prepared, Settings, Users};
@@ -26,6 +26,7 @@ use crate::time::{Clock, Millis, Now};
 use clock::SystemClock;
 use event_source::EventSource;
 use listeners::Listeners;
+use log_sink::DroppedLines;
 use report::Report;
 use signals::Signals;
 

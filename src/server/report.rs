@@ -1,8 +1,8 @@
 //! What the server logs about itself: how many lines of the log were dropped, and once a day its
 //! totals.
 
+use super::log_sink::DroppedLines;
 use crate::chat::stats::Stats;
-use crate::log_sink::DroppedLines;
 use crate::time::{Millis, Now};
 
 /// After lines were dropped, the time until the log is tried again: at first, and doubled each time

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use crate::script::sources::document;
 
 /// Files and folders of `src` that are not core: they do what only the system can do.
-const SHELL: [&str; 6] = ["log_sink", "main", "net", "server", "startup", "users"];
+const SHELL: [&str; 5] = ["main", "net", "server", "startup", "users"];
 
 /// Modules of the standard library that sockets, clocks, files, threads and the environment are in.
 const SYSTEM: [&str; 8] = ["env", "fs", "io", "net", "os", "process", "thread", "time"];
