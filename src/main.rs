@@ -1,16 +1,14 @@
-//! The program: reads its options, sets up the log, and runs the server.
+//! The program: does what the command line asks for.
 
 use std::fmt::Display;
 use std::io::{Write, stdout};
 use std::process::ExitCode;
 
-use chinwag::options::{self, Action, LogForm, Options, Verbosity};
-use chinwag::server::Server;
-use chinwag::server::log_sink::{DroppedLines, LogSink, is_journal};
+use chinwag::options::{self, Action, LogForm, Options};
+use chinwag::server::log_sink::LogSink;
+use chinwag::server::{Server, logging};
 use chinwag::startup::Prepared;
 use chinwag::users;
-use env_logger::Target;
-use log::Level;
 
 fn main() -> ExitCode {
     let args: Result<Vec<String>, _> = std::env::args_os()
@@ -27,7 +25,7 @@ fn main() -> ExitCode {
         }
         Ok(Action::Print(text)) => print(&text),
         Ok(Action::Check(options)) => {
-            if let Err(error) = set_up_log(&options) {
+            if let Err(error) = logging::set_up(&options) {
                 return finish(Err(error));
             }
             finish(Prepared::new(options).map(|prepared| prepared.ceiling().table()))
@@ -60,7 +58,7 @@ fn print(text: &str) -> ExitCode {
 }
 
 fn run(options: Options) -> ExitCode {
-    let (dropped, form) = match set_up_log(&options) {
+    let (dropped, form) = match logging::set_up(&options) {
         Ok(log) => log,
         Err(error) => return finish(Err(error)),
     };
@@ -87,41 +85,5 @@ fn complain(what: impl Display) {
         for line in text.split_inclusive('\n') {
             let _ = sink.write_all(line.as_bytes());
         }
-    }
-}
-
-/// Sets up the log on standard error, and returns its form. Options take precedence over `RUST_LOG`,
-/// and that over the default.
-fn set_up_log(options: &Options) -> Result<(DroppedLines, LogForm), String> {
-    let sink = LogSink::stderr().map_err(|error| format!("cannot set up the log: {error}"))?;
-    let dropped = sink.dropped();
-    let mut builder = env_logger::Builder::new();
-    builder.filter_level(log::LevelFilter::Info);
-    match options.verbosity {
-        Verbosity::Quiet => _ = builder.filter_level(log::LevelFilter::Warn),
-        Verbosity::Normal => _ = builder.parse_default_env(),
-        Verbosity::Verbose => _ = builder.filter_level(log::LevelFilter::Debug),
-    }
-    let form = options.log_form(is_journal());
-    builder.format(move |out, record| {
-        let (time, level) = (out.timestamp_seconds(), record.level());
-        // An error may hold a table.
-        let text = record.args().to_string();
-        text.lines().try_for_each(|line| match form {
-            LogForm::Plain => writeln!(out, "{time} {level} {line}"),
-            LogForm::Syslog => writeln!(out, "<{}>{line}", priority(level)),
-        })
-    });
-    builder.target(Target::Pipe(Box::new(sink))).init();
-    Ok((dropped, form))
-}
-
-/// The priority of a level in syslog(3).
-fn priority(level: Level) -> u8 {
-    match level {
-        Level::Error => 3,
-        Level::Warn => 4,
-        Level::Info => 6,
-        Level::Debug | Level::Trace => 7,
     }
 }

@@ -196,20 +196,6 @@ fn has_space(file: &File) -> bool {
     poll(&mut asked, Some(&now)).is_ok_and(|ready| ready > 0)
 }
 
-/// Whether standard error leads to systemd's journal, which reads priorities and adds the time: see
-/// JOURNAL_STREAM in systemd.exec(5).
-pub fn is_journal() -> bool {
-    let Some(stream) = std::env::var_os("JOURNAL_STREAM") else {
-        return false;
-    };
-    let identity = || {
-        let file = File::from(io::stderr().as_fd().try_clone_to_owned()?);
-        let found = file.metadata()?;
-        io::Result::Ok(format!("{}:{}", found.dev(), found.ino()))
-    };
-    identity().is_ok_and(|found| stream.to_str() == Some(&found))
-}
-
 #[cfg(test)]
 mod tests {
     use std::io::Read;

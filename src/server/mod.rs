@@ -5,6 +5,7 @@ mod clock;
 mod event_source;
 mod listeners;
 pub mod log_sink;
+pub mod logging;
 mod report;
 mod signals;
 

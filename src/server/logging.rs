@@ -1,0 +1,66 @@
+//! Setting up the log: what is logged, and how a line begins.
+
+use std::fs::File;
+use std::io::{self, Write};
+use std::os::fd::AsFd;
+use std::os::unix::fs::MetadataExt;
+
+use env_logger::Target;
+use log::Level;
+
+use super::log_sink::{DroppedLines, LogSink};
+use crate::options::{LogForm, Options, Verbosity};
+
+/// Sets up the log on standard error. Returns the count of lines that it drops, and its form. Options
+/// take precedence over `RUST_LOG`, and that over the default.
+///
+/// # Errors
+///
+/// A text for people, when the system is out of descriptors.
+pub fn set_up(options: &Options) -> Result<(DroppedLines, LogForm), String> {
+    let sink = LogSink::stderr().map_err(|error| format!("cannot set up the log: {error}"))?;
+    let dropped = sink.dropped();
+    let mut builder = env_logger::Builder::new();
+    builder.filter_level(log::LevelFilter::Info);
+    match options.verbosity {
+        Verbosity::Quiet => _ = builder.filter_level(log::LevelFilter::Warn),
+        Verbosity::Normal => _ = builder.parse_default_env(),
+        Verbosity::Verbose => _ = builder.filter_level(log::LevelFilter::Debug),
+    }
+    let form = options.log_form(is_journal());
+    builder.format(move |out, record| {
+        let (time, level) = (out.timestamp_seconds(), record.level());
+        // An error may hold a table.
+        let text = record.args().to_string();
+        text.lines().try_for_each(|line| match form {
+            LogForm::Plain => writeln!(out, "{time} {level} {line}"),
+            LogForm::Syslog => writeln!(out, "<{}>{line}", priority(level)),
+        })
+    });
+    builder.target(Target::Pipe(Box::new(sink))).init();
+    Ok((dropped, form))
+}
+
+/// The priority of a level in syslog(3).
+fn priority(level: Level) -> u8 {
+    match level {
+        Level::Error => 3,
+        Level::Warn => 4,
+        Level::Info => 6,
+        Level::Debug | Level::Trace => 7,
+    }
+}
+
+/// Whether standard error leads to systemd's journal, which reads priorities and adds the time: see
+/// JOURNAL_STREAM in systemd.exec(5).
+fn is_journal() -> bool {
+    let Some(stream) = std::env::var_os("JOURNAL_STREAM") else {
+        return false;
+    };
+    let identity = || {
+        let file = File::from(io::stderr().as_fd().try_clone_to_owned()?);
+        let found = file.metadata()?;
+        io::Result::Ok(format!("{}:{}", found.dev(), found.ino()))
+    };
+    identity().is_ok_and(|found| stream.to_str() == Some(&found))
+}
