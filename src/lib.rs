@@ -3,8 +3,8 @@
 //! A core that is told the time and knows no sockets, and around it a thin shell that alone touches
 //! sockets and clocks. Each of these uses only what stands below it:
 //!
-//! - `main` reads the command line, sets up the log, and starts the server.
-//! - [`server`] polls sockets and reads the clocks, turn by turn.
+//! - `main` does what the command line asks for.
+//! - [`server`] polls sockets and reads the clocks, turn by turn, and writes the log.
 //! - [`startup`] checks and prepares all that a start needs.
 //! - [`ceiling`] works out the most memory that the settings can need.
 //! - [`options`] is the command line.
@@ -19,31 +19,37 @@
 //! - `shrink` says when it is worth returning memory.
 //! - `allocator` takes memory from the system and returns it.
 //!
-//! | Which file answers …? | |
+//! | Where to look for … | |
 //! |---|---|
-//! | what goes over the wire: verbs, replies, events, errors, limits | `protocol` |
-//! | how bytes become lines, telnet's commands, the Return and erase keys | `hub/line.rs` |
-//! | what a verb does | `chat/commands.rs` |
-//! | how a session is created, attached, detached, destroyed | `chat/life.rs` |
-//! | when a session expires, is warned, or is found to be stalled | `chat/session.rs` says when, `chat/deadlines.rs` what happens, `wheel.rs` keeps the timers |
-//! | how a clock reading becomes the time that the core is told | `time.rs`, `server/clock.rs` |
-//! | what a room's log keeps, and what it drops | `chat/event_log.rs` |
-//! | push against pull: what a session is owed, and what it has lost | `chat/owed.rs`, `chat/audience.rs` |
-//! | what becomes of slow readers | `hub/write.rs`, `hub/read.rs` |
-//! | how much a connection may cost in a turn, and what is done in which order | `hub/mod.rs`, `hub/read.rs` |
+//! | what goes over the wire, and how it is written | `protocol/mod.rs` has a map of its own |
+//! | how bytes become lines; telnet, typing, erase keys | `hub/line.rs` |
+//! | which verbs there are, and what each does | `protocol/verb.rs`, `chat/commands.rs` |
+//! | how a session is created, attached, detached, destroyed | `chat/life.rs`, `chat/session.rs` |
+//! | when a session expires, is warned, or counts as stalled | `chat/session.rs` says when, `chat/deadlines.rs` what happens then |
+//! | who keeps the timers | `wheel.rs`, `chat/timers.rs` |
+//! | how the system's time becomes the core's | `server/clock.rs`, `time.rs` |
+//! | what a room keeps, and what it drops | `chat/room.rs`, `chat/event_log.rs` |
+//! | push against pull: what a session is owed | `chat/owed.rs`, `chat/audience.rs` |
+//! | slow readers, and clients that take nothing | `hub/write.rs`, `hub/read.rs`, `chat/deadlines.rs` |
+//! | what a client is told without asking | `chat/notice.rs`, `chat/ended.rs` |
+//! | how much a connection may cost in a turn, and what comes first | `hub/mod.rs`, `hub/read.rs` |
+//! | how a connection begins, is answered, and ends | `hub/conn.rs`, `chat/connections.rs`, `chat/answer.rs`, `chat/caller.rs` |
 //! | how fast a client may send | `chat/rate.rs` |
-//! | limits: their values, who is let in, what an address may have | `protocol` (`Limits`), `chat/admission.rs`, `chat/usage.rs` |
-//! | keys: who may join, the users file, `--new-key` | `chat/keys.rs`, `users.rs` |
-//! | what ends a connection that is no chat client's | `chat/connections.rs`, `protocol/http.rs` |
-//! | the memory ceiling, and memory that goes back to the system | `ceiling.rs`, `chat/memory.rs`; `shrink.rs`, `allocator.rs` |
+//! | limits and their defaults; who is let in; what an address may have | `protocol/limits.rs`; `chat/admission.rs`; `chat/origin.rs`, `chat/usage.rs` |
+//! | keys, the users file, `--new-key` | `chat/keys.rs`, `users.rs` |
+//! | browsers and other programs that are no chat clients | `protocol/http.rs`, `chat/answer.rs` |
+//! | the memory ceiling | `ceiling.rs`, `chat/memory.rs` |
+//! | memory that goes back to the system | `shrink.rs`, `allocator.rs` |
 //! | what STATS shows | `chat/stats.rs` |
-//! | what is logged of clients; where the log goes; dropped lines | `chat/journal.rs`; `server/log_sink.rs`; `server/report.rs` |
-//! | options and `--help` | `options.rs` |
-//! | start, `--check`, reload, open files | `startup.rs` |
+//! | what is logged about clients | `chat/journal.rs` |
+//! | how the log is written; what it dropped; the daily line | `server/logging.rs`, `server/log_sink.rs`; `server/report.rs` |
+//! | options and `--help` | `options/table.rs` |
+//! | start, `--check`, reload, the limit on open files | `startup.rs` |
 //! | signals | `server/signals.rs` |
 //! | the service manager: passed sockets, readiness, watchdog | `net/passed.rs`, `net/service_manager.rs` |
 //! | listening, and what happens when accepting fails | `net/listener.rs`, `net/unix_socket.rs`, `server/listeners.rs` |
 //! | what the system does for a connection: keepalive, buffers | `net/stream.rs`, `net/listener.rs` |
+//! | what must always hold between all these | `chat/check.rs`, `hub/check.rs` |
 
 mod allocator;
 pub mod ceiling;

@@ -207,6 +207,21 @@ fn each_module_uses_only_those_below_it() {
     assert!(uses > 100, "{uses}");
 }
 
+/// So that the map in `src/lib.rs` stays true when a file moves.
+#[test]
+fn the_map_of_the_source_names_files_that_exist() {
+    let text = document("src/lib.rs");
+    let rows = text.lines().filter(|line| line.starts_with("//! |"));
+    let words = rows.flat_map(|row| row.split('`').skip(1).step_by(2));
+    let named: Vec<_> = words.filter(|word| word.ends_with(".rs")).collect();
+    let files = sources("src");
+    for name in &named {
+        let exists = files.iter().any(|(path, _)| path == name);
+        assert!(exists, "there is no src/{name}");
+    }
+    assert!(named.len() > 30, "{named:?}");
+}
+
 /// What is written above each test of a file, with the test's name.
 fn tests(text: &str) -> Vec<String> {
     let lines: Vec<_> = text.lines().map(str::trim).collect();
