@@ -41,10 +41,9 @@
 //! | the memory ceiling | `ceiling.rs`, `chat/memory.rs` |
 //! | memory that goes back to the system | `shrink.rs`, `allocator.rs` |
 //! | what STATS shows | `chat/stats.rs` |
-//! | what is logged about clients | `chat/journal.rs` |
-//! | how the log is written; what it dropped; the daily line | `server/logging.rs`, `server/log_sink.rs`; `server/report.rs` |
-//! | options and `--help` | `options/table.rs` |
-//! | start, `--check`, reload, the limit on open files | `startup.rs` |
+//! | what is logged of clients; where the log goes; dropped lines | `chat/journal.rs`; `server/logging.rs`; `server/report.rs` |
+//! | options: names, ranges, defaults, texts; `--help` | `options/table.rs`; `options/help.rs` |
+//! | start, `--check`, reload, open files | `startup.rs` |
 //! | signals | `server/signals.rs` |
 //! | the service manager: passed sockets, readiness, watchdog | `net/passed.rs`, `net/service_manager.rs` |
 //! | listening, and what happens when accepting fails | `net/listener.rs`, `net/unix_socket.rs`, `server/listeners.rs` |
