@@ -41,7 +41,7 @@
 //! | the memory ceiling | `ceiling.rs`, `chat/memory.rs` |
 //! | memory that goes back to the system | `shrink.rs`, `allocator.rs` |
 //! | what STATS shows | `chat/stats.rs` |
-//! | what is logged of clients; where the log goes; dropped lines | `chat/journal.rs`; `server/logging.rs`; `server/report.rs` |
+//! | what is logged of clients; where the log goes; dropped lines | `chat/journal.rs`; `server/logging.rs`, `server/log_sink.rs`; `server/report.rs` |
 //! | options: names, ranges, defaults, texts; `--help` | `options/table.rs`; `options/help.rs` |
 //! | start, `--check`, reload, open files | `startup.rs` |
 //! | signals | `server/signals.rs` |

@@ -1,6 +1,6 @@
 //! Many sessions, and one client among them.
 
-use chinwag::chat::{Chat, Client, ConnId, Input, Outcome, Peer, TimerBudget};
+use chinwag::chat::{Caller, Chat, ConnId, Input, Outcome, Peer, TimerBudget};
 use chinwag::protocol::Request;
 use chinwag::time::Now;
 
@@ -39,7 +39,7 @@ impl Core {
         }
     }
 
-    pub fn connect(&mut self) -> Client {
+    pub fn connect(&mut self) -> Caller {
         let conn = ConnId(self.conns);
         self.conns += 1;
         self.out.clear();
@@ -50,7 +50,7 @@ impl Core {
     }
 
     /// Reads and answers one line, which has to be right.
-    pub fn answer(&mut self, client: &mut Client, line: &[u8]) -> &[u8] {
+    pub fn answer(&mut self, client: &mut Caller, line: &[u8]) -> &[u8] {
         self.out.clear();
         self.line.clear();
         self.line.extend_from_slice(line);
@@ -85,11 +85,11 @@ impl Core {
 /// a hundred of them.
 pub struct Crowd {
     core: Core,
-    attached: Vec<Client>,
+    attached: Vec<Caller>,
     /// RESUME for each session that is not attached.
     resumes: Vec<Vec<u8>>,
-    visitor: Client,
-    resident: Client,
+    visitor: Caller,
+    resident: Caller,
     turn: usize,
 }
 

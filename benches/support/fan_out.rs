@@ -5,7 +5,7 @@ use std::io::{self, Read, Write};
 use std::num::NonZeroUsize;
 use std::rc::Rc;
 
-use chinwag::chat::{Client, ConnId, Owed, Peer};
+use chinwag::chat::{Caller, ConnId, Owed, Peer};
 use chinwag::hub::Hub;
 use chinwag::hub::conn::{Readiness, Transport};
 
@@ -15,7 +15,7 @@ use super::{SAY, limits, moment};
 /// A room of push members, without the hub.
 pub struct Audience {
     core: Core,
-    clients: Vec<Client>,
+    clients: Vec<Caller>,
     conns: Vec<ConnId>,
     rest: Vec<u8>,
 }

@@ -2,7 +2,7 @@
 
 use super::ids::{RoomKey, SessionKey};
 use super::journal::Full;
-use super::{Chat, Client};
+use super::{Caller, Chat};
 use crate::protocol::{Error, Join};
 use crate::time::Now;
 
@@ -22,15 +22,15 @@ impl Chat {
     /// in place of the `namesake` if there is one.
     pub(super) fn check_space(
         &mut self,
-        client: &Client,
+        caller: &Caller,
         room_key: Option<RoomKey>,
         namesake: Option<SessionKey>,
         now: Now,
     ) -> Result<(), Error> {
         let replaced = usize::from(namesake.is_some());
-        let same_origin = |key: SessionKey| self.sessions[key.index()].origin == client.origin;
+        let same_origin = |key: SessionKey| self.sessions[key.index()].origin == caller.origin;
         let replaced_there = usize::from(namesake.is_some_and(same_origin));
-        let from_there = self.usages.get(client.origin).sessions as usize;
+        let from_there = self.usages.get(caller.origin).sessions as usize;
         let (count, full_of, error) = if self.sessions.len() >= self.limits.sessions_max + replaced
         {
             let count = &mut self.stats.refused_sessions;
@@ -46,7 +46,7 @@ impl Chat {
             return Ok(());
         };
         *count += 1;
-        self.journal.full(full_of, &client.peer, &self.limits, now);
+        self.journal.full(full_of, &caller.peer, &self.limits, now);
         Err(error)
     }
 }

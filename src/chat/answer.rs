@@ -1,7 +1,7 @@
 //! What a client has sent is counted, and its lines are answered, at once or behind the output.
 
 use super::Chat;
-use super::caller::Client;
+use super::caller::Caller;
 use super::notice::Notice;
 use super::rate::Permit;
 use crate::protocol::{
@@ -53,18 +53,18 @@ impl Chat {
     /// answer is appended to `out`, the connection's output.
     pub fn answer(
         &mut self,
-        client: &mut Client,
+        caller: &mut Caller,
         permit: Permit,
         input: Input<'_>,
         now: Now,
         out: &mut Vec<u8>,
     ) -> Answered {
-        let lines = self.count(permit, client, input.bytes, input.ends_line, now);
+        let lines = self.count(permit, caller, input.bytes, input.ends_line, now);
         let outcome = match input.request {
             None => Outcome::Done,
-            Some(request) => match self.put_off(client, &request, out) {
+            Some(request) => match self.put_off(caller, &request, out) {
                 Some(pending) => Outcome::Later(pending),
-                None => self.respond(client, request, now, out),
+                None => self.respond(caller, request, now, out),
             },
         };
         Answered { lines, outcome }
@@ -74,37 +74,37 @@ impl Chat {
     /// reply is long and there is still some output.
     pub fn carry_out(
         &mut self,
-        client: &mut Client,
+        caller: &mut Caller,
         pending: Pending,
         now: Now,
         out: &mut Vec<u8>,
     ) -> Outcome {
-        if !out.is_empty() && self.gives_much(client, &pending.0) {
+        if !out.is_empty() && self.gives_much(caller, &pending.0) {
             return Outcome::Later(pending);
         }
-        self.respond(client, Request::Command(pending.0), now, out)
+        self.respond(caller, Request::Command(pending.0), now, out)
     }
 
     /// The command in a request, if it has to wait for output to be written.
-    fn put_off(&self, client: &Client, request: &Request<'_>, out: &[u8]) -> Option<Pending> {
+    fn put_off(&self, caller: &Caller, request: &Request<'_>, out: &[u8]) -> Option<Pending> {
         let Request::Command(command) = request else {
             return None;
         };
         let command = command.after_output()?;
-        let is_owed = client.session.is_some_and(|key| self.is_owed(key));
-        let waits = is_owed || !out.is_empty() && self.gives_much(client, &command);
+        let is_owed = caller.session.is_some_and(|key| self.is_owed(key));
+        let waits = is_owed || !out.is_empty() && self.gives_much(caller, &command);
         waits.then_some(Pending(command))
     }
 
     /// Whether the reply to a command can be long as things are. That to a POLL which has nothing to
     /// give is not, if it comes at once.
-    fn gives_much(&self, client: &Client, command: &Command<'_>) -> bool {
+    fn gives_much(&self, caller: &Caller, command: &Command<'_>) -> bool {
         match command {
             Command::Query(Query::Poll(Poll {
                 after: None,
                 wait_s: 0,
                 ..
-            })) => client.session.is_some_and(|key| self.has_events_for(key)),
+            })) => caller.session.is_some_and(|key| self.has_events_for(key)),
             Command::Query(_) => true,
             _ => false,
         }
@@ -112,19 +112,19 @@ impl Chat {
 
     fn respond(
         &mut self,
-        client: &mut Client,
+        caller: &mut Caller,
         request: Request<'_>,
         now: Now,
         out: &mut Vec<u8>,
     ) -> Outcome {
-        if let Some(key) = client.session {
+        if let Some(key) = caller.session {
             // What telnet says is a sign of life and no line.
             if !matches!(request, Request::Sign | Request::AreYouThere) {
-                self.end_wait_as_of(key, client.heard_at, now, out);
+                self.end_wait_as_of(key, caller.heard_at, now, out);
             }
             // A line is a sign of life when it is complete.
             if request != Request::TooLong {
-                self.sessions[key.index()].touch(client.heard_at);
+                self.sessions[key.index()].touch(caller.heard_at);
             }
         }
         let mut replaced = None;
@@ -134,63 +134,63 @@ impl Chat {
                 Output::Alive.write(out);
                 return Outcome::Done;
             }
-            Request::Abuse(abuse) => return self.expel(client, abuse, now, out),
+            Request::Abuse(abuse) => return self.expel(caller, abuse, now, out),
             // An HTTP request line may be as long as a web page likes.
-            Request::TooLong if !client.is_understood => {
-                return self.expel(client, Abuse::TooLong, now, out);
+            Request::TooLong if !caller.is_understood => {
+                return self.expel(caller, Abuse::TooLong, now, out);
             }
             Request::Bad(error) => Err(error),
             Request::TooLong => Err(Error::LineTooLong {
                 bytes_max: self.limits.line_bytes_max(),
             }),
-            Request::Command(command) => self.execute(client, command, now, &mut replaced),
+            Request::Command(command) => self.execute(caller, command, now, &mut replaced),
         };
         match result {
             Ok(reply) => {
-                client.errors = 0;
-                client.is_understood = true;
+                caller.errors = 0;
+                caller.is_understood = true;
                 self.stats.commands += 1;
                 if let Some(reply) = reply {
                     Output::Reply(&reply).write(out);
                     if reply == Reply::Quit {
-                        self.say_goodbye(client, Bye::Quit, now, out);
+                        self.say_goodbye(caller, Bye::Quit, now, out);
                         return Outcome::Closes;
                     }
                 }
                 replaced.map_or(Outcome::Done, Outcome::Replaced)
             }
-            Err(error) => self.refuse(client, &error, now, out),
+            Err(error) => self.refuse(caller, &error, now, out),
         }
     }
 
     /// Answers with an error, one of which is the last.
     fn refuse(
         &mut self,
-        client: &mut Client,
+        caller: &mut Caller,
         error: &Error,
         now: Now,
         out: &mut Vec<u8>,
     ) -> Outcome {
         self.stats.errors += 1;
         // A text that somebody pasted in a room is no attack.
-        if error.code() != Code::BadCommand || !client.has_had_session {
-            client.errors += 1;
+        if error.code() != Code::BadCommand || !caller.has_had_session {
+            caller.errors += 1;
         }
         Output::Error(error).write(out);
-        if client.denials >= DENIALS_MAX {
-            return self.expel(client, Abuse::Denials, now, out);
+        if caller.denials >= DENIALS_MAX {
+            return self.expel(caller, Abuse::Denials, now, out);
         }
-        if client.errors >= ERRORS_MAX {
-            return self.expel(client, Abuse::Errors, now, out);
+        if caller.errors >= ERRORS_MAX {
+            return self.expel(caller, Abuse::Errors, now, out);
         }
         Outcome::Done
     }
 
     /// Closes a connection that does what no chat client does: the one place where that is done.
-    fn expel(&mut self, client: &mut Client, abuse: Abuse, now: Now, out: &mut Vec<u8>) -> Outcome {
+    fn expel(&mut self, caller: &mut Caller, abuse: Abuse, now: Now, out: &mut Vec<u8>) -> Outcome {
         self.stats.connections_abuse += 1;
-        self.journal.abuse(abuse, &client.peer, now);
-        self.say_goodbye(client, Bye::Abuse(abuse), now, out);
+        self.journal.abuse(abuse, &caller.peer, now);
+        self.say_goodbye(caller, Bye::Abuse(abuse), now, out);
         Outcome::Closes
     }
 }

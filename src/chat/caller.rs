@@ -7,9 +7,9 @@ use super::usage::OriginKey;
 use crate::protocol::Alive;
 use crate::time::Millis;
 
-/// What the core keeps of a connection; lives and dies with it, in the caller's hands.
+/// What the core keeps of a connection; the hub keeps it with the connection.
 #[derive(Debug)]
-pub struct Client {
+pub struct Caller {
     pub(super) conn: ConnId,
     pub(super) peer: Peer,
     pub(super) origin: OriginKey,
@@ -39,7 +39,7 @@ pub struct Client {
     pub(super) is_leaving: bool,
 }
 
-impl Client {
+impl Caller {
     /// The session that this connection holds.
     pub fn session(&self) -> Option<SessionKey> {
         self.session

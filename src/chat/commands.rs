@@ -1,6 +1,6 @@
 //! What each command does: one small function a verb.
 
-use super::caller::Client;
+use super::caller::Caller;
 use super::ended::End;
 use super::ids::{RoomKey, SessionKey};
 use super::life::OwedEvents;
@@ -20,38 +20,38 @@ impl Chat {
     /// Carries a command out. No reply means that it comes later.
     pub(super) fn execute<'a>(
         &mut self,
-        client: &mut Client,
+        caller: &mut Caller,
         command: Command<'a>,
         now: Now,
         replaced: &mut Option<Notice>,
     ) -> Result<Option<Reply<'a>>, Error> {
         match command {
-            Command::Join(join) => self.join(client, join, now, replaced),
-            Command::Resume(resume) => self.resume(client, resume, now, replaced),
-            Command::Say(text) => self.say(client, text, now),
+            Command::Join(join) => self.join(caller, join, now, replaced),
+            Command::Resume(resume) => self.resume(caller, resume, now, replaced),
+            Command::Say(text) => self.say(caller, text, now),
             Command::Ping(text) => Ok(Reply::Pong { text }),
-            Command::Query(Query::Poll(poll)) => return self.poll(client, poll, now),
-            Command::Query(Query::Who { after }) => self.who(client, after, now),
-            Command::Query(Query::Rooms { after }) => self.list_rooms(client, after),
-            Command::Query(Query::Stats) => self.show_stats(client, now),
+            Command::Query(Query::Poll(poll)) => return self.poll(caller, poll, now),
+            Command::Query(Query::Who { after }) => self.who(caller, after, now),
+            Command::Query(Query::Rooms { after }) => self.list_rooms(caller, after),
+            Command::Query(Query::Stats) => self.show_stats(caller, now),
             Command::Query(Query::Help) => Ok(Reply::Help),
-            Command::Parting(Parting::Leave) => self.leave(client, now),
-            Command::Parting(Parting::Detach) => self.let_go(client, now),
-            Command::Parting(Parting::Quit) => self.quit(client, now),
+            Command::Parting(Parting::Leave) => self.leave(caller, now),
+            Command::Parting(Parting::Detach) => self.let_go(caller, now),
+            Command::Parting(Parting::Quit) => self.quit(caller, now),
         }
         .map(Some)
     }
 
     fn join<'a>(
         &mut self,
-        client: &mut Client,
+        caller: &mut Caller,
         join: Join<'_>,
         now: Now,
         replaced: &mut Option<Notice>,
     ) -> Answer<'a> {
-        no_session(client)?;
+        no_session(caller)?;
         if let Err(error) = self.check_key(&join) {
-            client.denials += 1;
+            caller.denials += 1;
             self.stats.refused_keys += 1;
             return Err(error);
         }
@@ -60,7 +60,7 @@ impl Chat {
         if namesake.is_some() && self.keys.is_none() {
             return Err(Error::NameTaken);
         }
-        self.check_space(client, room_key, namesake, now)?;
+        self.check_space(caller, room_key, namesake, now)?;
         let secret = Secret::random().map_err(|_| Error::NoRandomNumbers)?;
 
         if let Some(namesake) = namesake {
@@ -71,7 +71,7 @@ impl Chat {
             self.append(room, Event::Left { name, reason }, now);
         }
         let room = room_key.unwrap_or_else(|| self.open_room(join.room));
-        let key = self.create(client, &join, room, secret, now);
+        let key = self.create(caller, &join, room, secret, now);
         let slot = key.0;
         Ok(Reply::Joined {
             token: Token { slot, secret },
@@ -91,12 +91,12 @@ impl Chat {
 
     fn resume<'a>(
         &mut self,
-        client: &mut Client,
+        caller: &mut Caller,
         resume: Resume,
         now: Now,
         replaced: &mut Option<Notice>,
     ) -> Answer<'a> {
-        no_session(client)?;
+        no_session(caller)?;
         let key = self.find(resume.token, now)?;
         if let Some(after) = resume.after {
             self.check_after(key, after)?;
@@ -108,7 +108,7 @@ impl Chat {
         if let Some(after) = resume.after {
             self.set_cursor(key, after);
         }
-        self.attach(client, key, now);
+        self.attach(caller, key, now);
 
         Ok(Reply::Resumed {
             membership: self.membership(key),
@@ -149,8 +149,8 @@ impl Chat {
         })
     }
 
-    fn say<'a>(&mut self, client: &Client, text: &str, now: Now) -> Answer<'a> {
-        let key = session_of(client)?;
+    fn say<'a>(&mut self, caller: &Caller, text: &str, now: Now) -> Answer<'a> {
+        let key = session_of(caller)?;
         let session = &mut self.sessions[key.index()];
         session.said += 1;
         let (room, name) = (session.room, session.name);
@@ -161,11 +161,11 @@ impl Chat {
 
     fn poll<'a>(
         &mut self,
-        client: &Client,
+        caller: &Caller,
         poll: Poll,
         now: Now,
     ) -> Result<Option<Reply<'a>>, Error> {
-        let key = session_of(client)?;
+        let key = session_of(caller)?;
         let (session, _) = self.session_and_room(key);
         if session.mode == Mode::Push {
             return Err(Error::WrongMode);
@@ -176,7 +176,7 @@ impl Chat {
         }
         let (session, room) = self.session_and_room(key);
         if poll.wait_s > 0 && session.cursor == room.log.next() {
-            self.start_wait(key, poll, client.heard_at, now);
+            self.start_wait(key, poll, caller.heard_at, now);
             return Ok(None);
         }
         Ok(Some(self.batch(key, poll.max, Listing::BYTES_MAX, now)))
@@ -191,31 +191,31 @@ impl Chat {
         }
     }
 
-    fn leave<'a>(&mut self, client: &mut Client, now: Now) -> Answer<'a> {
-        let key = session_of(client)?;
-        client.session = None;
+    fn leave<'a>(&mut self, caller: &mut Caller, now: Now) -> Answer<'a> {
+        let key = session_of(caller)?;
+        caller.session = None;
         self.destroy(key, LeaveReason::Left, now);
-        self.expect_session(client, now.at);
+        self.expect_session(caller, now.at);
         Ok(Reply::Left)
     }
 
-    fn let_go<'a>(&mut self, client: &mut Client, now: Now) -> Answer<'a> {
-        let key = session_of(client)?;
-        client.session = None;
+    fn let_go<'a>(&mut self, caller: &mut Caller, now: Now) -> Answer<'a> {
+        let key = session_of(caller)?;
+        caller.session = None;
         self.detach(key, now);
-        self.expect_session(client, now.at);
+        self.expect_session(caller, now.at);
         Ok(Reply::Detached)
     }
 
-    fn quit<'a>(&mut self, client: &mut Client, now: Now) -> Answer<'a> {
-        if let Some(key) = client.session.take() {
+    fn quit<'a>(&mut self, caller: &mut Caller, now: Now) -> Answer<'a> {
+        if let Some(key) = caller.session.take() {
             self.destroy(key, LeaveReason::Quit, now);
         }
         Ok(Reply::Quit)
     }
 
-    fn who<'a>(&self, client: &Client, after: Option<Name>, now: Now) -> Answer<'a> {
-        let (_, room) = self.session_and_room(session_of(client)?);
+    fn who<'a>(&self, caller: &Caller, after: Option<Name>, now: Now) -> Answer<'a> {
+        let (_, room) = self.session_and_room(session_of(caller)?);
         let mut members = Listing::default();
         let after = after.map(|name| by_name(&self.sessions, name));
         let (keys, count) = room.members.behind(after.as_ref().map(|after| after as _));
@@ -236,8 +236,8 @@ impl Chat {
         Ok(Reply::Who { members, seq, more })
     }
 
-    fn list_rooms<'a>(&self, client: &Client, after: Option<Name>) -> Answer<'a> {
-        self.check_member(client)?;
+    fn list_rooms<'a>(&self, caller: &Caller, after: Option<Name>) -> Answer<'a> {
+        self.check_member(caller)?;
         let mut rooms = Listing::default();
         let after = after.map(|name| by_room_name(&self.rooms, name));
         let (keys, count) = self
@@ -258,16 +258,16 @@ impl Chat {
         Ok(Reply::Rooms { rooms, more })
     }
 
-    fn show_stats<'a>(&self, client: &Client, now: Now) -> Answer<'a> {
-        self.check_member(client)?;
+    fn show_stats<'a>(&self, caller: &Caller, now: Now) -> Answer<'a> {
+        self.check_member(caller)?;
         let stats = self.list_stats(now);
         Ok(Reply::Stats { stats })
     }
 
     /// Where not everybody may join, not everybody may look around.
-    fn check_member(&self, client: &Client) -> Result<(), Error> {
+    fn check_member(&self, caller: &Caller) -> Result<(), Error> {
         match self.keys {
-            Some(_) => session_of(client).map(|_| ()),
+            Some(_) => session_of(caller).map(|_| ()),
             None => Ok(()),
         }
     }
@@ -278,12 +278,12 @@ impl Chat {
     }
 }
 
-fn session_of(client: &Client) -> Result<SessionKey, Error> {
-    client.session.ok_or(Error::NoSession)
+fn session_of(caller: &Caller) -> Result<SessionKey, Error> {
+    caller.session.ok_or(Error::NoSession)
 }
 
-fn no_session(client: &Client) -> Result<(), Error> {
-    match client.session {
+fn no_session(caller: &Caller) -> Result<(), Error> {
+    match caller.session {
         None => Ok(()),
         Some(_) => Err(Error::AlreadyJoined),
     }

@@ -1,7 +1,7 @@
 //! Connections as the core sees them: greeted, heard, told goodbye.
 
 use super::Chat;
-use super::caller::Client;
+use super::caller::Caller;
 use super::ids::ConnId;
 use super::journal::Full;
 use super::origin::Peer;
@@ -45,7 +45,7 @@ impl Chat {
         peer: Peer,
         now: Now,
         out: &mut Vec<u8>,
-    ) -> Option<Client> {
+    ) -> Option<Caller> {
         Output::Hello.write(out);
         let origin = peer.origin();
         let from_there = self.usages.connections(origin) as usize;
@@ -69,7 +69,7 @@ impl Chat {
         let now_open = self.connections as u64;
         self.stats.connections_most = self.stats.connections_most.max(now_open);
         let origin = self.usages.connect(origin, now.at.micros());
-        let mut client = Client {
+        let mut caller = Caller {
             conn,
             peer,
             origin,
@@ -86,22 +86,22 @@ impl Chat {
             paid_bytes: 0,
             is_leaving: false,
         };
-        self.expect_session(&mut client, now.at);
-        Some(client)
+        self.expect_session(&mut caller, now.at);
+        Some(caller)
     }
 
     /// Lets go of a connection that is gone; its session, if any, lives on without.
-    pub fn disconnect(&mut self, mut client: Client, now: Now) {
-        self.end_timers(&client);
-        if let Some(key) = client.session.take() {
+    pub fn disconnect(&mut self, mut caller: Caller, now: Now) {
+        self.end_timers(&caller);
+        if let Some(key) = caller.session.take() {
             self.detach(key, now);
         }
         // Whoever guesses keys may hang up before the server does, and connect again.
-        if (1..DENIALS_MAX).contains(&client.denials) {
-            self.journal.denied(client.denials, &client.peer, now);
+        if (1..DENIALS_MAX).contains(&caller.denials) {
+            self.journal.denied(caller.denials, &caller.peer, now);
         }
         self.usages
-            .disconnect(client.origin, client.arrival_us, now.at.micros());
+            .disconnect(caller.origin, caller.arrival_us, now.at.micros());
         self.connections -= 1;
         let capacity = self.handshakes.wheel().capacity();
         if self.connections_shrink.removed(self.connections, capacity) {
@@ -113,55 +113,55 @@ impl Chat {
 
     /// The last words to a connection, which is to be closed when it has taken them; its session,
     /// if any, lives on without. One that has no session gets no more time than it had.
-    pub fn say_goodbye(&mut self, client: &mut Client, bye: Bye, now: Now, out: &mut Vec<u8>) {
-        if let Some(key) = client.session.take() {
+    pub fn say_goodbye(&mut self, caller: &mut Caller, bye: Bye, now: Now, out: &mut Vec<u8>) {
+        if let Some(key) = caller.session.take() {
             self.end_wait(key, now, out);
             self.detach(key, now);
         }
         let goodbye_s = GOODBYE_MAX_S.min(self.limits.handshake_s);
         let end = now.at + Millis::from_secs(goodbye_s);
-        let filed = self.handshakes.when(client.conn);
+        let filed = self.handshakes.when(caller.conn);
         if filed.is_none_or(|filed| filed > end) {
-            self.give_time(client, now.at, goodbye_s);
+            self.give_time(caller, now.at, goodbye_s);
         }
-        client.is_leaving = true;
+        caller.is_leaving = true;
         Output::Bye(bye).write(out);
     }
 
     /// Gives a connection without a session its time to get one.
-    pub(super) fn expect_session(&mut self, client: &mut Client, at: Millis) {
-        self.give_time(client, at, self.limits.handshake_s);
+    pub(super) fn expect_session(&mut self, caller: &mut Caller, at: Millis) {
+        self.give_time(caller, at, self.limits.handshake_s);
     }
 
     /// Gives a connection without a session so many seconds, and no others.
-    pub(super) fn give_time(&mut self, client: &Client, at: Millis, time_s: u32) {
+    pub(super) fn give_time(&mut self, caller: &Caller, at: Millis, time_s: u32) {
         let when = at + Millis::from_secs(time_s);
-        self.handshakes.file(client.conn, when);
+        self.handshakes.file(caller.conn, when);
     }
 
-    pub(super) fn end_time(&mut self, client: &Client) {
-        self.handshakes.cancel(client.conn);
+    pub(super) fn end_time(&mut self, caller: &Caller) {
+        self.handshakes.cancel(caller.conn);
     }
 
     /// Cancels all timers of a connection.
-    pub(super) fn end_timers(&mut self, client: &Client) {
-        self.end_time(client);
-        self.throttles.cancel(client.conn);
+    pub(super) fn end_timers(&mut self, caller: &Caller) {
+        self.end_time(caller);
+        self.throttles.cancel(caller.conn);
     }
 
     /// Notes what happens to a connection.
-    pub fn note(&mut self, client: &mut Client, event: ConnEvent, now: Now) {
+    pub fn note(&mut self, caller: &mut Caller, event: ConnEvent, now: Now) {
         match event {
             ConnEvent::Heard { is_ahead } => {
-                client.heard_at = now.at;
+                caller.heard_at = now.at;
                 if !is_ahead {
                     return;
                 }
             }
-            ConnEvent::Ended => return self.usages.leave(client.origin, client.arrival_us),
+            ConnEvent::Ended => return self.usages.leave(caller.origin, caller.arrival_us),
             _ => {}
         }
-        let Some(key) = client.session else { return };
+        let Some(key) = caller.session else { return };
         let session = &mut self.sessions[key.index()];
         let look_at = now.at + session.look_interval();
         let Some(attachment) = &mut session.attachment else {
@@ -192,8 +192,8 @@ impl Chat {
 
     /// Whether what a client sends is looked at. It is not once its session has lost the right to its
     /// name and is about to end.
-    pub fn listens_to(&self, client: &Client) -> bool {
-        let session = client.session.map(|key| &self.sessions[key.index()]);
+    pub fn listens_to(&self, caller: &Caller) -> bool {
+        let session = caller.session.map(|key| &self.sessions[key.index()]);
         session.is_none_or(|session| !session.is_revoked)
     }
 }

@@ -1,7 +1,7 @@
 //! What happens when time runs out.
 
 use super::Chat;
-use super::caller::Client;
+use super::caller::Caller;
 use super::ids::ConnId;
 use super::ids::SessionKey;
 use super::life::OwedEvents;
@@ -82,7 +82,7 @@ impl Chat {
     /// The next thing that is due, within a budget of timers to look at. When nothing is, logs what
     /// is to be logged without anybody doing anything.
     ///
-    /// The caller reads the connection before it settles the matter: a sign of life that came in time
+    /// The hub reads the connection before it settles the matter: a sign of life that came in time
     /// counts even if the server was slow to look.
     pub fn due(&mut self, now: Now, budget: &mut TimerBudget) -> Option<Due> {
         if let Some(conn) = self.throttles.pop(now.past, &mut budget.throttles) {
@@ -114,18 +114,18 @@ impl Chat {
     }
 
     /// Does what a deadline asks for, if it is still due; `client` is that of its connection.
-    pub fn settle(&mut self, due: Due, client: Option<&mut Client>, now: Now) -> Option<Notice> {
-        match (due.what, client) {
-            (What::Throttle, client) => {
-                client?.is_throttled = false;
+    pub fn settle(&mut self, due: Due, caller: Option<&mut Caller>, now: Now) -> Option<Notice> {
+        match (due.what, caller) {
+            (What::Throttle, caller) => {
+                caller?.is_throttled = false;
                 None
             }
-            (What::Handshake, client) => self.settle_handshake(client?),
-            (What::Session(key), client) => {
+            (What::Handshake, caller) => self.settle_handshake(caller?),
+            (What::Session(key), caller) => {
                 let session = self.sessions.get_mut(key.index())?;
                 // A line that waits to be answered is a sign of life.
-                if let Some(client) = client.filter(|c| c.is_throttled && c.session == Some(key)) {
-                    session.touch(client.heard_at);
+                if let Some(caller) = caller.filter(|c| c.is_throttled && c.session == Some(key)) {
+                    session.touch(caller.heard_at);
                 }
                 self.settle_session(key, now)
             }
@@ -133,17 +133,17 @@ impl Chat {
     }
 
     /// Says goodbye to a connection whose time is over, unless it has a session by now.
-    fn settle_handshake(&mut self, client: &Client) -> Option<Notice> {
-        if client.session.is_some() || self.handshakes.when(client.conn).is_some() {
+    fn settle_handshake(&mut self, caller: &Caller) -> Option<Notice> {
+        if caller.session.is_some() || self.handshakes.when(caller.conn).is_some() {
             return None;
         }
         let mut text = Vec::new();
-        if !client.is_leaving {
+        if !caller.is_leaving {
             self.stats.connections_handshake += 1;
-            log::debug!("{} got no session in time", client.peer);
+            log::debug!("{} got no session in time", caller.peer);
             Output::Bye(Bye::Handshake).write(&mut text);
         }
-        Some(Notice::goodbye(client.conn, text))
+        Some(Notice::goodbye(caller.conn, text))
     }
 
     fn settle_session(&mut self, key: SessionKey, now: Now) -> Option<Notice> {

@@ -1,6 +1,6 @@
 //! The life of a session: created, attached, detached, destroyed, each in one place.
 
-use super::caller::Client;
+use super::caller::Caller;
 use super::ended::End;
 use super::ids::{RoomKey, SessionKey};
 use super::keys::Keys;
@@ -27,7 +27,7 @@ impl Chat {
     /// is created.
     pub(super) fn create(
         &mut self,
-        client: &mut Client,
+        caller: &mut Caller,
         join: &Join<'_>,
         room_key: RoomKey,
         secret: Secret,
@@ -44,7 +44,7 @@ impl Chat {
             secret,
             name,
             room: room_key,
-            origin: client.origin,
+            origin: caller.origin,
             idle_s: self.limits.granted_idle_s(join.idle_s, shortest_s),
             cursor: room.cursor_for(join.history),
             said: 0,
@@ -57,11 +57,11 @@ impl Chat {
             attachment: None,
         }));
         room.members.insert(key.0, &by_name(&self.sessions, name));
-        log::debug!("{name} joined {} from {}", room.name, client.peer);
-        self.attach(client, key, now);
+        log::debug!("{name} joined {} from {}", room.name, caller.peer);
+        self.attach(caller, key, now);
 
         let one_more = |usage: &mut Usage| usage.sessions += 1;
-        self.usages.change(client.origin, now.at.micros(), one_more);
+        self.usages.change(caller.origin, now.at.micros(), one_more);
         self.stats.sessions_total += 1;
         let sessions = self.sessions.len();
         self.stats.sessions_most = self.stats.sessions_most.max(sessions as u64);
@@ -77,14 +77,14 @@ impl Chat {
     }
 
     /// Makes a connection the one that holds a session, which no other holds.
-    pub(super) fn attach(&mut self, client: &mut Client, key: SessionKey, now: Now) {
-        self.end_time(client);
+    pub(super) fn attach(&mut self, caller: &mut Caller, key: SessionKey, now: Now) {
+        self.end_time(caller);
         let session = &mut self.sessions[key.index()];
-        client.hold(key, session);
-        session.attachment = Some(Box::new(Attachment::new(client.conn)));
+        caller.hold(key, session);
+        session.attachment = Some(Box::new(Attachment::new(caller.conn)));
         session.touch(now.at);
-        session.arrival_us = session.arrival_us.max(client.arrival_us);
-        client.arrival_us = session.arrival_us;
+        session.arrival_us = session.arrival_us.max(caller.arrival_us);
+        caller.arrival_us = session.arrival_us;
         self.attached += 1;
         if matches!(session.delivery(), Delivery::Pushed) {
             self.take_seat(key);

@@ -1,10 +1,22 @@
-//! Sessions and rooms: what the server is, without its sockets.
+//! Sessions and rooms: the server without its sockets and its clock.
 //!
-//! Requests go in with the time, and answers come out as bytes for the connection that asked. The
-//! caller then fires what is due ([`Chat::due`], [`Chat::settle`]) and writes out what sessions
-//! are owed ([`Chat::end_wait`], [`Chat::owed`], [`Chat::given`]). Here is what creates, attaches,
-//! detaches and destroys sessions, each in one place; `commands` has a function for each verb,
-//! `deadlines` what the wheel fires, `owed` what goes out of a room's log.
+//! The hub owns the connections, and for each of them a [`Caller`], which is the core's part of it.
+//! One turn goes like this; what one call leaves to do comes back as a value that another call takes.
+//!
+//! | the hub | calls | which gives |
+//! |---|---|---|
+//! | has a new connection | [`Chat::connect`] | its `Caller`, or none if the server is full |
+//! | learns something of it | [`Chat::note`] a [`ConnEvent`] | |
+//! | has read something from it | [`Chat::admit`], then [`Chat::answer`] | a [`Permit`] to look at it; an [`Outcome`] |
+//! | has written output for a [`Pending`] command | [`Chat::carry_out`] | an `Outcome` |
+//! | has read all there is | [`Chat::due`], then [`Chat::settle`] | what is [`Due`]; a [`Notice`] |
+//! | may write to those who are served | [`Chat::next_audience`] | their connections |
+//! | can write to one | [`Chat::owed`] | [`Owed`] lines or a POLL's answer, with a [`Receipt`] |
+//! | has written some of it | [`Chat::advance`] | what has to follow |
+//! | closes a connection | [`Chat::say_goodbye`], [`Chat::disconnect`] | |
+//! | has nothing to do | [`Chat::next_deadline`] | until when it may sleep |
+//!
+//! All text for connections is appended to the buffer that a call is passed. `now` never goes back.
 
 mod admission;
 mod answer;
@@ -36,7 +48,7 @@ use std::cmp::Ordering;
 use slab::Slab;
 
 pub use answer::{Answered, Input, Outcome, Pending};
-pub use caller::Client;
+pub use caller::Caller;
 pub use connections::ConnEvent;
 pub use deadlines::{Due, TimerBudget};
 pub use ids::{ConnId, SessionKey};
@@ -95,7 +107,7 @@ pub struct Chat {
     must_serve: bool,
     /// Where an event's line is put together.
     line: Vec<u8>,
-    /// What the server counts; the caller adds what it alone can see.
+    /// What the server counts; the hub and the server add what they alone can see.
     pub stats: Stats,
 }
 

@@ -1,6 +1,6 @@
 //! Lines for a connection that did not ask for them.
 
-use super::caller::Client;
+use super::caller::Caller;
 use super::ids::ConnId;
 
 /// Lines for a connection whose client has not just sent something.
@@ -38,10 +38,10 @@ impl Notice {
 
     /// Hands the lines to their connection, with whether they are the last, after which it is to be
     /// closed. Its client then holds no session any more.
-    pub fn hand_to(self, client: &mut Client) -> (Vec<u8>, bool) {
-        debug_assert_eq!(self.conn, client.conn);
+    pub fn hand_to(self, caller: &mut Caller) -> (Vec<u8>, bool) {
+        debug_assert_eq!(self.conn, caller.conn);
         if self.is_last {
-            client.session = None;
+            caller.session = None;
         }
         (self.text, self.is_last)
     }

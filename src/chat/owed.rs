@@ -6,7 +6,7 @@
 use std::num::{NonZeroU32, NonZeroUsize};
 
 use super::Chat;
-use super::caller::Client;
+use super::caller::Caller;
 use super::event_log::EventLog;
 use super::ids::SessionKey;
 use super::room::Room;
@@ -66,8 +66,8 @@ impl<'a> OwedLines<'a> {
 
 impl Chat {
     /// What the session of a connection is owed, if it has one.
-    pub fn owed(&mut self, client: &Client) -> Owed<'_> {
-        let Some(key) = client.session else {
+    pub fn owed(&mut self, caller: &Caller) -> Owed<'_> {
+        let Some(key) = caller.session else {
             return Owed::Nothing;
         };
         let session = &self.sessions[key.index()];

@@ -5,7 +5,7 @@
 //! address have left that are gone: nobody gets another allowance by connecting again, or by handing a session
 //! from one connection to the next, and an address has as many as it has connections.
 
-use super::{Chat, Client};
+use super::{Caller, Chat};
 use crate::protocol::{BURST_S, BYTES_PER_LINE};
 use crate::time::{Millis, Now};
 
@@ -24,25 +24,25 @@ impl Chat {
     ///
     /// The generic cell rate algorithm, as virtual scheduling (ITU-T I.371, annex A): lines come at
     /// the rate, after as many at once as come in four seconds.
-    pub fn admit(&mut self, client: &mut Client, now: Now) -> Option<Permit> {
+    pub fn admit(&mut self, caller: &mut Caller, now: Now) -> Option<Permit> {
         let Some(interval_us) = self.limits.line_interval_us() else {
             return Some(Permit(()));
         };
-        if client.is_throttled() {
+        if caller.is_throttled() {
             return None;
         }
-        if std::mem::take(&mut client.is_new) {
-            let arrival_us = self.usages.arrival_us(client.origin);
-            client.arrival_us = client.arrival_us.max(arrival_us);
+        if std::mem::take(&mut caller.is_new) {
+            let arrival_us = self.usages.arrival_us(caller.origin);
+            caller.arrival_us = caller.arrival_us.max(arrival_us);
         }
-        let latest_us = client.arrival_us + interval_us;
+        let latest_us = caller.arrival_us + interval_us;
         let allowed_us = now.at.micros() + u64::from(BURST_S) * 1_000_000;
         if latest_us <= allowed_us {
             return Some(Permit(()));
         }
         let wait = Millis((latest_us - allowed_us).div_ceil(1000)).max(THROTTLE_MIN);
-        client.is_throttled = true;
-        self.throttles.file(client.conn, now.at + wait);
+        caller.is_throttled = true;
+        self.throttles.file(caller.conn, now.at + wait);
         self.stats.lines_throttled += 1;
         None
     }
@@ -56,22 +56,22 @@ impl Chat {
     pub(super) fn count(
         &mut self,
         _permit: Permit,
-        client: &mut Client,
+        caller: &mut Caller,
         bytes: usize,
         end_it: bool,
         now: Now,
     ) -> usize {
-        let paid = usize::from(client.paid_bytes);
+        let paid = usize::from(caller.paid_bytes);
         let lines = bytes.saturating_sub(paid).div_ceil(BYTES_PER_LINE);
-        client.paid_bytes = match end_it {
+        caller.paid_bytes = match end_it {
             true => 0,
             false => (paid + lines * BYTES_PER_LINE - bytes) as u8,
         };
         if let Some(interval_us) = self.limits.line_interval_us().filter(|_| lines > 0) {
-            let from_us = client.arrival_us.max(now.at.micros());
-            client.arrival_us = from_us + lines as u64 * interval_us;
-            if let Some(key) = client.session {
-                self.sessions[key.index()].arrival_us = client.arrival_us;
+            let from_us = caller.arrival_us.max(now.at.micros());
+            caller.arrival_us = from_us + lines as u64 * interval_us;
+            if let Some(key) = caller.session {
+                self.sessions[key.index()].arrival_us = caller.arrival_us;
             }
         }
         lines

@@ -89,9 +89,9 @@ impl Usages {
     }
 
     /// When the lines of the connections that have gone would have come at exactly their rate, in
-    /// microseconds: see [`Client::arrival_us`].
+    /// microseconds: see [`Caller::arrival_us`].
     ///
-    /// [`Client::arrival_us`]: super::Client::arrival_us
+    /// [`Caller::arrival_us`]: super::Caller::arrival_us
     pub fn arrival_us(&self, key: OriginKey) -> u64 {
         let usage = self.usages.get(key.0 as usize);
         usage.map_or(0, |(_, usage)| usage.arrival_us())

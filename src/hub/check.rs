@@ -16,7 +16,7 @@ impl<T: Transport> Hub<T> {
         assert_eq!(self.chat.connections(), self.conns.len());
         let bytes_max = buffers_bytes_max(self.chat.limits());
         for (key, conn) in &self.conns {
-            if let Some(session) = conn.client.session() {
+            if let Some(session) = conn.caller.session() {
                 assert_eq!(self.chat.conn_of(session), Some(ConnId::at(key)));
             }
             assert!(conn.held_bytes() <= bytes_max, "{}", conn.held_bytes());
@@ -24,7 +24,7 @@ impl<T: Transport> Hub<T> {
         let holding = self
             .conns
             .iter()
-            .filter(|(_, c)| c.client.session().is_some());
+            .filter(|(_, c)| c.caller.session().is_some());
         assert_eq!(holding.count(), self.chat.attached_sessions());
     }
 }

@@ -5,7 +5,7 @@
 
 use std::io::{self, IoSlice, Read, Write};
 
-use crate::chat::{Client, Pending};
+use crate::chat::{Caller, Pending};
 use crate::hub::line::{Ends, Splitter};
 use crate::protocol::{LINE_BYTES_MAX, Limits, REPLY_BYTES_MAX, REPLY_HEAD_BYTES_MAX};
 use crate::time::Millis;
@@ -63,7 +63,7 @@ pub struct Conn<T> {
     /// The stream.
     pub(super) stream: T,
     /// The core's part of it.
-    pub client: Client,
+    pub caller: Caller,
     /// None while there is nothing to hold.
     buffers: Option<Box<Buffers>>,
     /// How its lines end, as far as that was known when it held nothing.
@@ -153,11 +153,11 @@ pub fn buffers_bytes_max(limits: &Limits) -> usize {
 
 impl<T: Transport> Conn<T> {
     /// A connection that is new.
-    pub fn new(stream: T, client: Client, greeting: Vec<u8>) -> Self {
+    pub fn new(stream: T, caller: Caller, greeting: Vec<u8>) -> Self {
         Conn {
             is_read_in_part: stream.may_read_in_part(),
             stream,
-            client,
+            caller,
             buffers: Some(Box::new(Buffers {
                 out: greeting,
                 ..Buffers::default()
@@ -272,9 +272,9 @@ impl<T: Transport> Conn<T> {
     }
 
     /// The parts that answering a line takes: what cuts it, who sent it, where the answer goes.
-    pub fn parts(&mut self) -> (&mut Splitter, &mut Client, &mut Vec<u8>) {
+    pub fn parts(&mut self) -> (&mut Splitter, &mut Caller, &mut Vec<u8>) {
         let buffers = self.buffers.get_or_insert_with(|| Buffers::new(self.ends));
-        (&mut buffers.lines, &mut self.client, &mut buffers.out)
+        (&mut buffers.lines, &mut self.caller, &mut buffers.out)
     }
 
     fn buffers(&mut self) -> &mut Buffers {
@@ -309,7 +309,7 @@ impl<T: Transport> Conn<T> {
 
     /// Whether it has to wait because it has sent too fast.
     pub fn is_throttled(&self) -> bool {
-        self.client.is_throttled()
+        self.caller.is_throttled()
     }
 
     /// How much output may wait when the next line is answered.
@@ -480,9 +480,9 @@ mod tests {
         let mut chat = Chat::new(Limits::default());
         let now = Now::exactly(Millis(0), 0);
         let mut greeting = Vec::new();
-        let client = chat.connect(ConnId(0), Peer::Local, now, &mut greeting);
+        let caller = chat.connect(ConnId(0), Peer::Local, now, &mut greeting);
         assert!(greeting.len() > 10);
-        let mut conn = Conn::new(Narrow { space: 10 }, client.unwrap(), greeting);
+        let mut conn = Conn::new(Narrow { space: 10 }, caller.unwrap(), greeting);
         while conn.write([&[b'x'; 5000], &[], &[]]).is_ok() {}
         for bytes in [1, 100, 5000] {
             // As much again as was reserved may be spare now.

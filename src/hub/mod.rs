@@ -148,7 +148,7 @@ impl<T: Transport> Hub<T> {
             conn.break_off();
         }
         if writable {
-            self.chat.note(&mut conn.client, ConnEvent::Writable, now);
+            self.chat.note(&mut conn.caller, ConnEvent::Writable, now);
         }
         if conn.is_readable {
             self.read_later(key);
@@ -233,7 +233,7 @@ impl<T: Transport> Hub<T> {
         self.chat.set_keys(keys, now);
     }
 
-    /// What the server counts, for the caller to add what it alone can see.
+    /// What the server counts, for the server to add what it alone can see.
     pub fn stats(&mut self) -> &mut Stats {
         &mut self.chat.stats
     }
@@ -251,8 +251,8 @@ impl<T: Transport> Hub<T> {
     fn say_goodbye(&mut self, key: ConnId, bye: Bye, now: Now) {
         let conn = &mut self.conns[key.index()];
         if !conn.is_closing() {
-            let (_, client, out) = conn.parts();
-            self.chat.say_goodbye(client, bye, now, out);
+            let (_, caller, out) = conn.parts();
+            self.chat.say_goodbye(caller, bye, now, out);
             conn.close_after_output();
         }
         self.write_and_finish(key, now, WRITE_BYTES_PER_TURN);
@@ -302,8 +302,8 @@ impl<T: Transport> Hub<T> {
                 self.look_whether_taken(key, now);
             }
         }
-        let client = due.conn().map(|key| &mut self.conns[key.index()].client);
-        if let Some(notice) = self.chat.settle(due, client, now) {
+        let caller = due.conn().map(|key| &mut self.conns[key.index()].caller);
+        if let Some(notice) = self.chat.settle(due, caller, now) {
             self.deliver(notice, now);
         }
     }
@@ -312,7 +312,7 @@ impl<T: Transport> Hub<T> {
     fn deliver(&mut self, notice: Notice, now: Now) {
         let key = notice.conn();
         let conn = &mut self.conns[key.index()];
-        let (text, is_last) = notice.hand_to(&mut conn.client);
+        let (text, is_last) = notice.hand_to(&mut conn.caller);
         conn.append(&text);
         if is_last {
             conn.close_after_output();
@@ -328,7 +328,7 @@ impl<T: Transport> Hub<T> {
         let Some(conn) = self.conns.try_remove(key.index()) else {
             return;
         };
-        self.chat.disconnect(conn.client, now);
+        self.chat.disconnect(conn.caller, now);
         if (self.shrink).removed(self.conns.len(), self.conns.capacity()) {
             self.conns.shrink_to_fit();
             self.has_freed_memory = true;
@@ -353,13 +353,13 @@ impl<T: Transport> Vacancy<'_, T> {
     pub fn accept(self, mut stream: T, peer: Peer, now: Now) -> Option<ConnId> {
         let Vacancy { hub, conn } = self;
         let mut greeting = Vec::new();
-        let Some(client) = hub.chat.connect(conn, peer, now, &mut greeting) else {
+        let Some(caller) = hub.chat.connect(conn, peer, now, &mut greeting) else {
             // A new stream takes so little; if not, it cannot be helped.
             let _ = stream.write(&greeting);
             hang_up(stream);
             return None;
         };
-        hub.conns.insert(Conn::new(stream, client, greeting));
+        hub.conns.insert(Conn::new(stream, caller, greeting));
         hub.shrink.added(hub.conns.len());
         // A client that did not wait for the greeting gets it together with its first answer.
         hub.read_later(conn);

@@ -66,13 +66,13 @@ impl<T: Transport> Hub<T> {
         if is_reported {
             let is_ahead = std::mem::take(&mut conn.is_ahead);
             let heard = ConnEvent::Heard { is_ahead };
-            self.chat.note(&mut conn.client, heard, now);
+            self.chat.note(&mut conn.caller, heard, now);
         }
-        if !self.chat.listens_to(&conn.client) {
+        if !self.chat.listens_to(&conn.caller) {
             return;
         }
         if conn.is_broken() {
-            self.chat.note(&mut conn.client, ConnEvent::Gone, now);
+            self.chat.note(&mut conn.caller, ConnEvent::Gone, now);
         }
         self.in_hand = Some(key);
         self.lines_left = budget.lines;
@@ -88,7 +88,7 @@ impl<T: Transport> Hub<T> {
         let conn = &mut self.conns[key.index()];
         if conn.has_ended() {
             // Whoever comes next may be read before this one is closed.
-            self.chat.note(&mut conn.client, ConnEvent::Ended, now);
+            self.chat.note(&mut conn.caller, ConnEvent::Ended, now);
         }
         if conn.may_be_read() {
             self.read_later(key);
@@ -138,7 +138,7 @@ impl<T: Transport> Hub<T> {
                 let now = clock.now();
                 if is_fresh {
                     let heard = ConnEvent::Heard { is_ahead: false };
-                    self.chat.note(&mut conn.client, heard, now);
+                    self.chat.note(&mut conn.caller, heard, now);
                 } else {
                     conn.is_ahead = true;
                 }
@@ -176,7 +176,7 @@ impl<T: Transport> Hub<T> {
             let conn = &mut self.conns[key.index()];
             if let Some(pending) = conn.take_postponed() {
                 self.answer_behind_output(key, *pending, now);
-            } else if let Some(permit) = self.chat.admit(&mut conn.client, now) {
+            } else if let Some(permit) = self.chat.admit(&mut conn.caller, now) {
                 self.take_item(key, permit, &mut input, now);
             } else {
                 return conn.keep_input(input);
@@ -201,7 +201,7 @@ impl<T: Transport> Hub<T> {
     fn may_look(&mut self, key: ConnId, now: Now) -> bool {
         self.has_space(key, now)
             && (self.chat)
-                .admit(&mut self.conns[key.index()].client, now)
+                .admit(&mut self.conns[key.index()].caller, now)
                 .is_some()
     }
 
@@ -209,8 +209,8 @@ impl<T: Transport> Hub<T> {
     fn take_item(&mut self, key: ConnId, permit: Permit, input: &mut &[u8], now: Now) {
         let limits = *self.chat.limits();
         let conn = &mut self.conns[key.index()];
-        let (lines, client, out) = conn.parts();
-        let session = client.session();
+        let (lines, caller, out) = conn.parts();
+        let session = caller.session();
         let had_bytes = input.len();
         let item = lines.next(input, limits.line_bytes_max());
         let ends_line = matches!(item, Some(Item::Line(_) | Item::Skipped));
@@ -232,7 +232,7 @@ impl<T: Transport> Hub<T> {
             ends_line,
             request,
         };
-        let answered = self.chat.answer(client, permit, input, now, out);
+        let answered = self.chat.answer(caller, permit, input, now, out);
         self.lines_left = self.lines_left.saturating_sub(answered.lines);
         match answered.outcome {
             Outcome::Later(pending) => self.answer_behind_output(key, pending, now),
@@ -243,9 +243,9 @@ impl<T: Transport> Hub<T> {
     /// Writes what a connection is owed, and carries out a command that waits for that.
     fn answer_behind_output(&mut self, key: ConnId, pending: Pending, now: Now) {
         self.write(key, now, usize::MAX);
-        let (_, client, out) = self.conns[key.index()].parts();
-        let session = client.session();
-        let outcome = self.chat.carry_out(client, pending, now, out);
+        let (_, caller, out) = self.conns[key.index()].parts();
+        let session = caller.session();
+        let outcome = self.chat.carry_out(caller, pending, now, out);
         self.after_answer(key, session, outcome, now);
     }
 
@@ -258,7 +258,7 @@ impl<T: Transport> Hub<T> {
         now: Now,
     ) {
         let conn = &mut self.conns[key.index()];
-        if conn.client.session() != session {
+        if conn.caller.session() != session {
             conn.flow = Flow::Flows;
             self.update_watch(key);
         }

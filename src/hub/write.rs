@@ -45,7 +45,7 @@ impl<T: Transport> Hub<T> {
         let conn = &self.conns[key.index()];
         // Which it mostly is not, and then what it is owed need not be looked up.
         if conn.may_be_done() && self.in_hand != Some(key) {
-            let is_owed = !matches!(self.chat.owed(&conn.client), Owed::Nothing);
+            let is_owed = !matches!(self.chat.owed(&conn.caller), Owed::Nothing);
             if conn.is_done(is_owed) {
                 self.close(key, now);
                 return;
@@ -74,7 +74,7 @@ impl<T: Transport> Hub<T> {
             }
             let owed = match conn.is_closing() {
                 true => Owed::Nothing,
-                false => self.chat.owed(&conn.client),
+                false => self.chat.owed(&conn.caller),
             };
             let lines = match owed {
                 Owed::Lines(lines) => Some(lines),
@@ -88,7 +88,7 @@ impl<T: Transport> Hub<T> {
                 return self.end_stall(key, now);
             }
             if sum >= share {
-                self.chat.note(&mut conn.client, ConnEvent::Writable, now);
+                self.chat.note(&mut conn.caller, ConnEvent::Writable, now);
                 self.write_later(key);
                 return self.end_stall(key, now);
             }
@@ -145,7 +145,7 @@ impl<T: Transport> Hub<T> {
         conn.flow = Flow::Stalled(stall);
         let since = stall.since;
         let stalled = ConnEvent::Stalled(since);
-        self.chat.note(&mut conn.client, stalled, now);
+        self.chat.note(&mut conn.caller, stalled, now);
         self.update_watch(key);
     }
 
@@ -156,7 +156,7 @@ impl<T: Transport> Hub<T> {
             return;
         };
         conn.flow = Flow::Unknown(stall);
-        self.chat.note(&mut conn.client, ConnEvent::Flows, now);
+        self.chat.note(&mut conn.caller, ConnEvent::Flows, now);
         self.update_watch(key);
     }
 
@@ -175,14 +175,14 @@ impl<T: Transport> Hub<T> {
             taken,
         });
         let stalled = ConnEvent::Stalled(now.at);
-        self.chat.note(&mut conn.client, stalled, now);
+        self.chat.note(&mut conn.caller, stalled, now);
     }
 
     /// Has the system watch the peer of a connection that keeps its session alive by being open.
     /// A client that takes nothing is watched by its session instead, which tells it why it goes.
     pub(super) fn update_watch(&mut self, key: ConnId) {
         let conn = &mut self.conns[key.index()];
-        let idle_s = conn.client.keepalive_s().filter(|_| !conn.is_stalled());
+        let idle_s = conn.caller.keepalive_s().filter(|_| !conn.is_stalled());
         if conn.watched_s != idle_s {
             conn.watched_s = idle_s;
             conn.stream.watch_peer(idle_s);
