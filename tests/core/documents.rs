@@ -215,7 +215,7 @@ fn the_table_of_limits_agrees_with_the_code() {
         ),
         ("events kept per room, bytes", defaults.log_bytes as u64),
         (
-            "lines of a POLL if it does not say",
+            "lines of a POLL without `max=`",
             POLL_EVENTS_DEFAULT.get().into(),
         ),
         ("lines of a POLL", POLL_EVENTS_MAX.into()),
