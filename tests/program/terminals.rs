@@ -248,7 +248,7 @@ impl Row {
         bob.expect_event("JOINED", "ann");
         client.type_in(CTRL_D);
         match &*self.end_of_input {
-            "has it listen, and send no more" => {
+            "ends your side; you still hear the others" => {
                 bob.ask("SAY do you hear me?", "OK SAY ");
                 bob.expect_event("MSG", "bob do you hear me?");
                 client.expect(" bob do you hear me?");
@@ -258,14 +258,14 @@ impl Row {
                 client.finish();
                 bob.expect_event("LEFT", "ann expired");
             }
-            "has the server answer and close" => {
+            "ends it, once the server has answered" => {
                 let finished = client.finish();
                 assert_eq!(finished.code, Some(0), "{}: {finished:?}", self.command);
                 assert!(!finished.out.contains("BYE "), "{finished:?}");
                 // The session stays for its idle time.
                 bob.expect_event("LEFT", "ann expired");
             }
-            "is a character like any other" => {
+            "is an ordinary character" => {
                 client.type_in("PING one\r");
                 client.expect("ERR bad-encoding ");
                 client.type_in("PING two\r");
@@ -286,7 +286,7 @@ impl Row {
         client.expect("BYE quit ");
         let types = match &*self.goodbye {
             "ends it" => false,
-            "ends it at one of your next lines" => true,
+            "ends it when you send a line or two" => true,
             other => panic!("what is {other}?"),
         };
         let watch = Watch::start();
