@@ -7,16 +7,16 @@ if (($# != 5)); then
 fi
 host=$1 port=$2 file=$5 token='' last=0
 join="JOIN $4 room=$3 mode=pull idle=3600${CHINWAG_KEY:+ key=$CHINWAG_KEY}"
-trap '' PIPE # so that a broken connection does not end it without a word
+trap '' PIPE # so that a broken connection does not kill it silently
 umask 077
 
 fail() { echo "poll: $*" >&2; exit 1; }
 send() { { printf '%s\n' "${1//[[:cntrl:]]/ }" >&3; } 2>/dev/null; }
 save() { echo "$token $last" >"$file.new" && mv "$file.new" "$file" || exit 1; }
-# A last line without an end is none.
+# A last line without an end does not count.
 receive() {
     IFS= read -r -t 10 line <&3 2>/dev/null ||
-        fail "$host $port: cut off; the next run goes on from here"
+        fail "$host $port: cut off; the next run continues from here"
     line=${line%$'\r'}
 }
 
@@ -27,7 +27,7 @@ while receive; do
     case ${words[0]}-${words[1]} in
         HELLO-*) [[ ${words[2]} == protocol=1 ]] || fail "$line"
             if [[ $token ]]; then send "RESUME $token"; else send "$join"; fi ;;
-        ERR-session-ended | ERR-unknown-session) echo "poll: $line; joining anew" >&2
+        ERR-session-ended | ERR-unknown-session) echo "poll: $line; joining again" >&2
             send "$join" ;;
         OK-JOIN) [[ $line =~ session=([^ ]*).*seq=([0-9]*) ]]
             token=${BASH_REMATCH[1]} last=$((BASH_REMATCH[2] - 1))
@@ -44,8 +44,8 @@ while receive; do
                     *) printf '%s\n' "$line" || exit 1 ;;
                 esac
             done
-            # Who is killed between showing and saving is shown these events again; the other way
-            # round they would be lost.
+            # If this is killed between showing and saving, the next run shows these events
+            # again; in the other order they would be lost.
             save
             [[ $more != 0 ]] || exit 0
             send "POLL after=$last" ;;

@@ -5,7 +5,7 @@ if (($# < 5)); then
     exit 2
 fi
 host=$1 port=$2 room=$3 name=$4 text="${*:5}"
-trap '' PIPE # so that a broken connection does not end it without a word
+trap '' PIPE # so that a broken connection does not kill it silently
 
 fail() { echo "say: $*" >&2; exit 1; }
 # A line end within an argument would begin another command.
@@ -22,4 +22,4 @@ while IFS= read -r -t 10 line <&3 2>/dev/null; do
         "HELLO "* | "ERR "* | "BYE "*) [[ ${said-} ]] || fail "$line" ;;
     esac
 done
-[[ ${said-} ]] || fail "$host port $port: cut off; it may have been said or not"
+[[ ${said-} ]] || fail "$host port $port: cut off; it may still have been said"

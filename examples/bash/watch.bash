@@ -6,13 +6,13 @@ if (($# != 4)); then
 fi
 host=$1 port=$2 token='' last=0 pause=1
 join="JOIN $4 room=$3 idle=60${CHINWAG_KEY:+ key=$CHINWAG_KEY}"
-trap '' PIPE # a connection that breaks is no reason to end
+trap '' PIPE # a broken connection is no reason to exit
 
 tell() { echo "watch: $*" >&2; }
 fail() { tell "$@"; exit 1; }
 send() { { printf '%s\n' "${1//[[:cntrl:]]/ }" >&3; } 2>/dev/null; }
 
-# Takes the server's lines until there are no more; a last one without an end is none.
+# Reads the server's lines until the connection ends; ignores a last line that has no end.
 listen() {
     local line words word silence deadline=$((SECONDS + 10))
     reason='cut off'
@@ -30,12 +30,12 @@ listen() {
                         seq=*) last=${last:-$((${word#*=} - 1))} ;;
                     esac
                 done
-                # Two thirds after a sign of life comes an EXPIRING, if there is a connection.
+                # EXPIRING comes two thirds into the idle time, unless the connection is dead.
                 pause=1 deadline=$((SECONDS + silence)) ;;
             EXPIRING-*) send PING; deadline=$((SECONDS + silence)) ;;
             MSG-* | JOINED-* | LEFT-*) printf '%s\n' "$line" || exit 1; last=${words[1]} ;;
             LOST-*) tell "${words[1]} events are missing"; last=$((words[2] - 1)) ;;
-            ERR-session-ended | ERR-unknown-session) tell "$line; joining anew"
+            ERR-session-ended | ERR-unknown-session) tell "$line; joining again"
                 token=''; send "$join" ;;
             ERR-full | ERR-name-taken | BYE-full | BYE-shutdown) reason=$line; return ;;
             ERR-* | BYE-replaced | BYE-abuse) fail "$line" ;;

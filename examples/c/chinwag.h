@@ -1,4 +1,4 @@
-/* What the example clients in C share: connecting, and lines that are whole. */
+/* What the example clients in C share: connecting, and reading whole lines. */
 #define _XOPEN_SOURCE 700
 #include <errno.h>
 #include <netdb.h>
@@ -12,17 +12,17 @@
 #include <time.h>
 #include <unistd.h>
 
-/* Says why nothing came, or cannot be sent. */
+/* Why nothing came, or could be sent. */
 static const char *reason = "cut off";
 
-/* Bounds each wait on a socket, also for its connection. */
+/* Limits each wait on a socket, including the wait for its connection. */
 static void patience(int fd, long ms) {
     struct timeval time = {.tv_sec = ms / 1000, .tv_usec = ms % 1000 * 1000};
     setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &time, sizeof time);
     setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &time, sizeof time);
 }
 
-/* A connection to be read from; what is sent goes to its fileno(). */
+/* Opens a connection. Read from the FILE, and send to its fileno(). */
 static FILE *dial(const char *host, const char *port) {
     struct addrinfo hints = {.ai_socktype = SOCK_STREAM}, *list, *at;
     signal(SIGPIPE, SIG_IGN);
@@ -45,7 +45,7 @@ static FILE *dial(const char *host, const char *port) {
     return fd < 0 ? NULL : fdopen(fd, "r");
 }
 
-/* The next line without its end, valid until this is asked again; NULL if there is no whole one. */
+/* The next line without its end, valid until the next call; NULL if there is no whole line. */
 static char *next_line(FILE *in) {
     static char *line;
     static size_t size;
@@ -59,7 +59,7 @@ static char *next_line(FILE *in) {
     return line;
 }
 
-/* Sends a line. What would end it within is made a space, or it would begin another command. */
+/* Sends a line. Control characters become spaces: a line end would begin another command. */
 static void send_line(FILE *in, const char *format, ...) {
     char *line;
     size_t length;
@@ -77,7 +77,7 @@ static void send_line(FILE *in, const char *format, ...) {
     free(line);
 }
 
-/* What a JOIN says on a server with keys. */
+/* The option that JOIN needs on a server with keys. */
 static const char *key_option(void) {
     static char option[2048];
     const char *key = getenv("CHINWAG_KEY");
@@ -89,7 +89,7 @@ static int begins(const char *line, const char *with) {
     return strncmp(line, with, strlen(with)) == 0;
 }
 
-/* The number behind some text in a line. */
+/* The number after some text in a line. */
 static long number(const char *line, const char *behind) {
     const char *at = strstr(line, behind);
     return at ? strtol(at + strlen(behind), NULL, 10) : 0;

@@ -28,7 +28,7 @@ static void save(const char *file) {
 
 static char *receive(FILE *in) {
     char *line = next_line(in);
-    if (!line) fail(reason, "the next run goes on from here");
+    if (!line) fail(reason, "the next run continues from here");
     return line;
 }
 
@@ -73,7 +73,7 @@ int main(int argc, char **argv) {
             if (*token) send_line(in, "RESUME %s", token);
             else ask_join(in, argv);
         } else if (begins(line, "ERR session-ended ") || begins(line, "ERR unknown-session ")) {
-            fprintf(stderr, "poll: %s; joining anew\n", line);
+            fprintf(stderr, "poll: %s; joining again\n", line);
             ask_join(in, argv);
         } else if (sscanf(line, "OK JOIN session=%40s", token) == 1) {
             last = number(line, " seq=") - 1;
@@ -84,8 +84,8 @@ int main(int argc, char **argv) {
         } else if (begins(line, "OK POLL ")) {
             long next = number(line, " last="), more = number(line, " more=");
             show(in, number(line, "POLL "));
-            /* Who is killed between showing and saving is shown these events again; the other
-             * way round they would be lost. */
+            /* If this is killed between showing and saving, the next run shows these events
+             * again; in the other order they would be lost. */
             last = next;
             save(file);
             if (!more) return 0;

@@ -28,6 +28,6 @@ int main(int argc, char **argv) {
     }
     if (!said)
         fprintf(stderr, "say: %s port %s: %s%s\n", argv[1], argv[2], reason,
-                in ? "; it may have been said or not" : "");
+                in ? "; it may still have been said" : "");
     return !said;
 }

@@ -19,7 +19,7 @@ static long now(void) {
     return time.tv_sec * 1000 + time.tv_nsec / 1000000;
 }
 
-/* Takes the server's lines until there are no more. */
+/* Reads the server's lines until the connection ends. */
 static void listen_to(FILE *in) {
     static char goodbye[256];
     char *line;
@@ -32,7 +32,7 @@ static void listen_to(FILE *in) {
             else join(in);
         } else if (begins(line, "OK JOIN ") || begins(line, "OK RESUME ")) {
             if (sscanf(line, "OK JOIN session=%40s", token) == 1) last = number(line, " seq=") - 1;
-            /* Two thirds after a sign of life comes an EXPIRING, if there is a connection. */
+            /* EXPIRING comes two thirds into the idle time, unless the connection is dead. */
             limit = number(line, " idle=") * 750;
             deadline = now() + limit;
             wait_ms = 1000;
@@ -46,7 +46,7 @@ static void listen_to(FILE *in) {
             fprintf(stderr, "watch: %ld events are missing\n", number(line, " "));
             last = number(strrchr(line, ' '), " ") - 1;
         } else if (begins(line, "ERR session-ended ") || begins(line, "ERR unknown-session ")) {
-            fprintf(stderr, "watch: %s; joining anew\n", line);
+            fprintf(stderr, "watch: %s; joining again\n", line);
             *token = '\0';
             join(in);
         } else if (begins(line, "ERR full ") || begins(line, "ERR name-taken ")

@@ -39,11 +39,11 @@ func save(file string) {
 	check(os.Rename(file+".new", file))
 }
 
-// receive gives the next line and its words. A last line without an end is none.
+// receive returns the next line and its words. A last line without an end does not count.
 func receive(input *bufio.Reader) (string, []string) {
 	line, err := input.ReadString('\n')
 	if err != nil {
-		fail(err, "- the next run goes on from here")
+		fail(err, "- the next run continues from here")
 	}
 	line = strings.TrimRight(line, "\r\n")
 	return line, append(strings.Split(line, " "), "", "")
@@ -79,7 +79,7 @@ func main() {
 		case words[0] == "HELLO" && words[2] == "protocol=1":
 			fmt.Fprintln(conn, join)
 		case what == "ERR session-ended" || what == "ERR unknown-session":
-			fmt.Fprintf(os.Stderr, "poll: %s; joining anew\n", line)
+			fmt.Fprintf(os.Stderr, "poll: %s; joining again\n", line)
 			fmt.Fprintln(conn, join)
 		case what == "OK JOIN":
 			for _, word := range words {
@@ -107,8 +107,8 @@ func main() {
 			for _, count := range lost {
 				fmt.Fprintf(os.Stderr, "poll: %s events are missing\n", count)
 			}
-			// Who is killed between showing and saving is shown these events again; the other
-			// way round they would be lost.
+			// If this is killed between showing and saving, the next run shows these events
+			// again; in the other order they would be lost.
 			_, err = os.Stdout.WriteString(shown.String())
 			check(err)
 			last = next

@@ -60,6 +60,6 @@ func main() {
 		}
 	}
 	if !said {
-		fail(host, "port", port+": cut off; it may have been said or not")
+		fail(host, "port", port+": cut off; it may still have been said")
 	}
 }

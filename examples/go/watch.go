@@ -30,7 +30,7 @@ func fail(what ...any) {
 	os.Exit(1)
 }
 
-// listen takes the server's lines until there are no more, and gives the reason.
+// listen reads the server's lines until the connection ends, and returns why.
 func listen(conn net.Conn) any {
 	defer conn.Close()
 	limit := 10 * time.Second
@@ -59,7 +59,7 @@ func listen(conn net.Conn) any {
 				last, _ = strconv.Atoi(field["seq"])
 				last--
 			}
-			// Two thirds after a sign of life comes an EXPIRING, if there is a connection.
+			// EXPIRING comes two thirds into the idle time, unless the connection is dead.
 			idle, _ := strconv.Atoi(field["idle"])
 			limit, pause = time.Duration(idle)*time.Second*3/4, time.Second
 			wait()
@@ -76,7 +76,7 @@ func listen(conn net.Conn) any {
 			last, _ = strconv.Atoi(words[2])
 			last--
 		case what == "ERR session-ended" || what == "ERR unknown-session":
-			tell(line + "; joining anew")
+			tell(line + "; joining again")
 			token = ""
 			fmt.Fprintln(conn, join)
 		case what == "ERR full" || what == "ERR name-taken",

@@ -53,7 +53,7 @@ class Poll {
                     out.print((token == null ? join : "RESUME " + token) + "\n");
                 }
                 case "ERR session-ended", "ERR unknown-session" -> {
-                    System.err.println("poll: " + line + "; joining anew");
+                    System.err.println("poll: " + line + "; joining again");
                     out.print(join + "\n");
                 }
                 case "OK JOIN" -> {
@@ -75,8 +75,8 @@ class Poll {
                             shown.write((event + "\n").getBytes(UTF_8));
                         }
                     }
-                    // Who is killed between showing and saving is shown these events again; the
-                    // other way round they would be lost.
+                    // If this is killed between showing and saving, the next run shows these events
+                    // again; in the other order they would be lost.
                     if (shown.checkError()) throw new IOException("standard output is gone");
                     last = field(line, "last");
                     save(file);
@@ -98,11 +98,11 @@ class Poll {
         Files.move(created, file, StandardCopyOption.ATOMIC_MOVE);
     }
 
-    /** The next line, which has an end. */
+    /** The next line; it has to be complete. */
     static String line(InputStream in) throws IOException {
         var bytes = new ByteArrayOutputStream();
         for (int b; (b = in.read()) != '\n'; bytes.write(b)) {
-            if (b < 0) throw new EOFException("cut off; the next run goes on from here");
+            if (b < 0) throw new EOFException("cut off; the next run continues from here");
         }
         return bytes.toString(UTF_8).replace("\r", "");
     }

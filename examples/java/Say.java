@@ -16,7 +16,7 @@ class Say {
         var join = "JOIN " + args[3] + " room=" + args[2] + " mode=pull idle=10";
         if (!key.isEmpty()) join += " key=" + key;
         var text = String.join(" ", Arrays.asList(args).subList(4, args.length));
-        // Java cannot read other letters of its arguments in a locale such as C.
+        // In a locale such as C, Java cannot read letters outside ASCII in its arguments.
         if (text.contains("\uFFFD")) fail("not in this locale; try with LC_ALL=C.UTF-8");
         var said = false;
         try (var conn = new Socket()) {
@@ -36,10 +36,10 @@ class Say {
         } catch (IOException | IllegalArgumentException error) {
             if (!said) fail(args[0] + " port " + args[1] + ": " + error);
         }
-        if (!said) fail(args[0] + " port " + args[1] + ": cut off; it may have been said or not");
+        if (!said) fail(args[0] + " port " + args[1] + ": cut off; it may still have been said");
     }
 
-    /** The next line; null if there is none with an end. */
+    /** The next line, or null if there is no complete one. */
     static String line(InputStream in) throws IOException {
         var bytes = new ByteArrayOutputStream();
         for (int b; (b = in.read()) != '\n'; bytes.write(b)) if (b < 0) return null;

@@ -36,7 +36,7 @@ class Watch {
         }
     }
 
-    /** Takes the server's lines until there are no more; gives the reason. */
+    /** Reads the server's lines until the connection ends; returns why. */
     static String listen(Socket conn) throws IOException {
         var in = new BufferedInputStream(conn.getInputStream());
         var out = new PrintStream(conn.getOutputStream(), true);
@@ -58,7 +58,7 @@ class Watch {
                         token = field(line, "session");
                         last = Long.parseLong(field(line, "seq")) - 1;
                     }
-                    // Two thirds after a sign of life comes an EXPIRING, if there is a connection.
+                    // EXPIRING comes two thirds into the idle time, unless the connection is dead.
                     limit = Long.parseLong(field(line, "idle")) * 750;
                     deadline = now() + limit;
                     pause = 1000;
@@ -79,7 +79,7 @@ class Watch {
                 case "ERR", "BYE" -> {
                     switch (word[1]) {
                         case "session-ended", "unknown-session" -> {
-                            System.err.println("watch: " + line + "; joining anew");
+                            System.err.println("watch: " + line + "; joining again");
                             token = null;
                             out.print(join + "\n");
                         }
@@ -91,7 +91,7 @@ class Watch {
         }
     }
 
-    /** The next line; null if there is none with an end. */
+    /** The next line, or null if there is no complete one. */
     static String line(InputStream in) throws IOException {
         var bytes = new ByteArrayOutputStream();
         for (int b; (b = in.read()) != '\n'; bytes.write(b)) if (b < 0) return null;

@@ -18,7 +18,7 @@ local function fail(text)
     io.stderr:write("poll: ", text, "\n")
     os.exit(1)
 end
--- Lua cannot say who may read a file, so a shell makes it.
+-- Lua cannot set a file's permissions, so a shell creates it.
 local function save()
     assert(os.execute("umask 077; : >'" .. file:gsub("'", "'\\''") .. ".new'"))
     local new = assert(io.open(file .. ".new", "w"))
@@ -38,7 +38,7 @@ local connected, reason = conn:connect(host, port)
 if not connected then fail(host .. " port " .. port .. ": " .. reason) end
 local function receive()
     local line, reason = conn:receive("*l")
-    return line or fail(reason .. "; the next run goes on from here")
+    return line or fail(reason .. "; the next run continues from here")
 end
 local function ask(line)
     conn:send(line:gsub("%c", " ") .. "\n")
@@ -50,7 +50,7 @@ repeat
     if verb == "HELLO" and third == "protocol=1" then
         ask(token and "RESUME " .. token or join)
     elseif second == "session-ended" or second == "unknown-session" then
-        io.stderr:write("poll: ", line, "; joining anew\n")
+        io.stderr:write("poll: ", line, "; joining again\n")
         ask(join)
     elseif verb == "OK" and second == "JOIN" then
         token, last = line:match(" session=(%S+)"), line:match(" seq=(%d+)") - 1
@@ -69,8 +69,8 @@ repeat
                 assert(io.write(event, "\n"))
             end
         end
-        -- Who is killed between showing and saving is shown these events again; the other way
-        -- round they would be lost.
+        -- If this is killed between showing and saving, the next run shows these events
+        -- again; in the other order they would be lost.
         assert(io.stdout:flush())
         last, more = line:match(" last=(%d+) more=(%d+)")
         save()

@@ -37,4 +37,4 @@ for reply in function() return (conn:receive("*l")) end do
         fail(reply)
     end
 end
-if not said then fail(host .. " port " .. port .. ": cut off; it may have been said or not") end
+if not said then fail(host .. " port " .. port .. ": cut off; it may still have been said") end

@@ -21,7 +21,7 @@ local function fail(text)
     os.exit(1)
 end
 
--- Takes the server's lines until there are no more; gives the reason.
+-- Reads the server's lines until the connection ends; returns why.
 local function listen(conn)
     local limit, deadline = 10, socket.gettime() + 10
     local function send(line)
@@ -39,7 +39,7 @@ local function listen(conn)
         elseif what == "OK JOIN" or what == "OK RESUME" then
             local session = line:match(" session=(%S+)")
             if session then token, last = session, line:match(" seq=(%d+)") - 1 end
-            -- Two thirds after a sign of life comes an EXPIRING, if there is a connection.
+            -- EXPIRING comes two thirds into the idle time, unless the connection is dead.
             limit, pause = line:match(" idle=(%d+)") * 0.75, 1
             deadline = socket.gettime() + limit
         elseif verb == "EXPIRING" then
@@ -52,7 +52,7 @@ local function listen(conn)
             tell(second .. " events are missing")
             last = third - 1
         elseif what == "ERR session-ended" or what == "ERR unknown-session" then
-            tell(line .. "; joining anew")
+            tell(line .. "; joining again")
             token = nil
             send(join)
         elseif what == "ERR full" or what == "ERR name-taken" or what == "BYE full"

@@ -29,12 +29,12 @@ async function* linesOf(conn) {
     rest = lines.pop(); // without an end, so it may be cut off
     yield* lines;
   }
-  throw new Error("cut off; the next run goes on from here");
+  throw new Error("cut off; the next run continues from here");
 }
 
 async function visit() {
   const conn = net.connect(port, host).setEncoding("utf8");
-  const silence = new Error("no answer; the next run goes on from here");
+  const silence = new Error("no answer; the next run continues from here");
   conn.setTimeout(10000, () => conn.destroy(silence));
   const ask = (line) => conn.write(line.replace(/[\x00-\x1f\x7f]/g, " ") + "\n");
   const lines = linesOf(conn);
@@ -44,7 +44,7 @@ async function visit() {
     if (verb === "HELLO" && third === "protocol=1") {
       ask(token ? `RESUME ${token}` : join);
     } else if (verb === "ERR" && ["session-ended", "unknown-session"].includes(second)) {
-      console.error(`poll: ${line}; joining anew`);
+      console.error(`poll: ${line}; joining again`);
       ask(join);
     } else if (verb === "OK" && second === "JOIN") {
       token = line.match(/ session=(\S+)/)[1];
@@ -61,8 +61,8 @@ async function visit() {
         console.error(`poll: ${event.split(" ")[1]} events are missing`);
       }
       const shown = events.filter((event) => !isLost(event)).map((event) => event + "\n");
-      // Who is killed between showing and saving is shown these events again; the other way
-      // round they would be lost.
+      // If this is killed between showing and saving, the next run shows these events
+      // again; in the other order they would be lost.
       fs.writeFileSync(1, shown.join(""));
       last = fourth.slice("last=".length);
       save();

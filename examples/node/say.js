@@ -21,9 +21,9 @@ const finish = (reason) => {
   process.exit(said ? 0 : 1);
 };
 const conn = net.connect(port, host).setEncoding("utf8").setTimeout(10000);
-conn.on("timeout", () => finish(`${host} port ${port}: no answer; it may have been said or not`));
+conn.on("timeout", () => finish(`${host} port ${port}: no answer; it may still have been said`));
 conn.on("error", (error) => finish(`${host} port ${port}: ${error.message}`));
-conn.on("end", () => finish(`${host} port ${port}: cut off; it may have been said or not`));
+conn.on("end", () => finish(`${host} port ${port}: cut off; it may still have been said`));
 conn.on("data", (chunk) => {
   const whole = (rest + chunk).split("\r\n");
   rest = whole.pop();

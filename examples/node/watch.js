@@ -29,7 +29,7 @@ async function* linesOf(conn) {
   }
 }
 
-// Takes the server's lines until there are no more; gives the reason.
+// Reads the server's lines until the connection ends; returns why.
 async function listen() {
   const conn = net.connect(port, host).setEncoding("utf8");
   conn.on("error", () => {}); // also thrown where lines are awaited
@@ -49,7 +49,7 @@ async function listen() {
       } else if (verb === "OK" && second !== "PING") {
         const field = Object.fromEntries(line.split(" ").map((word) => word.split("=")));
         if (field.session) [token, last] = [field.session, field.seq - 1];
-        // Two thirds after a sign of life comes an EXPIRING, if there is a connection.
+        // EXPIRING comes two thirds into the idle time, unless the connection is dead.
         [limit, pause] = [field.idle * 0.75, 1];
         wait();
       } else if (verb === "EXPIRING") {
@@ -62,7 +62,7 @@ async function listen() {
         tell(`${second} events are missing`);
         last = third - 1;
       } else if (["session-ended", "unknown-session"].includes(second)) {
-        tell(`${line}; joining anew`);
+        tell(`${line}; joining again`);
         token = undefined;
         send(join);
       } else if (["full", "name-taken", "shutdown"].includes(second)) {

@@ -38,7 +38,7 @@ $conn->setsockopt(SOL_SOCKET, SO_RCVTIMEO, pack('l!l!', 10, 0));
 sub receive {
     my $line = <$conn>;
     return $line if defined $line && $line =~ s/\r?\n\z//;
-    fail('cut off; the next run goes on from here');
+    fail('cut off; the next run continues from here');
 }
 sub ask { syswrite $conn, "@_\n" }
 
@@ -46,7 +46,7 @@ while (defined(my $line = receive())) {
     if ($line =~ /^HELLO .* protocol=1( |$)/) {
         ask($token ? "RESUME $token" : $join);
     } elsif ($line =~ /^ERR (session-ended|unknown-session) /) {
-        print STDERR "poll: $line; joining anew\n";
+        print STDERR "poll: $line; joining again\n";
         ask($join);
     } elsif ($line =~ /^OK JOIN session=(\S+) .* seq=(\d+)/) {
         ($token, $last) = ($1, $2 - 1);
@@ -60,8 +60,8 @@ while (defined(my $line = receive())) {
             if (/^LOST (\d+)/) { print STDERR "poll: $1 events are missing\n" }
             else { print "$_\n" or fail("standard output: $!") }
         }
-        # Who is killed between showing and saving is shown these events again; the other way
-        # round they would be lost.
+        # If this is killed between showing and saving, the next run shows these events
+        # again; in the other order they would be lost.
         STDOUT->flush or fail("standard output: $!");
         save();
         exit 0 unless $more;

@@ -31,4 +31,4 @@ while (defined(my $line = <$conn>)) {
         fail($line);
     }
 }
-fail("$host port $port: cut off; it may have been said or not") unless $said;
+fail("$host port $port: cut off; it may still have been said") unless $said;

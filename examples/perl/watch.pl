@@ -15,13 +15,13 @@ my $key = $ENV{CHINWAG_KEY} ? " key=$ENV{CHINWAG_KEY}" : '';
 (my $join = "JOIN $name room=$room idle=60$key") =~ tr/\x00-\x1f\x7f/ /;
 my ($token, $last, $pause) = ('', 0, 1);
 STDOUT->autoflush;
-$SIG{PIPE} = 'IGNORE';    # a connection that breaks is no reason to end
+$SIG{PIPE} = 'IGNORE';    # a broken connection is no reason to exit
 $SIG{ALRM} = sub { die "silence\n" };
 
 sub tell_user { print STDERR "watch: @_\n" }
 sub fail { tell_user(@_); exit 1 }
 
-# Takes the server's lines until there are no more; says why.
+# Reads the server's lines until the connection ends; returns why.
 sub listen_to {
     my $conn = shift;
     my $limit = 10;
@@ -33,7 +33,7 @@ sub listen_to {
         } elsif ($line =~ /^OK (?:JOIN|RESUME) (.*)/) {
             my %field = map { split /=/, $_, 2 } split / /, $1;
             ($token, $last) = ($field{session}, $field{seq} - 1) if $field{session};
-            # Two thirds after a sign of life comes an EXPIRING, if there is a connection.
+            # EXPIRING comes two thirds into the idle time, unless the connection is dead.
             ($limit, $pause) = ($field{idle} * 3 / 4, 1);
             alarm $limit;
         } elsif ($line =~ /^EXPIRING /) {
@@ -45,7 +45,7 @@ sub listen_to {
             tell_user("$1 events are missing");
             $last = $2 - 1;
         } elsif ($line =~ /^ERR (?:session-ended|unknown-session) /) {
-            tell_user("$line; joining anew");
+            tell_user("$line; joining again");
             $token = '';
             $send->($join);
         } elsif ($line =~ /^(?:ERR (?:full|name-taken)|BYE (?:full|shutdown)) /) {

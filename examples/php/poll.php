@@ -20,7 +20,7 @@ function receive(): string
 {
     global $conn;
     $line = (string) @fgets($conn);
-    str_ends_with($line, "\n") or fail('cut off; the next run goes on from here');
+    str_ends_with($line, "\n") or fail('cut off; the next run continues from here');
     return rtrim($line, "\r\n");
 }
 
@@ -47,7 +47,7 @@ while ($line = receive()) {
     if (preg_match('/^HELLO \S+ protocol=1( |$)/', $line)) {
         ask($token ? "RESUME $token" : $join);
     } elseif (preg_match('/^ERR (session-ended|unknown-session) /', $line)) {
-        fwrite(STDERR, "poll: $line; joining anew\n");
+        fwrite(STDERR, "poll: $line; joining again\n");
         ask($join);
     } elseif (preg_match('/^OK JOIN session=(\S+) .* seq=(\d+)/', $line, $found)) {
         [$token, $last] = [$found[1], $found[2] - 1];
@@ -68,8 +68,8 @@ while ($line = receive()) {
                 @fwrite(STDOUT, "$event\n") or fail('standard output is gone');
             }
         }
-        // Who is killed between showing and saving is shown these events again; the other way
-        // round they would be lost.
+        // If this is killed between showing and saving, the next run shows these events
+        // again; in the other order they would be lost.
         save();
         if ($more == 0) {
             exit(0);

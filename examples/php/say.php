@@ -32,4 +32,4 @@ while (str_ends_with($line = (string) @fgets($conn), "\n")) {
         fail(rtrim($line));
     }
 }
-$said or fail("$address: cut off; it may have been said or not");
+$said or fail("$address: cut off; it may still have been said");

@@ -21,7 +21,7 @@ $key = getenv('CHINWAG_KEY') ? ' key=' . getenv('CHINWAG_KEY') : '';
 $join = preg_replace('/[\x00-\x1f\x7f]/', ' ', "JOIN $name room=$room idle=60$key");
 [$token, $last, $pause] = ['', 0, 1];
 
-/** Takes the server's lines until there are no more; gives the reason. */
+/** Reads the server's lines until the connection ends; returns why. */
 function listen($conn): string
 {
     global $join, $token, $last, $pause;
@@ -47,7 +47,7 @@ function listen($conn): string
                 if (preg_match('/ session=(\S+) .* seq=(\d+)/', $line, $found)) {
                     [$token, $last] = [$found[1], $found[2] - 1];
                 }
-                // Two thirds after a sign of life comes an EXPIRING, if there is a connection.
+                // EXPIRING comes two thirds into the idle time, unless the connection is dead.
                 preg_match('/ idle=(\d+)/', $line, $found);
                 [$limit, $pause] = [$found[1] * 0.75, 1];
                 $deadline = microtime(true) + $limit;
@@ -69,7 +69,7 @@ function listen($conn): string
             case 'ERR':
             case 'BYE':
                 if (in_array($second, ['session-ended', 'unknown-session'])) {
-                    tell("$line; joining anew");
+                    tell("$line; joining again");
                     $token = '';
                     @fwrite($conn, "$join\n");
                 } elseif (in_array($second, ['full', 'name-taken', 'shutdown'])) {

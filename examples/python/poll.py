@@ -32,7 +32,7 @@ try:
                 case ["HELLO", _, "protocol=1", *_]:
                     send(f"RESUME {token}" if token else join)
                 case ["ERR", "session-ended" | "unknown-session", *_]:
-                    print(f"poll: {line.strip()}; joining anew", file=sys.stderr)
+                    print(f"poll: {line.strip()}; joining again", file=sys.stderr)
                     send(join)
                 case ["OK", "JOIN", *_]:
                     token, last = field["session"], int(field["seq"]) - 1
@@ -43,14 +43,14 @@ try:
                 case ["OK", "POLL", count, *_]:
                     events = [stream.readline() for _ in range(int(count))]
                     if not all(event.endswith("\n") for event in events):
-                        break  # none is shown, so that the next run may show them all
+                        break  # shows none, so that the next run can show them all
                     for event in events:
                         if event.startswith("LOST "):
                             print(f"poll: {event.split()[1]} events are missing", file=sys.stderr)
                         else:
                             print(event.rstrip("\r\n"))
-                    # Who is killed between showing and saving is shown these events again;
-                    # the other way round they would be lost.
+                    # If this is killed between showing and saving, the next run shows these events
+                    # again; in the other order they would be lost.
                     sys.stdout.flush()
                     last = field["last"]
                     save()
@@ -61,4 +61,4 @@ try:
                     sys.exit(f"poll: {line.strip()}")
 except OSError as error:
     sys.exit(f"poll: {host} port {port}: {error}")
-sys.exit("poll: cut off; the next run goes on from here")
+sys.exit("poll: cut off; the next run continues from here")

@@ -24,4 +24,4 @@ except OSError as error:
     if not said:
         sys.exit(f"say: {host} port {port}: {error}")
 if not said:
-    sys.exit(f"say: {host} port {port}: cut off; it may have been said or not")
+    sys.exit(f"say: {host} port {port}: cut off; it may still have been said")

@@ -16,11 +16,11 @@ def tell(text):
 def show(event):
     try:
         print(event, flush=True)
-    except OSError as error:  # not to be taken for one of the connection's
+    except OSError as error:  # must not pass for an error of the connection
         sys.exit(f"watch: standard output: {error}")
 
 def listen(conn):
-    """Takes the server's lines; gives the reason why they ended."""
+    """Reads the server's lines until the connection ends; returns why."""
     global token, last, pause
     stream = conn.makefile(encoding="utf-8", errors="replace", newline="\n")
     limit, deadline = 10, time.monotonic() + 10
@@ -39,7 +39,7 @@ def listen(conn):
                 field = dict(word.split("=", 1) for word in rest)
                 if "session" in field:
                     token, last = field["session"], int(field["seq"]) - 1
-                # Two thirds after a sign of life there is an EXPIRING, if there is a connection.
+                # EXPIRING comes two thirds into the idle time, unless the connection is dead.
                 limit, pause = int(field["idle"]) * 3 / 4, 1
                 deadline = time.monotonic() + limit
             case ["EXPIRING", *_]:
@@ -52,7 +52,7 @@ def listen(conn):
                 tell(f"{count} events are missing")
                 last = int(following) - 1
             case ["ERR", "session-ended" | "unknown-session", *_]:
-                tell(f"{line}; joining anew")
+                tell(f"{line}; joining again")
                 token = None
                 send(join)
             case ["ERR", "full" | "name-taken", *_] | ["BYE", "full" | "shutdown", *_]:

@@ -27,7 +27,7 @@ begin
   conn = Socket.tcp(host, port, connect_timeout: 10)
   receive = lambda do
     line = Timeout.timeout(10) { conn.gets }
-    line&.end_with?("\n") or abort "poll: cut off; the next run goes on from here"
+    line&.end_with?("\n") or abort "poll: cut off; the next run continues from here"
     line.chomp
   end
   loop do
@@ -35,7 +35,7 @@ begin
     when /^HELLO \S+ protocol=1( |$)/
       conn.puts(token ? "RESUME #{token}" : join)
     when /^ERR (session-ended|unknown-session) /
-      warn "poll: #{line}; joining anew"
+      warn "poll: #{line}; joining again"
       conn.puts(join)
     when /^OK JOIN session=(\S+) .* seq=(\d+)/
       token, last = $1, $2.to_i - 1
@@ -48,8 +48,8 @@ begin
       events = Array.new(count) { receive.call }
       lost, shown = events.partition { |event| event.start_with?("LOST ") }
       lost.each { |event| warn "poll: #{event.split[1]} events are missing" }
-      # Who is killed between showing and saving is shown these events again; the other way
-      # round they would be lost.
+      # If this is killed between showing and saving, the next run shows these events
+      # again; in the other order they would be lost.
       puts shown
       $stdout.flush
       save.call

@@ -27,4 +27,4 @@ begin
 rescue SystemCallError, SocketError, Timeout::Error => error
   said or abort "say: #{host} port #{port}: #{error.message}"
 end
-said or abort "say: #{host} port #{port}: cut off; it may have been said or not"
+said or abort "say: #{host} port #{port}: cut off; it may still have been said"

@@ -19,13 +19,13 @@ def tell(text) = warn("watch: #{text}")
 
 def show(event)
   puts event
-rescue SystemCallError => error # none of the connection's
+rescue SystemCallError => error # this one is not the connection's
   abort "watch: standard output: #{error.message}"
 end
 
 def now = Process.clock_gettime(Process::CLOCK_MONOTONIC)
 
-# Takes the server's lines until there are no more; gives the reason.
+# Reads the server's lines until the connection ends; returns why.
 def listen(conn)
   limit, deadline = 10, now + 10
   loop do
@@ -38,7 +38,7 @@ def listen(conn)
     when /^OK (JOIN|RESUME) /
       field = line.split.filter_map { |word| word.split("=", 2) if word.include?("=") }.to_h
       $token, $last = field["session"], field["seq"].to_i - 1 if field["session"]
-      # Two thirds after a sign of life comes an EXPIRING, if there is a connection.
+      # EXPIRING comes two thirds into the idle time, unless the connection is dead.
       limit, $pause = field["idle"].to_i * 0.75, 1
       deadline = now + limit
     when /^EXPIRING /
@@ -51,7 +51,7 @@ def listen(conn)
       tell("#{$1} events are missing")
       $last = $2.to_i - 1
     when /^ERR (session-ended|unknown-session) /
-      tell("#{line}; joining anew")
+      tell("#{line}; joining again")
       $token = nil
       conn.puts(JOIN)
     when /^(ERR (full|name-taken)|BYE (full|shutdown)) /

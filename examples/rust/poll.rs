@@ -62,7 +62,7 @@ impl Session {
                 }
                 ["HELLO", _, "protocol=1", ..] => send(&conn, &format!("RESUME {}", self.token))?,
                 ["ERR", "session-ended" | "unknown-session", ..] => {
-                    eprintln!("poll: {line}; joining anew");
+                    eprintln!("poll: {line}; joining again");
                     send(&conn, join)?;
                 }
                 ["OK", "JOIN", ..] => {
@@ -75,8 +75,8 @@ impl Session {
                 ["OK", "POLL", count, ..] => {
                     let events = (0..count.parse()?).map(|_| receive(&mut input));
                     show(&events.collect::<Result<Vec<_>>>()?)?;
-                    // Who is killed between showing and saving is shown these events again; the
-                    // other way round they would be lost.
+                    // If this is killed between showing and saving, the next run shows these events
+                    // again; in the other order they would be lost.
                     self.last = field(&line, "last").parse()?;
                     self.save()?;
                     if field(&line, "more") == "0" {
@@ -94,13 +94,13 @@ fn send(mut conn: &TcpStream, line: &str) -> io::Result<()> {
     conn.write_all(format!("{line}\n").as_bytes())
 }
 
-/// The next line. A last one without an end is none.
+/// The next line. A last one without an end does not count.
 fn receive(input: &mut impl BufRead) -> Result<String> {
     let mut line = String::new();
     input.read_line(&mut line)?;
     let line = line
         .strip_suffix("\r\n")
-        .ok_or("cut off; the next run goes on from here")?;
+        .ok_or("cut off; the next run continues from here")?;
     Ok(line.to_owned())
 }
 

@@ -23,7 +23,7 @@ fn say(host: &str, port: &str, lines: &str) -> Result<(), Box<dyn Error>> {
             _ if !line.ends_with('\n') && said => return Ok(()),
             _ if !line.ends_with('\n') => {
                 read?;
-                return Err("cut off; it may have been said or not".into());
+                return Err("cut off; it may still have been said".into());
             }
             ["HELLO", _, "protocol=1", ..] => conn.write_all(lines.as_bytes())?,
             ["OK", "SAY", ..] => said = true,

@@ -20,7 +20,7 @@ struct Watch {
 }
 
 impl Watch {
-    /// Takes the server's lines until there are no more; gives the reason.
+    /// Reads the server's lines until the connection ends; returns why.
     fn listen(&mut self, host: &str, port: &str) -> Result<String, Box<dyn Error>> {
         let mut addresses = (host, port.parse()?).to_socket_addrs()?;
         let conn = addresses.find_map(|at| TcpStream::connect_timeout(&at, PATIENCE).ok());
@@ -49,7 +49,7 @@ impl Watch {
                         self.token = Some((*token).to_owned());
                         self.last = field["seq"].parse::<u64>()? - 1;
                     }
-                    // Two thirds after a sign of life comes an EXPIRING, if there is a connection.
+                    // EXPIRING comes two thirds into the idle time, unless the connection is dead.
                     limit = Duration::from_secs(field["idle"].parse()?) * 3 / 4;
                     deadline = now() + limit;
                     self.pause = Duration::from_secs(1);
@@ -69,7 +69,7 @@ impl Watch {
                     self.last = next.parse::<u64>()? - 1;
                 }
                 ["ERR", "session-ended" | "unknown-session", ..] => {
-                    eprintln!("watch: {line}; joining anew");
+                    eprintln!("watch: {line}; joining again");
                     self.token = None;
                     send(&conn, &self.join)?;
                 }
@@ -117,7 +117,7 @@ fn main() {
     loop {
         let end = watch.listen(host, port);
         let reason = end.unwrap_or_else(|error| error.to_string());
-        // The standard library has no random numbers but those that it hashes with.
+        // The standard library's only random numbers are those that it hashes with.
         let random = RandomState::new().hash_one(0) % 1000;
         let wait = watch.pause * random as u32 / 1000;
         let seconds = wait.as_secs_f32();

@@ -13,13 +13,13 @@ umask 077
 tell() { echo "poll: $*" >&2; }
 fail() { tell "$@"; exit 1; }
 save() { echo "$token $last" >"$file.new" && mv "$file.new" "$file" || exit 1; }
-# Sends lines, and takes the answer if it is whole: the reply to PING comes last.
+# Sends lines, and accepts the answer only if it is whole: the reply to PING comes last.
 ask() {
     answer=$(printf '%s\n' "$@" 'PING whole' | nc -N -w 10 "$host" "$port" | tr -d '\r')
     case $answer in
         *'
 OK PING whole') error=$(pick 's/^ERR /&/p' | head -n 1) ;;
-        *) fail "$host $port: $(pick 's/^BYE .*/&; /p')cut off; the next run goes on from here" ;;
+        *) fail "$host $port: $(pick 's/^BYE .*/&; /p')cut off; the next run continues from here" ;;
     esac
 }
 pick() { printf '%s\n' "$answer" | sed -n "$1"; }
@@ -37,12 +37,12 @@ while :; do
     ask "RESUME $token" "POLL after=$last"
     case $error in
         '') ;;
-        'ERR session-ended '* | 'ERR unknown-session '*) tell "$error; joining anew"
+        'ERR session-ended '* | 'ERR unknown-session '*) tell "$error; joining again"
             token=''; continue ;;
         *) fail "$error" ;;
     esac
-    # Who is killed between showing and saving is shown these events again; the other way round
-    # they would be lost.
+    # If this is killed between showing and saving, the next run shows these events
+    # again; in the other order they would be lost.
     pick 's/^LOST \([0-9]*\) .*/poll: \1 events are missing/p' >&2
     pick '/^MSG /p; /^JOINED /p; /^LEFT /p' || exit 1
     last=$(pick 's/^OK POLL .* last=\([0-9]*\) .*/\1/p')

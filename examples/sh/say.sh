@@ -14,7 +14,7 @@ lines() {
     line "SAY $*"
     echo QUIT
 }
-# The dot keeps the last line end, by which a line that was cut off can be told.
+# The dot keeps the last line end, which tells a whole line from one that was cut off.
 answer=$(lines "$@" | nc -N -w 10 "$host" "$port" | tr -d '\r'; echo .)
 case $answer in
     *'
@@ -22,5 +22,5 @@ OK SAY '*'
 '*) exit 0 ;;
 esac
 reason=$(printf '%s' "$answer" | grep -E '^(ERR|BYE) ' | head -n 1)
-echo "say: $host port $port: ${reason:-cut off; it may have been said or not}" >&2
+echo "say: $host port $port: ${reason:-cut off; it may still have been said}" >&2
 exit 1

@@ -10,24 +10,24 @@ join=$(printf '%s' "$join" | tr '[:cntrl:]' ' ')
 dir=$(mktemp -d) && mkfifo "$dir/to" "$dir/from" || exit
 trap 'kill $nc $timer 2>/dev/null; rm -r "$dir"' EXIT
 trap 'exit 1' HUP INT TERM
-trap '' PIPE # a connection that breaks is no reason to end
-set -f       # lines are split into words, which are no patterns for files
+trap '' PIPE # a broken connection is no reason to exit
+set -f       # lines are split into words, which are not file patterns
 
 tell() { echo "watch: $*" >&2; }
 fail() { tell "$@"; exit 1; }
 send() { { printf '%s\n' "$*" >&3; } 2>/dev/null; }
-# Ends netcat, and so the connection, after some seconds, unless that is put off again.
+# Kills netcat, and so the connection, after some seconds, unless called again by then.
 limit() {
     kill $timer 2>/dev/null
     { sleep "$1"; kill "$nc"; } >/dev/null 2>&1 3>&- 4<&- &
     timer=$!
 }
-# Takes the server's lines until there are no more; a last one without an end is none.
+# Reads the server's lines until the connection ends; ignores a last line that has no end.
 listen() {
     reason='cut off'
     while IFS= read -r line <&4; do
         line=${line%"$cr"}
-        # shellcheck disable=SC2086 # it is to be split
+        # shellcheck disable=SC2086 # splitting is intended
         set -- $line
         case $1-$2 in
             HELLO-*) [ "$3" = protocol=1 ] || fail "$line"
@@ -40,12 +40,12 @@ listen() {
                         seq=*) last=${last:-$((${word#*=} - 1))} ;;
                     esac
                 done
-                # Two thirds after a sign of life comes an EXPIRING, if there is a connection.
+                # EXPIRING comes two thirds into the idle time, unless the connection is dead.
                 pause=1; limit "$silence" ;;
             EXPIRING-*) send PING; limit "$silence" ;;
             MSG-* | JOINED-* | LEFT-*) printf '%s\n' "$line" || exit 1; last=$2 ;;
             LOST-*) tell "$2 events are missing"; last=$(($3 - 1)) ;;
-            ERR-session-ended | ERR-unknown-session) tell "$line; joining anew"
+            ERR-session-ended | ERR-unknown-session) tell "$line; joining again"
                 token=''; send "$join" ;;
             ERR-full | ERR-name-taken | BYE-full | BYE-shutdown) reason=$line; return ;;
             ERR-* | BYE-replaced | BYE-abuse) fail "$line" ;;
@@ -61,6 +61,6 @@ while :; do
     kill $nc $timer 2>/dev/null; exec 3>&- 4<&-; wait "$nc"
     wait=$((1 + $(od -An -N2 -tu2 /dev/urandom) % pause))
     tell "$reason; trying again in $wait s"
-    sleep "$wait" & wait $! # not asleep itself, so that a signal ends it at once
+    sleep "$wait" & wait $! # in the background, so that a signal takes effect at once
     pause=$((pause < 15 ? 2 * pause : 30))
 done

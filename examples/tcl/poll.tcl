@@ -26,13 +26,13 @@ proc save {} {
     file rename -force $file.new $file
 }
 proc ask {line} {puts $::conn [regsub -all {[\x00-\x1f\x7f]} $line " "]}
-# The next line; the event loop runs until it is there.
+# The next line; runs the event loop until it has arrived.
 proc receive {} {
     global conn timer
     after cancel $timer
-    set timer [after 10000 {fail "no answer; the next run goes on from here"}]
+    set timer [after 10000 {fail "no answer; the next run continues from here"}]
     while {[gets $conn line] < 0 && ![eof $conn]} {vwait ready}
-    if {[eof $conn]} {error "cut off; the next run goes on from here"}
+    if {[eof $conn]} {error "cut off; the next run continues from here"}
     return [string trimright $line \r]
 }
 proc visit {} {
@@ -46,7 +46,7 @@ proc visit {} {
                 ask [expr {$token eq "" ? $join : "RESUME $token"}]
             }
             "ERR session-ended" - "ERR unknown-session" {
-                puts stderr "poll: $line; joining anew"
+                puts stderr "poll: $line; joining again"
                 ask $join
             }
             "OK JOIN" {
@@ -66,8 +66,8 @@ proc visit {} {
                         puts $event
                     }
                 }
-                # Who is killed between showing and saving is shown these events again; the other
-                # way round they would be lost.
+                # If this is killed between showing and saving, the next run shows these events
+                # again; in the other order they would be lost.
                 flush stdout
                 set last [string range $fourth 5 end]
                 save

@@ -16,7 +16,7 @@ proc fail {text} {
     puts stderr "say: $text"
     exit 1
 }
-# The bytes of an argument as they were; a line end in it would begin another command.
+# An argument's original bytes; a line end among them would begin another command.
 proc clean {line} {
     return [regsub -all {[\x00-\x1f\x7f]} [encoding convertto [encoding system] $line] " "]
 }
@@ -26,12 +26,12 @@ proc receive {} {
     if {$broken || [eof $conn]} {
         if {$said} {exit 0}
         set reason [fconfigure $conn -error]
-        if {$reason eq ""} {set reason "cut off; it may have been said or not"}
+        if {$reason eq ""} {set reason "cut off; it may still have been said"}
         fail "$host port $port: $reason"
     }
     switch -glob -- $line {
         "HELLO * protocol=1*" {
-            # If the connection is broken, it is read from next, and that says so.
+            # If the connection is broken, the next read reports that.
             catch {puts $conn [join [lmap line $lines {clean $line}] \n]}
         }
         "OK SAY *" {set said yes}
@@ -42,5 +42,5 @@ proc receive {} {
 if {[catch {socket -async $host $port} conn]} {fail "$host port $port: $conn"}
 fconfigure $conn -blocking 0 -buffering line -translation binary
 fileevent $conn readable receive
-after 10000 {fail "$host port $port: no answer; it may have been said or not"}
+after 10000 {fail "$host port $port: no answer; it may still have been said"}
 vwait forever

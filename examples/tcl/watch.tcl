@@ -17,7 +17,7 @@ set timer ""
 proc tell {text} {puts stderr "watch: $text"}
 proc fail {text} {tell $text; exit 1}
 proc send {line} {
-    # If the connection is broken, it is read from next, and that says so.
+    # If the connection is broken, the next read reports that.
     catch {puts $::conn [regsub -all {[\x00-\x1f\x7f]} $line " "]}
 }
 proc connect {} {
@@ -27,7 +27,7 @@ proc connect {} {
     fileevent $conn readable receive
     limit 10
 }
-# Gives the connection up after some seconds, unless that is put off again.
+# Gives the connection up after some seconds, unless called again by then.
 proc limit {seconds} {
     after cancel $::timer
     set ::timer [after [expr {int(1000 * $seconds)}] {again silence}]
@@ -60,7 +60,7 @@ proc take {line} {
             if {[regexp {session=(\S+) .* seq=(\d+) } $line -> token seq]} {
                 set last [expr {$seq - 1}]
             }
-            # Two thirds after a sign of life comes an EXPIRING, if there is a connection.
+            # EXPIRING comes two thirds into the idle time, unless the connection is dead.
             set silence [expr {$idle * 0.75}]
             set pause 1
             limit $silence
@@ -72,7 +72,7 @@ proc take {line} {
         }
         "LOST *" {tell "$second events are missing"; set last [expr {$third - 1}]}
         "ERR session-ended" - "ERR unknown-session" {
-            tell "$line; joining anew"
+            tell "$line; joining again"
             set token ""
             send $join
         }

@@ -320,7 +320,7 @@ fn telnet_is_left_as_the_readme_says() {
     if !row.is_there() {
         return;
     }
-    assert!(clients().contains("Telnet is left with Ctrl-] and `quit`."));
+    assert!(clients().contains("To leave telnet, press Ctrl-] and type `quit`."));
     let (dir, server) = (TempDir::new(), Server::start(&[]));
     let mut client = row.start(&dir, server.port());
     client.expect("HELLO chinwag/");
@@ -366,7 +366,8 @@ fn netcat_gives_up_when_nothing_comes_for_as_long_as_it_was_told() {
     if !has_netcat() {
         return;
     }
-    assert!(clients().contains("`nc -N -w 10` to give up\nwhen nothing comes for 10 s"));
+    let shown = clients().replace('\n', " ");
+    assert!(shown.contains("`nc -N -w 10` to give up when nothing comes for 10 s"));
     let mute = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = mute.local_addr().unwrap().port().to_string();
     let client = start(
