@@ -64,7 +64,7 @@ impl Report {
     }
 }
 
-/// Sees that the server has nobody left, as when all have said that they go.
+/// Checks that the server has nobody left, as when everyone has said goodbye.
 fn expect_empty(server: &Server) {
     let mut client = server.connect();
     client.await_stat("connections", 1);
@@ -519,7 +519,7 @@ fn another_text_than_others_are_given_is_found_out() {
 
 #[test]
 fn a_message_that_comes_as_two_events_is_found_out() {
-    // From the sixth message on, all are given the one before once more.
+    // From the sixth message on, everyone gets the one before once more.
     let finished = run_wrong(|delivery| match delivery.number {
         0..5 => honest(delivery),
         number => vec![

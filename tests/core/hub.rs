@@ -44,7 +44,7 @@ fn log_of(log_bytes: usize) -> Limits {
     }
 }
 
-/// The numbers of the messages in what a client received, and how many it was told it lost.
+/// The numbers of the messages in what a client received, and how many LOST says it lost.
 fn messages_and_lost(output: &str) -> (Vec<u64>, u64) {
     let mut seqs = Vec::new();
     let mut lost = 0;
@@ -345,7 +345,7 @@ fn a_flooder_gets_its_share_of_a_turn_and_no_more() {
     }
 }
 
-/// G31: what a client sends counts as one line for each 96 bytes begun, lines or not.
+/// G31: what a client sends counts as one line for every 96 bytes begun, lines or not.
 #[test]
 fn every_byte_counts_against_the_rate_whether_it_ends_a_line_or_not() {
     let one_by_one = |bytes: &[u8]| bytes.iter().map(|&b| vec![b]).collect::<Vec<_>>();
@@ -816,7 +816,7 @@ fn telnet_and_a_poll_that_waited_stay_within_what_a_connection_may_hold() {
     }
     world.send(&puller, format!("PING {}\n", "x".repeat(2040)).as_bytes());
     world.hub.assert_consistent(world.now());
-    // Nor does the beginning of a line beside what is still to be looked at.
+    // Nor does the beginning of a line, together with bytes that the server has not looked at yet.
     let other = member(&mut world, "JOIN other mode=pull");
     world.set_room(&other, 0);
     world.send(&other, &b"PING and so on\n".repeat(300));
@@ -1134,7 +1134,7 @@ fn the_system_watches_peers_that_keep_their_session_by_being_connected() {
     let peer = member(&mut world, "JOIN ann alive=tcp idle=40");
     let watched = |peer: &Peer| peer.wire.borrow().watched;
     assert_eq!(watched(&peer), Some(40));
-    // One that takes nothing is not cut off by the system before it is told that it is slow.
+    // The system does not cut off a stalled client before the server says that it is slow.
     world.set_room(&peer, 0);
     world.send(&peer, b"SAY hi\n");
     assert_eq!(watched(&peer), None);

@@ -1,4 +1,4 @@
-//! What the log is told of clients, and that they cannot fill it, played in a world without sockets.
+//! What the log says of clients, and that they cannot fill it, played in a world without sockets.
 
 use crate::logged::{keep, take};
 use crate::world::{Peer, World};
@@ -123,7 +123,7 @@ fn an_address_gets_one_line_a_minute_and_all_of_them_ten() {
     assert_eq!(logged(), [""; 0]);
     world.advance(1);
     assert_eq!(logged(), ["WARN 90 more were refused within a minute"]);
-    // Nothing more is due, and it begins anew.
+    // Nothing more is due, and it begins again.
     assert_eq!(world.hub.next_deadline(), None);
     let peer = from(&mut world, 0);
     world.send(&peer, b"Host: x\n");
@@ -245,7 +245,7 @@ fn a_limit_is_out_of_reach_a_minute_after_the_last_refusal() {
     let end = "INFO for a minute no connections were refused any more, after";
     let left_out = "WARN 1 more were refused within a minute".to_owned();
     assert_eq!(logged(), [left_out, format!("{end} 2")]);
-    // It begins anew.
+    // It begins again.
     from(&mut world, 2);
     assert_eq!(logged().len(), 2);
     world.advance(60_000);

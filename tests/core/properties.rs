@@ -38,7 +38,7 @@ enum WheelStep {
     FileAt(u64),
     /// Cancels one timer.
     Cancel(Index),
-    /// Files a timer that is filed again, so long from now.
+    /// Files a timer that is filed again, this long from now.
     Refile(Index, u64),
     /// Cancels the earliest timers.
     CancelEarliest(usize),
@@ -64,7 +64,7 @@ fn wheel_step() -> impl Strategy<Value = WheelStep> {
     ]
 }
 
-/// A wheel beside its model: the same timers, sorted by deadline.
+/// A wheel and its model: the same timers, sorted by deadline.
 struct Checked {
     wheel: Wheel,
     model: BTreeSet<(Millis, u32)>,
@@ -72,7 +72,7 @@ struct Checked {
     free: Vec<u32>,
     fresh: u32,
     now: Millis,
-    /// Whether the last pop ended for want of timers, not of work.
+    /// Whether the last pop ended because there were no timers, not because there was no work left.
     is_settled: bool,
 }
 

@@ -61,7 +61,7 @@ struct Member {
     next: u64,
     /// How many of its messages got an OK.
     said: u64,
-    /// Messages it was given.
+    /// Messages it got.
     heard: HashSet<String>,
     /// The step in which it ended.
     over_in: Option<u64>,
@@ -121,7 +121,7 @@ struct Simulation {
     talkers_total: u64,
     /// All connections that the server has not closed.
     peers: Vec<(Origin, Peer)>,
-    /// The version of each name's key; none if anybody may join.
+    /// The version of each name's key; `None` if anyone may join.
     keys: Option<BTreeMap<u8, u8>>,
     /// How often they were changed.
     generation: u64,
@@ -444,7 +444,7 @@ impl Simulation {
             let Some(member) = member.filter(|member| member.holder == talker.id) else {
                 continue;
             };
-            // Who takes what he is sent has heard of all that happened.
+            // A client that takes what the server sends has heard of everything that happened.
             if wire.room != usize::MAX || talker.ended {
                 continue;
             }
@@ -466,7 +466,7 @@ impl Simulation {
         said
     }
 
-    /// Somebody who has nothing else under way joins: he gets in unless something is full.
+    /// Somebody who is doing nothing else joins, and gets in unless something is full.
     fn probe(&mut self) -> String {
         self.world.run();
         self.listen();
@@ -498,12 +498,12 @@ impl Simulation {
         assert!(full == 0 || sessions >= limits.sessions_max, "{line}");
         assert!(full_address == 0 || origin != Origin::Local, "{line}");
         assert!(full_rooms == 0 || limits.rooms_max < ROOMS.into(), "{line}");
-        // Who comes for another stays within the limit.
+        // One that replaces another stays within the limit.
         assert!(self.world.hub.chat().sessions() <= limits.sessions_max);
         format!("{} sends {line:?} alone", peer.conn)
     }
 
-    /// Who is connected from somewhere, as far as the server is concerned.
+    /// How many connections from somewhere the server still counts.
     fn connected_from(&mut self, origin: Origin) -> usize {
         self.peers.retain(|(_, peer)| !peer.wire.borrow().is_closed);
         let from_there = self.peers.iter().filter(|(from, _)| *from == origin);
@@ -629,7 +629,7 @@ impl Simulation {
                     let is_right = match code {
                         "not-authorized" => !joining.is_allowed,
                         "already-joined" => true,
-                        // Who has the key has the name.
+                        // Whoever holds the key gets the name.
                         "name-taken" => self.keys.is_none(),
                         _ => joining.is_allowed,
                     };

@@ -60,8 +60,8 @@ fn is_in(path: &str, part: &str) -> bool {
     rest.is_some_and(|rest| rest.is_empty() || rest == ".rs" || rest.starts_with('/'))
 }
 
-/// What the code of a file names: words, and `a::b` for each `b` that is taken out of `a`, be it
-/// among others in braces. Comments do not count, nor do the file's own tests.
+/// What the code of a file names: words, and `a::b` for each `b` that is taken out of `a`, alone or
+/// with others in braces. Comments do not count, nor do the file's own tests.
 fn names(text: &str) -> BTreeSet<String> {
     let code = text.split("#[cfg(test)]\nmod ").next().unwrap();
     let code = code.lines().map(|line| line.split("//").next().unwrap());
@@ -126,7 +126,7 @@ fn names_are_found_however_they_are_taken() {
     }
 }
 
-/// The core is told the time and given bytes. All of `src` is core but for [`SHELL`].
+/// The shell passes the time and bytes to the core. All of `src` is core but for [`SHELL`].
 #[test]
 fn the_core_names_neither_sockets_nor_clocks() {
     let manifest = document("Cargo.toml");

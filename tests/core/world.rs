@@ -160,7 +160,7 @@ impl World {
         self.connect_with_room(usize::MAX)
     }
 
-    /// Connects with a stream that takes only so many bytes at first.
+    /// Connects with a stream that takes only `room` bytes at first.
     pub fn connect_with_room(&mut self, room: usize) -> Peer {
         self.connect_as(Wire {
             room,
@@ -224,7 +224,7 @@ impl World {
         self.run();
     }
 
-    /// Lets the stream take so many bytes from now on.
+    /// Lets the stream take `room` bytes from now on.
     pub fn set_room(&mut self, peer: &Peer, room: usize) {
         peer.wire.borrow_mut().room = room;
         if room > 0 {
@@ -233,7 +233,7 @@ impl World {
         self.run();
     }
 
-    /// Lets the stream take everything again; the server is told, but does not act on it yet.
+    /// Lets the stream take everything again; the poll reports that, but the server does not act yet.
     pub fn open(&mut self, peer: &Peer) {
         peer.wire.borrow_mut().room = usize::MAX;
         self.tell(peer, |ready| ready.writable = true);

@@ -21,7 +21,7 @@ pub struct Delivery<'a> {
 
 /// Gives the lines that are sent in place of one.
 pub type Wrong = dyn Fn(Delivery) -> Vec<String> + Send + Sync;
-/// Gives the number that a sender is told, in place of the message's own.
+/// The number that goes to a sender, in place of the message's own.
 pub type Told = dyn Fn(u64, u64) -> u64 + Send + Sync;
 
 /// Sends what there is.
@@ -60,7 +60,7 @@ fn serve(stream: &TcpStream, room: &Mutex<Room>, wrong: &Wrong, told: &Told) -> 
     let mut out = stream;
     out.write_all(b"HELLO fake/1 protocol=1\r\n").ok()?;
     let mut name = String::new();
-    // How many events this session was given, if it polls.
+    // How many events this session got, if it polls.
     let mut cursor = 0;
     for line in BufReader::new(stream).lines() {
         let line = line.ok()?;
@@ -136,7 +136,7 @@ impl Room {
         Some(())
     }
 
-    /// The lines of all events behind so many.
+    /// The lines of all events after the first `cursor`.
     fn poll(&self, to: &str, cursor: usize, wrong: &Wrong) -> Vec<String> {
         let events = self.log.iter().enumerate().skip(cursor);
         let lines = events.map(|(index, (line, number))| match *number {

@@ -1,9 +1,9 @@
 # shellcheck shell=dash
 # shellcheck disable=SC2034,SC2317 # What is here, an init script uses.
 #
-# What OpenWrt has for an init script, as far as chinwag's asks for it, after the descriptions in
-# its functions.sh, procd.sh and rc.common. $CONFIG is the folder of configurations. What procd and
-# the system are told goes to stdout: a word a line, with what it is for in front.
+# The parts of OpenWrt that chinwag's init script uses, after the descriptions in its functions.sh,
+# procd.sh and rc.common. $CONFIG is the folder of configurations. What the script tells procd and
+# the system goes to stdout: a word a line, with what it is for in front.
 
 tell() {
 	local what="$1" word

@@ -49,7 +49,7 @@ impl Watch {
         self.0.elapsed()
     }
 
-    /// What is left of `limit`; none if it is over.
+    /// What is left of `limit`; `None` once it is over.
     fn left(self, limit: Duration) -> Option<Duration> {
         let left = limit.checked_sub(self.elapsed());
         left.filter(|left| !left.is_zero())
@@ -161,7 +161,7 @@ pub struct Finished {
 }
 
 impl Finished {
-    /// Sees that a program has refused to do its work, for a reason that names what it has to.
+    /// Checks that a program has refused to do its work, and that its reason contains these texts.
     pub fn expect_refusal(&self, code: i32, texts: &[&str]) {
         assert_eq!(self.code, Some(code), "{self:?}");
         assert_eq!(self.out, "");
@@ -176,7 +176,7 @@ impl Process {
         Process::spawn(command.stdin(Stdio::piped()).stdout(Stdio::piped()))
     }
 
-    /// Starts a command with the input and output that it was given.
+    /// Starts a command with the input and output that it already has.
     pub fn spawn(command: &mut Command) -> Process {
         let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
         let out: Box<dyn Read + Send> = match child.stdout.take() {
@@ -321,7 +321,7 @@ impl Process {
             .unwrap()
     }
 
-    /// Lets the process open so many descriptors beside those that it has.
+    /// Lets the process open `room` descriptors besides those that it has.
     pub fn leave_descriptors(&self, room: usize) {
         // One inherited from whoever runs the tests may be above the others.
         let open = self.descriptors();
@@ -511,7 +511,7 @@ impl Server {
         (mebibytes.parse::<f64>().unwrap() * 1024.0) as u64
     }
 
-    /// Sees that the server has never had more memory than it says it can need; gives both, for
+    /// Checks that the server has never had more memory than it says it can need; returns both, for
     /// people.
     pub fn expect_below_ceiling(&self) -> String {
         let (peak, ceiling) = (self.process.peak_kibibytes(), self.ceiling());
@@ -519,7 +519,7 @@ impl Server {
         format!("at most {peak} KiB resident, with a ceiling of {ceiling} KiB")
     }
 
-    /// Waits until the server has no more than so many KiB resident. Under an emulator it may have
+    /// Waits until the server has no more than `max` KiB resident. Under an emulator it may have
     /// more: qemu keeps what the program gives back with brk(2).
     pub fn await_kibibytes(&self, asker: &mut Client, max: u64) {
         if given(RUNNER).is_some() {
@@ -548,7 +548,7 @@ impl Server {
         Client::greeted(self.address())
     }
 
-    /// A connection that has joined with these arguments, and was told that it has.
+    /// A connection that has joined with these arguments, and has got its OK.
     pub fn join(&self, args: &str) -> Client {
         let mut client = self.connect();
         client.join(args);
@@ -692,12 +692,12 @@ impl Client {
         assert_eq!(self.receive(PATIENCE), Received::End);
     }
 
-    /// Sees that nothing comes for some time.
+    /// Checks that nothing comes for some time.
     pub fn expect_nothing(&mut self, time: Duration) {
         assert_eq!(self.receive(time), Received::Nothing);
     }
 
-    /// Sees that the server answers, with nothing said before.
+    /// Checks that the server answers, with nothing before that.
     pub fn expect_service(&mut self) {
         self.ask("PING still there?", "OK PING still there?");
     }

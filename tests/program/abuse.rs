@@ -26,7 +26,7 @@ fn tell_slowest(during: &str, polite: Polite) {
     println!("{during}: slowest polite reply {:?}", polite.end());
 }
 
-/// One who asks again and again, in a room of his own.
+/// A client that asks again and again, in a room of its own.
 fn polite(server: &Server) -> Polite {
     Polite::start(server.join("polite room=polite mode=pull"))
 }
@@ -63,7 +63,7 @@ fn stuff(client: &Client, bytes: &[u8], patience: Duration) -> usize {
     sent
 }
 
-/// Closes a connection so that its peer is told at once that all is lost.
+/// Closes a connection so that its peer learns at once that everything is lost.
 fn reset(client: Client) {
     client.socket.set_linger(Some(Duration::ZERO)).unwrap();
     drop(client);
@@ -173,7 +173,7 @@ fn those_who_never_read_events_slow_nobody_down() {
     tell_slowest("100 who never read events", polite);
     let ceiling = server.expect_below_ceiling();
     println!(
-        "{MESSAGES} messages: {alone:?} alone, {beside:?} beside 100 who do not read, \
+        "{MESSAGES} messages: {alone:?} alone, {beside:?} with 100 that do not read, \
          {elsewhere:?} in another room; {ceiling}"
     );
     drop(stuck);
@@ -274,7 +274,7 @@ fn vanished_pull_sessions_and_a_hundred_thousand_messages_take_bounded_memory() 
     let ceiling = server.expect_below_ceiling();
     println!("100,000 messages in {took:?}: {before} KiB became {most}; {ceiling}");
 
-    // One who comes back is told exactly what he has missed.
+    // A client that comes back learns exactly how much it has missed.
     let mut back = server.connect();
     back.ask(&format!("RESUME {}", tokens[0]), "OK RESUME name=gone0 ");
     let (mut seen, mut next) = (0, 0);
@@ -297,7 +297,7 @@ fn vanished_pull_sessions_and_a_hundred_thousand_messages_take_bounded_memory() 
             break;
         }
     }
-    // His own JOINED was the second event: everything from there on.
+    // Its own JOINED was the second event: everything from there on.
     assert_eq!(seen, next - 2);
     assert!(seen >= (MESSAGES + VANISHED) as u64, "{seen}");
     ann.await_stat("sessions-expired", VANISHED as u64 - 10);
@@ -593,7 +593,7 @@ fn a_server_at_all_its_limits_stays_below_its_ceiling_and_gives_all_back() {
     assert!(ann.stat("log-bytes") > 64 * 60_000);
     let filled = server.process.kibibytes();
 
-    // And everybody asks for more than he reads, and has a line begun.
+    // And every client asks for more than it reads, and has begun a line.
     let mut takers = Vec::new();
     for n in 0..1023 {
         let mut client = from_nth(&server, n / 16);
@@ -631,7 +631,7 @@ fn a_server_at_all_its_limits_stays_below_its_ceiling_and_gives_all_back() {
     println!("all limits: {}", server.expect_below_ceiling());
 }
 
-/// Has those of many sessions leave that are still there.
+/// Ends those of many sessions that are still there.
 fn drain_sessions(server: &Server, tokens: &[String]) {
     for (n, tokens) in tokens.chunks(64).enumerate() {
         let mut gateway = from_nth(server, n);

@@ -23,7 +23,7 @@ fn lines(finished: &Finished) -> Vec<&str> {
     lines.map(|line| line.trim_end_matches('\r')).collect()
 }
 
-/// Sees that lines begin like these, one after the other.
+/// Checks that lines begin like these, one after the other.
 fn expect_lines(finished: &Finished, beginnings: &[&str]) {
     let lines = lines(finished);
     let fits = lines.len() == beginnings.len()
@@ -198,7 +198,7 @@ fn bash_chats_without_any_other_program() {
         exec 3<>"/dev/tcp/127.0.0.1/$1"
         next
         echo 'JOIN ann' >&3 && next && next
-        # Answers each message that is for everybody, until it is told to stop.
+        # Answers each message until bob says stop.
         while next; do
             case $line in
                 MSG*' bob stop') break ;;
@@ -414,7 +414,7 @@ fn clients_that_send_each_key_stay_for_a_conversation() {
     }
 }
 
-/// No URL that curl follows makes it speak to the server, as far as that can be told from a client.
+/// No URL makes curl speak to the server, unless that looks just like a client.
 #[test]
 fn curl_is_sent_away_whatever_its_url_says() {
     if !has("curl", "curl --version | grep -q http2") {

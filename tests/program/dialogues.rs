@@ -55,7 +55,7 @@ impl Stage for TcpStage {
     }
 
     fn send(&mut self, who: &str, bytes: &[u8]) {
-        // Somebody may be told goodbye in the middle of what he sends.
+        // The server may say goodbye to a client in the middle of what it sends.
         let _ = self.streams.get_mut(who).unwrap().0.write_all(bytes);
     }
 

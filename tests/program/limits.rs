@@ -25,7 +25,7 @@ fn run(args: &[&str]) -> Finished {
     Process::start(program().args(args)).finish()
 }
 
-/// Sees that a new connection is told that there is no room for it.
+/// Checks that the server refuses a new connection because there are too many.
 fn expect_full(mut client: Client) {
     client.expect("HELLO ");
     client.expect_bye("full");
@@ -268,7 +268,7 @@ fn one_who_is_held_up_and_sent_away_leaves_no_timer_behind() {
     };
     let is_bye = matches!(&bye, Received::Line(line) if line.starts_with("BYE handshake "));
     assert!(is_bye, "{bye:?}");
-    // What would still be due for him is due by then.
+    // What would still be due for bob is due by then.
     ann.expect_nothing(3 * SECOND / 2);
     ann.expect_service();
     assert_eq!(ann.stat("timers"), timers);
@@ -515,7 +515,7 @@ fn mode(path: &Path) -> u32 {
     fs::symlink_metadata(path).unwrap().mode() & 0o7777
 }
 
-/// Has the program make a key, which it prints once.
+/// Makes a key with the program, which prints it once.
 fn new_key(users: &Path, name: &str) -> String {
     let finished = run(&["--users", users.to_str().unwrap(), "--new-key", name]);
     assert_eq!(finished.code, Some(0), "{finished:?}");
@@ -530,7 +530,7 @@ fn server_with(users: &Path) -> Server {
     Server::start(&["--users", users.to_str().unwrap()])
 }
 
-/// Has the server read its users file again, and waits for what it says of that.
+/// Makes the server read its users file again, and waits for what it says about it.
 fn reload(server: &mut Server, says: &str) {
     server.process.signal("HUP");
     server.process.expect_error(says);
@@ -800,7 +800,7 @@ fn a_key_that_was_made_counts_after_a_reload() {
     // What that can need is said again.
     server.process.expect_error("memory: at most ");
     bob.join(&format!("bob key={key}"));
-    // Who was there and has the same key stays.
+    // Sessions whose key is the same stay.
     ann.expect_event("JOINED", "bob");
     ann.expect_service();
 }

@@ -51,7 +51,7 @@ impl Logging {
         Client::greeted(&unix(&self.path))
     }
 
-    /// Has it log far more than a pipe or a terminal holds.
+    /// Makes it log far more than a pipe or a terminal holds.
     fn flood(&self) -> Client {
         let mut client = self.connect();
         for _ in 0..40 {

@@ -110,7 +110,7 @@ struct Load {
     rng: Rng,
     settings: Settings,
     server: Server,
-    /// Who speaks, asks, and has sessions made.
+    /// The client that speaks, asks, and creates sessions.
     ann: Client,
     members: Vec<Member>,
     /// How many members each room has.
@@ -163,7 +163,7 @@ impl Load {
         replies
     }
 
-    /// Has members join, in rooms at random, or one in each room that is empty.
+    /// Adds members, in rooms at random, or one in each room that is empty.
     fn join(&mut self, count: usize) {
         let left = self.settings.sessions - self.members.len() - self.held();
         let mut lines = Vec::new();
@@ -192,7 +192,7 @@ impl Load {
         }
     }
 
-    /// Has some members leave; of as many rooms as that empties, the logs go.
+    /// Takes some members out; the logs of the rooms that this empties go.
     fn leave(&mut self, is_to_go: impl Fn(&mut Rng, &Member) -> bool) {
         let mut lines = Vec::new();
         let (rng, counts) = (&mut self.rng, &mut self.counts);
@@ -210,7 +210,7 @@ impl Load {
         }
     }
 
-    /// Has a member of each of these rooms speak until so many bytes were said there.
+    /// A member of each of these rooms speaks until `bytes` were said there.
     fn fill(&mut self, rooms: &[usize], bytes: usize) {
         let mut lines = Vec::new();
         // Short messages fill the index of a log, too.
@@ -396,7 +396,7 @@ impl Load {
         self.measure(what);
     }
 
-    /// Has as much as there may be of everything at the same time.
+    /// Creates as much as there may be of everything at the same time.
     fn brim(&mut self) {
         self.join(self.settings.sessions);
         self.fill_in_steps();

@@ -122,7 +122,7 @@ fn call(function: &str, config: &str) -> (Option<i32>, Told) {
     last
 }
 
-/// What procd is told at the start.
+/// What the script tells procd at the start.
 fn start(config: &str) -> Told {
     let (code, told) = call("start_service", config);
     assert_eq!(code, Some(0), "{told:?}");
@@ -362,7 +362,7 @@ fn a_users_file_in_a_folder_that_is_missing_is_left_to_the_program() {
     check(&told.arguments()).expect_refusal(1, &[users.to_str().unwrap(), "no users file"]);
 }
 
-/// What OpenWrt's build system is for the Makefile, as far as it is asked for anything.
+/// What the Makefile uses of OpenWrt's build system.
 const BUILD_SYSTEM: [(&str, &str); 3] = [
     (
         "rules.mk",

@@ -28,7 +28,7 @@ const SECOND: Duration = Duration::from_secs(1);
 /// that whoever reads between two batches has room for the next.
 const BATCH: usize = 32;
 
-/// Says so many messages of 1,000 bytes, with something done after each batch.
+/// Says `messages` messages of 1,000 bytes, and does something after each batch.
 fn flood(speaker: &mut Client, messages: usize, mut after_batch: impl FnMut()) {
     let line = format!("SAY {}\r\n", "x".repeat(1000));
     let lines = line.repeat(BATCH);
@@ -1363,7 +1363,7 @@ fn a_server_without_descriptors_serves_whom_it_has_and_accepts_later() {
     clients[0].expect_service();
 }
 
-/// Has the system fail some calls of a program, if there is a program to do that.
+/// Makes some system calls of a program fail, if there is a program that can do that.
 fn failing(calls: &str, errors: &str) -> Option<Command> {
     let mut probe = Command::new("strace");
     let can_trace = probe.args(["-qq", "-o", "/dev/null", "true"]).status();

@@ -1,5 +1,5 @@
-//! The program under a service manager, which is played by the test: what it is told over its
-//! socket, and how sockets that it passes are served, by one server after another.
+//! The program under a service manager, which the test plays: what the program tells it over its
+//! socket, and how one server after another serves the sockets that it passes.
 
 use std::io::ErrorKind;
 use std::net::{TcpListener, TcpStream};
@@ -81,7 +81,7 @@ impl Manager {
         }
     }
 
-    /// Sees that there is no message yet.
+    /// Checks that there is no message yet.
     fn expect_nothing(&self) {
         self.socket.set_nonblocking(true).unwrap();
         assert!(self.socket.recv(&mut [0; 1]).is_err());
@@ -126,7 +126,7 @@ fn greetings(finished: &Finished) -> Vec<&str> {
     greetings.map(|(_, address)| address).collect()
 }
 
-// What the service manager is told
+// What the program tells the service manager
 
 #[test]
 fn the_manager_is_told_of_the_beginning_and_the_end() {
@@ -369,7 +369,7 @@ fn a_check_counts_passed_sockets_and_leaves_them_as_they_are() {
 fn addresses_that_are_given_are_listened_on_beside_passed_sockets() {
     let dir = TempDir::new();
     let on_unix = unix(&dir.join("chat"));
-    let manager = Manager::abstract_of("beside");
+    let manager = Manager::abstract_of("own-socket");
     let (listener, address) = tcp();
     let process = manager.start(passing(WITH_ONE, listener).args(["--listen", &on_unix]));
     for address in [&address, &on_unix] {
@@ -446,8 +446,8 @@ fn the_first_connection_may_come_before_the_first_server() {
 
 // What is refused
 
-/// Expects that the program does not start with what it is passed and says why, and that a check
-/// says the same.
+/// Checks that the program does not start with the sockets that it gets and says why, and that
+/// `--check` says the same.
 fn expect_refusal(mut command: Command, texts: &[&str]) {
     let refused = Process::spawn(&mut command).finish();
     refused.expect_refusal(1, texts);

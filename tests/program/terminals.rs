@@ -96,7 +96,7 @@ fn start(dir: &TempDir, command: &str) -> Process {
     Process::start(shell.current_dir(dir.join("")))
 }
 
-/// A port that nobody has now, and that no connection going out is given in the meantime.
+/// A port that nobody has now, and that no outgoing connection gets in the meantime.
 fn free_port() -> String {
     let range = fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range").unwrap();
     let first_given: u16 = range.split_whitespace().next().unwrap().parse().unwrap();

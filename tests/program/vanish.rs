@@ -56,7 +56,7 @@ impl Network {
         Ok(network)
     }
 
-    /// Pulls the cable at the clients' end: neither side is told.
+    /// Pulls the cable at the clients' end: neither side notices.
     fn pull(&self) {
         ip(&["-n", &self.client, "link", "set", "cable", "down"]).unwrap();
     }
@@ -92,9 +92,9 @@ fn ip(args: &[&str]) -> Result<(), String> {
 /// Somebody on a host that is to vanish.
 struct Guest {
     name: &'static str,
-    /// The earliest and the latest second that he may be gone, from when the cable was pulled.
+    /// The earliest and the latest second at which it may be gone, from when the cable was pulled.
     promised: [u64; 2],
-    /// His connection.
+    /// Its connection.
     netcat: Process,
 }
 
@@ -207,7 +207,7 @@ fn hosts_that_vanish_without_a_word_are_found_out_within_the_promised_time() {
     }
     speaker.expect_service();
     server.await_descriptors(&mut speaker, before - 1);
-    // They were told nothing, and for all they know they are still there.
+    // They have heard nothing, and for all they know they are still there.
     for guest in guests {
         guest.netcat.signal("KILL");
         let finished = guest.netcat.finish();

@@ -206,11 +206,11 @@ pub trait Stage {
     fn hang_up(&mut self, who: &str);
     /// Whether the server has closed the connection and all it sent was received.
     fn is_closed(&mut self, who: &str) -> bool;
-    /// Has the server read a users file of this text.
+    /// Makes the server read a users file of this text.
     fn set_users(&mut self, text: &str);
     /// Steps that need the core's world.
     fn world(&mut self, op: &Op);
-    /// The clients that were sent something which was not received, as far as that can be told.
+    /// The clients that have not received everything that the server is known to have sent.
     fn unread(&mut self) -> Vec<(String, Vec<u8>)>;
 }
 

@@ -103,7 +103,7 @@ impl Language {
         has_success(&mut self.shell(self.check, "check", &built()))
     }
 
-    /// Builds the clients beside those of others who run these tests, then puts them in place.
+    /// Builds the clients next to those of others who run these tests, then puts them in place.
     fn build(&self) {
         let new = built().join(format!("new-{}-{}", self.folder, std::process::id()));
         let (from, to) = (new.join(self.folder), built().join(self.folder));

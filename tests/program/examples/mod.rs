@@ -1,5 +1,5 @@
 //! The example clients do what they say, in every language: over a network that is cut off in the
-//! middle of lines, with sessions that end, servers that start anew, and nobody there at all.
+//! middle of lines, with sessions that end, servers that restart, and no server at all.
 //!
 //! A failure names its seed; with `CHINWAG_SEED=<seed>` the network is cut where it was then.
 
@@ -69,7 +69,7 @@ fn leave(address: &str, token: &str) {
     let mut client = Client::greeted(address);
     client.ask(&format!("RESUME {token}"), "OK RESUME ");
     client.send("LEAVE");
-    // A push session is owed events first.
+    // A push session gets its events first.
     while !client.expect("").starts_with("OK LEAVE") {}
 }
 
@@ -80,14 +80,14 @@ fn port(address: &str) -> &str {
 /// One who speaks, and who writes down all that there was.
 struct Bob {
     client: Client,
-    /// The events of the room as far as they were fetched, from the first on.
+    /// The events of the room that it has fetched so far, from the first on.
     events: Vec<String>,
 }
 
 impl Bob {
     fn join(address: &str, language: &Language, more: &str) -> Bob {
         let mut client = Client::greeted(address);
-        // He says nothing for as long as a client takes, and his connection has to do.
+        // Bob says nothing for as long as a client takes, so an open connection has to be enough.
         client.join(&format!(
             "bob room={} mode=pull idle=3600 alive=tcp {more}",
             language.folder
@@ -164,7 +164,7 @@ fn number(event: &str) -> usize {
     event.split(' ').nth(1).unwrap().parse().unwrap()
 }
 
-/// Sees that a client has shown every event once and in order, from its own JOINED up to the last.
+/// Checks that a client has shown every event once and in order, from its own JOINED to the last.
 fn expect_all(shown: &str, events: &[String]) {
     let shown: Vec<_> = shown.lines().collect();
     let first = shown.first().expect("nothing shown");
@@ -385,7 +385,7 @@ fn watch_shows_each_event_once_however_often_it_is_cut_off() {
             Fate::Reset(rng.usize(..30)),
             Fate::Reset(rng.usize(30..190)),
         ];
-        // One that breaks again before it is given anything, and others.
+        // One that breaks again before anything gets through, and others.
         fates.push(Fate::Reset(rng.usize(300..900)));
         fates.push(Fate::Reset(rng.usize(100..150)));
         fates.extend((0..3).map(|_| Fate::Reset(140 + rng.usize(..800))));
@@ -500,7 +500,7 @@ fn watch_tells_of_what_it_cannot_show() {
     });
 }
 
-/// Sees that a client has told how many events are missing from what it has shown.
+/// Checks that a client has told how many events are missing from what it has shown.
 fn expect_gap(finished: &Finished) {
     let numbers: Vec<_> = finished.out.lines().map(number).collect();
     let gaps = numbers.windows(2).filter(|pair| pair[1] != pair[0] + 1);

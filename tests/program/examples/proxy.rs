@@ -19,11 +19,11 @@ use crate::process::Watch;
 pub enum Fate {
     /// It lasts.
     Pass,
-    /// It is reset once so many bytes have reached the client.
+    /// It is reset once this many bytes have reached the client.
     Reset(usize),
-    /// Its stream ends once so many bytes have reached the client.
+    /// Its stream ends once this many bytes have reached the client.
     End(usize),
-    /// Nothing gets through either way once so many bytes have reached the client.
+    /// Nothing gets through either way once this many bytes have reached the client.
     Stall(usize),
 }
 
@@ -138,7 +138,7 @@ impl Proxy {
         self.cut();
     }
 
-    /// Lets so many more bytes through to the client of the last connection, and then nothing.
+    /// Lets `bytes` more bytes through to the client of the last connection, and then nothing.
     pub fn stall(&self, bytes: usize) {
         self.shared.change(|state| {
             let link = state.links.last_mut().unwrap();
@@ -164,17 +164,17 @@ impl Proxy {
         String::from_utf8_lossy(bytes).into_owned()
     }
 
-    /// Waits until so many connections have been made.
+    /// Waits until `count` connections have been made.
     pub fn await_connections(&self, count: usize) {
         self.wait(|state| state.links.len() >= count, "connections");
     }
 
-    /// Waits until so many connections have met their fates.
+    /// Waits until `count` connections have met their fates.
     pub fn await_met(&self, count: usize) {
         self.wait(|state| state.met >= count, "fates that were met");
     }
 
-    /// Waits until clients have sent a line so often.
+    /// Waits until clients have sent a line `count` times.
     pub fn await_sent(&self, line: &str, count: usize) {
         let is_it = |sent: &&[u8]| sent.trim_ascii_end() == line.as_bytes();
         let count_in = |state: &State| state.sent.split(|&b| b == b'\n').filter(is_it).count();
