@@ -1,7 +1,7 @@
 //! Leaves the tables for unwinding out of the release build, which never unwinds: a panic aborts.
 //!
-//! They are a tenth of the program. Those of the standard library are there whatever its user does,
-//! and no compiler option for one profile drops ours; so the linker is told to throw them away.
+//! They are a tenth of the program. The standard library always brings its own, and no compiler option
+//! for a single profile drops ours; so this tells the linker to throw them away.
 
 use std::path::PathBuf;
 use std::{env, fs};
@@ -15,7 +15,7 @@ INSERT AFTER .text;
 fn main() {
     println!("cargo:rerun-if-changed=build.rs");
     let is = |name, value| env::var(name).is_ok_and(|found| found == value);
-    // What gcc adds to a program without libraries refers to the tables.
+    // The code that gcc adds to a program without libraries refers to the tables.
     let features = env::var("CARGO_CFG_TARGET_FEATURE").unwrap_or_default();
     let is_static = features.split(',').any(|feature| feature == "crt-static");
     if is("PROFILE", "release") && is("CARGO_CFG_TARGET_OS", "linux") && !is_static {
