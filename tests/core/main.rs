@@ -3,6 +3,7 @@
 mod dialogues;
 mod dist;
 mod documents;
+mod english;
 mod fuzz_corpus;
 mod hub;
 mod journal;
