@@ -2,6 +2,7 @@
 //! played in `dialogues`.
 
 use std::collections::{BTreeSet, HashMap};
+use std::path::Path;
 
 use crate::script::sources::{blocks, document};
 use crate::world::World;
@@ -125,6 +126,56 @@ fn every_option_verb_error_and_event_is_named_for_people() {
             readme.contains(&format!("`{word}")),
             "README.md does not have {word}"
         );
+    }
+}
+
+#[test]
+fn those_who_work_on_the_code_are_led_to_files_that_exist() {
+    let text = document("CONTRIBUTING.md");
+    assert!(document("README.md").contains("](CONTRIBUTING.md)"));
+    let words = text.split('`').skip(1).step_by(2);
+    let is_path = |word: &&str| word.starts_with(['.', '/']) || word.contains('/');
+    let mut checked = 0;
+    for word in words.filter(is_path) {
+        let path = word.split_whitespace().next().unwrap();
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(path);
+        // A module may be a folder or a file.
+        assert!(
+            path.exists() || path.with_extension("rs").exists(),
+            "{word}"
+        );
+        checked += 1;
+    }
+    assert!(checked > 15, "{checked}");
+    let lines = text.lines().count();
+    assert!(lines <= 100, "more than two screens: {lines} lines");
+}
+
+/// The form of Keep a Changelog: what is not released comes first, then versions with their dates.
+#[test]
+fn the_changelog_has_its_usual_form() {
+    const KINDS: [&str; 6] = [
+        "Added",
+        "Changed",
+        "Deprecated",
+        "Removed",
+        "Fixed",
+        "Security",
+    ];
+    let text = document("CHANGELOG.md");
+    let headings = |marks| {
+        text.lines()
+            .filter_map(move |line| line.strip_prefix(marks))
+    };
+    let mut versions = headings("## ");
+    assert_eq!(versions.next(), Some("[Unreleased]"));
+    for version in versions {
+        let (number, date) = version.split_once("] - ").expect(version);
+        assert_eq!(number.matches('.').count(), 2, "{version}");
+        assert_eq!(date.matches('-').count(), 2, "{version}");
+    }
+    for kind in headings("### ") {
+        assert!(KINDS.contains(&kind), "{kind}");
     }
 }
 
