@@ -17,7 +17,7 @@ class Say {
         if (!key.isEmpty()) join += " key=" + key;
         var text = String.join(" ", Arrays.asList(args).subList(4, args.length));
         // In a locale such as C, Java cannot read letters outside ASCII in its arguments.
-        if (text.contains("\uFFFD")) fail("not in this locale; try with LC_ALL=C.UTF-8");
+        if (text.contains("\uFFFD")) fail("unreadable in this locale; try LC_ALL=C.UTF-8");
         var said = false;
         try (var conn = new Socket()) {
             conn.connect(new InetSocketAddress(args[0], Integer.parseInt(args[1])), 10_000);
