@@ -22,8 +22,8 @@ pub fn block_bytes(bytes: usize) -> usize {
     }
 }
 
-/// The most memory that a growing table of so many entries takes, in bytes: its capacity is a power
-/// of two, and while it grows the old one, of half the size, is there too.
+/// The most memory that a growing table takes until it has `entries`, in bytes: its capacity is a
+/// power of two, and while it grows, the old table of half the size is there too.
 pub fn table_bytes(entries: u64, entry_bytes: usize) -> u64 {
     // A slab's entry may need a word to tell whether it is taken.
     entries.max(4).next_power_of_two() * (entry_bytes + size_of::<usize>()) as u64 * 3 / 2

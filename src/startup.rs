@@ -2,7 +2,7 @@
 //!
 //! A start and `--check` go through the same sequence, so a check finds what a start would; a reload
 //! repeats the last step. Nothing here has an effect outside of the process, and a check may run
-//! beside a server: addresses are bound later. Errors are texts for people.
+//! while a server does: addresses are bound later. Errors are texts for people.
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 

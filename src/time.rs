@@ -1,15 +1,16 @@
-//! Points in time as the core sees them: numbers that the caller passes in.
+//! The time as the core sees it: numbers that the caller passes in.
 //!
-//! Nothing here reads a clock; the one place that does is `server`.
+//! Nothing here reads a clock; only `server/clock.rs` does.
 
 use std::ops::Add;
 
-/// Milliseconds on a clock that only ever goes forward, counted from the server's start.
+/// A point in time or a span of it, in milliseconds. Points count from the server's start, on a clock
+/// that never goes back.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Millis(pub u64);
 
 impl Millis {
-    /// A time that does not come.
+    /// A point in time that never comes.
     pub const NEVER: Millis = Millis(u64::MAX);
 
     /// A whole number of seconds as milliseconds.
@@ -17,7 +18,7 @@ impl Millis {
         Millis(secs as u64 * 1000)
     }
 
-    /// How many milliseconds lie between `earlier` and `self`; 0 if `earlier` is the later one.
+    /// The span from `earlier` to `self`; 0 if `earlier` is the later one.
     pub const fn since(self, earlier: Millis) -> Millis {
         Millis(self.0.saturating_sub(earlier.0))
     }
@@ -41,23 +42,20 @@ impl Add for Millis {
     }
 }
 
-/// The present moment, read from the clocks once a turn.
-///
-/// It is given by two points in time. What happens now is stamped with the later one and timers
-/// fire by the earlier one: a timeout that is counted from a stamp is then never over too early,
-/// though clocks are finer than milliseconds and reading what has been sent takes its time.
+/// One instant, rounded both ways. Events are stamped with `at`, timers fire by `past`: a timeout that
+/// runs from a stamp never ends early, although clocks are finer than milliseconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Now {
-    /// The moment rounded up: the stamp for what happens now.
+    /// Rounded up: the stamp of what happens now.
     pub at: Millis,
-    /// A moment that is over, rounded down: what is due by then may fire.
+    /// Rounded down, or earlier: timers that are due by then may fire.
     pub past: Millis,
     /// Wall-clock time for people, in milliseconds since 1970-01-01 UTC. It may jump.
     pub unix_ms: u64,
 }
 
 impl Now {
-    /// A moment that falls exactly on a millisecond.
+    /// An instant that falls exactly on a millisecond.
     pub const fn exactly(at: Millis, unix_ms: u64) -> Now {
         Now {
             at,
@@ -67,9 +65,9 @@ impl Now {
     }
 }
 
-/// What tells the time: a clock, or a moment that stands still.
+/// Something that tells the time: a clock, or an instant that stands still.
 pub trait Clock {
-    /// The present moment.
+    /// The present instant.
     fn now(&self) -> Now;
 }
 

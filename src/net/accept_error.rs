@@ -6,7 +6,7 @@ use std::io;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NotAccepted {
     /// No connection waits.
-    NobodyWaits,
+    NoneWaits,
     /// One connection failed, or the call was interrupted; the next may succeed.
     OneFailed,
     /// The system has no descriptors or no memory for more.
@@ -19,7 +19,7 @@ impl NotAccepted {
     /// Sorts an error as the manual page accept(2) does.
     pub fn of(error: &io::Error) -> NotAccepted {
         match error.raw_os_error() {
-            Some(libc::EAGAIN) => NotAccepted::NobodyWaits,
+            Some(libc::EAGAIN) => NotAccepted::NoneWaits,
             Some(libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM) => {
                 NotAccepted::Shortage
             }
@@ -48,10 +48,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_a_shortage_and_what_nobody_knows_are_more_than_one_connections_errors() {
-        use NotAccepted::{NobodyWaits, OneFailed, Shortage, Unknown};
+    fn only_a_shortage_and_what_is_unknown_are_more_than_one_connections_errors() {
+        use NotAccepted::{NoneWaits, OneFailed, Shortage, Unknown};
         for (errors, meaning) in [
-            (&[libc::EAGAIN, libc::EWOULDBLOCK][..], NobodyWaits),
+            (&[libc::EAGAIN, libc::EWOULDBLOCK][..], NoneWaits),
             (
                 &[
                     libc::ENETDOWN,

@@ -15,8 +15,8 @@ pub enum EventSource {
     Connection(ConnId),
 }
 
-// Connections have the even numbers and all else the odd ones. Doubling does not overflow, since each
-// has a descriptor, whose number is an i32.
+// Connections get the even numbers, and the others the odd ones. Doubling cannot overflow, since each
+// connection and listener has a descriptor, whose number is an i32.
 const SIGNALS: usize = 1;
 const FIRST_LISTENER: usize = 3;
 

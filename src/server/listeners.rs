@@ -72,8 +72,8 @@ impl Shortage {
 }
 
 impl Listeners {
-    /// Makes listeners of the sockets that were passed, binds the other addresses, has the poll
-    /// report new connections on all of them, and says so in the log.
+    /// Takes over the sockets that were passed, binds the other addresses, registers all of them
+    /// with the poll, and logs them.
     ///
     /// # Errors
     ///
@@ -172,7 +172,7 @@ impl Listeners {
                 Err(error) => error,
             };
             match NotAccepted::of(&error) {
-                NotAccepted::NobodyWaits => {
+                NotAccepted::NoneWaits => {
                     entry.is_ready = false;
                     entry.rest_end = None;
                     if std::mem::take(&mut self.is_shortage_logged) {

@@ -219,8 +219,8 @@ mod tests {
         format!("{n} {}\n", "x".repeat(100))
     }
 
-    /// Writes lines that nobody reads until the sink drops some, and then has them read and writes one
-    /// more. Returns all that was read.
+    /// Writes lines until the sink drops some, then lets a thread read them, and writes one more.
+    /// Returns all that was read.
     fn fill_and_read(mut sink: LogSink, mut reader: impl Read + Send + 'static) -> String {
         let dropped = sink.dropped();
         let mut n = 0;

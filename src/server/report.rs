@@ -53,7 +53,7 @@ impl Report {
         if dropped > self.reported && now.past >= self.retry_at {
             self.retry_at = now.at + self.retry_pause;
             let count = dropped - self.reported;
-            log::warn!("{count} lines of the log were dropped: nobody took them");
+            log::warn!("{count} lines of the log were dropped: nobody read them");
             let was_dropped = self.dropped.count() > dropped;
             if was_dropped {
                 // This line is the server's own, and does not count.

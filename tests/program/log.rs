@@ -110,7 +110,7 @@ fn a_pipe_that_nobody_reads_stops_nothing_and_gets_the_count_of_what_it_missed()
     // Once somebody reads again, the count comes by itself, and all lines are whole.
     let log = read_until(
         &mut pipe,
-        " lines of the log were dropped: nobody took them",
+        " lines of the log were dropped: nobody read them",
     );
     for line in log.lines() {
         let level = line.split(' ').nth(1).unwrap();
