@@ -5,6 +5,8 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use chinwag::protocol::UNASKED;
+
 use crate::script::sources::document;
 
 /// Files and folders of `src` that are not core: they do what only the system can do.
@@ -171,6 +173,29 @@ fn the_core_names_neither_sockets_nor_clocks() {
     }
     assert!(wrong.is_empty(), "{wrong:#?}");
     assert!(looked_at > 30, "{looked_at}");
+}
+
+/// What the server writes has its form in one file: no other begins or ends a line of the protocol.
+#[test]
+fn only_the_output_writes_lines_of_the_protocol() {
+    let others = ["HELLO", "OK", "ERR", "MEMBER", "ROOM", "STAT"];
+    let first_words = UNASKED.iter().chain(&others);
+    let mut marks: Vec<_> = first_words.map(|word| format!("\"{word} ")).collect();
+    marks.push(r"\r\n".to_owned());
+    let (mut missing, mut wrong) = (marks.clone(), Vec::new());
+    for (path, text) in sources("src") {
+        let code = text.split("#[cfg(test)]\nmod ").next().unwrap();
+        let found = marks.iter().filter(|mark| code.contains(mark.as_str()));
+        if path == "protocol/output.rs" {
+            let found: Vec<_> = found.collect();
+            missing.retain(|mark| !found.contains(&mark));
+        } else {
+            wrong.extend(found.map(|mark| format!("src/{path} has {mark}")));
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+    // What it begins with alone has no space behind it.
+    assert_eq!(missing, [r#""ALIVE "#]);
 }
 
 /// The order of modules in `src/lib.rs`, from the program down to what uses nothing.
