@@ -13,7 +13,7 @@ pub struct Args<'a> {
 }
 
 impl<'a> Args<'a> {
-    /// Splits off the text before the next space; behind it exactly one space is dropped.
+    /// Splits off the text before the next space, and drops that one space.
     pub fn split_word(&mut self) -> &'a str {
         let (word, rest) = self.rest.split_once(' ').unwrap_or((self.rest, ""));
         self.rest = rest;
@@ -55,7 +55,7 @@ pub fn bad_argument(text: impl Into<Cow<'static, str>>) -> Error {
     Error::BadLine(Code::BadArgument, text.into())
 }
 
-/// Keeps an option's value; an option may be given once.
+/// Keeps an option's value; a second one is a mistake.
 pub fn set<T>(slot: &mut Option<T>, key: &str, value: T) -> Result<bool, Error> {
     match slot.replace(value) {
         None => Ok(true),
@@ -63,7 +63,7 @@ pub fn set<T>(slot: &mut Option<T>, key: &str, value: T) -> Result<bool, Error> 
     }
 }
 
-/// A decimal number; one too large to be held counts as the largest that can be.
+/// A decimal number. One that does not fit into 64 bits counts as the largest that does.
 pub fn number(key: &str, value: &str) -> Result<u64, Error> {
     if value.is_empty() || !value.bytes().all(|b| b.is_ascii_digit()) {
         let found = quote(value);

@@ -1,6 +1,6 @@
 //! Why the server closes a connection.
 
-/// What no well-meant chat client does.
+/// What no well-meaning chat client does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Abuse {
     /// Many errors without an OK in between.
@@ -11,7 +11,7 @@ pub enum Abuse {
     Http,
     /// A stream that begins as TLS does.
     Tls,
-    /// A line that is too long, before anything was understood.
+    /// A line that is too long, on a connection that has not had an OK yet.
     TooLong,
 }
 
@@ -37,7 +37,7 @@ pub enum Bye {
     Expired,
     /// Another connection resumed the session, or its name or key was taken from it.
     Replaced,
-    /// The connection took nothing of what it was owed for the session's idle time.
+    /// The client took nothing for the session's idle time, though there was something to send.
     Slow,
     /// The connection got no session in time.
     Handshake,
@@ -45,12 +45,12 @@ pub enum Bye {
     Full,
     /// The server shuts down.
     Shutdown,
-    /// The client does what no well-meant client does.
+    /// The client did what no well-meaning client does.
     Abuse(Abuse),
 }
 
 impl Bye {
-    /// Every reason, with one of the kinds of abuse.
+    /// Every reason; one kind of abuse stands for all.
     pub const ALL: [Bye; 8] = [
         Bye::Quit,
         Bye::Expired,

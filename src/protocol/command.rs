@@ -39,20 +39,20 @@ pub struct Join<'a> {
     pub room: Name,
     /// How to get events.
     pub mode: Mode,
-    /// The idle time wished for, in seconds.
+    /// The idle time to be granted, if it can be.
     pub idle_s: Option<u32>,
     /// What counts as a sign of life.
     pub alive: Alive,
-    /// How many events from before the JOIN to give first.
+    /// How many events from before the JOIN to send first.
     pub history: u64,
-    /// What proves the right to the name, where that takes a proof.
+    /// The name's key, for a server that has keys.
     pub key: Option<&'a str>,
 }
 
 /// What RESUME asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Resume {
-    /// The session's token; none if the word cannot be one.
+    /// The session's token; `None` if the word cannot be one.
     pub token: Option<Token>,
     /// The number of the last event that the client has seen.
     pub after: Option<u64>,
@@ -61,11 +61,11 @@ pub struct Resume {
 /// What POLL asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Poll {
-    /// The most lines to give, 1 to 1,000.
+    /// The most lines to answer with.
     pub max: NonZeroU32,
     /// The number of the last event that the client has seen.
     pub after: Option<u64>,
-    /// How long to wait if there is nothing to give, 0 to 60 seconds.
+    /// How long to wait if there is nothing to send.
     pub wait_s: u32,
 }
 
@@ -81,8 +81,8 @@ pub enum Command<'a> {
     Parting(Parting),
 }
 
-/// Commands whose reply may be long: the connection's output is written before them, so that it has
-/// never more than one such reply waiting.
+/// Commands whose reply may be long. They wait until the connection's output is written, so that it
+/// never holds two long replies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[allow(missing_docs, reason = "the table of verbs documents them")]
 pub enum Query {
@@ -93,8 +93,8 @@ pub enum Query {
     Help,
 }
 
-/// Commands with which a connection lets go of its session: its output is written before them, and
-/// what the session is owed.
+/// Commands with which a connection lets go of its session. They wait until its output is written,
+/// and what the session is owed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[allow(missing_docs, reason = "the table of verbs documents them")]
 pub enum Parting {
@@ -104,8 +104,8 @@ pub enum Parting {
 }
 
 impl Command<'_> {
-    /// The command without a tie to its line, if the connection's output has to be written before
-    /// it.
+    /// The command itself, without borrowing from its line, if it waits until the connection's output
+    /// is written.
     pub fn after_output(&self) -> Option<Command<'static>> {
         match *self {
             Command::Query(query) => Some(Command::Query(query)),

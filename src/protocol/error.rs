@@ -1,4 +1,4 @@
-//! The errors that a client can be told.
+//! Why a line is refused.
 
 use std::borrow::Cow;
 
@@ -30,7 +30,7 @@ words! {
 /// Why a line was refused: a code for programs and a text for people.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Error {
-    /// The line is not what it should be; the text says where.
+    /// Something is wrong with the line; the text says what.
     BadLine(Code, Cow<'static, str>),
     /// The line is longer than `bytes_max`.
     LineTooLong {
@@ -41,9 +41,9 @@ pub enum Error {
     NoSession,
     /// The command needs a connection without a session.
     AlreadyJoined,
-    /// No session has this token, and none is remembered that had it.
+    /// No session has this token, and the server remembers none that had it.
     UnknownSession,
-    /// The session of this token has ended. Its text is for programs too.
+    /// The session of this token has ended. Programs read this text too.
     SessionEnded {
         /// Why it ended.
         reason: LeaveReason,
@@ -61,11 +61,11 @@ pub enum Error {
         /// The room's newest event.
         newest: u64,
     },
-    /// There are as many sessions as there may be.
+    /// The server has as many sessions as it may have.
     TooManySessions,
-    /// There are as many from the client's address as there may be.
+    /// The client's address has as many sessions as it may have.
     TooManySessionsOfAddress,
-    /// There are as many rooms as there may be.
+    /// The server has as many rooms as it may have.
     TooManyRooms,
     /// The system has no random numbers for a token.
     NoRandomNumbers,

@@ -12,7 +12,7 @@ words! {
         Expired = "expired",
         /// QUIT.
         Quit = "quit",
-        /// Its connection took nothing of what it was owed for its idle time.
+        /// Its client took nothing for its idle time, though there was something to send.
         Slow = "slow",
         /// The holder of the name's key took the name back.
         Replaced = "replaced",

@@ -1,4 +1,4 @@
-//! What programs send that a web page, a mail or a URL has set on this server.
+//! What a program sends when a web page, a mail or a URL has pointed it at this server.
 
 use super::verb::find;
 
@@ -7,8 +7,8 @@ use super::verb::find;
 /// protocol with a version; or what curl says first when it follows a URL of DICT (RFC 2229), whose
 /// next line is the URL's.
 ///
-/// Programs write a request line with single spaces (RFC 9112, section 3), but that is theirs to
-/// get wrong. HTTP/2 begins with one as well, for servers that do not speak it (RFC 9113, section
+/// Single spaces separate the words of a request line (RFC 9112, section 3); here any white space
+/// does, since programs get that wrong. HTTP/2 begins with one as well, for servers that do not speak it (RFC 9113, section
 /// 3.4).
 pub fn is_http(line: &[u8]) -> bool {
     const HOST: &[u8] = b"host:";
@@ -19,7 +19,7 @@ pub fn is_http(line: &[u8]) -> bool {
         Some(b'C') if line.starts_with(b"CLIENT libcurl ") => return true,
         _ => {}
     }
-    // Most lines end otherwise than in a version.
+    // Most lines do not end in a version, and need no closer look.
     matches!(line.last(), Some(b'0'..=b'9' | b'.' | b' ' | b'\t')) && is_request_line(line)
 }
 

@@ -1,4 +1,4 @@
-//! Every limit: those that a server can be told, with their defaults, and those that are fixed.
+//! Every limit: those that can be set, with their defaults, and those that are fixed.
 
 use std::num::NonZeroU32;
 
@@ -9,7 +9,7 @@ pub const LINE_BYTES_MAX: usize = 2048;
 pub const LINE_OVERHEAD_BYTES: usize = 1024;
 /// The longest text that PING takes, in bytes.
 pub const PING_BYTES_MAX: usize = LINE_BYTES_MAX - "PING ".len();
-/// How many events a POLL gives if it does not say.
+/// How many events a POLL is answered with if it does not say.
 pub const POLL_EVENTS_DEFAULT: NonZeroU32 = NonZeroU32::new(100).expect("it is above 0");
 /// How many events a POLL may ask for.
 pub const POLL_EVENTS_MAX: u32 = 1000;
@@ -21,19 +21,20 @@ pub const IDLE_MIN_S: u32 = 1;
 pub const IDLE_TCP_MIN_S: u32 = 3;
 /// How many errors in a row end a connection.
 pub const ERRORS_MAX: u32 = 100;
-/// How many refusals for want of the right key end a connection.
+/// How many JOINs without the right key end a connection.
 pub const DENIALS_MAX: u32 = 3;
 /// How many seconds' worth of lines a connection may send at once.
 pub const BURST_S: u32 = 4;
-/// What a client sends counts as one line for each of these many bytes that is begun, so that a line
-/// up to this length, its end included, is one line.
+/// What a client sends counts as one line each time that this many bytes are begun: a line no longer
+/// than that, its end included, counts once.
 pub const BYTES_PER_LINE: usize = 96;
-/// A room's log holds at most one event for so many of its bytes, however short they are.
+/// A room's log holds at most one event each time that its size has this many bytes, however short
+/// the events are.
 pub const LOG_BYTES_PER_EVENT: usize = 32;
 /// How many ended sessions are remembered.
 pub const ENDED_MAX: usize = 1024;
 
-/// What a server can be told to allow, and its defaults.
+/// The limits that can be set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// Idle time of a session that does not ask for one, in seconds.
@@ -82,8 +83,8 @@ impl Limits {
         LINE_BYTES_MAX.max(self.message_bytes_max + LINE_OVERHEAD_BYTES)
     }
 
-    /// The time between two lines of a connection that sends at its rate, in microseconds; none if
-    /// there is no bound.
+    /// The time between two lines of a connection that sends at its rate; `None` if there is no
+    /// bound.
     pub fn line_interval_us(&self) -> Option<u64> {
         1_000_000_u64.checked_div(self.lines_per_s.into())
     }

@@ -13,7 +13,7 @@
 //! | which words stand for values | `words` |
 //! | which characters a line may hold, and how errors show them | `text`, `quote` |
 //!
-//! What a command does is decided in `chat`. PROTOCOL.md tells the same to those who write clients.
+//! What a command does is decided in `chat`. PROTOCOL.md says the same to people who write clients.
 
 mod args;
 mod bye;

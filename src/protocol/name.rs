@@ -62,8 +62,8 @@ impl Folded {
     }
 }
 
-/// Eight bytes of ASCII in small letters, at once: in each byte, adding carries into the highest
-/// bit from `A` on and again from behind `Z` on, and between the two 0x20 makes it small.
+/// Eight bytes of ASCII in lower case, all at once: in each byte, adding carries into the highest
+/// bit from `A` on and again from behind `Z` on, and between the two, 0x20 makes a letter lower case.
 fn to_lowercase(ascii: u64) -> u64 {
     const EACH: u64 = 0x0101_0101_0101_0101;
     let from_a = ascii + EACH * (0x80 - b'A' as u64);

@@ -33,14 +33,14 @@ macro_rules! write_line {
     };
 }
 
-/// What [`write_line!`] does, in one place, since its uses are many.
+/// The work of [`write_line!`]: a function, so that the program holds it once.
 fn append_line(out: &mut Vec<u8>, text: fmt::Arguments<'_>) {
     // Writing to memory does not fail.
     let _ = Text(out).write_fmt(text);
     out.extend_from_slice(b"\r\n");
 }
 
-/// The first words of all lines that no command asked for.
+/// The first words of all lines that no command asks for.
 pub const UNASKED: [&str; 7] = ["MSG", "JOINED", "LEFT", "LOST", "EXPIRING", "ALIVE", "BYE"];
 
 /// Something that the server writes. Times are in the unit that their name ends in, `unix_ms` since
@@ -90,7 +90,7 @@ pub enum Output<'a> {
     Expiring {
         left_s: u32,
     },
-    /// What answers telnet's question whether the server is there.
+    /// The answer to telnet's question whether the server is there.
     Alive,
     /// The last line on a connection.
     Bye(Bye),
@@ -149,7 +149,7 @@ impl Output<'_> {
     }
 }
 
-/// What a client learns of the session that it has got.
+/// What a client is told about the session that it got.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[allow(missing_docs, reason = "PROTOCOL.md documents its words")]
 pub struct Membership {
@@ -264,7 +264,7 @@ impl Reply<'_> {
     }
 }
 
-/// What is told behind the code, in one line.
+/// The text behind the code, in one line.
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
@@ -342,7 +342,7 @@ impl Listing {
         fits
     }
 
-    /// Adds lines that are there already, whether they fit or not.
+    /// Adds lines that are written already, whether they fit or not.
     pub fn add_lines(&mut self, lines: u64, text: [&[u8]; 2]) {
         self.lines += lines;
         self.text.reserve_exact(text[0].len() + text[1].len());
@@ -352,7 +352,7 @@ impl Listing {
     }
 }
 
-// What these lines take at the most, and what follows from that.
+// How long these lines can be, and what follows from that.
 
 /// The longest reply, in bytes, unless it holds a single event that is longer.
 pub const REPLY_BYTES_MAX: usize = 8192;
@@ -361,7 +361,7 @@ pub const REPLY_HEAD_BYTES_MAX: usize = 96;
 /// The longest event line other than MSG, in bytes with its end.
 pub const SHORT_EVENT_BYTES_MAX: usize =
     "LEFT ".len() + 2 * (20 + 1) + NAME_BYTES_MAX + 1 + "replaced".len() + 2;
-/// The most bytes that an event line takes beside a message's text.
+/// How many bytes a MSG line has at most besides its text.
 pub const EVENT_OVERHEAD_BYTES: usize = "MSG ".len() + 2 * (20 + 1) + NAME_BYTES_MAX + 1 + 2;
 
 impl Limits {
@@ -375,8 +375,8 @@ impl Limits {
         self.event_bytes_max().max(2 * SHORT_EVENT_BYTES_MAX)
     }
 
-    /// The smallest log that works with these limits, in bytes: what one command can append must
-    /// fit beside what is still to be written out.
+    /// The smallest log that works with these limits, in bytes: it holds what one command can append
+    /// besides what is still to be written out.
     pub fn log_bytes_min(&self) -> usize {
         4096.max(2 * self.appended_bytes_max())
     }

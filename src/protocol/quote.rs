@@ -8,13 +8,13 @@ use super::text::shows;
 /// shorter than a key or a token that this server makes.
 pub const QUOTE_CHARS_MAX: usize = 15;
 
-/// Whether a word is short enough to be no secret of this server's making.
+/// Whether a word is too short to be a secret that this server made.
 pub fn is_short(word: &str) -> bool {
     word.chars().count() <= QUOTE_CHARS_MAX
 }
 
-/// A word that was found, between quotes, with what does not show in it made visible. Of a long one
-/// only its length is told: it may be a key or a token, which belong in no log.
+/// Puts a word between quotes and shows the characters in it that cannot be seen. A long word may be
+/// a key or a token, which belong in no log, so only its length is told.
 pub fn quote(word: &str) -> String {
     if !is_short(word) {
         return format!("a word of {} characters", word.chars().count());

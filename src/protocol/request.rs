@@ -1,4 +1,4 @@
-//! What the server makes of one line of a client's.
+//! What a client's line is: a command, a mistake, or what no chat client sends.
 
 use super::args::Args;
 use super::bye::Abuse;
@@ -23,7 +23,7 @@ pub enum Request<'a> {
     TooLong,
     /// Telnet's NOP: a sign of life that is no line.
     Sign,
-    /// Telnet's AYT: likewise, and it asks for one.
+    /// Telnet's AYT: a sign of life that asks for one.
     AreYouThere,
     /// What no chat client sends.
     Abuse(Abuse),
@@ -62,14 +62,14 @@ fn parse<'a>(line: &'a [u8], limits: &Limits) -> Parsed<'a> {
     (verb.parse)(args, limits)
 }
 
-/// A first word that is no verb, as far as it can be shown. It may be a key or a token, or an
-/// option with one.
+/// Describes a first word that is no verb. It may be a key or a token, or an option with one, which
+/// is not shown.
 fn unknown(word: &str) -> String {
     let (key, value) = word.split_at(word.find('=').map_or(word.len(), |at| at + 1));
     if !value.is_empty() {
         return format!("{} with a value", quote(key));
     }
-    // Of a verb with something else than a space behind it, that much tells what is wrong.
+    // If something other than a space follows a verb, the verb and that character say what is wrong.
     let glued = |verb: &Verb| {
         let behind = word.get(verb.name.len()..)?.chars().next()?;
         let len = verb.name.len() + behind.len_utf8();

@@ -39,7 +39,7 @@ pub fn shows(c: char) -> bool {
     !(c.is_whitespace() || c.is_control() || is_invisible())
 }
 
-/// Why a character may not stand in a line, if it may not.
+/// Why a character must not stand in a line; `None` if it may.
 fn harm(c: char) -> Option<&'static str> {
     match c {
         '\t' => None,
@@ -48,8 +48,8 @@ fn harm(c: char) -> Option<&'static str> {
         c if c.is_control() => Some("is a control character"),
         // Python's splitlines, Java's Scanner and Node's readline end a line there.
         '\u{2028}' | '\u{2029}' => Some("ends a line for some programs"),
-        // Embeddings, overrides and isolates, and what ends them: left open, they turn what a
-        // client shows behind the text, and an end too many turns what it has guarded with its own.
+        // Embeddings, overrides and isolates, and what ends them. One that is left open turns what a
+        // client shows behind the text; one end too many ends what the client opened as a guard.
         '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => {
             Some("turns the direction of what stands around it")
         }
@@ -57,7 +57,8 @@ fn harm(c: char) -> Option<&'static str> {
     }
 }
 
-/// UTF-8 of which no reader's terminal, program or direction of writing can be driven.
+/// Reads a line as UTF-8, and refuses what could drive a reader's terminal, end a line in a reader's
+/// program, or turn the text around it.
 pub fn decode(line: &[u8]) -> Result<&str, Error> {
     let is_c0 = |&b: &u8| b < b' ' && b != b'\t' || b == 0x7f;
     let has_c0 = line.iter().any(is_c0);
@@ -82,7 +83,7 @@ fn decode_suspect(line: &[u8]) -> Result<&str, Error> {
             }
         }
         Err(error) => {
-            // What comes first is told first.
+            // The first thing that is wrong is told.
             let (before, after) = line.split_at(error.valid_up_to());
             decode_suspect(before)?;
             let (at, why) = (before.len(), "is no UTF-8");
@@ -91,8 +92,8 @@ fn decode_suspect(line: &[u8]) -> Result<&str, Error> {
     }
 }
 
-/// Whether a line has a byte pair with which a character begins that may do harm: of U+0080 to
-/// U+009F, or of U+2000 to U+207F.
+/// Whether a line has a pair of bytes that may begin a harmful character: one of U+0080 to U+009F,
+/// or of U+2000 to U+207F.
 fn may_harm(line: &[u8]) -> bool {
     let is_pair = |pair: &[u8]| match pair[0] {
         0xc2 => pair[1] < 0xa0,

@@ -4,7 +4,7 @@ use std::fmt;
 
 use subtle::ConstantTimeEq;
 
-/// 128 random bits from the operating system. Never printed but as part of a token.
+/// 128 random bits from the operating system. Printed only as part of a token.
 #[derive(Clone, Copy)]
 pub struct Secret([u8; 16]);
 
@@ -13,8 +13,7 @@ impl Secret {
     ///
     /// # Errors
     ///
-    /// If the system has no random numbers to give, which on Linux it always has once it has
-    /// started.
+    /// If the system has no random numbers. Linux always has some once it has started.
     pub fn random() -> Result<Secret, getrandom::Error> {
         let mut bytes = [0; 16];
         getrandom::fill(&mut bytes)?;
@@ -44,8 +43,8 @@ impl fmt::Debug for Secret {
 
 /// What a client names its session by: 40 hexadecimal digits.
 ///
-/// The first eight say in which slot the session is kept, so that it is found without a search;
-/// slots are used again, and the secret tells their sessions apart.
+/// The first eight name the slot that the session is kept in, so that it is found without a search.
+/// Slots are reused; the secret tells their sessions apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Token {
     /// The session's place among the server's sessions.

@@ -134,7 +134,7 @@ fn join<'a>(mut args: Args<'a>, _limits: &Limits) -> Parsed<'a> {
             let modes = Mode::ALL.map(|m| (m.as_str(), m));
             set(&mut mode, key, choice(key, value, modes)?)
         }
-        // A wish for more than there is to have is granted as the most there is.
+        // Whoever asks for more than can be granted gets the most that can.
         "idle" => match number(key, value)? {
             seconds if seconds < u64::from(IDLE_MIN_S) => {
                 Err(bad_argument(format!("idle= is at least {IDLE_MIN_S}")))
