@@ -30,23 +30,12 @@ pub fn help() -> String {
 }
 
 fn append(text: &mut String, row: &Row) {
-    let (dash, comma) = if row.letter.is_empty() {
-        ("  ", "  ")
-    } else {
-        ("-", ", ")
-    };
     let start = text.len();
-    let placeholder = row.placeholder();
-    text.extend([
-        "  ",
-        dash,
-        row.letter,
-        comma,
-        "--",
-        row.name,
-        " ",
-        placeholder,
-    ]);
+    match row.letter {
+        Some(letter) => *text += &format!("  -{letter}, "),
+        None => pad(text, 6),
+    }
+    *text += &format!("--{} {}", row.name, row.placeholder());
     let default = row.default().map(|default| format!("(default {default})"));
     let mut column = text.len() - start;
     let words = row.help.split(' ').chain(default.as_deref());
@@ -93,7 +82,7 @@ mod tests {
         let list = list.split("\n\n").next().unwrap();
         let mut words = list.split_whitespace();
         for row in OPTIONS {
-            let short = Some(format!("-{},", row.letter)).filter(|_| !row.letter.is_empty());
+            let short = row.letter.map(|letter| format!("-{letter},"));
             let long = format!("--{}", row.name);
             let default = row.default().map(|default| format!("(default {default})"));
             let expected = short.iter().map(String::as_str).chain([long.as_str()]);

@@ -64,7 +64,8 @@ fn declare() -> getopts::Options {
             Kind::Text { is_list: true, .. } => Occur::Multi,
             _ => Occur::Optional,
         };
-        options.opt(row.letter, row.name, "", "", has_value, occurs);
+        let letter = row.letter.map(String::from).unwrap_or_default();
+        options.opt(&letter, row.name, "", "", has_value, occurs);
     }
     options
 }

@@ -20,8 +20,8 @@ const SESSIONS_MAX: u64 = 1 << 30;
 /// An option.
 #[derive(Debug)]
 pub struct Row {
-    /// The letter of its short form; empty if it has none.
-    pub letter: &'static str,
+    /// The letter of its short form, if it has one.
+    pub letter: Option<char>,
     /// Its name, without the dashes.
     pub name: &'static str,
     /// What its value is, and what becomes of it.
@@ -78,7 +78,7 @@ impl Row {
 /// All options, in the order of `--help`.
 pub const OPTIONS: &[Row] = &[
     Row {
-        letter: "l",
+        letter: Some('l'),
         name: "listen",
         kind: Kind::Text {
             placeholder: "ADDR",
@@ -89,7 +89,7 @@ pub const OPTIONS: &[Row] = &[
         help: "listen on IP:PORT, [IPv6]:PORT or unix:/path; may be given several times",
     },
     Row {
-        letter: "i",
+        letter: Some('i'),
         name: "idle",
         kind: Kind::Number(Number {
             unit: Unit::Seconds,
@@ -99,7 +99,7 @@ pub const OPTIONS: &[Row] = &[
         help: "idle time of sessions that do not ask for one",
     },
     Row {
-        letter: "",
+        letter: None,
         name: "max-idle",
         kind: Kind::Number(Number {
             unit: Unit::Seconds,
@@ -109,7 +109,7 @@ pub const OPTIONS: &[Row] = &[
         help: "the longest idle time that sessions get",
     },
     Row {
-        letter: "",
+        letter: None,
         name: "handshake",
         kind: Kind::Number(Number {
             unit: Unit::Seconds,
@@ -119,7 +119,7 @@ pub const OPTIONS: &[Row] = &[
         help: "how long a connection may take to JOIN or RESUME",
     },
     Row {
-        letter: "c",
+        letter: Some('c'),
         name: "max-connections",
         kind: Kind::Number(Number {
             unit: Unit::Count,
@@ -129,7 +129,7 @@ pub const OPTIONS: &[Row] = &[
         help: "how many connections there may be",
     },
     Row {
-        letter: "s",
+        letter: Some('s'),
         name: "max-sessions",
         kind: Kind::Number(Number {
             unit: Unit::Count,
@@ -139,7 +139,7 @@ pub const OPTIONS: &[Row] = &[
         help: "how many sessions there may be",
     },
     Row {
-        letter: "r",
+        letter: Some('r'),
         name: "max-rooms",
         kind: Kind::Number(Number {
             unit: Unit::Count,
@@ -149,7 +149,7 @@ pub const OPTIONS: &[Row] = &[
         help: "how many rooms there may be",
     },
     Row {
-        letter: "a",
+        letter: Some('a'),
         name: "max-per-address",
         kind: Kind::Number(Number {
             unit: Unit::Count,
@@ -159,7 +159,7 @@ pub const OPTIONS: &[Row] = &[
         help: "how many connections, and how many sessions, one address may have",
     },
     Row {
-        letter: "",
+        letter: None,
         name: "rate",
         kind: Kind::Number(Number {
             unit: Unit::Count,
@@ -169,7 +169,7 @@ pub const OPTIONS: &[Row] = &[
         help: "how many lines a second a client may send; 0 for no limit",
     },
     Row {
-        letter: "b",
+        letter: Some('b'),
         name: "log-bytes",
         kind: Kind::Number(Number {
             unit: Unit::Bytes,
@@ -179,7 +179,7 @@ pub const OPTIONS: &[Row] = &[
         help: "how many bytes of events each room keeps",
     },
     Row {
-        letter: "m",
+        letter: Some('m'),
         name: "max-message",
         kind: Kind::Number(Number {
             unit: Unit::Bytes,
@@ -189,7 +189,7 @@ pub const OPTIONS: &[Row] = &[
         help: "the longest message",
     },
     Row {
-        letter: "",
+        letter: None,
         name: "socket-buffer",
         kind: Kind::Number(Number {
             unit: Unit::Bytes,
@@ -199,7 +199,7 @@ pub const OPTIONS: &[Row] = &[
         help: "how many bytes the system keeps for a connection, each way",
     },
     Row {
-        letter: "",
+        letter: None,
         name: "socket-mode",
         kind: Kind::Number(Number {
             unit: Unit::Mode,
@@ -209,7 +209,7 @@ pub const OPTIONS: &[Row] = &[
         help: "permissions of Unix sockets' files, like 0660; without it, the umask decides",
     },
     Row {
-        letter: "",
+        letter: None,
         name: "memory",
         kind: Kind::Number(Number {
             unit: Unit::Bytes,
@@ -219,7 +219,7 @@ pub const OPTIONS: &[Row] = &[
         help: "refuse to start if the server could ever need more memory",
     },
     Row {
-        letter: "u",
+        letter: Some('u'),
         name: "users",
         kind: Kind::Text {
             placeholder: "FILE",
@@ -233,7 +233,7 @@ pub const OPTIONS: &[Row] = &[
         help: "let only the names in this file join, with their keys",
     },
     Row {
-        letter: "",
+        letter: None,
         name: "new-key",
         kind: Kind::Action {
             placeholder: "NAME",
@@ -241,19 +241,19 @@ pub const OPTIONS: &[Row] = &[
         help: "make a key for NAME, put it into the users file, and exit",
     },
     Row {
-        letter: "",
+        letter: None,
         name: "open",
         kind: Kind::Switch(|options| options.is_open = true),
         help: "let anyone who can reach a network address join",
     },
     Row {
-        letter: "",
+        letter: None,
         name: "check",
         kind: Kind::Action { placeholder: "" },
         help: "check options and files, show how much memory the server could need, and exit",
     },
     Row {
-        letter: "",
+        letter: None,
         name: "log",
         kind: Kind::Text {
             placeholder: "FORM",
@@ -268,25 +268,25 @@ pub const OPTIONS: &[Row] = &[
                journal gets them",
     },
     Row {
-        letter: "q",
+        letter: Some('q'),
         name: "quiet",
         kind: Kind::Switch(|options| options.verbosity = Verbosity::Quiet),
         help: "log only warnings and errors",
     },
     Row {
-        letter: "v",
+        letter: Some('v'),
         name: "verbose",
         kind: Kind::Switch(|options| options.verbosity = Verbosity::Verbose),
         help: "also log what happens to sessions",
     },
     Row {
-        letter: "h",
+        letter: Some('h'),
         name: "help",
         kind: Kind::Action { placeholder: "" },
         help: "show this text",
     },
     Row {
-        letter: "V",
+        letter: Some('V'),
         name: "version",
         kind: Kind::Action { placeholder: "" },
         help: "show the version",
@@ -344,8 +344,7 @@ mod tests {
         }
         let names: BTreeSet<_> = OPTIONS.iter().map(|row| row.name).collect();
         assert_eq!(names.len(), OPTIONS.len());
-        let letters = OPTIONS.iter().map(|row| row.letter);
-        let letters: Vec<_> = letters.filter(|letter| !letter.is_empty()).collect();
+        let letters: Vec<_> = OPTIONS.iter().filter_map(|row| row.letter).collect();
         let set: BTreeSet<_> = letters.iter().collect();
         assert_eq!(set.len(), letters.len());
     }

@@ -77,8 +77,8 @@ fn items_of_manual(manual: &str) -> Vec<Item> {
 fn the_manual_page_has_every_option_with_its_range_and_default() {
     let expected = OPTIONS.iter().map(|row| {
         let mut head = format!("Fl -{}", row.name);
-        if !row.letter.is_empty() {
-            head = format!("Fl {} , {head}", row.letter);
+        if let Some(letter) = row.letter {
+            head = format!("Fl {letter} , {head}");
         }
         if !row.placeholder().is_empty() {
             head += &format!(" Ar {}", row.placeholder().to_lowercase());
