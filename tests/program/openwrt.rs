@@ -11,38 +11,34 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::process::{Finished, Process, TempDir, has, has_success, program, skip};
+use chinwag::options::table::{Kind, OPTIONS, Row};
 use chinwag::options::{self, Action, DEFAULT_ADDRESS};
 
-/// A line of the configuration, and the word of the command line that it stands for.
-const OPTIONS: [(&str, &str); 19] = [
-    ("list listen '[::1]:8255'", "--listen=[::1]:8255"),
-    ("option idle '90'", "--idle=90"),
-    ("option max_idle '7200'", "--max-idle=7200"),
-    ("option handshake '10'", "--handshake=10"),
-    ("option max_connections '64'", "--max-connections=64"),
-    ("option max_sessions '128'", "--max-sessions=128"),
-    ("option max_rooms '8'", "--max-rooms=8"),
-    ("option max_per_address '16'", "--max-per-address=16"),
-    ("option rate '0'", "--rate=0"),
-    ("option log_bytes '16K'", "--log-bytes=16K"),
-    ("option max_message '512'", "--max-message=512"),
-    ("option socket_buffer '8K'", "--socket-buffer=8K"),
-    ("option log 'syslog'", "--log=syslog"),
-    ("option socket_mode '0660'", "--socket-mode=0660"),
-    ("option memory '64M'", "--memory=64M"),
-    ("option users 'USERS'", "--users=USERS"),
-    ("option open '1'", "--open"),
-    ("option quiet 'on'", "--quiet"),
-    ("option verbose 'yes'", "--verbose"),
-];
-
-/// Options that a router's configuration does not have.
-const UNMAPPED: [(&str, &str); 4] = [
-    ("new-key", "makes a key and ends: for a shell"),
-    ("check", "shows something and ends: for a shell"),
-    ("help", "shows something and ends: for a shell"),
-    ("version", "shows something and ends: for a shell"),
-];
+/// A line of the configuration for each option that it can have, and the word of the command line
+/// that it stands for.
+fn lines(users: &str) -> Vec<(String, String)> {
+    let line = |row: &Row| {
+        let name = row.name.replace('-', "_");
+        let kind = match row.kind {
+            // For a shell, not for a configuration.
+            Kind::Action { .. } => return None,
+            Kind::Switch(_) => {
+                return Some((format!("option {name} 'on'"), format!("--{}", row.name)));
+            }
+            Kind::Text { is_list: true, .. } => "list",
+            Kind::Number(_) | Kind::Text { .. } => "option",
+        };
+        let value = match row.name {
+            "memory" => "64M".to_owned(),
+            "socket-mode" => "0660".to_owned(),
+            "users" => users.to_owned(),
+            name => row.default().expect(name),
+        };
+        let line = format!("{kind} {name} '{value}'");
+        Some((line, format!("--{}={value}", row.name)))
+    };
+    OPTIONS.iter().filter_map(line).collect()
+}
 
 fn package() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("dist/openwrt")
@@ -151,45 +147,24 @@ fn each_option_arrives_as_it_was_given_and_the_program_takes_it() {
     let name = users.to_str().unwrap();
     let key = Process::start(program().args(["--users", name, "--new-key", "ann"])).finish();
     assert_eq!(key.code, Some(0), "{key:?}");
-    for (line, word) in OPTIONS {
-        let told = start(&section(&line.replace("USERS", name)));
-        let word = word.replace("USERS", name);
-        assert_eq!(told.arguments(), [&word], "{line}");
+    let options = lines(name);
+    assert!(options.len() > 15, "{options:?}");
+    for (line, word) in &options {
+        let told = start(&section(line));
+        assert_eq!(told.arguments(), [word], "{line}");
         let finished = check(&told.arguments());
         assert_eq!(finished.code, Some(0), "{line}: {finished:?}");
         assert_eq!(finished.err, "", "{line}");
         assert_eq!(told.of("log"), [""; 0], "{line}");
     }
     // And all together that go together.
-    let together = OPTIONS.iter().filter(|(line, _)| !line.contains("quiet"));
-    let lines: Vec<_> = together
-        .map(|(line, _)| line.replace("USERS", name))
-        .collect();
+    let together = options.iter().filter(|(line, _)| !line.contains("quiet"));
+    let (lines, words): (Vec<_>, BTreeSet<_>) = together.cloned().unzip();
     let told = start(&section(&lines.join("\n")));
     let finished = check(&told.arguments());
     assert_eq!(finished.code, Some(0), "{told:?}: {finished:?}");
     let given: BTreeSet<_> = told.arguments().into_iter().map(str::to_owned).collect();
-    let words = OPTIONS.iter().filter(|(line, _)| !line.contains("quiet"));
-    let expected: BTreeSet<_> = words.map(|(_, word)| word.replace("USERS", name)).collect();
-    assert_eq!(given, expected);
-}
-
-#[test]
-fn every_option_of_the_program_is_one_of_the_configuration_or_for_a_shell() {
-    let Ok(Action::Print(help)) = understood(&["--help"]) else {
-        panic!("no help");
-    };
-    let words = help.split(|c: char| !(c.is_ascii_alphanumeric() || c == '-'));
-    let has: BTreeSet<_> = words.filter_map(|word| word.strip_prefix("--")).collect();
-    let name = |word: &'static str| word.trim_start_matches('-').split('=').next().unwrap();
-    let mapped = OPTIONS.iter().map(|(_, word)| name(word));
-    let unmapped = UNMAPPED.iter().map(|(name, _)| *name);
-    assert_eq!(has, mapped.chain(unmapped).collect());
-    let shipped = shipped();
-    for (line, _) in OPTIONS {
-        let name = line.split('\'').next().unwrap();
-        assert!(shipped.contains(name), "the configuration has no {name}");
-    }
+    assert_eq!(given, words);
 }
 
 #[test]
@@ -199,6 +174,10 @@ fn a_list_may_have_several_entries_and_an_option_that_is_off_is_not_given() {
     let told = start(&section(lines));
     let expected = ["--listen=127.0.0.1:1", "--listen=unix:/tmp/chat"];
     assert_eq!(told.arguments(), expected);
+    for on in ["1", "on", "yes"] {
+        let told = start(&section(&format!("option open '{on}'")));
+        assert_eq!(told.arguments(), ["--open"], "{on}");
+    }
 }
 
 #[test]
