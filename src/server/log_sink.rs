@@ -51,6 +51,11 @@ impl DroppedLines {
     pub fn count(&self) -> u64 {
         self.0.load(Ordering::Relaxed)
     }
+
+    /// Counts one more.
+    pub fn add(&self) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
 }
 
 /// Takes whole lines, one with each write.
@@ -155,7 +160,7 @@ impl Write for LogSink {
             true => self.write_line(&[&line[..LINE_BYTES_MAX - 1], b"\n"].concat()),
         };
         if !was_taken {
-            self.dropped.0.fetch_add(1, Ordering::Relaxed);
+            self.dropped.add();
         }
         Ok(line.len())
     }

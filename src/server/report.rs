@@ -70,3 +70,44 @@ impl Report {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn dropped_lines_are_reported_at_once_and_then_once_a_second() {
+        let dropped = DroppedLines::default();
+        let mut report = Report::new(dropped.clone());
+        let mut stats = Stats::default();
+        let mut turn = |report: &mut Report, at| {
+            report.turn(&mut stats, Now::exactly(Millis(at), 0));
+            (stats.log_lines_dropped, report.reported)
+        };
+        assert_eq!(report.next_deadline(), DAY);
+        assert_eq!(turn(&mut report, 5), (0, 0));
+        dropped.add();
+        assert!(report.next_deadline() <= Millis(5));
+        assert_eq!(turn(&mut report, 5), (1, 1));
+        assert_eq!(report.next_deadline(), DAY);
+        dropped.add();
+        dropped.add();
+        assert_eq!(report.next_deadline(), Millis(1005));
+        assert_eq!(turn(&mut report, 1004), (3, 1));
+        assert_eq!(turn(&mut report, 1005), (3, 3));
+        assert_eq!(report.next_deadline(), DAY);
+    }
+
+    #[test]
+    fn a_summary_is_due_each_day() {
+        let mut report = Report::new(DroppedLines::default());
+        let mut stats = Stats::default();
+        for day in 1..4 {
+            let due = Millis(day * DAY.0);
+            assert_eq!(report.next_deadline(), due);
+            report.turn(&mut stats, Now::exactly(Millis(due.0 - 1), 0));
+            assert_eq!(report.next_deadline(), due);
+            report.turn(&mut stats, Now::exactly(due, 0));
+        }
+    }
+}
