@@ -64,29 +64,30 @@ impl Bye {
 
     /// The reason as it goes over the wire.
     pub const fn as_str(self) -> &'static str {
-        match self {
-            Bye::Quit => "quit",
-            Bye::Expired => "expired",
-            Bye::Replaced => "replaced",
-            Bye::Slow => "slow",
-            Bye::Handshake => "handshake",
-            Bye::Full => "full",
-            Bye::Shutdown => "shutdown",
-            Bye::Abuse(_) => "abuse",
-        }
+        self.words().0
     }
 
     /// What to tell a person.
     pub const fn text(self) -> &'static str {
+        self.words().1
+    }
+
+    const fn words(self) -> (&'static str, &'static str) {
         match self {
-            Bye::Quit => "goodbye",
-            Bye::Expired => "no sign of life; send PING now and then",
-            Bye::Replaced => "the session, or the right to its name, is another's now",
-            Bye::Slow => "nothing was read for too long",
-            Bye::Handshake => "no JOIN or RESUME in time",
-            Bye::Full => "the server has too many connections; try again later",
-            Bye::Shutdown => "the server shuts down",
-            Bye::Abuse(abuse) => abuse.text(),
+            Bye::Quit => ("quit", "goodbye"),
+            Bye::Expired => ("expired", "no sign of life; send PING now and then"),
+            Bye::Replaced => (
+                "replaced",
+                "the session, or the right to its name, is another's now",
+            ),
+            Bye::Slow => ("slow", "nothing was read for too long"),
+            Bye::Handshake => ("handshake", "no JOIN or RESUME in time"),
+            Bye::Full => (
+                "full",
+                "the server has too many connections; try again later",
+            ),
+            Bye::Shutdown => ("shutdown", "the server shuts down"),
+            Bye::Abuse(abuse) => ("abuse", abuse.text()),
         }
     }
 }
