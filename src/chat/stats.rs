@@ -1,7 +1,7 @@
 //! What the server counts, and the names under which STATS shows it.
 //!
 //! Counters only go up, from 0 at the start. Gauges follow from the state of things and are worked
-//! out when they are asked for.
+//! out when they are asked for. A new one is a row here and its explanation in PROTOCOL.md.
 
 use super::Chat;
 use crate::protocol::{LeaveReason, Listing, Output};

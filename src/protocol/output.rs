@@ -1,4 +1,7 @@
 //! Everything that the server writes, and the only place where its form on the wire is written.
+//!
+//! A new event is a value in `event`, its form and its first word here, and its section in
+//! PROTOCOL.md; a new reply is a value of [`Reply`] and its form.
 
 use std::fmt::{self, Write};
 
