@@ -116,10 +116,12 @@ impl Session {
 
     /// How its events reach its client.
     pub fn delivery(&self) -> Delivery {
-        match (self.mode, self.attachment.as_ref().and_then(|a| a.wait)) {
-            (Mode::Push, _) => Delivery::Pushed,
-            (Mode::Pull, Some(wait)) => Delivery::Awaited(wait),
-            (Mode::Pull, None) => Delivery::Kept,
+        match self.mode {
+            Mode::Push => Delivery::Pushed,
+            Mode::Pull => match self.attachment.as_ref().and_then(|a| a.wait) {
+                Some(wait) => Delivery::Awaited(wait),
+                None => Delivery::Kept,
+            },
         }
     }
 
