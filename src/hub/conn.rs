@@ -1,7 +1,7 @@
-//! One connection: its stream, its line in the making, its output, and what is known of both ends.
+//! One connection: its stream, its unfinished line, its output, and the state of both directions.
 //!
-//! A connection's buffers exist only while they hold something. When to read and write is `hub`'s
-//! business.
+//! A connection's buffers exist only while they hold something. The hub decides when to read and
+//! when to write.
 
 use std::io::{self, IoSlice, Read, Write};
 
@@ -10,37 +10,38 @@ use crate::hub::line::{Ends, Splitter};
 use crate::protocol::{LINE_BYTES_MAX, Limits, REPLY_BYTES_MAX, REPLY_HEAD_BYTES_MAX};
 use crate::time::Millis;
 
-/// Bytes that are read at once.
+/// The most bytes that one read takes.
 pub const READ_BYTES: usize = 2048;
-/// With this many bytes of output waiting, a connection is not read from.
+/// While this many bytes of output are waiting, the connection is not read.
 pub const OUT_BYTES_ENOUGH: usize = 4096;
 
-/// A stream that does not block: a socket, or what a test puts in its place.
+/// A stream that does not block: a socket, or a test's substitute for one.
 pub trait Transport: Read + Write {
-    /// Has the system find out within `idle` seconds, and report as an error, that the peer is
-    /// gone without a word; none ends that.
-    fn watch_peer(&mut self, idle: Option<u32>);
+    /// Makes the system find out within `idle_s` seconds if the peer has silently vanished, and
+    /// report that as an error. With `None` the system stops looking.
+    fn watch_peer(&mut self, idle_s: Option<u32>);
 
-    /// How many bytes the system holds that it took and the peer has not: written, and not
-    /// acknowledged or read. Of a stream that takes nothing they change when the peer takes some.
+    /// How many of the bytes written to it the system still holds: the peer has neither
+    /// acknowledged nor read them. While a stream takes nothing, this changes only when its peer
+    /// takes something.
     fn untaken(&self) -> u32;
 
-    /// Whether a read may give less than was asked for although there is more to read.
+    /// Whether a read may return fewer bytes than fit although there are more to read.
     fn may_read_in_part(&self) -> bool;
 }
 
-/// What a connection holds of what was received, and of what is to be written.
+/// What a connection has received and not answered, and what it has not written yet.
 #[derive(Debug, Default)]
 struct Buffers {
-    /// Cuts what was received into lines.
+    /// Cuts the input into lines.
     lines: Splitter,
-    /// What was received and not yet looked at.
+    /// Input that has not been cut into lines yet.
     input: Vec<u8>,
-    /// A command that is carried out when the output has been written.
+    /// A command that waits for the output to be written.
     postponed: Option<Box<Pending>>,
-    /// Replies, notices, and the rest of an event line that was broken off.
+    /// Replies, notices, and the rest of an event whose line was written in part.
     out: Vec<u8>,
-    /// How much of `out` has been written.
+    /// How many bytes of `out` have been written.
     written: usize,
 }
 
@@ -64,48 +65,48 @@ pub struct Conn<T> {
     pub(super) stream: T,
     /// The core's part of it.
     pub caller: Caller,
-    /// None while there is nothing to hold.
+    /// `None` while there is nothing to hold.
     buffers: Option<Box<Buffers>>,
-    /// How its lines end, as far as that was known when it held nothing.
+    /// What was known about its line ends when the buffers were last freed.
     ends: Ends,
-    /// How far the connection has come.
+    /// What may still happen on the connection.
     life: Life,
-    /// The stream may have something to read.
+    /// Whether the stream may have something to read.
     pub(super) is_readable: bool,
-    /// A read that gives less than was asked for need not have given all there is.
+    /// Whether more may be left to read after a read that did not fill the buffer.
     pub(super) is_read_in_part: bool,
-    /// The poll has reported that something has come, and it was not read since.
+    /// Whether the poll has reported input that has not been read since.
     pub(super) is_reported: bool,
-    /// It was read since the last report, so that what was read may have come later than that.
+    /// Whether it was read since the last report, so that some input may have come after that.
     pub(super) is_ahead: bool,
     /// Whether the stream may take something.
     pub(super) space: Space,
-    /// Whether the client takes what it is owed.
+    /// Whether the client takes what the server writes.
     pub(super) flow: Flow,
-    /// How many bytes the stream took, counted around.
+    /// How many bytes the stream has taken; wraps around.
     sent: u32,
-    /// It is on the hub's list of connections to be read.
+    /// Whether it is on the hub's list of connections to read.
     pub(super) is_to_read: bool,
-    /// It is on the hub's list of connections to be written to.
+    /// Whether it is on the hub's list of connections to write to.
     pub(super) is_to_write: bool,
-    /// Within how many seconds the system was last told to find out that the peer is gone.
+    /// The last time limit that [`Transport::watch_peer`] was given.
     pub(super) watched_s: Option<u32>,
 }
 
-/// How far a connection has come.
+/// What may still happen on a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Life {
     /// Both sides may send.
     Open,
-    /// The client has ended its side. It still gets its answers, and what it is owed.
+    /// The client has ended its side. It still gets its answers and what its session is owed.
     HalfClosed,
     /// Nothing reaches the client any more. What it has sent is still read and carried out.
     Broken,
-    /// Likewise, and all that it has sent was read.
+    /// Nothing reaches the client any more, and all that it has sent was read.
     BrokenOff,
-    /// The client was told goodbye. The connection closes when the output is written.
+    /// The server has said goodbye. The connection closes when the output is written.
     Closing,
-    /// Likewise, and it is broken: there is nothing to wait for.
+    /// The server has said goodbye, and nothing reaches the client: there is nothing to wait for.
     Closed,
 }
 
@@ -114,16 +115,16 @@ enum Life {
 pub(super) enum Space {
     /// It may.
     Some,
-    /// It took nothing in that turn, and has not reported since that it would.
+    /// It took nothing in this turn, and the poll has not reported space since.
     NoneInTurn(u64),
 }
 
-/// Whether a client takes what it is owed.
+/// Whether a client takes what the server writes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Flow {
-    /// It does, as far as is known.
+    /// It does, or nothing shows that it does not.
     Flows,
-    /// The stream took all there was, but the client may not have taken any of it since it stalled.
+    /// The stream has space again, but the client may have taken nothing since it stalled.
     Unknown(Stall),
     /// The stream takes nothing.
     Stalled(Stall),
@@ -134,14 +135,16 @@ pub(super) enum Flow {
 pub(super) struct Stall {
     /// Since when.
     pub since: Millis,
-    /// How much it had taken by then: see [`Conn::taken`].
+    /// What [`Conn::taken`] was then.
     pub taken: u32,
 }
 
-/// The most that a connection's buffers take, in bytes. What was received and not looked at is
-/// kept at the end of a line, and an unfinished line when all was looked at: there is never
-/// both. A long reply is the only output; others stop when there is enough. Behind them may
-/// come a warning, a goodbye, or the rest of an event.
+/// The most bytes that a connection's buffers take.
+///
+/// A connection never keeps input and an unfinished line at once: it keeps input only after a whole
+/// line, and an unfinished line only when all its input has been looked at. A long reply begins only
+/// when no other output is waiting; short replies stop at [`OUT_BYTES_ENOUGH`]. A warning, a
+/// goodbye, or the rest of an event may follow either.
 pub fn buffers_bytes_max(limits: &Limits) -> usize {
     let input = READ_BYTES.max(limits.line_bytes_max());
     let short_replies = OUT_BYTES_ENOUGH + LINE_BYTES_MAX;
@@ -152,7 +155,7 @@ pub fn buffers_bytes_max(limits: &Limits) -> usize {
 }
 
 impl<T: Transport> Conn<T> {
-    /// A connection that is new.
+    /// Makes a new connection.
     pub fn new(stream: T, caller: Caller, greeting: Vec<u8>) -> Self {
         Conn {
             is_read_in_part: stream.may_read_in_part(),
@@ -195,7 +198,7 @@ impl<T: Transport> Conn<T> {
         };
     }
 
-    /// Notes that the client was told goodbye: the connection closes when the output is written.
+    /// Notes that the server has said goodbye: the connection closes when the output is written.
     pub fn close_after_output(&mut self) {
         self.life = match self.life {
             Life::Open | Life::HalfClosed | Life::Closing => Life::Closing,
@@ -208,36 +211,35 @@ impl<T: Transport> Conn<T> {
         matches!(self.life, Life::Broken | Life::BrokenOff | Life::Closed)
     }
 
-    /// Whether the client was told goodbye.
+    /// Whether the server has said goodbye.
     pub fn is_closing(&self) -> bool {
         matches!(self.life, Life::Closing | Life::Closed)
     }
 
-    /// Whether all that the client has sent was read, of a connection that is not closing.
+    /// Whether all that the client has sent was read, and the server has not said goodbye.
     pub fn has_ended(&self) -> bool {
         matches!(self.life, Life::HalfClosed | Life::BrokenOff)
     }
 
-    /// Whether the stream takes nothing of what the client is owed.
+    /// Whether the stream takes nothing of what the server has to write.
     pub fn is_stalled(&self) -> bool {
         matches!(self.flow, Flow::Stalled(_))
     }
 
-    /// Keeps what was received for later. What is unfinished of a line is within it, so that there
-    /// is never both.
+    /// Keeps input for later. An unfinished line is part of it, so the connection never keeps both.
     pub fn keep_input(&mut self, input: &[u8]) {
         let buffers = self.buffers();
         buffers.lines.release();
         buffers.input = input.to_vec();
     }
 
-    /// Takes what was received and not yet looked at.
+    /// Takes the input that has not been cut into lines yet.
     pub fn take_input(&mut self) -> Vec<u8> {
         let buffers = self.buffers.as_mut();
         buffers.map_or_else(Vec::new, |b| std::mem::take(&mut b.input))
     }
 
-    /// Keeps a command for when the output has been written.
+    /// Keeps a command until the output has been written.
     pub fn postpone(&mut self, pending: Pending) {
         self.buffers().postponed = Some(Box::new(pending));
     }
@@ -259,7 +261,7 @@ impl<T: Transport> Conn<T> {
             .is_some_and(|b| b.lines.held_bytes() > 0)
     }
 
-    /// Appends output that was not asked for, and holds no more memory than that takes.
+    /// Appends to the output, and reserves no more memory than that needs.
     pub fn append(&mut self, text: &[u8]) {
         let out = self.out();
         out.reserve_exact(text.len());
@@ -271,7 +273,7 @@ impl<T: Transport> Conn<T> {
         &mut self.buffers().out
     }
 
-    /// The parts that answering a line takes: what cuts it, who sent it, where the answer goes.
+    /// What it takes to answer a line: what cuts it off, who sent it, where the answer goes.
     pub fn parts(&mut self) -> (&mut Splitter, &mut Caller, &mut Vec<u8>) {
         let buffers = self.buffers.get_or_insert_with(|| Buffers::new(self.ends));
         (&mut buffers.lines, &mut self.caller, &mut buffers.out)
@@ -281,7 +283,7 @@ impl<T: Transport> Conn<T> {
         self.buffers.get_or_insert_with(|| Buffers::new(self.ends))
     }
 
-    /// Gives back the buffers if they hold nothing.
+    /// Frees the buffers if they hold nothing.
     pub fn release_buffers(&mut self) {
         if let Some(buffers) = &mut self.buffers {
             buffers.lines.release();
@@ -292,14 +294,14 @@ impl<T: Transport> Conn<T> {
         }
     }
 
-    /// How many bytes of output are not yet written.
+    /// How many bytes of output are waiting to be written.
     pub fn out_len(&self) -> usize {
         let buffers = self.buffers.as_ref();
         buffers.map_or(0, |b| b.out.len() - b.written)
     }
 
-    /// Whether there may be something to read that the client is entitled to have looked at: one
-    /// that does not take its answers is not read from.
+    /// Whether there may be input that should be looked at now. A client that does not take its
+    /// answers has to wait, and so does one that has sent too fast.
     pub fn may_be_read(&self) -> bool {
         let may_come = self.is_readable && matches!(self.life, Life::Open | Life::Broken);
         let has_input = may_come || self.has_unanswered();
@@ -307,12 +309,12 @@ impl<T: Transport> Conn<T> {
         has_input && takes_answers && !self.is_closing() && !self.is_throttled()
     }
 
-    /// Whether it has to wait because it has sent too fast.
+    /// Whether the client has to wait because it has sent too fast.
     pub fn is_throttled(&self) -> bool {
         self.caller.is_throttled()
     }
 
-    /// How much output may wait when the next line is answered.
+    /// How many bytes of output may be waiting when the next line is answered.
     pub fn out_len_max(&self) -> usize {
         match self.has_postponed() {
             true => 0,
@@ -320,7 +322,7 @@ impl<T: Transport> Conn<T> {
         }
     }
 
-    /// Whether something was received that is still to be looked at.
+    /// Whether something that was received is still to be answered.
     pub fn has_unanswered(&self) -> bool {
         let buffers = self.buffers.as_ref();
         buffers.is_some_and(|b| b.postponed.is_some() || !b.input.is_empty())
@@ -331,23 +333,24 @@ impl<T: Transport> Conn<T> {
         !matches!(self.life, Life::Open | Life::Broken)
     }
 
-    /// Whether the connection is to be closed, given whether its session is still owed something.
+    /// Whether the connection is to be closed; `is_owed` says whether its session is still owed
+    /// something.
     pub fn is_done(&self, is_owed: bool) -> bool {
-        let has_said_all = self.out_len() == 0;
+        let has_written_all = self.out_len() == 0;
         match self.life {
             Life::Open | Life::Broken => false,
-            Life::HalfClosed => has_said_all && !self.has_unanswered() && !is_owed,
+            Life::HalfClosed => has_written_all && !self.has_unanswered() && !is_owed,
             Life::BrokenOff => !self.has_unanswered(),
-            Life::Closing => has_said_all,
+            Life::Closing => has_written_all,
             Life::Closed => true,
         }
     }
 
-    /// Writes the output and what is `owed` behind it, as far as the stream takes them.
+    /// Writes the output and, after it, what is `owed`, until the stream takes no more.
     ///
     /// # Errors
     ///
-    /// Those of the stream; `WriteZero` if it takes nothing and does not say why.
+    /// Whatever the stream reports, or `WriteZero` if it takes nothing without an error.
     pub fn write(&mut self, owed: [&[u8]; 3]) -> io::Result<Written> {
         let out = match &self.buffers {
             Some(buffers) => &buffers.out[buffers.written..],
@@ -379,12 +382,12 @@ impl<T: Transport> Conn<T> {
         })
     }
 
-    /// How many bytes the peer has taken, on a count of its own.
+    /// How many bytes the peer has taken; wraps around, and is only good for comparisons.
     pub fn taken(&self) -> u32 {
         self.sent.wrapping_sub(self.stream.untaken())
     }
 
-    /// Holds no more memory for the output than it takes: it may have to wait for long.
+    /// Frees the memory that the output does not need, since it may have to wait for long.
     pub fn shrink_out(&mut self) {
         if let Some(buffers) = &mut self.buffers {
             buffers.out.drain(..std::mem::take(&mut buffers.written));
@@ -392,13 +395,13 @@ impl<T: Transport> Conn<T> {
         }
     }
 
-    /// How many bytes are held for it.
+    /// How many bytes its buffers hold.
     pub fn held_bytes(&self) -> usize {
         let held = |b: &Buffers| b.input.capacity() + b.lines.held_bytes() + b.out.len();
         self.buffers.as_deref().map_or(0, held)
     }
 
-    /// Throws the output away: nobody will read it.
+    /// Throws the output away, since nobody will read it.
     pub fn drop_out(&mut self) {
         if let Some(buffers) = &mut self.buffers {
             buffers.out = Vec::new();
@@ -407,27 +410,27 @@ impl<T: Transport> Conn<T> {
     }
 }
 
-/// What a poll reports of a stream.
+/// What the poll reports about a stream.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Readiness {
     /// There may be something to read.
     pub readable: bool,
     /// It may take something.
     pub writable: bool,
-    /// The peer has ended its side; the end comes behind what is still to be read.
+    /// The peer has ended its side; the end comes after what is still to be read.
     pub read_closed: bool,
-    /// There is an urgent byte, which a read stops at.
+    /// There is an urgent byte, at which a read stops.
     pub urgent: bool,
-    /// Nothing that is written reaches the peer any more.
+    /// Nothing that the server writes reaches the peer any more.
     pub broken: bool,
 }
 
-/// What became of a write.
+/// What a write has written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Written {
     /// How many bytes the stream took.
     pub bytes: usize,
-    /// How many of them were of what is owed.
+    /// How many of them belong to what is owed.
     pub of_owed: usize,
 }
 
@@ -437,7 +440,7 @@ mod tests {
     use crate::chat::{Chat, ConnId, Peer};
     use crate::time::{Millis, Now};
 
-    /// A stream that takes a few bytes and then none.
+    /// A stream that takes a few bytes and then nothing more.
     struct Narrow {
         space: usize,
     }
@@ -476,7 +479,7 @@ mod tests {
     }
 
     #[test]
-    fn output_that_has_to_wait_takes_no_more_memory_than_its_bytes() {
+    fn waiting_output_holds_no_more_memory_than_it_has_bytes() {
         let mut chat = Chat::new(Limits::default());
         let now = Now::exactly(Millis(0), 0);
         let mut greeting = Vec::new();
@@ -485,7 +488,7 @@ mod tests {
         let mut conn = Conn::new(Narrow { space: 10 }, caller.unwrap(), greeting);
         while conn.write([&[b'x'; 5000], &[], &[]]).is_ok() {}
         for bytes in [1, 100, 5000] {
-            // As much again as was reserved may be spare now.
+            // The buffer may have grown to twice its size.
             conn.out().extend((0..bytes).map(|_| b'x'));
             let waiting = conn.out_len();
             conn.shrink_out();
