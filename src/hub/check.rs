@@ -1,4 +1,4 @@
-//! What must hold between connections and sessions after each turn. Only tests ask.
+//! Checks what must hold between connections and sessions after each turn. Only tests call it.
 
 use super::conn::buffers_bytes_max;
 use super::{Hub, Transport};
@@ -6,11 +6,12 @@ use crate::chat::ConnId;
 use crate::time::Now;
 
 impl<T: Transport> Hub<T> {
-    /// Checks that connections and sessions agree, and what `Chat::assert_consistent` checks.
+    /// Checks that connections and sessions agree, and that the core is consistent in itself. To be
+    /// called between two turns.
     ///
     /// # Panics
     ///
-    /// If they do not. Meant for the time between two turns.
+    /// If something does not agree.
     pub fn assert_consistent(&self, now: Now) {
         self.chat.assert_consistent(now);
         assert_eq!(self.chat.connections(), self.conns.len());

@@ -1,11 +1,11 @@
 //! Moves bytes between connections and `chat`: what one turn of the server's loop does.
 //!
-//! Each turn reads what is readable, then fires what is due, then writes what is owed. Sockets
-//! come before timers, so that a client whose PING already waits is not expired by a server that
-//! was stalled: timers fire only up to the moment of which all that was sent is known to be read.
-//! No connection gets more than its budget of a turn; who has something left is
-//! remembered for the next. The hub knows neither the poll nor the clocks, and its streams may be
-//! a test's.
+//! Each turn reads what is readable, then fires the timers that are due, then writes what is owed.
+//! Sockets come before timers, so that no client expires whose PING was waiting while the server
+//! itself was stopped: timers fire only up to a time by which everything that clients had sent is
+//! known to have been read. No connection gets more than its budget in one turn; the hub returns
+//! in the next turn to those that have something left. It knows neither the poll nor the clocks,
+//! and a test can put anything in place of its streams.
 
 mod check;
 pub mod conn;
@@ -25,58 +25,58 @@ use crate::protocol::{Bye, Limits};
 use crate::shrink::ShrinkPolicy;
 use crate::time::{Clock, Millis, Now};
 
-/// How often a connection is read in one turn.
+/// The most reads from one connection in one turn.
 const READS_PER_TURN: usize = 32;
-/// Bytes that are written to a connection in one turn, unless a log is about to drop some.
+/// How many bytes one turn writes to one connection, unless a log is about to drop events.
 const WRITE_BYTES_PER_TURN: usize = 256 * 1024;
-/// Timers of each kind that are looked at in one turn.
+/// The most timers of each kind that one turn looks at.
 const TIMERS_PER_TURN: usize = 256;
-/// Writes to connections after which no more timers are fired in one turn.
+/// After this many writes to connections, a turn fires no more timers.
 const WRITES_PER_FIRING: u64 = 1024;
-/// For how many turns timers are held back, at the most, because not all was read that has come;
-/// and for how long at least.
+/// Timers are held back while something that has come is unread. They fire all the same once both
+/// this many turns and this much time have passed.
 const TURNS_HELD_BACK: u32 = 16;
 const TIME_HELD_BACK: Millis = Millis(200);
 
-/// All connections, with the chat they take part in.
+/// All connections, and the chat that they take part in.
 pub struct Hub<T> {
     chat: Chat,
     conns: Slab<Conn<T>>,
     shrink: ShrinkPolicy,
-    /// Much memory went back to the allocator, which may keep it.
+    /// Whether much memory went back to the allocator, which may keep it.
     has_freed_memory: bool,
-    /// The connection whose input is being worked on: nothing closes it.
+    /// The connection whose input is being answered: nothing may close it.
     in_hand: Option<ConnId>,
-    /// Connections to be read in the next turn.
+    /// Connections to read in the next turn.
     to_read: Vec<ConnId>,
-    /// Connections to be written at the end of the turn.
+    /// Connections to write to at the end of the turn.
     to_write: Vec<ConnId>,
-    /// Room for the next of these lists while one is worked on.
+    /// An empty list that takes the place of one of these while that one is worked through.
     spare: Vec<ConnId>,
-    /// Timers fire up to this moment.
+    /// Timers fire up to this time.
     horizon: Millis,
-    /// Since when, and for how many turns, it was not moved because not all was read.
+    /// Since when, and for how many turns, unread input has kept the horizon from moving.
     held_back: Option<(Millis, u32)>,
-    /// What the connection in hand may still cost in this turn: lines to be answered, ...
+    /// How many lines of the connection in hand may still be answered in this turn.
     lines_left: usize,
-    /// ... and how far `bytes_written` may go on its account.
+    /// The value of `bytes_written` at which the connection in hand has used up its turn.
     bytes_written_max: u64,
-    /// How often a connection was written to.
+    /// How many writes there were to connections.
     writes: u64,
-    /// How many bytes connections took.
+    /// How many bytes they wrote.
     bytes_written: u64,
     /// The number of the turn.
     turn: u64,
-    /// What every connection is read into.
+    /// The buffer into which every connection is read.
     buffer: Vec<u8>,
-    /// Where that is put which has to follow what was written.
+    /// A buffer for what has to follow the events that were just written.
     rest: Vec<u8>,
-    /// Where the audience of the room that is served is put.
+    /// A buffer for the audience of the room that is being served.
     audience: Vec<ConnId>,
 }
 
 impl<T: Transport> Hub<T> {
-    /// A hub without connections.
+    /// Makes a hub without connections.
     pub fn new(limits: Limits) -> Self {
         Hub {
             chat: Chat::new(limits),
@@ -115,7 +115,7 @@ impl<T: Transport> Hub<T> {
         self.conns.is_empty()
     }
 
-    /// The place of the next connection.
+    /// Gives the place of the next connection.
     pub fn vacancy(&mut self) -> Vacancy<'_, T> {
         Vacancy {
             conn: ConnId::at(self.conns.vacant_key()),
@@ -123,7 +123,7 @@ impl<T: Transport> Hub<T> {
         }
     }
 
-    /// Notes what the poll reports of a connection.
+    /// Notes what the poll reports about a connection.
     pub fn ready(&mut self, key: ConnId, readiness: Readiness, now: Now) {
         let Some(conn) = self.conns.get_mut(key.index()) else {
             return;
@@ -136,8 +136,8 @@ impl<T: Transport> Hub<T> {
             broken,
         } = readiness;
         conn.is_readable |= readable || read_closed || urgent || broken;
-        // Once it is broken nothing comes any more, whatever is reported; and where lines wait, the
-        // end of a stream is none that has come.
+        // A broken connection receives nothing more, whatever the poll reports; and if a throttled
+        // one is reported because its stream has ended, no new line has come.
         let is_end = conn.is_broken() || (read_closed || broken) && conn.is_throttled();
         conn.is_reported |= readable && !is_end;
         conn.is_read_in_part |= read_closed || urgent || broken;
@@ -158,25 +158,25 @@ impl<T: Transport> Hub<T> {
         }
     }
 
-    /// Whether much memory went back to the allocator, which may keep it, since this was asked last.
+    /// Whether much memory has gone back to the allocator, which may keep it, since the last call.
     pub fn take_has_freed_memory(&mut self) -> bool {
         std::mem::take(&mut self.has_freed_memory) | self.chat.take_has_freed_memory()
     }
 
-    /// Whether something is left to do without waiting for anything.
+    /// Whether there is something left to do that need not wait for anything.
     pub fn has_work(&self) -> bool {
         !self.to_read.is_empty() || !self.to_write.is_empty()
     }
 
-    /// When something is due next.
+    /// When the next timer is due.
     pub fn next_deadline(&mut self) -> Option<Millis> {
         self.chat.next_deadline()
     }
 
-    /// One turn: read, fire, write.
+    /// Takes one turn: reads, fires timers, writes.
     ///
-    /// `heard_all` says that the poll has reported, through [`ready`](Self::ready), all that had
-    /// come by the time that it was `asked`.
+    /// `asked` is when the poll was asked. `heard_all` says that it has reported, through
+    /// [`ready`](Self::ready), everything that had come by then.
     pub fn turn(&mut self, clock: &impl Clock, asked: Millis, heard_all: bool) {
         let now = clock.now();
         self.turn += 1;
@@ -214,9 +214,9 @@ impl<T: Transport> Hub<T> {
         }
     }
 
-    /// Lets timers fire up to the time when the poll was asked, if all that had come by then was
-    /// read; or if that has been waited for long enough, in turns and in time: one long turn may
-    /// just be a server that was stopped.
+    /// Lets timers fire up to the time when the poll was asked, if everything that had come by then
+    /// has been read, or if they have been held back for long enough. Enough is both turns and time,
+    /// since one long turn may only mean that the server was stopped.
     fn move_horizon(&mut self, asked: Millis, heard_all: bool, now: Now) {
         let (since, turns) = self.held_back.unwrap_or((now.at, 0));
         let is_enough = turns >= TURNS_HELD_BACK && now.at.since(since) >= TIME_HELD_BACK;
@@ -233,12 +233,13 @@ impl<T: Transport> Hub<T> {
         self.chat.set_keys(keys, now);
     }
 
-    /// What the server counts, for the server to add what it alone can see.
+    /// What the server counts. The server's loop adds what it alone can see.
     pub fn stats(&mut self) -> &mut Stats {
         &mut self.chat.stats
     }
 
-    /// Tells everybody that the server shuts down; connections close as they have taken that.
+    /// Tells every client that the server is shutting down. Each connection closes once its stream
+    /// has taken that.
     pub fn shut_down(&mut self, now: Now) {
         self.serve_rooms(now, false);
         let keys: Vec<_> = self.conns.iter().map(|(key, _)| ConnId::at(key)).collect();
@@ -247,7 +248,7 @@ impl<T: Transport> Hub<T> {
         }
     }
 
-    /// Says goodbye to a connection, to be closed once it has taken that.
+    /// Says goodbye on a connection, which closes once its stream has taken that.
     fn say_goodbye(&mut self, key: ConnId, bye: Bye, now: Now) {
         let conn = &mut self.conns[key.index()];
         if !conn.is_closing() {
@@ -274,10 +275,10 @@ impl<T: Transport> Hub<T> {
         }
     }
 
-    /// Fires what is due, within the turn's budget.
+    /// Fires the timers that are due, within the turn's budget.
     fn fire(&mut self, now: Now, clock: &impl Clock) {
         let mut budget = TimerBudget::each(TIMERS_PER_TURN);
-        // Each one may mean a write to everybody in its room.
+        // Each timer may cause a write to everybody in a room.
         let writes_max = self.writes + WRITES_PER_FIRING;
         while self.writes < writes_max {
             let Some(due) = self.chat.due(now, &mut budget) else {
@@ -288,18 +289,18 @@ impl<T: Transport> Hub<T> {
         }
     }
 
-    /// Settles what is due, when its connection has been read, so that a sign of life counts that came
-    /// in time.
+    /// Reads the connection of a timer that is due, so that a sign of life that came in time counts,
+    /// and then settles what is due.
     fn fire_one(&mut self, due: Due, now: Now, clock: &impl Clock) {
         if due.resumes_reading() {
             due.conn().into_iter().for_each(|key| self.read_later(key));
         } else if let Some(key) = due.conn() {
             self.read_at_last(key, clock);
             if due.concerns_session() {
-                // Its stream may take what it did not take before: the system reports that only
-                // when there is space for much.
+                // The stream may take something again: the system reports that only once there is
+                // much space.
                 self.write(key, now, WRITE_BYTES_PER_TURN);
-                self.look_whether_taken(key, now);
+                self.renew_stall_if_taken(key, now);
             }
         }
         let caller = due.conn().map(|key| &mut self.conns[key.index()].caller);
@@ -308,7 +309,8 @@ impl<T: Transport> Hub<T> {
         }
     }
 
-    /// Appends what a connection is told that did not ask, and closes it if that was the last.
+    /// Appends a notice to a connection's output, and closes the connection if that was the last it
+    /// gets.
     fn deliver(&mut self, notice: Notice, now: Now) {
         let key = notice.conn();
         let conn = &mut self.conns[key.index()];
@@ -323,7 +325,7 @@ impl<T: Transport> Hub<T> {
         }
     }
 
-    /// Closes a connection: the one place where one is removed.
+    /// Closes a connection. This is the only place that removes one.
     fn close(&mut self, key: ConnId, now: Now) {
         let Some(conn) = self.conns.try_remove(key.index()) else {
             return;
@@ -337,7 +339,8 @@ impl<T: Transport> Hub<T> {
     }
 }
 
-/// A place for a connection, whose id is known before it comes, so that its stream can be polled.
+/// A place for a connection. Its id is known before the connection takes it, so that the poll can
+/// already watch the stream under that id.
 pub struct Vacancy<'a, T> {
     hub: &'a mut Hub<T>,
     conn: ConnId,
@@ -349,27 +352,27 @@ impl<T: Transport> Vacancy<'_, T> {
         self.conn
     }
 
-    /// Takes a new connection on; or tells it that the server is full, and closes it.
+    /// Takes in a new connection, or tells its client that the server is full and closes it.
     pub fn accept(self, mut stream: T, peer: Peer, now: Now) -> Option<ConnId> {
         let Vacancy { hub, conn } = self;
         let mut greeting = Vec::new();
         let Some(caller) = hub.chat.connect(conn, peer, now, &mut greeting) else {
-            // A new stream takes so little; if not, it cannot be helped.
+            // A new stream has space for this line. If it has not, nothing more can be done.
             let _ = stream.write(&greeting);
             hang_up(stream);
             return None;
         };
         hub.conns.insert(Conn::new(stream, caller, greeting));
         hub.shrink.added(hub.conns.len());
-        // A client that did not wait for the greeting gets it together with its first answer.
+        // A client that did not wait for the greeting gets it in one write with its first answer.
         hub.read_later(conn);
         hub.write_later(conn);
         Some(conn)
     }
 }
 
-/// Closes a stream. A socket that is closed with input unread is reset, and the peer may then throw
-/// away the last lines before it has read them: so what there is, is read.
+/// Reads what is left on a stream, then closes it. The system resets a socket that is closed with
+/// input unread, and the peer may then lose the last lines that were written to it.
 fn hang_up(mut stream: impl Transport) {
     let mut nowhere = [0; READ_BYTES];
     for _ in 0..READS_PER_TURN {

@@ -1,4 +1,4 @@
-//! Reading connections, and answering their lines.
+//! Reads connections and answers their lines.
 
 use std::io;
 
@@ -9,13 +9,14 @@ use crate::hub::line::Item;
 use crate::protocol::{Abuse, BYTES_PER_LINE, Request};
 use crate::time::{Clock, Now};
 
-/// What connections may cost together in one turn, as far as each has the least budget: lines that
-/// are answered, or bytes that count as such, and bytes that are written on their account, to
-/// themselves or to others.
+/// How many lines of all connections one turn answers (some bytes count as a line), unless their
+/// least budgets add up to more.
 const LINES_PER_TURN: usize = 2048;
+/// How many bytes one turn writes because of what connections send, to themselves or to others,
+/// unless their least budgets add up to more.
 const ANSWER_BYTES_PER_TURN: usize = 1024 * 1024;
 
-/// What a connection may cost in one turn; the rest of its lines is left for the next.
+/// What a connection may cost in one turn; the rest of its lines wait for the next.
 #[derive(Clone, Copy)]
 pub(super) struct Budget {
     lines: usize,
@@ -23,8 +24,8 @@ pub(super) struct Budget {
 }
 
 impl Budget {
-    /// The budget of each if so many connections have sent something: the more, the less, so that
-    /// nobody has to wait for long.
+    /// The budget of each connection when `conns` of them have sent something. More connections get
+    /// less each, so that none waits for long.
     pub fn of(conns: usize) -> Budget {
         let conns = conns.max(1);
         Budget {
@@ -35,22 +36,22 @@ impl Budget {
 }
 
 impl<T: Transport> Hub<T> {
-    /// Reads a connection's budget of the turn and answers its lines.
+    /// Reads from a connection and answers its lines, up to its budget.
     pub(super) fn read(&mut self, key: ConnId, budget: Budget, clock: &impl Clock) {
         self.read_what_has_come(key, budget, false, clock);
     }
 
-    /// Reads a connection that is about to lose something for not having sent anything, though
-    /// nothing was reported of it.
+    /// Reads a connection before a timer acts on its silence, even if the poll has reported nothing
+    /// from it.
     pub(super) fn read_at_last(&mut self, key: ConnId, clock: &impl Clock) {
         let conn = &mut self.conns[key.index()];
         let was_read_to_the_end = !std::mem::replace(&mut conn.is_readable, true);
         self.read_what_has_come(key, Budget::of(1), was_read_to_the_end, clock);
     }
 
-    /// Reads a connection. What is read `is_fresh` if it came after all that was read before, and
-    /// also if the poll has just reported it; other lines have waited, and came by the time of the
-    /// last report.
+    /// Reads a connection. `is_fresh` says that nothing was left unread before, so what is read now
+    /// has just come; so has input that the poll has just reported. Other lines have waited: they
+    /// came by the time of the last report.
     fn read_what_has_come(
         &mut self,
         key: ConnId,
@@ -87,7 +88,7 @@ impl<T: Transport> Hub<T> {
         self.in_hand = None;
         let conn = &mut self.conns[key.index()];
         if conn.has_ended() {
-            // Whoever comes next may be read before this one is closed.
+            // Another connection may be read before this one is closed.
             self.chat.note(&mut conn.caller, ConnEvent::Ended, now);
         }
         if conn.may_be_read() {
@@ -96,8 +97,8 @@ impl<T: Transport> Hub<T> {
         self.write_later(key);
     }
 
-    /// Answers the lines that were received, then receives once more; false if there is nothing
-    /// more to do in this turn.
+    /// Answers the lines that were received, then reads once more; false if there is nothing more to
+    /// do in this turn.
     fn read_once(
         &mut self,
         key: ConnId,
@@ -117,24 +118,24 @@ impl<T: Transport> Hub<T> {
         if !conn.may_be_read() || conn.has_unanswered() || self.lines_left == 0 {
             return false;
         }
-        // With the beginning of a line kept, no more is received than can be looked at at once: the
-        // one is not kept beside the other.
+        // While it keeps an unfinished line, it reads only what may be looked at straight away, and
+        // so never keeps input as well.
         if conn.is_within_line() && !self.may_look(key, clock.now()) {
             return false;
         }
         let conn = &mut self.conns[key.index()];
-        // No more than its budget, should that make no line.
+        // Bytes count against the budget even if they make no line.
         let bytes_max = (self.lines_left * BYTES_PER_LINE).min(buffer.len());
         let buffer = &mut buffer[..bytes_max];
         match conn.stream.read(buffer) {
             Ok(0) => conn.end_input(),
             Ok(len) => {
-                // Less than was asked for is all there is, and more to come makes itself known:
-                // epoll(7), in its answer 9. It does not go without saying for the end of the
+                // A read that does not fill the buffer has taken all there is, and the poll reports
+                // what comes later: epoll(7), answer 9. That does not hold at the end of the
                 // stream, for urgent bytes, and on Unix sockets.
                 conn.is_readable = len == buffer.len() || conn.is_read_in_part;
                 self.chat.stats.bytes_in += len as u64;
-                // Not before it had come: no sign of life is given an earlier time than its own.
+                // Read the clock only now: no sign of life may get a time before it came.
                 let now = clock.now();
                 if is_fresh {
                     let heard = ConnEvent::Heard { is_ahead: false };
@@ -147,7 +148,7 @@ impl<T: Transport> Hub<T> {
             Err(error) => match error.kind() {
                 io::ErrorKind::WouldBlock => {
                     conn.is_readable = false;
-                    // One who cannot be told anything need not be waited for.
+                    // Nothing more comes from a client that is gone.
                     if conn.is_broken() {
                         conn.end_input();
                     }
@@ -162,8 +163,8 @@ impl<T: Transport> Hub<T> {
         true
     }
 
-    /// Answers the lines in `input`, until the client ought to take its answers first, has had its
-    /// budget of the turn, or has sent faster than it may; the rest is kept.
+    /// Answers the lines in `input` until the client should first take its answers, has used up its
+    /// budget for this turn, or has sent faster than it may. Keeps the rest.
     fn take_input(&mut self, key: ConnId, mut input: &[u8], now: Now) {
         loop {
             let conn = &self.conns[key.index()];
@@ -175,7 +176,7 @@ impl<T: Transport> Hub<T> {
             }
             let conn = &mut self.conns[key.index()];
             if let Some(pending) = conn.take_postponed() {
-                self.answer_behind_output(key, *pending, now);
+                self.answer_after_output(key, *pending, now);
             } else if let Some(permit) = self.chat.admit(&mut conn.caller, now) {
                 self.take_item(key, permit, &mut input, now);
             } else {
@@ -185,19 +186,19 @@ impl<T: Transport> Hub<T> {
         }
     }
 
-    /// Whether a connection has space for the next answer, and budget left in this turn.
+    /// Whether a connection has space for the next answer and budget left in this turn.
     fn has_space(&mut self, key: ConnId, now: Now) -> bool {
         let conn = &self.conns[key.index()];
         if conn.out_len() >= OUT_BYTES_ENOUGH || conn.has_postponed() {
             self.write(key, now, WRITE_BYTES_PER_TURN);
         }
         let conn = &self.conns[key.index()];
-        let had_its_budget = self.lines_left == 0 || self.bytes_written >= self.bytes_written_max;
-        conn.out_len() <= conn.out_len_max() && !had_its_budget
+        let has_budget = self.lines_left > 0 && self.bytes_written < self.bytes_written_max;
+        conn.out_len() <= conn.out_len_max() && has_budget
     }
 
-    /// Whether the next bytes of a connection may be looked at as they come. What a client that is gone
-    /// has sent faster than it may is carried out like that of others, when its turn has come.
+    /// Whether the next bytes of a connection may be looked at as soon as they are read. The rate
+    /// binds clients that are gone as well: what they have sent too fast is carried out later.
     fn may_look(&mut self, key: ConnId, now: Now) -> bool {
         self.has_space(key, now)
             && (self.chat)
@@ -205,7 +206,7 @@ impl<T: Transport> Hub<T> {
                 .is_some()
     }
 
-    /// Takes the next item off `input`, or all of it if none is complete, and answers it.
+    /// Takes the next item off `input`, or all of it if no item is complete, and answers it.
     fn take_item(&mut self, key: ConnId, permit: Permit, input: &mut &[u8], now: Now) {
         let limits = *self.chat.limits();
         let conn = &mut self.conns[key.index()];
@@ -235,13 +236,13 @@ impl<T: Transport> Hub<T> {
         let answered = self.chat.answer(caller, permit, input, now, out);
         self.lines_left = self.lines_left.saturating_sub(answered.lines);
         match answered.outcome {
-            Outcome::Later(pending) => self.answer_behind_output(key, pending, now),
+            Outcome::Later(pending) => self.answer_after_output(key, pending, now),
             outcome => self.after_answer(key, session, outcome, now),
         }
     }
 
     /// Writes what a connection is owed, and carries out a command that waits for that.
-    fn answer_behind_output(&mut self, key: ConnId, pending: Pending, now: Now) {
+    fn answer_after_output(&mut self, key: ConnId, pending: Pending, now: Now) {
         self.write(key, now, usize::MAX);
         let (_, caller, out) = self.conns[key.index()].parts();
         let session = caller.session();
@@ -249,7 +250,7 @@ impl<T: Transport> Hub<T> {
         self.after_answer(key, session, outcome, now);
     }
 
-    /// Does what an answer has left to do; `session` is what the connection held before.
+    /// Does what an answer has left to do. `session` is the session that the connection held before.
     fn after_answer(
         &mut self,
         key: ConnId,

@@ -1,4 +1,4 @@
-//! Writing what connections are owed.
+//! Writes what connections are owed.
 
 use std::io;
 use std::num::NonZeroUsize;
@@ -9,10 +9,10 @@ use crate::hub::conn::{Conn, Flow, Space, Stall, Transport};
 use crate::time::Now;
 
 impl<T: Transport> Hub<T> {
-    /// Writes what has happened in rooms to those who are there. Nobody is left out if it is
-    /// `urgent`: somebody whose stream took nothing in another turn may take something now.
+    /// Writes to the members of rooms what has happened there. If that is `urgent`, it also tries
+    /// members whose streams took nothing in an earlier turn: they may take something now.
     pub(super) fn serve_rooms(&mut self, now: Now, urgent: bool) {
-        let share = match urgent {
+        let bytes_enough = match urgent {
             true => usize::MAX,
             false => WRITE_BYTES_PER_TURN,
         };
@@ -26,24 +26,24 @@ impl<T: Transport> Hub<T> {
                     Space::NoneInTurn(refused) => urgent && refused != turn,
                 };
                 if conn.is_some_and(may_take) {
-                    self.write_and_finish(key, now, share);
+                    self.write_and_finish(key, now, bytes_enough);
                 }
             }
         }
         self.audience = audience;
     }
 
-    /// Writes to a connection, and closes it if that was all there is to do for it.
-    pub(super) fn write_and_finish(&mut self, key: ConnId, now: Now, share: usize) {
-        self.write(key, now, share);
+    /// Writes to a connection, and closes it if there is nothing more to do for it.
+    pub(super) fn write_and_finish(&mut self, key: ConnId, now: Now, bytes_enough: usize) {
+        self.write(key, now, bytes_enough);
         self.finish(key, now);
     }
 
-    /// Closes a connection if there is nothing more to do for it; else sees to it that it is read
-    /// if there is something to read.
+    /// Closes a connection if there is nothing more to do for it. Otherwise lists it for reading if
+    /// it may have something to read.
     pub(super) fn finish(&mut self, key: ConnId, now: Now) {
         let conn = &self.conns[key.index()];
-        // Which it mostly is not, and then what it is owed need not be looked up.
+        // Looking up what it is owed has a cost, and most connections are not done.
         if conn.may_be_done() && self.in_hand != Some(key) {
             let is_owed = !matches!(self.chat.owed(&conn.caller), Owed::Nothing);
             if conn.is_done(is_owed) {
@@ -53,7 +53,7 @@ impl<T: Transport> Hub<T> {
         }
         let conn = &mut self.conns[key.index()];
         if conn.space != Space::Some {
-            // What waits may wait for long.
+            // Output that waits may wait for long.
             conn.shrink_out();
         }
         conn.release_buffers();
@@ -62,8 +62,9 @@ impl<T: Transport> Hub<T> {
         }
     }
 
-    /// Writes what a connection is owed until its stream takes no more, or about `share` bytes.
-    pub(super) fn write(&mut self, key: ConnId, now: Now, share: usize) {
+    /// Writes what a connection is owed until its stream takes no more, or until it has written
+    /// `bytes_enough`.
+    pub(super) fn write(&mut self, key: ConnId, now: Now, bytes_enough: usize) {
         let mut sum = 0;
         loop {
             let conn = &mut self.conns[key.index()];
@@ -87,7 +88,7 @@ impl<T: Transport> Hub<T> {
             if conn.out_len() == 0 && lines.is_none() {
                 return self.end_stall(key, now);
             }
-            if sum >= share {
+            if sum >= bytes_enough {
                 self.chat.note(&mut conn.caller, ConnEvent::Writable, now);
                 self.write_later(key);
                 return self.end_stall(key, now);
@@ -126,9 +127,9 @@ impl<T: Transport> Hub<T> {
         }
     }
 
-    /// Notes that a stream takes nothing. That the system takes something now and then does not mean
-    /// that the client does: if the client has taken nothing since it was stalled before, it still
-    /// is, since then.
+    /// Notes that a stream takes nothing. The system may take something now and then without the
+    /// client doing so: a client that has taken nothing since an earlier stall has been stalled ever
+    /// since.
     fn stall(&mut self, key: ConnId, now: Now) {
         let conn = &mut self.conns[key.index()];
         if conn.is_stalled() {
@@ -149,7 +150,7 @@ impl<T: Transport> Hub<T> {
         self.update_watch(key);
     }
 
-    /// Notes that a stream has taken all that it was to take.
+    /// Notes that a stream is not stalled, or no longer.
     fn end_stall(&mut self, key: ConnId, now: Now) {
         let conn = &mut self.conns[key.index()];
         let Flow::Stalled(stall) = conn.flow else {
@@ -160,8 +161,8 @@ impl<T: Transport> Hub<T> {
         self.update_watch(key);
     }
 
-    /// Looks whether a client that is stalled has taken something since it was looked at last.
-    pub(super) fn look_whether_taken(&mut self, key: ConnId, now: Now) {
+    /// Starts a stall again from now if the client has taken something since the last look.
+    pub(super) fn renew_stall_if_taken(&mut self, key: ConnId, now: Now) {
         let Some(conn) = self.conns.get_mut(key.index()) else {
             return;
         };
@@ -178,8 +179,8 @@ impl<T: Transport> Hub<T> {
         self.chat.note(&mut conn.caller, stalled, now);
     }
 
-    /// Has the system watch the peer of a connection that keeps its session alive by being open.
-    /// A client that takes nothing is watched by its session instead, which tells it why it goes.
+    /// Makes the system watch the peer of a connection that keeps its session alive by being open,
+    /// unless its client is stalled: then the session's timer ends it, and tells the client why.
     pub(super) fn update_watch(&mut self, key: ConnId) {
         let conn = &mut self.conns[key.index()];
         let idle_s = conn.caller.keepalive_s().filter(|_| !conn.is_stalled());
