@@ -2,11 +2,31 @@
 
 use super::ids::{RoomKey, SessionKey};
 use super::journal::Full;
+use super::keys::Keys;
 use super::{Caller, Chat};
 use crate::protocol::{Error, Join};
 use crate::time::Now;
 
 impl Chat {
+    /// Replaces the keys; none lets anybody join. Sessions whose name has no key any more, or another
+    /// one, are revoked: their clients are not heard any more, and they end within the next turns,
+    /// some in each.
+    pub fn set_keys(&mut self, keys: Option<Keys>, now: Now) {
+        let old = std::mem::replace(&mut self.keys, keys);
+        let Some(keys) = &self.keys else {
+            return;
+        };
+        // The wheel fires last what was filed first.
+        for (key, session) in self.sessions.iter_mut().rev() {
+            let has_key = keys.get(session.name);
+            let had_key = old.as_ref().map(|old| old.get(session.name));
+            if has_key.is_none() || had_key.is_some_and(|had_key| had_key != has_key) {
+                session.is_revoked = true;
+                self.session_timers.file(SessionKey::at(key), now.past);
+            }
+        }
+    }
+
     /// Whether who wants to join has the key of the name, where that takes one.
     pub(super) fn check_key(&self, join: &Join<'_>) -> Result<(), Error> {
         let Some(keys) = &self.keys else {

@@ -3,14 +3,14 @@
 use super::caller::Caller;
 use super::ended::End;
 use super::ids::{RoomKey, SessionKey};
-use super::keys::Keys;
 use super::notice::Notice;
 use super::room::Room;
 use super::session::{Attachment, Delivery, Session};
 use super::usage::Usage;
 use super::{Chat, by_name, by_room_name};
 use crate::protocol::{
-    Alive, Bye, Event, IDLE_MIN_S, IDLE_TCP_MIN_S, Join, LeaveReason, Name, Output, Secret, Token,
+    Alive, Bye, Event, IDLE_MIN_S, IDLE_TCP_MIN_S, Join, LeaveReason, Limits, Name, Output, Secret,
+    Token,
 };
 use crate::time::Now;
 
@@ -166,25 +166,6 @@ impl Chat {
         (session.room, name)
     }
 
-    /// Replaces the keys; none lets anybody join. Sessions whose name has no key any more, or another
-    /// one, are revoked: their clients are not heard any more, and they end within the next turns,
-    /// some in each.
-    pub fn set_keys(&mut self, keys: Option<Keys>, now: Now) {
-        let old = std::mem::replace(&mut self.keys, keys);
-        let Some(keys) = &self.keys else {
-            return;
-        };
-        // The wheel fires last what was filed first.
-        for (key, session) in self.sessions.iter_mut().rev() {
-            let has_key = keys.get(session.name);
-            let had_key = old.as_ref().map(|old| old.get(session.name));
-            if has_key.is_none() || had_key.is_some_and(|had_key| had_key != has_key) {
-                session.is_revoked = true;
-                self.session_timers.file(SessionKey::at(key), now.past);
-            }
-        }
-    }
-
     /// What the connection of a session is told when it loses that.
     pub(super) fn last_words(
         &mut self,
@@ -201,5 +182,15 @@ impl Chat {
         }
         Output::Bye(bye).write(&mut text);
         Some(Notice::goodbye(conn, text))
+    }
+}
+
+impl Limits {
+    /// The idle time that a wish for `idle_s` is granted: at least `shortest_s`.
+    fn granted_idle_s(&self, idle_s: Option<u32>, shortest_s: u32) -> u32 {
+        idle_s
+            .unwrap_or(self.idle_s)
+            .min(self.idle_max_s)
+            .max(shortest_s)
     }
 }

@@ -36,6 +36,7 @@ mod memory;
 mod notice;
 mod origin;
 mod owed;
+mod poll;
 mod rate;
 pub mod room;
 mod session;

@@ -3,17 +3,16 @@
 //! An event is written once, into its room's log. A session is a cursor into it; what it is owed
 //! is what lies behind. Nothing here is queued for a session.
 
-use std::num::{NonZeroU32, NonZeroUsize};
+use std::num::NonZeroUsize;
 
 use super::Chat;
 use super::caller::Caller;
 use super::event_log::EventLog;
 use super::ids::SessionKey;
-use super::room::Room;
-use super::session::{Delivery, Session, Wait};
+use super::session::{Delivery, Session};
 use super::stats::Stats;
-use crate::protocol::{LINE_BYTES_MAX, Limits, Listing, Output, Poll, Reply};
-use crate::time::{Millis, Now};
+use crate::protocol::{Listing, Output};
+use crate::time::Now;
 
 /// What a session is owed on its connection without asking again.
 #[derive(Debug)]
@@ -145,7 +144,7 @@ impl Chat {
 
     /// Logs it if a session is about to be told that it lost events, once until it has had all there
     /// is.
-    fn note_loss(&mut self, key: SessionKey, now: Now) {
+    pub(super) fn note_loss(&mut self, key: SessionKey, now: Now) {
         let session = &mut self.sessions[key.index()];
         let room = &self.rooms[session.room.index()];
         let is_lagging = session.cursor < room.log.first();
@@ -178,93 +177,6 @@ impl Chat {
         session.cursor < self.rooms[session.room.index()].log.next()
     }
 
-    /// Answers a POLL that waits, with what there is: appends that to `out`.
-    pub(super) fn end_wait(&mut self, key: SessionKey, now: Now, out: &mut Vec<u8>) {
-        self.end_wait_as_of(key, now.at, now, out);
-    }
-
-    /// Answers a POLL that waits, and that has kept its session alive until `alive_at` at most.
-    pub(super) fn end_wait_as_of(
-        &mut self,
-        key: SessionKey,
-        alive_at: Millis,
-        now: Now,
-        out: &mut Vec<u8>,
-    ) {
-        let session = &mut self.sessions[key.index()];
-        let Delivery::Awaited(wait) = session.delivery() else {
-            return;
-        };
-        session.touch_if_held(alive_at);
-        if let Some(attachment) = &mut session.attachment {
-            attachment.wait = None;
-        }
-        self.leave_seat(key);
-        // Behind what waits to be written, and before the answer to the line that ends the wait.
-        let room = Listing::BYTES_MAX.saturating_sub(out.len() + LINE_BYTES_MAX);
-        let reply = self.batch(key, wait.max, room, now);
-        Output::Reply(&reply).write(out);
-        self.arm(key, now.past);
-    }
-
-    /// Lets a POLL wait that came at `heard_at`. If that was a while ago, nobody may be there any
-    /// more to wait for it, and the session counts as alive by it from then on only.
-    pub(super) fn start_wait(&mut self, key: SessionKey, poll: Poll, heard_at: Millis, now: Now) {
-        let session = &mut self.sessions[key.index()];
-        let wait = Millis::from_secs(poll.wait_s);
-        let alive_until = match heard_at < now.at {
-            true => heard_at + wait,
-            false => Millis::NEVER,
-        };
-        if let Some(attachment) = &mut session.attachment {
-            attachment.wait = Some(Wait {
-                until: now.at + wait,
-                alive_until,
-                max: poll.max,
-            });
-        }
-        self.take_seat(key);
-        self.arm(key, now.past);
-    }
-
-    /// Gives a pull session the events behind its cursor, as many as `max` lines and `bytes_max`
-    /// bytes hold; one in any case.
-    pub(super) fn batch(
-        &mut self,
-        key: SessionKey,
-        max: NonZeroU32,
-        bytes_max: usize,
-        now: Now,
-    ) -> Reply<'static> {
-        self.note_loss(key, now);
-        let session = &mut self.sessions[key.index()];
-        let room = &self.rooms[session.room.index()];
-        let log = &room.log;
-        let mut events = Listing::default();
-        if session.cursor < log.first() {
-            let count = session.skip_to(log.first());
-            self.stats.events_lost += count;
-            let next_seq = session.cursor;
-            events.add(Output::Lost { count, next_seq });
-        }
-        let lines_left = u64::from(max.get()) - events.lines();
-        let bytes_left = events.room().min(bytes_max);
-        let mut to = log.fit(session.cursor, lines_left, bytes_left);
-        if to == session.cursor && events.lines() == 0 {
-            // A reply may be longer than others for the sake of one long event.
-            to = log.next().min(session.cursor + 1);
-        }
-        let lines = log.range(session.cursor, to);
-        events.add_lines(to - session.cursor, lines);
-        let bytes = lines[0].len() + lines[1].len();
-        move_on(session, log, to, bytes, &mut self.stats);
-        Reply::Polled {
-            events,
-            last: to - 1,
-            more: log.next() - to,
-        }
-    }
-
     /// Sets a session's cursor just behind an event that the room has had.
     pub(super) fn set_cursor(&mut self, key: SessionKey, after: u64) {
         let session = &mut self.sessions[key.index()];
@@ -273,26 +185,14 @@ impl Chat {
 }
 
 /// Moves a session's cursor behind events that it was given, and counts them and their bytes.
-fn move_on(session: &mut Session, log: &EventLog, to: u64, bytes: usize, stats: &mut Stats) {
+pub(super) fn move_on(
+    session: &mut Session,
+    log: &EventLog,
+    to: u64,
+    bytes: usize,
+    stats: &mut Stats,
+) {
     stats.events_delivered += to - session.cursor;
     stats.events_delivered_bytes += bytes as u64;
     session.move_to(to, log.next());
-}
-
-impl Room {
-    /// Where a new member's cursor stands that asks for `history` events from before its JOINED,
-    /// which is the newest.
-    pub(super) fn cursor_for(&self, history: u64) -> u64 {
-        self.newest().saturating_sub(history).max(self.log.first())
-    }
-}
-
-impl Limits {
-    /// The idle time that a wish for `idle_s` is granted: at least `shortest_s`.
-    pub(super) fn granted_idle_s(&self, idle_s: Option<u32>, shortest_s: u32) -> u32 {
-        idle_s
-            .unwrap_or(self.idle_s)
-            .min(self.idle_max_s)
-            .max(shortest_s)
-    }
 }

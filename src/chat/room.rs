@@ -43,6 +43,12 @@ impl Room {
         self.log.next() - 1
     }
 
+    /// Where a new member's cursor stands that asks for `history` events from before its JOINED,
+    /// which is the newest.
+    pub fn cursor_for(&self, history: u64) -> u64 {
+        self.newest().saturating_sub(history).max(self.log.first())
+    }
+
     /// Whether the next command could make the log drop an event before the audience was served
     /// with it.
     pub fn must_serve(&self, limits: &Limits) -> bool {

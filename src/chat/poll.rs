@@ -1,0 +1,99 @@
+//! POLL: how it fetches what a pull session is owed, and how it waits for that.
+
+use std::num::NonZeroU32;
+
+use super::Chat;
+use super::ids::SessionKey;
+use super::owed::move_on;
+use super::session::{Delivery, Wait};
+use crate::protocol::{LINE_BYTES_MAX, Listing, Output, Poll, Reply};
+use crate::time::{Millis, Now};
+
+impl Chat {
+    /// Answers a POLL that waits, with what there is: appends that to `out`.
+    pub(super) fn end_wait(&mut self, key: SessionKey, now: Now, out: &mut Vec<u8>) {
+        self.end_wait_as_of(key, now.at, now, out);
+    }
+
+    /// Answers a POLL that waits, and that has kept its session alive until `alive_at` at most.
+    pub(super) fn end_wait_as_of(
+        &mut self,
+        key: SessionKey,
+        alive_at: Millis,
+        now: Now,
+        out: &mut Vec<u8>,
+    ) {
+        let session = &mut self.sessions[key.index()];
+        let Delivery::Awaited(wait) = session.delivery() else {
+            return;
+        };
+        session.touch_if_held(alive_at);
+        if let Some(attachment) = &mut session.attachment {
+            attachment.wait = None;
+        }
+        self.leave_seat(key);
+        // Behind what waits to be written, and before the answer to the line that ends the wait.
+        let room = Listing::BYTES_MAX.saturating_sub(out.len() + LINE_BYTES_MAX);
+        let reply = self.batch(key, wait.max, room, now);
+        Output::Reply(&reply).write(out);
+        self.arm(key, now.past);
+    }
+
+    /// Lets a POLL wait that came at `heard_at`. If that was a while ago, nobody may be there any
+    /// more to wait for it, and the session counts as alive by it from then on only.
+    pub(super) fn start_wait(&mut self, key: SessionKey, poll: Poll, heard_at: Millis, now: Now) {
+        let session = &mut self.sessions[key.index()];
+        let wait = Millis::from_secs(poll.wait_s);
+        let alive_until = match heard_at < now.at {
+            true => heard_at + wait,
+            false => Millis::NEVER,
+        };
+        if let Some(attachment) = &mut session.attachment {
+            attachment.wait = Some(Wait {
+                until: now.at + wait,
+                alive_until,
+                max: poll.max,
+            });
+        }
+        self.take_seat(key);
+        self.arm(key, now.past);
+    }
+
+    /// Gives a pull session the events behind its cursor, as many as `max` lines and `bytes_max`
+    /// bytes hold; one in any case.
+    pub(super) fn batch(
+        &mut self,
+        key: SessionKey,
+        max: NonZeroU32,
+        bytes_max: usize,
+        now: Now,
+    ) -> Reply<'static> {
+        self.note_loss(key, now);
+        let session = &mut self.sessions[key.index()];
+        let room = &self.rooms[session.room.index()];
+        let log = &room.log;
+        let mut events = Listing::default();
+        if session.cursor < log.first() {
+            let count = session.skip_to(log.first());
+            self.stats.events_lost += count;
+            let next_seq = session.cursor;
+            events.add(Output::Lost { count, next_seq });
+        }
+        let lines_left = u64::from(max.get()) - events.lines();
+        let bytes_left = events.room().min(bytes_max);
+        let mut to = log.fit(session.cursor, lines_left, bytes_left);
+        if to == session.cursor && events.lines() == 0 {
+            // A reply may be longer than others for the sake of one long event.
+            to = log.next().min(session.cursor + 1);
+        }
+        let lines = log.range(session.cursor, to);
+        events.add_lines(to - session.cursor, lines);
+        let bytes = lines[0].len() + lines[1].len();
+        move_on(session, log, to, bytes, &mut self.stats);
+        Reply::Polled {
+            events,
+            last: to - 1,
+            more: log.next() - to,
+        }
+    }
+}
