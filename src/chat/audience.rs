@@ -70,13 +70,13 @@ impl Chat {
         room.is_dirty = false;
         room.unserved = room.log.next();
         let sessions = &self.sessions;
-        let seated = room.audience.iter();
-        audience.extend(seated.filter_map(|&key| sessions[key.index()].conn()));
+        let members = room.audience.iter();
+        audience.extend(members.filter_map(|&key| sessions[key.index()].conn()));
         true
     }
 
     /// Puts an attached session among those that are served when something happens.
-    pub(super) fn take_seat(&mut self, key: SessionKey) {
+    pub(super) fn join_audience(&mut self, key: SessionKey) {
         let session = &mut self.sessions[key.index()];
         let room_key = session.room;
         let room = &mut self.rooms[room_key.index()];
@@ -88,26 +88,28 @@ impl Chat {
             0 => session.cursor,
             _ => room.unserved.min(session.cursor),
         };
-        attachment.seat = Some(room.audience.len() as u32);
+        attachment.audience_index = Some(room.audience.len() as u32);
         room.audience.push(key);
         if session.cursor < room.log.next() {
             self.mark_dirty(room_key);
         }
     }
 
-    pub(super) fn leave_seat(&mut self, key: SessionKey) {
+    pub(super) fn leave_audience(&mut self, key: SessionKey) {
         let session = &mut self.sessions[key.index()];
-        let seat = session.attachment.as_mut().and_then(|a| a.seat.take());
-        let Some(seat) = seat else { return };
+        let attachment = session.attachment.as_mut();
+        let Some(index) = attachment.and_then(|a| a.audience_index.take()) else {
+            return;
+        };
         let room = &mut self.rooms[session.room.index()];
-        room.audience.swap_remove(seat as usize);
+        room.audience.swap_remove(index as usize);
         if room.audience.len() < room.audience.capacity() / 4 {
             // A crowd's seats are not kept.
             room.audience.shrink_to(2 * room.audience.len());
         }
-        if let Some(&moved) = room.audience.get(seat as usize) {
+        if let Some(&moved) = room.audience.get(index as usize) {
             if let Some(attachment) = &mut self.sessions[moved.index()].attachment {
-                attachment.seat = Some(seat);
+                attachment.audience_index = Some(index);
             }
         }
     }

@@ -81,16 +81,19 @@ impl Chat {
                 let session = &self.sessions[key.index()];
                 assert_eq!(session.room, RoomKey::at(room_key));
                 assert!(session.cursor <= room.log.next());
-                let seat = session.attachment.as_ref().and_then(|a| a.seat);
-                let seated = seat.map(|seat| room.audience[seat as usize]);
-                assert!(seat.is_none() || seated == Some(key));
-                let attached = session.attachment.as_ref();
-                let has_seat = attached.is_some() && !matches!(session.delivery(), Delivery::Kept);
-                assert_eq!(seat.is_some(), has_seat);
+                let attachment = session.attachment.as_ref();
+                let index = attachment.and_then(|a| a.audience_index);
+                assert!(index.is_none_or(|index| room.audience[index as usize] == key));
+                let listens = attachment.is_some() && !matches!(session.delivery(), Delivery::Kept);
+                assert_eq!(index.is_some(), listens);
             }
-            let seats: HashSet<SessionKey> = room.audience.iter().copied().collect();
-            assert_eq!(seats.len(), room.audience.len());
-            assert!(seats.iter().all(|&key| self.sessions.contains(key.index())));
+            let audience: HashSet<SessionKey> = room.audience.iter().copied().collect();
+            assert_eq!(audience.len(), room.audience.len());
+            assert!(
+                audience
+                    .iter()
+                    .all(|&key| self.sessions.contains(key.index()))
+            );
             assert_eq!(
                 room.is_dirty,
                 self.dirty.contains(&RoomKey::at(room_key)),

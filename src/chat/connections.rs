@@ -163,7 +163,7 @@ impl Chat {
         }
         let Some(key) = caller.session else { return };
         let session = &mut self.sessions[key.index()];
-        let look_at = now.at + session.look_interval();
+        let stall_check_at = now.at + session.stall_check_interval();
         let Some(attachment) = &mut session.attachment else {
             return;
         };
@@ -173,17 +173,17 @@ impl Chat {
             ConnEvent::Writable => self.offer_again(key),
             ConnEvent::Flows => {
                 attachment.stalled_at = Millis::NEVER;
-                attachment.look_at = Millis::NEVER;
+                attachment.stall_check_at = Millis::NEVER;
             }
             ConnEvent::Stalled(since) => {
                 attachment.stalled_at = since;
-                attachment.look_at = look_at;
+                attachment.stall_check_at = stall_check_at;
                 self.arm(key, now.past);
             }
             ConnEvent::Gone => {
-                session.touch_if_held(now.at);
+                session.touch_if_kept_alive(now.at);
                 if let Some(attachment) = &mut session.attachment {
-                    attachment.is_lost = true;
+                    attachment.is_gone = true;
                 }
                 self.arm(key, now.past);
             }

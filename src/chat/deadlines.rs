@@ -155,10 +155,10 @@ impl Chat {
         match due {
             None => {}
             Some(Deadline::Wait) => self.end_wait(key, now, &mut text),
-            Some(Deadline::Look) => {
-                let look_at = now.at + session.look_interval();
+            Some(Deadline::StallCheck) => {
+                let stall_check_at = now.at + session.stall_check_interval();
                 if let Some(attachment) = &mut session.attachment {
-                    attachment.look_at = look_at;
+                    attachment.stall_check_at = stall_check_at;
                 }
             }
             Some(Deadline::Expiring) => {

@@ -52,7 +52,7 @@ impl Chat {
             alive_at: now.at,
             mode: join.mode,
             alive: join.alive,
-            is_lagging: false,
+            is_behind: false,
             is_revoked: false,
             attachment: None,
         }));
@@ -87,16 +87,16 @@ impl Chat {
         caller.arrival_us = session.arrival_us;
         self.attached += 1;
         if matches!(session.delivery(), Delivery::Pushed) {
-            self.take_seat(key);
+            self.join_audience(key);
         }
         self.arm(key, now.past);
     }
 
     /// Takes a session from its connection; from now on its idle time runs.
     pub(super) fn detach(&mut self, key: SessionKey, now: Now) {
-        self.leave_seat(key);
+        self.leave_audience(key);
         let session = &mut self.sessions[key.index()];
-        session.touch_if_held(now.at);
+        session.touch_if_kept_alive(now.at);
         session.attachment = None;
         self.attached -= 1;
         self.arm(key, now.past);
@@ -139,7 +139,7 @@ impl Chat {
         reason: LeaveReason,
         now: Now,
     ) -> (RoomKey, Name) {
-        self.leave_seat(key);
+        self.leave_audience(key);
         let Session { name, room, .. } = self.sessions[key.index()];
         let room = &mut self.rooms[room.index()];
         room.members.remove(&by_name(&self.sessions, name));

@@ -58,7 +58,7 @@ pub use notice::Notice;
 pub use origin::{Origin, Peer};
 pub use owed::{Owed, OwedLines, Receipt};
 pub use rate::Permit;
-pub use session::LOOKS as STALL_CHECKS_PER_IDLE_TIME;
+pub use session::STALL_CHECKS_PER_IDLE_TIME;
 
 use crate::protocol::{Limits, Name, Token};
 use crate::shrink::ShrinkPolicy;

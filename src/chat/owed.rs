@@ -147,8 +147,8 @@ impl Chat {
     pub(super) fn note_loss(&mut self, key: SessionKey, now: Now) {
         let session = &mut self.sessions[key.index()];
         let room = &self.rooms[session.room.index()];
-        let is_lagging = session.cursor < room.log.first();
-        if !is_lagging || std::mem::replace(&mut session.is_lagging, true) {
+        let is_behind = session.cursor < room.log.first();
+        if !is_behind || std::mem::replace(&mut session.is_behind, true) {
             return;
         }
         let origin = self.usages.origin(session.origin);

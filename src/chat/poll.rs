@@ -27,11 +27,11 @@ impl Chat {
         let Delivery::Awaited(wait) = session.delivery() else {
             return;
         };
-        session.touch_if_held(alive_at);
+        session.touch_if_kept_alive(alive_at);
         if let Some(attachment) = &mut session.attachment {
             attachment.wait = None;
         }
-        self.leave_seat(key);
+        self.leave_audience(key);
         // Behind what waits to be written, and before the answer to the line that ends the wait.
         let room = Listing::BYTES_MAX.saturating_sub(out.len() + LINE_BYTES_MAX);
         let reply = self.batch(key, wait.max, room, now);
@@ -55,7 +55,7 @@ impl Chat {
                 max: poll.max,
             });
         }
-        self.take_seat(key);
+        self.join_audience(key);
         self.arm(key, now.past);
     }
 

@@ -9,7 +9,7 @@ use crate::time::Millis;
 
 /// How often a client that takes nothing is looked at within its idle time: it has a part of that
 /// more at the most, since it may have taken something just behind a look.
-pub const LOOKS: u64 = 8;
+pub const STALL_CHECKS_PER_IDLE_TIME: u64 = 8;
 
 /// A member of a room.
 #[derive(Debug)]
@@ -33,7 +33,7 @@ pub(super) struct Session {
     pub mode: Mode,
     pub alive: Alive,
     /// It lost events, and has not had all there are since.
-    pub is_lagging: bool,
+    pub is_behind: bool,
     /// It has lost the right to its name, and is about to end.
     pub is_revoked: bool,
     /// Boxed, so that a session without a connection costs less.
@@ -49,13 +49,13 @@ pub(super) struct Attachment {
     /// Since when the client has taken nothing of what it is owed; never if it takes it.
     pub stalled_at: Millis,
     /// When it is looked at next whether it has.
-    pub look_at: Millis,
+    pub stall_check_at: Millis,
     /// Whether EXPIRING was said in this idle period.
     pub warned: bool,
     /// Its place in the room's audience.
-    pub seat: Option<u32>,
+    pub audience_index: Option<u32>,
     /// The client has closed the connection, of which only what it has sent is left.
-    pub is_lost: bool,
+    pub is_gone: bool,
 }
 
 /// A POLL that is answered when there is something to give, or at the end of its time.
@@ -88,7 +88,7 @@ pub(super) enum Deadline {
     /// Its client takes nothing.
     Stalled,
     /// It is time to look whether it takes something.
-    Look,
+    StallCheck,
     /// It has shown no sign of life.
     Idle,
     /// A third of its idle time is left.
@@ -101,10 +101,10 @@ impl Attachment {
             conn,
             wait: None,
             stalled_at: Millis::NEVER,
-            look_at: Millis::NEVER,
+            stall_check_at: Millis::NEVER,
             warned: false,
-            seat: None,
-            is_lost: false,
+            audience_index: None,
+            is_gone: false,
         }
     }
 }
@@ -139,8 +139,8 @@ impl Session {
     }
 
     /// Notes that what has kept it alive without a further sign ends now.
-    pub fn touch_if_held(&mut self, now: Millis) {
-        if let Some(until) = self.held_until() {
+    pub fn touch_if_kept_alive(&mut self, now: Millis) {
+        if let Some(until) = self.kept_alive_until() {
             self.touch(now.min(until));
         }
     }
@@ -155,12 +155,12 @@ impl Session {
     /// Moves the cursor behind events that were given; `next` is the number of the next event.
     pub fn move_to(&mut self, cursor: u64, next: u64) {
         self.cursor = cursor;
-        self.is_lagging &= cursor < next;
+        self.is_behind &= cursor < next;
     }
 
     /// Until when it counts as alive without a further sign, if it does.
-    fn held_until(&self) -> Option<Millis> {
-        let attachment = self.attachment.as_ref().filter(|a| !a.is_lost)?;
+    fn kept_alive_until(&self) -> Option<Millis> {
+        let attachment = self.attachment.as_ref().filter(|a| !a.is_gone)?;
         match self.alive {
             Alive::Tcp => Some(Millis::NEVER),
             Alive::Ping => attachment.wait.map(|wait| wait.alive_until),
@@ -168,14 +168,14 @@ impl Session {
     }
 
     /// How often it is looked at whether a client has taken something that seemed to take nothing.
-    pub fn look_interval(&self) -> Millis {
-        Millis(Millis::from_secs(self.idle_s).0 / LOOKS)
+    pub fn stall_check_interval(&self) -> Millis {
+        Millis(Millis::from_secs(self.idle_s).0 / STALL_CHECKS_PER_IDLE_TIME)
     }
 
     /// Seconds since the last sign of life.
     pub fn silent_s(&self, at: Millis) -> u64 {
         let alive_at = self
-            .held_until()
+            .kept_alive_until()
             .map_or(self.alive_at, |until| until.min(at));
         at.since(alive_at).secs()
     }
@@ -189,16 +189,16 @@ impl Session {
             return Some((Millis(0), Deadline::Revoked));
         }
         let idle = Millis::from_secs(self.idle_s);
-        let held_until = self.held_until();
-        let idle_end = held_until.unwrap_or(self.alive_at) + idle;
+        let kept_alive_until = self.kept_alive_until();
+        let idle_end = kept_alive_until.unwrap_or(self.alive_at) + idle;
         let attached = self.attachment.as_ref();
         let wait = attached.and_then(|a| a.wait).map(|w| w.until);
         let stalled = attached.map(|a| a.stalled_at + idle);
         let stalled = stalled.filter(|&when| when < Millis::NEVER);
-        let look = attached.map(|a| a.look_at);
-        let look = look.filter(|&when| when < Millis::NEVER);
+        let stall_check = attached.map(|a| a.stall_check_at);
+        let stall_check = stall_check.filter(|&when| when < Millis::NEVER);
         let warning = attached
-            .filter(|a| held_until.is_none() && !a.warned)
+            .filter(|a| kept_alive_until.is_none() && !a.warned)
             .filter(|_| matches!(self.delivery(), Delivery::Pushed))
             .map(|_| self.alive_at + Millis(idle.0 - idle.0 / 3));
         let deadlines = [
@@ -208,7 +208,7 @@ impl Session {
                 Deadline::Idle,
             ),
             (wait, Deadline::Wait),
-            (look, Deadline::Look),
+            (stall_check, Deadline::StallCheck),
             (warning, Deadline::Expiring),
         ];
         let mut next = None;
