@@ -62,7 +62,7 @@ impl Chat {
         let lines = self.count(permit, caller, input.bytes, input.ends_line, now);
         let outcome = match input.request {
             None => Outcome::Done,
-            Some(request) => match self.put_off(caller, &request, out) {
+            Some(request) => match self.defer(caller, &request, out) {
                 Some(pending) => Outcome::Later(pending),
                 None => self.respond(caller, request, now, out),
             },
@@ -79,26 +79,26 @@ impl Chat {
         now: Now,
         out: &mut Vec<u8>,
     ) -> Outcome {
-        if !out.is_empty() && self.gives_much(caller, &pending.0) {
+        if !out.is_empty() && self.has_long_reply(caller, &pending.0) {
             return Outcome::Later(pending);
         }
         self.respond(caller, Request::Command(pending.0), now, out)
     }
 
     /// The command in a request, if it has to wait for output to be written.
-    fn put_off(&self, caller: &Caller, request: &Request<'_>, out: &[u8]) -> Option<Pending> {
+    fn defer(&self, caller: &Caller, request: &Request<'_>, out: &[u8]) -> Option<Pending> {
         let Request::Command(command) = request else {
             return None;
         };
         let command = command.after_output()?;
         let is_owed = caller.session.is_some_and(|key| self.is_owed(key));
-        let waits = is_owed || !out.is_empty() && self.gives_much(caller, &command);
+        let waits = is_owed || !out.is_empty() && self.has_long_reply(caller, &command);
         waits.then_some(Pending(command))
     }
 
     /// Whether the reply to a command can be long as things are. That to a POLL which has nothing to
     /// give is not, if it comes at once.
-    fn gives_much(&self, caller: &Caller, command: &Command<'_>) -> bool {
+    fn has_long_reply(&self, caller: &Caller, command: &Command<'_>) -> bool {
         match command {
             Command::Query(Query::Poll(Poll {
                 after: None,

@@ -14,7 +14,7 @@ use crate::protocol::{
 };
 use crate::time::Now;
 
-type Answer<'a> = Result<Reply<'a>, Error>;
+type CommandResult<'a> = Result<Reply<'a>, Error>;
 
 impl Chat {
     /// Carries a command out. No reply means that it comes later.
@@ -36,7 +36,7 @@ impl Chat {
             Command::Query(Query::Stats) => self.show_stats(caller, now),
             Command::Query(Query::Help) => Ok(Reply::Help),
             Command::Parting(Parting::Leave) => self.leave(caller, now),
-            Command::Parting(Parting::Detach) => self.let_go(caller, now),
+            Command::Parting(Parting::Detach) => self.detach_caller(caller, now),
             Command::Parting(Parting::Quit) => self.quit(caller, now),
         }
         .map(Some)
@@ -48,8 +48,8 @@ impl Chat {
         join: Join<'_>,
         now: Now,
         replaced: &mut Option<Notice>,
-    ) -> Answer<'a> {
-        no_session(caller)?;
+    ) -> CommandResult<'a> {
+        check_no_session(caller)?;
         if let Err(error) = self.check_key(&join) {
             caller.denials += 1;
             self.stats.refused_keys += 1;
@@ -65,7 +65,7 @@ impl Chat {
 
         if let Some(namesake) = namesake {
             // Who holds the key has the name. The room stays, for he is about to enter it.
-            *replaced = self.last_words(namesake, Bye::Replaced, OwedEvents::Told, now);
+            *replaced = self.goodbye_notice(namesake, Bye::Replaced, OwedEvents::Written, now);
             let reason = LeaveReason::Replaced;
             let (room, name) = self.remove_session(namesake, reason, now);
             self.append(room, Event::Left { name, reason }, now);
@@ -95,13 +95,13 @@ impl Chat {
         resume: Resume,
         now: Now,
         replaced: &mut Option<Notice>,
-    ) -> Answer<'a> {
-        no_session(caller)?;
-        let key = self.find(resume.token, now)?;
+    ) -> CommandResult<'a> {
+        check_no_session(caller)?;
+        let key = self.find_session(resume.token, now)?;
         if let Some(after) = resume.after {
             self.check_after(key, after)?;
         }
-        if let Some(goodbye) = self.last_words(key, Bye::Replaced, OwedEvents::Kept, now) {
+        if let Some(goodbye) = self.goodbye_notice(key, Bye::Replaced, OwedEvents::Kept, now) {
             self.detach(key, now);
             *replaced = Some(goodbye);
         }
@@ -131,7 +131,7 @@ impl Chat {
     }
 
     /// The session that a token names.
-    fn find(&self, token: Option<Token>, now: Now) -> Result<SessionKey, Error> {
+    fn find_session(&self, token: Option<Token>, now: Now) -> Result<SessionKey, Error> {
         let token = token.ok_or(Error::UnknownSession)?;
         let session = self.sessions.get(token.slot as usize);
         let session = session.filter(|s| s.secret == token.secret);
@@ -149,7 +149,7 @@ impl Chat {
         })
     }
 
-    fn say<'a>(&mut self, caller: &Caller, text: &str, now: Now) -> Answer<'a> {
+    fn say<'a>(&mut self, caller: &Caller, text: &str, now: Now) -> CommandResult<'a> {
         let key = session_of(caller)?;
         let session = &mut self.sessions[key.index()];
         session.said += 1;
@@ -191,30 +191,30 @@ impl Chat {
         }
     }
 
-    fn leave<'a>(&mut self, caller: &mut Caller, now: Now) -> Answer<'a> {
+    fn leave<'a>(&mut self, caller: &mut Caller, now: Now) -> CommandResult<'a> {
         let key = session_of(caller)?;
         caller.session = None;
         self.destroy(key, LeaveReason::Left, now);
-        self.expect_session(caller, now.at);
+        self.start_handshake(caller, now.at);
         Ok(Reply::Left)
     }
 
-    fn let_go<'a>(&mut self, caller: &mut Caller, now: Now) -> Answer<'a> {
+    fn detach_caller<'a>(&mut self, caller: &mut Caller, now: Now) -> CommandResult<'a> {
         let key = session_of(caller)?;
         caller.session = None;
         self.detach(key, now);
-        self.expect_session(caller, now.at);
+        self.start_handshake(caller, now.at);
         Ok(Reply::Detached)
     }
 
-    fn quit<'a>(&mut self, caller: &mut Caller, now: Now) -> Answer<'a> {
+    fn quit<'a>(&mut self, caller: &mut Caller, now: Now) -> CommandResult<'a> {
         if let Some(key) = caller.session.take() {
             self.destroy(key, LeaveReason::Quit, now);
         }
         Ok(Reply::Quit)
     }
 
-    fn who<'a>(&self, caller: &Caller, after: Option<Name>, now: Now) -> Answer<'a> {
+    fn who<'a>(&self, caller: &Caller, after: Option<Name>, now: Now) -> CommandResult<'a> {
         let (_, room) = self.session_and_room(session_of(caller)?);
         let mut members = Listing::default();
         let after = after.map(|name| by_name(&self.sessions, name));
@@ -236,7 +236,7 @@ impl Chat {
         Ok(Reply::Who { members, seq, more })
     }
 
-    fn list_rooms<'a>(&self, caller: &Caller, after: Option<Name>) -> Answer<'a> {
+    fn list_rooms<'a>(&self, caller: &Caller, after: Option<Name>) -> CommandResult<'a> {
         self.check_member(caller)?;
         let mut rooms = Listing::default();
         let after = after.map(|name| by_room_name(&self.rooms, name));
@@ -258,7 +258,7 @@ impl Chat {
         Ok(Reply::Rooms { rooms, more })
     }
 
-    fn show_stats<'a>(&self, caller: &Caller, now: Now) -> Answer<'a> {
+    fn show_stats<'a>(&self, caller: &Caller, now: Now) -> CommandResult<'a> {
         self.check_member(caller)?;
         let stats = self.list_stats(now);
         Ok(Reply::Stats { stats })
@@ -282,7 +282,7 @@ fn session_of(caller: &Caller) -> Result<SessionKey, Error> {
     caller.session.ok_or(Error::NoSession)
 }
 
-fn no_session(caller: &Caller) -> Result<(), Error> {
+fn check_no_session(caller: &Caller) -> Result<(), Error> {
     match caller.session {
         None => Ok(()),
         Some(_) => Err(Error::AlreadyJoined),

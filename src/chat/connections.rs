@@ -86,13 +86,13 @@ impl Chat {
             paid_bytes: 0,
             is_leaving: false,
         };
-        self.expect_session(&mut caller, now.at);
+        self.start_handshake(&mut caller, now.at);
         Some(caller)
     }
 
     /// Lets go of a connection that is gone; its session, if any, lives on without.
     pub fn disconnect(&mut self, mut caller: Caller, now: Now) {
-        self.end_timers(&caller);
+        self.cancel_timers(&caller);
         if let Some(key) = caller.session.take() {
             self.detach(key, now);
         }
@@ -122,30 +122,30 @@ impl Chat {
         let end = now.at + Millis::from_secs(goodbye_s);
         let filed = self.handshakes.when(caller.conn);
         if filed.is_none_or(|filed| filed > end) {
-            self.give_time(caller, now.at, goodbye_s);
+            self.set_handshake_end(caller, now.at, goodbye_s);
         }
         caller.is_leaving = true;
         Output::Bye(bye).write(out);
     }
 
     /// Gives a connection without a session its time to get one.
-    pub(super) fn expect_session(&mut self, caller: &mut Caller, at: Millis) {
-        self.give_time(caller, at, self.limits.handshake_s);
+    pub(super) fn start_handshake(&mut self, caller: &mut Caller, at: Millis) {
+        self.set_handshake_end(caller, at, self.limits.handshake_s);
     }
 
     /// Gives a connection without a session so many seconds, and no others.
-    pub(super) fn give_time(&mut self, caller: &Caller, at: Millis, time_s: u32) {
+    pub(super) fn set_handshake_end(&mut self, caller: &Caller, at: Millis, time_s: u32) {
         let when = at + Millis::from_secs(time_s);
         self.handshakes.file(caller.conn, when);
     }
 
-    pub(super) fn end_time(&mut self, caller: &Caller) {
+    pub(super) fn cancel_handshake(&mut self, caller: &Caller) {
         self.handshakes.cancel(caller.conn);
     }
 
     /// Cancels all timers of a connection.
-    pub(super) fn end_timers(&mut self, caller: &Caller) {
-        self.end_time(caller);
+    pub(super) fn cancel_timers(&mut self, caller: &Caller) {
+        self.cancel_handshake(caller);
         self.throttles.cancel(caller.conn);
     }
 

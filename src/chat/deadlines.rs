@@ -15,13 +15,13 @@ use crate::time::{Millis, Now};
 #[derive(Debug)]
 #[must_use = "what is due is still to be settled"]
 pub struct Due {
-    what: What,
+    kind: DueKind,
     conn: Option<ConnId>,
 }
 
 /// What is due.
 #[derive(Clone, Copy, Debug)]
-enum What {
+enum DueKind {
     /// A session's deadline.
     Session(SessionKey),
     /// The end of a connection's time to get a session.
@@ -39,12 +39,12 @@ impl Due {
     /// Whether the client's session is in question, so that the connection is also to be written to,
     /// and looked at if it is stalled: the client may have taken something since.
     pub fn concerns_session(&self) -> bool {
-        matches!(self.what, What::Session(_))
+        matches!(self.kind, DueKind::Session(_))
     }
 
     /// Whether all there is to do is to read the connection again, when this is settled.
     pub fn resumes_reading(&self) -> bool {
-        matches!(self.what, What::Throttle)
+        matches!(self.kind, DueKind::Throttle)
     }
 }
 
@@ -87,13 +87,13 @@ impl Chat {
     pub fn due(&mut self, now: Now, budget: &mut TimerBudget) -> Option<Due> {
         if let Some(conn) = self.throttles.pop(now.past, &mut budget.throttles) {
             return Some(Due {
-                what: What::Throttle,
+                kind: DueKind::Throttle,
                 conn: Some(conn),
             });
         }
         if let Some(conn) = self.handshakes.pop(now.past, &mut budget.handshakes) {
             return Some(Due {
-                what: What::Handshake,
+                kind: DueKind::Handshake,
                 conn: Some(conn),
             });
         }
@@ -102,7 +102,7 @@ impl Chat {
             match session.deadline(now.past) {
                 Some((when, _)) if when <= now.past => {
                     return Some(Due {
-                        what: What::Session(key),
+                        kind: DueKind::Session(key),
                         conn: session.conn(),
                     });
                 }
@@ -115,13 +115,13 @@ impl Chat {
 
     /// Does what a deadline asks for, if it is still due; `client` is that of its connection.
     pub fn settle(&mut self, due: Due, caller: Option<&mut Caller>, now: Now) -> Option<Notice> {
-        match (due.what, caller) {
-            (What::Throttle, caller) => {
+        match (due.kind, caller) {
+            (DueKind::Throttle, caller) => {
                 caller?.is_throttled = false;
                 None
             }
-            (What::Handshake, caller) => self.settle_handshake(caller?),
-            (What::Session(key), caller) => {
+            (DueKind::Handshake, caller) => self.settle_handshake(caller?),
+            (DueKind::Session(key), caller) => {
                 let session = self.sessions.get_mut(key.index())?;
                 // A line that waits to be answered is a sign of life.
                 if let Some(caller) = caller.filter(|c| c.is_throttled && c.session == Some(key)) {
@@ -169,17 +169,17 @@ impl Chat {
                 }
             }
             Some(Deadline::Revoked) => {
-                let goodbye = self.last_words(key, Bye::Replaced, OwedEvents::Told, now);
+                let goodbye = self.goodbye_notice(key, Bye::Replaced, OwedEvents::Written, now);
                 self.destroy(key, LeaveReason::Replaced, now);
                 return goodbye;
             }
             Some(Deadline::Stalled) => {
-                let goodbye = self.last_words(key, Bye::Slow, OwedEvents::Kept, now);
+                let goodbye = self.goodbye_notice(key, Bye::Slow, OwedEvents::Kept, now);
                 self.destroy(key, LeaveReason::Slow, now);
                 return goodbye;
             }
             Some(Deadline::Idle) => {
-                let goodbye = self.last_words(key, Bye::Expired, OwedEvents::Kept, now);
+                let goodbye = self.goodbye_notice(key, Bye::Expired, OwedEvents::Kept, now);
                 self.destroy(key, LeaveReason::Expired, now);
                 return goodbye;
             }

@@ -17,7 +17,7 @@ use crate::time::Now;
 /// What becomes of the events that a session is owed when it loses its connection.
 pub(super) enum OwedEvents {
     /// They are written before the last words, if they are few.
-    Told,
+    Written,
     /// They are not: they stay the session's, or cannot be written anyhow.
     Kept,
 }
@@ -78,7 +78,7 @@ impl Chat {
 
     /// Makes a connection the one that holds a session, which no other holds.
     pub(super) fn attach(&mut self, caller: &mut Caller, key: SessionKey, now: Now) {
-        self.end_time(caller);
+        self.cancel_handshake(caller);
         let session = &mut self.sessions[key.index()];
         caller.hold(key, session);
         session.attachment = Some(Box::new(Attachment::new(caller.conn)));
@@ -167,7 +167,7 @@ impl Chat {
     }
 
     /// What the connection of a session is told when it loses that.
-    pub(super) fn last_words(
+    pub(super) fn goodbye_notice(
         &mut self,
         key: SessionKey,
         bye: Bye,
@@ -177,8 +177,8 @@ impl Chat {
         let conn = self.sessions[key.index()].conn()?;
         let mut text = Vec::new();
         self.end_wait(key, now, &mut text);
-        if let OwedEvents::Told = owed {
-            self.tell_owed(key, &mut text);
+        if let OwedEvents::Written = owed {
+            self.write_owed(key, &mut text);
         }
         Output::Bye(bye).write(&mut text);
         Some(Notice::goodbye(conn, text))

@@ -99,7 +99,7 @@ impl Chat {
     /// off, and the event that a LOST line has announced; or the answer to a POLL.
     pub fn advance(&mut self, receipt: Receipt, now: Now, out: &mut Vec<u8>) {
         match receipt.bytes {
-            Some(bytes) => self.move_over(receipt.session, bytes.get(), now, out),
+            Some(bytes) => self.advance_push(receipt.session, bytes.get(), now, out),
             None => self.end_wait(receipt.session, now, out),
         }
     }
@@ -114,7 +114,7 @@ impl Chat {
     }
 
     /// Moves a session's cursor over lines of which so many bytes were written.
-    fn move_over(&mut self, key: SessionKey, mut bytes: usize, now: Now, out: &mut Vec<u8>) {
+    fn advance_push(&mut self, key: SessionKey, mut bytes: usize, now: Now, out: &mut Vec<u8>) {
         self.note_loss(key, now);
         let session = &mut self.sessions[key.index()];
         let room = &self.rooms[session.room.index()];
@@ -131,7 +131,7 @@ impl Chat {
                 let announced = log.fit(session.cursor, 1, usize::MAX);
                 out.extend(log.range(session.cursor, announced).concat());
                 let bytes = log.tail_bytes(session.cursor) - log.tail_bytes(announced);
-                return move_on(session, log, announced, bytes, &mut self.stats);
+                return mark_delivered(session, log, announced, bytes, &mut self.stats);
             }
         }
         let (cursor, missing) = log.advance(session.cursor, bytes);
@@ -139,7 +139,7 @@ impl Chat {
             let broken_off = log.range(cursor - 1, cursor).concat();
             out.extend_from_slice(&broken_off[broken_off.len() - missing..]);
         }
-        move_on(session, log, cursor, bytes + missing, &mut self.stats);
+        mark_delivered(session, log, cursor, bytes + missing, &mut self.stats);
     }
 
     /// Logs it if a session is about to be told that it lost events, once until it has had all there
@@ -160,7 +160,7 @@ impl Chat {
 
     /// Appends to `out` what a push session is owed, if that is no more than a reply may be: what
     /// has happened in the same turn, to one who takes what it is given.
-    pub(super) fn tell_owed(&self, key: SessionKey, out: &mut Vec<u8>) {
+    pub(super) fn write_owed(&self, key: SessionKey, out: &mut Vec<u8>) {
         let session = &self.sessions[key.index()];
         let log = &self.rooms[session.room.index()].log;
         if matches!(session.delivery(), Delivery::Pushed) && session.cursor >= log.first() {
@@ -185,7 +185,7 @@ impl Chat {
 }
 
 /// Moves a session's cursor behind events that it was given, and counts them and their bytes.
-pub(super) fn move_on(
+pub(super) fn mark_delivered(
     session: &mut Session,
     log: &EventLog,
     to: u64,

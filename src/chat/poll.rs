@@ -4,7 +4,7 @@ use std::num::NonZeroU32;
 
 use super::Chat;
 use super::ids::SessionKey;
-use super::owed::move_on;
+use super::owed::mark_delivered;
 use super::session::{Delivery, Wait};
 use crate::protocol::{LINE_BYTES_MAX, Listing, Output, Poll, Reply};
 use crate::time::{Millis, Now};
@@ -89,7 +89,7 @@ impl Chat {
         let lines = log.range(session.cursor, to);
         events.add_lines(to - session.cursor, lines);
         let bytes = lines[0].len() + lines[1].len();
-        move_on(session, log, to, bytes, &mut self.stats);
+        mark_delivered(session, log, to, bytes, &mut self.stats);
         Reply::Polled {
             events,
             last: to - 1,

@@ -48,7 +48,7 @@ impl Chat {
     }
 
     /// Counts `bytes` that were taken of what a connection has sent against its rate, and tells how
-    /// many lines they count as; they go with the line that has begun, and `end_it` or not.
+    /// many lines they count as; they go with the line that has begun, and `ends_line` or not.
     ///
     /// Everything counts, telnet's commands and a line that never ends as well: one line for each
     /// [`BYTES_PER_LINE`] bytes that are begun. It counts against the session too, whatever
@@ -58,12 +58,12 @@ impl Chat {
         _permit: Permit,
         caller: &mut Caller,
         bytes: usize,
-        end_it: bool,
+        ends_line: bool,
         now: Now,
     ) -> usize {
         let paid = usize::from(caller.paid_bytes);
         let lines = bytes.saturating_sub(paid).div_ceil(BYTES_PER_LINE);
-        caller.paid_bytes = match end_it {
+        caller.paid_bytes = match ends_line {
             true => 0,
             false => (paid + lines * BYTES_PER_LINE - bytes) as u8,
         };
