@@ -12,7 +12,7 @@ use crate::protocol::{Folded, Name};
 const CHUNK_MAX: usize = 128;
 
 /// A thing in question.
-pub struct Sought<F: ?Sized> {
+pub struct Target<F: ?Sized> {
     /// What it is sorted by first: of equal things it is the same.
     pub head: u32,
     /// How the thing of a key that has the same head compares with this one.
@@ -20,12 +20,12 @@ pub struct Sought<F: ?Sized> {
 }
 
 /// A thing in question, however it is compared.
-pub type AnySought<'a> = Sought<dyn Fn(u32) -> Ordering + 'a>;
+pub type AnyTarget<'a> = Target<dyn Fn(u32) -> Ordering + 'a>;
 
 /// The thing of that name, among things of which `name_of` gives the names by their keys.
-pub fn by_name(name: Name, name_of: impl Fn(u32) -> Folded) -> Sought<impl Fn(u32) -> Ordering> {
+pub fn by_name(name: Name, name_of: impl Fn(u32) -> Folded) -> Target<impl Fn(u32) -> Ordering> {
     let name = name.folded();
-    Sought {
+    Target {
         head: name.head(),
         compare: move |key| name_of(key).cmp(&name),
     }
@@ -51,7 +51,7 @@ pub struct SortedIndex {
 struct Place {
     chunk: usize,
     at: usize,
-    is_taken: bool,
+    is_found: bool,
 }
 
 impl SortedIndex {
@@ -70,17 +70,17 @@ impl SortedIndex {
     }
 
     /// The key of the thing in question.
-    pub fn get(&self, sought: &AnySought<'_>) -> Option<u32> {
-        let place = self.place(sought);
+    pub fn get(&self, target: &AnyTarget<'_>) -> Option<u32> {
+        let place = self.place(target);
         place
-            .is_taken
+            .is_found
             .then(|| self.chunks[place.chunk][place.at].key)
     }
 
     /// Puts in the key of the thing in question, to which none that is there may be equal.
-    pub fn insert(&mut self, key: u32, sought: &AnySought<'_>) {
-        let mut place = self.place(sought);
-        debug_assert!(!place.is_taken, "something is there twice");
+    pub fn insert(&mut self, key: u32, target: &AnyTarget<'_>) {
+        let mut place = self.place(target);
+        debug_assert!(!place.is_found, "something is there twice");
         match self.chunks.get_mut(place.chunk) {
             None => {
                 self.chunks.reserve_exact(1);
@@ -97,15 +97,15 @@ impl SortedIndex {
             }
             Some(_) => {}
         }
-        let head = sought.head;
+        let head = target.head;
         self.chunks[place.chunk].insert(place.at, Entry { head, key });
         self.len += 1;
     }
 
     /// Takes out the key of the thing in question, if it is there.
-    pub fn remove(&mut self, sought: &AnySought<'_>) {
-        let place = self.place(sought);
-        if !place.is_taken {
+    pub fn remove(&mut self, target: &AnyTarget<'_>) {
+        let place = self.place(target);
+        if !place.is_found {
             return;
         }
         self.len -= 1;
@@ -137,21 +137,21 @@ impl SortedIndex {
 
     /// The keys of all things behind the one in question, in order, or of all there are; and how
     /// many those are.
-    pub fn behind(
+    pub fn keys_after(
         &self,
-        sought: Option<&AnySought<'_>>,
+        target: Option<&AnyTarget<'_>>,
     ) -> (impl Iterator<Item = u32> + use<'_>, usize) {
-        let place = sought.map(|sought| self.place(sought));
-        let (chunk, at) = place.map_or((0, 0), |p| (p.chunk, p.at + usize::from(p.is_taken)));
+        let place = target.map(|target| self.place(target));
+        let (chunk, at) = place.map_or((0, 0), |p| (p.chunk, p.at + usize::from(p.is_found)));
         let before: usize = self.chunks[..chunk].iter().map(Vec::len).sum();
         let entries = self.chunks[chunk..].iter().flatten().skip(at);
         (entries.map(|entry| entry.key), self.len - before - at)
     }
 
-    fn place(&self, sought: &AnySought<'_>) -> Place {
+    fn place(&self, target: &AnyTarget<'_>) -> Place {
         let compare = |entry: &Entry| {
-            let by_head = entry.head.cmp(&sought.head);
-            by_head.then_with(|| (sought.compare)(entry.key))
+            let by_head = entry.head.cmp(&target.head);
+            by_head.then_with(|| (target.compare)(entry.key))
         };
         let is_behind = |chunk: &Vec<Entry>| compare(&chunk[0]) == Ordering::Greater;
         let behind = self.chunks.partition_point(|chunk| !is_behind(chunk));
@@ -163,7 +163,7 @@ impl SortedIndex {
         Place {
             chunk,
             at: found.unwrap_or_else(|at| at),
-            is_taken: found.is_ok(),
+            is_found: found.is_ok(),
         }
     }
 }
@@ -181,10 +181,10 @@ mod tests {
     }
 
     /// Some of them have the same head.
-    fn with(number_sought: u32) -> Sought<impl Fn(u32) -> Ordering> {
-        Sought {
-            head: number_sought >> 8,
-            compare: move |key| number(key).cmp(&number_sought),
+    fn with(number_wanted: u32) -> Target<impl Fn(u32) -> Ordering> {
+        Target {
+            head: number_wanted >> 8,
+            compare: move |key| number(key).cmp(&number_wanted),
         }
     }
 
@@ -202,24 +202,24 @@ mod tests {
         }
 
         fn toggle(&mut self, key: u32) {
-            let sought = with(number(key));
+            let target = with(number(key));
             match self.model.remove(&number(key)) {
-                Some(_) => self.index.remove(&sought),
+                Some(_) => self.index.remove(&target),
                 None => {
                     self.model.insert(number(key), key);
-                    self.index.insert(key, &sought);
+                    self.index.insert(key, &target);
                 }
             }
             assert_eq!(self.index.len(), self.model.len());
             assert_eq!(self.index.is_empty(), self.model.is_empty());
             let kept = self.model.get(&number(key)).copied();
-            assert_eq!(self.index.get(&sought), kept);
+            assert_eq!(self.index.get(&target), kept);
         }
 
         fn check(&self, after: Option<u32>) {
-            let sought = after.map(with);
-            let sought: Option<&AnySought<'_>> = sought.as_ref().map(|sought| sought as _);
-            let (keys, count) = self.index.behind(sought);
+            let target = after.map(with);
+            let target: Option<&AnyTarget<'_>> = target.as_ref().map(|target| target as _);
+            let (keys, count) = self.index.keys_after(target);
             let from = after.map_or(Bound::Unbounded, Bound::Excluded);
             let expected = self.model.range((from, Bound::Unbounded));
             let expected: Vec<u32> = expected.map(|(_, &key)| key).collect();
@@ -271,7 +271,7 @@ mod tests {
     #[test]
     fn chunks_that_are_left_almost_empty_do_not_stay() {
         let mut index = SortedIndex::default();
-        let with = |number: u32| Sought {
+        let with = |number: u32| Target {
             head: number,
             compare: |_: u32| Ordering::Equal,
         };
@@ -283,7 +283,7 @@ mod tests {
             index.remove(&with(number));
         }
         assert!(index.chunks.len() <= 2 + 2 * index.len() / (CHUNK_MAX / 4));
-        assert_eq!(index.behind(None).0.count(), index.len());
+        assert_eq!(index.keys_after(None).0.count(), index.len());
     }
 
     #[test]

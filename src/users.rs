@@ -67,7 +67,7 @@ pub fn new_key(path: &Path, name: Name) -> Result<String, String> {
 fn with_key(text: &str, name: Name, hash: KeyHash) -> String {
     let new_line = format!("{name}:{hash}\n");
     let is_its_line = |line: &str| {
-        let entry = keys::entry(line);
+        let entry = keys::parse_line(line);
         matches!(entry, Ok(Some((other, _))) if other.folded() == name.folded())
     };
     let mut result = String::new();

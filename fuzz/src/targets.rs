@@ -128,7 +128,7 @@ pub fn users(bytes: &[u8]) {
     let mut entries = Vec::new();
     let mut bad = None;
     for (index, line) in text.lines().enumerate() {
-        match keys::entry(line) {
+        match keys::parse_line(line) {
             Ok(None) => {}
             Ok(Some((name, hash))) if names.insert(name.folded()) => entries.push((name, hash)),
             _ => {
@@ -149,13 +149,13 @@ pub fn users(bytes: &[u8]) {
             for (name, hash) in entries {
                 assert_eq!(keys.get(name), Some(hash));
                 for key in &known {
-                    assert_eq!(keys.allow(name, key), KeyHash::of(key) == hash);
+                    assert_eq!(keys.accepts(name, key), KeyHash::of(key) == hash);
                 }
-                assert!(!keys.allow(name, ""));
+                assert!(!keys.accepts(name, ""));
             }
             let stranger = chinwag::protocol::Name::parse("stranger").unwrap();
             if !names.contains(&stranger.folded()) {
-                assert!(!known.iter().any(|key| keys.allow(stranger, key)));
+                assert!(!known.iter().any(|key| keys.accepts(stranger, key)));
             }
         }
     }

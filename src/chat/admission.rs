@@ -32,7 +32,7 @@ impl Chat {
         let Some(keys) = &self.keys else {
             return Ok(());
         };
-        if join.key.is_some_and(|key| keys.allow(join.name, key)) {
+        if join.key.is_some_and(|key| keys.accepts(join.name, key)) {
             return Ok(());
         }
         Err(Error::NotAuthorized)

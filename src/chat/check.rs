@@ -73,7 +73,7 @@ impl Chat {
             members += room.members.len();
             log_bytes += room.log.len_bytes() as u64;
             let name_of = |key: SessionKey| self.sessions[key.index()].name.folded();
-            let (keys, count) = room.members.behind(None);
+            let (keys, count) = room.members.keys_after(None);
             let keys: Vec<SessionKey> = keys.map(SessionKey).collect();
             assert_eq!((keys.len(), keys.len()), (count, room.members.len()));
             assert!(keys.is_sorted_by(|&a, &b| name_of(a) < name_of(b)));

@@ -218,7 +218,9 @@ impl Chat {
         let (_, room) = self.session_and_room(session_of(caller)?);
         let mut members = Listing::default();
         let after = after.map(|name| by_name(&self.sessions, name));
-        let (keys, count) = room.members.behind(after.as_ref().map(|after| after as _));
+        let (keys, count) = room
+            .members
+            .keys_after(after.as_ref().map(|after| after as _));
         for key in keys {
             let member = &self.sessions[key as usize];
             let fits = members.add(Output::Member {
@@ -242,7 +244,7 @@ impl Chat {
         let after = after.map(|name| by_room_name(&self.rooms, name));
         let (keys, count) = self
             .room_names
-            .behind(after.as_ref().map(|after| after as _));
+            .keys_after(after.as_ref().map(|after| after as _));
         for key in keys {
             let room = &self.rooms[key as usize];
             let fits = rooms.add(Output::Room {

@@ -158,7 +158,7 @@ impl Chat {
                     return;
                 }
             }
-            ConnEvent::Ended => return self.usages.leave(caller.origin, caller.arrival_us),
+            ConnEvent::Ended => return self.usages.note_arrival(caller.origin, caller.arrival_us),
             _ => {}
         }
         let Some(key) = caller.session else { return };

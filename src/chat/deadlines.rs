@@ -109,7 +109,7 @@ impl Chat {
                 _ => self.arm(key, now.past),
             }
         }
-        self.journal.turn(now);
+        self.journal.log_summaries(now);
         None
     }
 

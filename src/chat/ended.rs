@@ -14,14 +14,14 @@ pub(super) struct End {
 
 /// The last 1,024 ended sessions.
 #[derive(Debug)]
-pub(super) struct Ended {
+pub(super) struct EndedSessions {
     oldest_first: VecDeque<(Token, End)>,
 }
 
-impl Ended {
+impl EndedSessions {
     /// Takes its memory at once, so that it does not lie behind that of a crowd which goes.
     pub fn new() -> Self {
-        Ended {
+        EndedSessions {
             oldest_first: VecDeque::with_capacity(ENDED_MAX),
         }
     }

@@ -17,16 +17,16 @@ pub const PERIOD: Millis = Millis(60_000);
 
 /// Lines of one kind: those of the last period, and how many were left out.
 #[derive(Debug)]
-struct Lines {
+struct LineLimit {
     lines: [Option<(Origin, Millis)>; LINES_MAX],
     left_out: u64,
     /// When the first of those was left out.
     since: Millis,
 }
 
-impl Lines {
-    const fn new() -> Lines {
-        Lines {
+impl LineLimit {
+    const fn new() -> LineLimit {
+        LineLimit {
             lines: [None; LINES_MAX],
             left_out: 0,
             since: Millis::NEVER,
@@ -119,21 +119,21 @@ impl Full {
 }
 
 /// The limits that are the server's and not an address's.
-const SERVERS: [Full; 3] = [Full::Connections, Full::Sessions, Full::Rooms];
+const SERVER_WIDE: [Full; 3] = [Full::Connections, Full::Sessions, Full::Rooms];
 
 /// Decides what is logged of what clients do.
 #[derive(Debug)]
 pub(super) struct Journal {
-    refusals: Lines,
-    slow: Lines,
-    reached: [Reached; SERVERS.len()],
+    refusals: LineLimit,
+    slow: LineLimit,
+    reached: [Reached; SERVER_WIDE.len()],
 }
 
 impl Journal {
     pub fn new() -> Journal {
         Journal {
-            refusals: Lines::new(),
-            slow: Lines::new(),
+            refusals: LineLimit::new(),
+            slow: LineLimit::new(),
             reached: Default::default(),
         }
     }
@@ -141,7 +141,7 @@ impl Journal {
     /// Logs that there are too many of something for one more.
     pub fn full(&mut self, full: Full, peer: &Peer, limits: &Limits, now: Now) {
         let (what, max, option) = (full.what(), full.max(limits), full.option());
-        if let Some(place) = SERVERS.iter().position(|&limit| limit == full) {
+        if let Some(place) = SERVER_WIDE.iter().position(|&limit| limit == full) {
             let reached = &mut self.reached[place];
             reached.refused += 1;
             if reached.last.replace(now.at).is_none() {
@@ -203,7 +203,7 @@ impl Journal {
     }
 
     /// Logs what was left out, and which limits are out of reach again.
-    pub fn turn(&mut self, now: Now) {
+    pub fn log_summaries(&mut self, now: Now) {
         let left_out = self.refusals.take_left_out(now);
         if left_out > 0 {
             log::warn!("{left_out} more were refused within a minute");
@@ -212,7 +212,7 @@ impl Journal {
         if left_out > 0 {
             log::info!("{left_out} times more within a minute a session was too slow");
         }
-        for (reached, full) in self.reached.iter_mut().zip(SERVERS) {
+        for (reached, full) in self.reached.iter_mut().zip(SERVER_WIDE) {
             if reached.last.is_some_and(|last| last + PERIOD <= now.past) {
                 let (what, refused) = (full.what(), reached.refused);
                 log::info!("for a minute no {what} were refused any more, after {refused}");

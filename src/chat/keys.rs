@@ -10,7 +10,7 @@ use subtle::ConstantTimeEq;
 
 use crate::allocator::table_bytes;
 use crate::protocol::{Folded, Name};
-use crate::sorted_index::{self, SortedIndex, Sought};
+use crate::sorted_index::{self, SortedIndex, Target};
 
 /// The SHA-256 (FIPS 180-4) of a key.
 #[derive(Clone, Copy)]
@@ -85,7 +85,7 @@ impl Keys {
         for (index, line) in text.lines().enumerate() {
             let number = index + 1;
             let bad = |reason| BadLine { number, reason };
-            let Some((name, hash)) = entry(line).map_err(bad)? else {
+            let Some((name, hash)) = parse_line(line).map_err(bad)? else {
                 continue;
             };
             if keys.get(name).is_some() {
@@ -93,8 +93,8 @@ impl Keys {
             }
             let place = keys.entries.len() as u32;
             keys.entries.push((name.folded(), hash));
-            let sought = by_name(&keys.entries, name);
-            keys.by_name.insert(place, &sought);
+            let target = by_name(&keys.entries, name);
+            keys.by_name.insert(place, &target);
         }
         Ok(keys)
     }
@@ -122,7 +122,7 @@ impl Keys {
     }
 
     /// Whether a key is the one of a name. It takes as long for a name that is not there.
-    pub fn allow(&self, name: Name, key: &str) -> bool {
+    pub fn accepts(&self, name: Name, key: &str) -> bool {
         let nobodys = KeyHash([0; 32]);
         let expected = self.get(name);
         let fits = KeyHash::of(key) == expected.unwrap_or(nobodys);
@@ -131,12 +131,12 @@ impl Keys {
 }
 
 /// How the name of an entry compares with a name.
-fn by_name(entries: &[(Folded, KeyHash)], name: Name) -> Sought<impl Fn(u32) -> Ordering> {
+fn by_name(entries: &[(Folded, KeyHash)], name: Name) -> Target<impl Fn(u32) -> Ordering> {
     sorted_index::by_name(name, |place| entries[place as usize].0)
 }
 
 /// The name and hash on a line of a users file; none on one that says nothing.
-pub fn entry(line: &str) -> Result<Option<(Name, KeyHash)>, &'static str> {
+pub fn parse_line(line: &str) -> Result<Option<(Name, KeyHash)>, &'static str> {
     let line = line.trim();
     if line.is_empty() || line.starts_with('#') {
         return Ok(None);
@@ -186,13 +186,13 @@ mod tests {
     fn who_has_the_key_of_a_name_may_have_the_name_in_any_case() {
         let keys = Keys::parse(&format!("Ann:{ABC}")).unwrap();
         for spelling in ["Ann", "ann", "ANN"] {
-            assert!(keys.allow(name(spelling), "abc"));
+            assert!(keys.accepts(name(spelling), "abc"));
             assert_eq!(keys.get(name(spelling)), Some(KeyHash::of("abc")));
         }
         for wrong in ["", "ab", "abcd", "ABC", " abc", ABC] {
-            assert!(!keys.allow(name("ann"), wrong), "{wrong:?}");
+            assert!(!keys.accepts(name("ann"), wrong), "{wrong:?}");
         }
-        assert!(!keys.allow(name("bob"), "abc"));
+        assert!(!keys.accepts(name("bob"), "abc"));
         assert_eq!(keys.get(name("bob")), None);
     }
 
@@ -200,7 +200,10 @@ mod tests {
     fn without_names_nobody_may_join() {
         for empty in ["", "\n\n", "# ann:\n   # bob\n\t\r\n"] {
             let keys = Keys::parse(empty).unwrap();
-            assert!(keys.is_empty() && !keys.allow(name("ann"), ""), "{empty:?}");
+            assert!(
+                keys.is_empty() && !keys.accepts(name("ann"), ""),
+                "{empty:?}"
+            );
         }
     }
 
@@ -210,8 +213,8 @@ mod tests {
         let zeros = "0".repeat(64);
         let keys = Keys::parse(&format!("ann:{zeros}")).unwrap();
         for key in ["", "0", &zeros] {
-            assert!(!keys.allow(name("ann"), key));
-            assert!(!keys.allow(name("bob"), key));
+            assert!(!keys.accepts(name("ann"), key));
+            assert!(!keys.accepts(name("bob"), key));
         }
     }
 
@@ -220,8 +223,8 @@ mod tests {
         let text = format!("# who may come\n\n  ann : {ABC}\t\r\n#bob:{ABC}\ncat:{ABC}");
         let keys = Keys::parse(&text).unwrap();
         assert_eq!(keys.len(), 2);
-        assert!(keys.allow(name("ann"), "abc") && keys.allow(name("cat"), "abc"));
-        assert!(!keys.allow(name("bob"), "abc"));
+        assert!(keys.accepts(name("ann"), "abc") && keys.accepts(name("cat"), "abc"));
+        assert!(!keys.accepts(name("bob"), "abc"));
     }
 
     #[test]
@@ -248,7 +251,7 @@ mod tests {
     #[test]
     fn a_line_as_it_is_written_is_read_back() {
         let hash = KeyHash::of("secret");
-        let read = entry(&format!("{}:{hash}", name("Ann"))).unwrap();
+        let read = parse_line(&format!("{}:{hash}", name("Ann"))).unwrap();
         assert_eq!(read, Some((name("Ann"), hash)));
     }
 }

@@ -62,9 +62,9 @@ pub use session::STALL_CHECKS_PER_IDLE_TIME;
 
 use crate::protocol::{Limits, Name, Token};
 use crate::shrink::ShrinkPolicy;
-use crate::sorted_index::{self, SortedIndex, Sought};
+use crate::sorted_index::{self, SortedIndex, Target};
 use crate::wheel::Wheel;
-use ended::{End, Ended};
+use ended::{End, EndedSessions};
 use ids::RoomKey;
 use journal::Journal;
 use keys::Keys;
@@ -98,7 +98,7 @@ pub struct Chat {
     handshakes: Timers<ConnId>,
     /// A timer for each connection that has to wait before it is read again.
     throttles: Timers<ConnId>,
-    ended: Ended,
+    ended: EndedSessions,
     journal: Journal,
     /// Rooms whose audience is to be served.
     dirty: Vec<RoomKey>,
@@ -130,7 +130,7 @@ impl Chat {
             session_timers: Timers::new(),
             handshakes: Timers::new(),
             throttles: Timers::new(),
-            ended: Ended::new(),
+            ended: EndedSessions::new(),
             journal: Journal::new(),
             dirty: Vec::with_capacity(64),
             log_bytes: 0,
@@ -165,11 +165,11 @@ impl Chat {
 }
 
 /// How a session's name compares with a name.
-fn by_name(sessions: &Slab<Session>, name: Name) -> Sought<impl Fn(u32) -> Ordering> {
+fn by_name(sessions: &Slab<Session>, name: Name) -> Target<impl Fn(u32) -> Ordering> {
     sorted_index::by_name(name, |key| sessions[key as usize].name.folded())
 }
 
 /// How a room's name compares with a name.
-fn by_room_name(rooms: &Slab<Room>, name: Name) -> Sought<impl Fn(u32) -> Ordering> {
+fn by_room_name(rooms: &Slab<Room>, name: Name) -> Target<impl Fn(u32) -> Ordering> {
     sorted_index::by_name(name, |key| rooms[key as usize].name.folded())
 }

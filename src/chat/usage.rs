@@ -8,7 +8,7 @@ use slab::Slab;
 use super::origin::Origin;
 use crate::allocator::table_bytes;
 use crate::protocol::Limits;
-use crate::sorted_index::{SortedIndex, Sought};
+use crate::sorted_index::{SortedIndex, Target};
 
 /// Names an origin that has something; void once it has nothing any more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -99,7 +99,7 @@ impl Usages {
 
     /// Notes when the lines of a connection that sends no more would have come at exactly their
     /// rate.
-    pub fn leave(&mut self, key: OriginKey, arrival_us: u64) {
+    pub fn note_arrival(&mut self, key: OriginKey, arrival_us: u64) {
         if let Some((_, usage)) = self.usages.get_mut(key.0 as usize) {
             let ticks = u32::try_from(arrival_us.div_ceil(TICK_US)).unwrap_or(u32::MAX);
             usage.arrival_ticks = usage.arrival_ticks.max(ticks);
@@ -109,7 +109,7 @@ impl Usages {
     /// Counts one connection of an origin less, whose lines would have come by then at exactly
     /// their rate.
     pub fn disconnect(&mut self, key: OriginKey, arrival_us: u64, now_us: u64) {
-        self.leave(key, arrival_us);
+        self.note_arrival(key, arrival_us);
         self.change(key, now_us, |usage| usage.connections -= 1);
     }
 
@@ -213,14 +213,14 @@ impl Usages {
 }
 
 /// How the origin of a key compares with an origin.
-fn by_origin(usages: &Slab<(Origin, Usage)>, origin: Origin) -> Sought<impl Fn(u32) -> Ordering> {
+fn by_origin(usages: &Slab<(Origin, Usage)>, origin: Origin) -> Target<impl Fn(u32) -> Ordering> {
     let head = match origin {
         Origin::Local => 0,
         Origin::V4(address) => u32::from_be_bytes(address),
         // The end tells networks of one provider apart.
         Origin::V6([.., a, b, c, d]) => u32::from_be_bytes([a, b, c, d]),
     };
-    Sought {
+    Target {
         head,
         compare: move |key| usages[key as usize].0.cmp(&origin),
     }
