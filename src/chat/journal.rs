@@ -1,26 +1,26 @@
-//! What the log is told of clients, in bounds: no client can fill it, whatever it does.
+//! What the server logs about clients. No client can fill the log, whatever it does.
 //!
-//! Of the refusals of one address one line a minute is logged, of all addresses ten a minute, and
-//! then one line that says how many were left out. A limit that is reached is logged when that
-//! begins and when it ends. With `-v` (`debug`) more is told, which is bounded by `--rate`; but not
-//! for programs of this machine, which may connect to a Unix socket as often as they like.
+//! Refusals get one line a minute for each address and ten a minute in all; one more line says how
+//! many were left out. A limit gets one line when it is reached and one when nothing has been refused
+//! because of it for a minute. What `-v` adds (`debug`) is bounded by `--rate` alone, and so not at all
+//! for programs on this machine, which may connect to a Unix socket as often as they like.
 
 use super::origin::{Origin, Peer};
 use crate::protocol::{Abuse, DENIALS_MAX, ERRORS_MAX, Limits};
 use crate::time::{Millis, Now};
 
-/// How many lines of one kind there are at most within any [`PERIOD`].
+/// The most lines of one kind within any [`PERIOD`].
 pub const LINES_MAX: usize = 10;
-/// The time in which an address gets one line; and how long a limit has to be out of reach until
-/// the log says so.
+/// How long an address waits for its next line, and how long nothing has to be refused because of a
+/// limit until the log says so.
 pub const PERIOD: Millis = Millis(60_000);
 
-/// Lines of one kind: those of the last period, and how many were left out.
+/// Bounds the lines of one kind: remembers those of the last period and counts those left out.
 #[derive(Debug)]
 struct LineLimit {
     lines: [Option<(Origin, Millis)>; LINES_MAX],
     left_out: u64,
-    /// When the first of those was left out.
+    /// When the first of them was left out.
     since: Millis,
 }
 
@@ -33,7 +33,7 @@ impl LineLimit {
         }
     }
 
-    /// Whether a line about an address may be logged; otherwise it counts as left out.
+    /// Whether a line about an address may be logged; if not, counts it as left out.
     fn admit(&mut self, origin: Origin, now: Now) -> bool {
         let mut free = None;
         let mut is_known = false;
@@ -57,12 +57,12 @@ impl LineLimit {
         }
     }
 
-    /// When there is a line to be logged about those that were left out.
+    /// When to log how many lines were left out.
     fn deadline(&self) -> Option<Millis> {
         (self.left_out > 0).then_some(self.since + PERIOD)
     }
 
-    /// How many lines were left out, once the first of them was a period ago.
+    /// Takes the count of lines left out, a period after the first of them; before that, 0.
     fn take_left_out(&mut self, now: Now) -> u64 {
         if self.deadline().is_none_or(|due| due > now.past) {
             return 0;
@@ -72,15 +72,15 @@ impl LineLimit {
     }
 }
 
-/// A limit that was reached, and for how long.
+/// A limit that has been reached, or not.
 #[derive(Debug, Default)]
 struct Reached {
-    /// When somebody was last refused for it, as long as that is not over.
+    /// When it last made the server refuse something, until the log says that this is over.
     last: Option<Millis>,
     refused: u64,
 }
 
-/// What there can be too many of.
+/// A limit that leaves no space for one more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Full {
     Connections,
@@ -118,10 +118,10 @@ impl Full {
     }
 }
 
-/// The limits that are the server's and not an address's.
+/// The limits of the whole server, as opposed to those of one address.
 const SERVER_WIDE: [Full; 3] = [Full::Connections, Full::Sessions, Full::Rooms];
 
-/// Decides what is logged of what clients do.
+/// Decides which lines about clients go into the log.
 #[derive(Debug)]
 pub(super) struct Journal {
     refusals: LineLimit,
@@ -138,19 +138,19 @@ impl Journal {
         }
     }
 
-    /// Logs that there are too many of something for one more.
+    /// Logs that the server refuses something because a limit is reached.
     pub fn full(&mut self, full: Full, peer: &Peer, limits: &Limits, now: Now) {
         let (what, max, option) = (full.what(), full.max(limits), full.option());
         if let Some(place) = SERVER_WIDE.iter().position(|&limit| limit == full) {
             let reached = &mut self.reached[place];
             reached.refused += 1;
             if reached.last.replace(now.at).is_none() {
-                log::warn!("there are {max} {what}, all that {option} allows: others are refused");
+                log::warn!("there are {max} {what}, all that {option} allows; refusing more");
             }
         }
         if self.refusals.admit(peer.origin(), now) {
             let whose = match full {
-                Full::ConnectionsOfAddress | Full::SessionsOfAddress => " from there",
+                Full::ConnectionsOfAddress | Full::SessionsOfAddress => " from this address",
                 _ => "",
             };
             log::warn!(
@@ -160,7 +160,7 @@ impl Journal {
         }
     }
 
-    /// Logs that a connection is closed for what its client does.
+    /// Logs that the server closes a connection because of what its client does.
     pub fn abuse(&mut self, abuse: Abuse, peer: &Peer, now: Now) {
         if !self.refusals.admit(peer.origin(), now) {
             return;
@@ -181,43 +181,51 @@ impl Journal {
         }
     }
 
-    /// Logs that a connection is gone which has tried wrong keys, too few of them to be closed.
+    /// Logs that a client has tried wrong keys and hung up before the server closed its connection.
     pub fn denied(&mut self, times: u32, peer: &Peer, now: Now) {
         if self.refusals.admit(peer.origin(), now) {
-            let s = if times == 1 { "" } else { "s" };
-            let address = peer.address();
+            let (address, s) = (peer.address(), plural(times.into()));
             log::warn!("refused {address}: wrong key for a name ({times} time{s})");
         }
     }
 
-    /// Whether it may be logged that a session of an address is slow.
+    /// Whether a line about a slow session of an address may be logged.
     pub fn admits_slow(&mut self, origin: Origin, now: Now) -> bool {
         self.slow.admit(origin, now)
     }
 
-    /// When something is to be logged without anybody doing anything.
+    /// When to call [`log_summaries`](Self::log_summaries).
     pub fn next_deadline(&self) -> Option<Millis> {
         let ends = self.reached.iter().filter_map(|r| Some(r.last? + PERIOD));
         let lines = [self.refusals.deadline(), self.slow.deadline()];
         ends.chain(lines.into_iter().flatten()).min()
     }
 
-    /// Logs what was left out, and which limits are out of reach again.
+    /// Logs how many lines were left out, and which limits have refused nothing for a minute.
     pub fn log_summaries(&mut self, now: Now) {
         let left_out = self.refusals.take_left_out(now);
         if left_out > 0 {
-            log::warn!("{left_out} more were refused within a minute");
+            let s = plural(left_out);
+            log::warn!("{left_out} more refusal{s} in the past minute");
         }
         let left_out = self.slow.take_left_out(now);
         if left_out > 0 {
-            log::info!("{left_out} times more within a minute a session was too slow");
+            let s = plural(left_out);
+            log::info!(
+                "sessions fell behind or stalled {left_out} more time{s} in the past minute"
+            );
         }
         for (reached, full) in self.reached.iter_mut().zip(SERVER_WIDE) {
             if reached.last.is_some_and(|last| last + PERIOD <= now.past) {
-                let (what, refused) = (full.what(), reached.refused);
-                log::info!("for a minute no {what} were refused any more, after {refused}");
+                let (what, refused, s) = (full.what(), reached.refused, plural(reached.refused));
+                log::info!("no {what} refused for a minute, after {refused} refusal{s}");
                 *reached = Reached::default();
             }
         }
     }
+}
+
+/// The end of a noun, after its number.
+fn plural(count: u64) -> &'static str {
+    if count == 1 { "" } else { "s" }
 }

@@ -159,7 +159,8 @@ impl Chat {
         if reason == LeaveReason::Slow {
             let origin = self.usages.origin(session.origin);
             if self.journal.admits_slow(origin, now) {
-                log::info!("{name} in {} read nothing for too long", room.name);
+                let (room, idle_s) = (room.name, session.idle_s);
+                log::info!("{name} in {room} stalled: it read nothing for {idle_s} s");
             }
         }
         log::debug!("{name} left {}: {}", room.name, reason.as_str());

@@ -154,7 +154,7 @@ impl Chat {
         let origin = self.usages.origin(session.origin);
         if self.journal.admits_slow(origin, now) {
             let (name, room) = (session.name, room.name);
-            log::info!("{name} in {room} is too slow and loses events");
+            log::info!("{name} in {room} has fallen behind and lost events");
         }
     }
 

@@ -111,7 +111,7 @@ impl Stats {
         format!(
             "up {hours} h {minutes} min: {} connections, {} sessions, {} events; refused: {} \
              connections, {} sessions, {} rooms, {} wrong keys; closed: {} for abuse, {} without a \
-             session; {} events lost, {} lines of the log dropped",
+             session; {} events lost, {} log lines dropped",
             self.connections_total,
             self.sessions_total,
             self.events,

@@ -25,7 +25,7 @@ fn from(world: &mut World, last: u8) -> Peer {
 }
 
 #[test]
-fn who_was_refused_is_logged_with_the_address_and_the_reason() {
+fn a_refusal_is_logged_with_its_address_and_reason() {
     let with_keys = |world: &mut World| {
         let keys = format!("ann:{}\n", KeyHash::of("sesame"));
         world
@@ -64,7 +64,7 @@ fn who_was_refused_is_logged_with_the_address_and_the_reason() {
 }
 
 #[test]
-fn keys_that_are_guessed_one_a_connection_are_logged_too() {
+fn keys_guessed_one_per_connection_are_logged_too() {
     for (sent, times) in [(1, "1 time"), (2, "2 times")] {
         keep();
         let mut world = World::new(limits());
@@ -80,12 +80,12 @@ fn keys_that_are_guessed_one_a_connection_are_logged_too() {
         let line = format!("WARN refused 192.0.2.7: wrong key for a name ({times})");
         assert_eq!(logged(), [line]);
         world.advance(60_000);
-        assert_eq!(logged(), ["WARN 49 more were refused within a minute"]);
+        assert_eq!(logged(), ["WARN 49 more refusals in the past minute"]);
     }
 }
 
 #[test]
-fn an_address_is_shown_whole_whatever_counts_of_it() {
+fn an_address_is_logged_whole_even_if_only_its_network_counts() {
     keep();
     let mut world = World::new(limits());
     world.origin = Origin::V6([0x20, 1, 0xd, 0xb8, 0, 0, 0, 9]);
@@ -122,7 +122,7 @@ fn an_address_gets_one_line_a_minute_and_all_of_them_ten() {
     world.advance(59_999);
     assert_eq!(logged(), [""; 0]);
     world.advance(1);
-    assert_eq!(logged(), ["WARN 90 more were refused within a minute"]);
+    assert_eq!(logged(), ["WARN 90 more refusals in the past minute"]);
     // Nothing more is due, and it begins again.
     assert_eq!(world.hub.next_deadline(), None);
     let peer = from(&mut world, 0);
@@ -132,7 +132,7 @@ fn an_address_gets_one_line_a_minute_and_all_of_them_ten() {
 
 /// Whatever minute is looked at, not only one that begins with the first line.
 #[test]
-fn no_minute_has_more_lines_than_that() {
+fn no_minute_has_more_than_ten_lines_or_two_of_one_address() {
     keep();
     let mut world = World::new(limits());
     let mut lines = Vec::new();
@@ -159,7 +159,7 @@ fn no_minute_has_more_lines_than_that() {
 }
 
 #[test]
-fn those_left_out_are_counted_a_minute_after_the_first_of_them() {
+fn refusals_left_out_are_counted_a_minute_after_the_first() {
     keep();
     let mut world = World::new(limits());
     for _ in 0..2 {
@@ -172,12 +172,12 @@ fn those_left_out_are_counted_a_minute_after_the_first_of_them() {
         world.advance(10_000);
         assert_eq!(logged(), [""; 0]);
         world.advance(1);
-        assert_eq!(logged(), ["WARN 3 more were refused within a minute"]);
+        assert_eq!(logged(), ["WARN 3 more refusals in the past minute"]);
     }
 }
 
 #[test]
-fn a_limit_is_logged_when_it_is_reached_and_when_it_is_not_any_more() {
+fn a_limit_is_logged_when_it_is_reached_and_when_it_no_longer_is() {
     keep();
     let mut world = World::new(Limits {
         connections_max: 2,
@@ -197,7 +197,7 @@ fn a_limit_is_logged_when_it_is_reached_and_when_it_is_not_any_more() {
     assert_eq!(
         lines,
         [
-            "WARN there are 2 sessions, all that --max-sessions allows: others are refused",
+            "WARN there are 2 sessions, all that --max-sessions allows; refusing more",
             "WARN refused 192.0.2.2: too many sessions (--max-sessions 2)",
         ]
     );
@@ -211,23 +211,23 @@ fn a_limit_is_logged_when_it_is_reached_and_when_it_is_not_any_more() {
     let lines = logged();
     assert_eq!(
         lines[0],
-        "WARN there are 2 connections, all that --max-connections allows: others are refused"
+        "WARN there are 2 connections, all that --max-connections allows; refusing more"
     );
     assert_eq!(lines.len(), 2, "{lines:?}");
     world.advance(61_000);
     let lines = logged();
     assert!(
-        lines.contains(&"INFO for a minute no sessions were refused any more, after 3".to_owned()),
+        lines.contains(&"INFO no sessions refused for a minute, after 3 refusals".to_owned()),
         "{lines:?}"
     );
     let ends = lines
         .iter()
-        .filter(|line| line.starts_with("INFO for a minute"));
+        .filter(|line| line.contains(" refused for a minute, "));
     assert_eq!(ends.count(), 2, "{lines:?}");
 }
 
 #[test]
-fn a_limit_is_out_of_reach_a_minute_after_the_last_refusal() {
+fn a_limit_is_no_longer_reached_a_minute_after_the_last_refusal() {
     keep();
     let mut world = World::new(Limits {
         connections_max: 1,
@@ -242,18 +242,18 @@ fn a_limit_is_out_of_reach_a_minute_after_the_last_refusal() {
     world.advance(59_999);
     assert_eq!(logged(), [""; 0]);
     world.advance(1);
-    let end = "INFO for a minute no connections were refused any more, after";
-    let left_out = "WARN 1 more were refused within a minute".to_owned();
-    assert_eq!(logged(), [left_out, format!("{end} 2")]);
+    let end = "INFO no connections refused for a minute, after";
+    let left_out = "WARN 1 more refusal in the past minute".to_owned();
+    assert_eq!(logged(), [left_out, format!("{end} 2 refusals")]);
     // It begins again.
     from(&mut world, 2);
     assert_eq!(logged().len(), 2);
     world.advance(60_000);
-    assert_eq!(logged(), [format!("{end} 1")]);
+    assert_eq!(logged(), [format!("{end} 1 refusal")]);
 }
 
 #[test]
-fn one_who_has_too_many_of_his_own_is_logged_and_nobody_else_is() {
+fn an_address_with_too_many_of_its_own_is_logged_and_no_other() {
     keep();
     let mut world = World::new(Limits {
         per_address_max: 1,
@@ -264,22 +264,22 @@ fn one_who_has_too_many_of_his_own_is_logged_and_nobody_else_is() {
     from(&mut world, 1);
     assert_eq!(
         logged(),
-        ["WARN refused 192.0.2.1: too many connections from there (--max-per-address 1)"]
+        ["WARN refused 192.0.2.1: too many connections from this address (--max-per-address 1)"]
     );
     world.send(&first, b"PING\n");
     world.advance(60_000);
-    assert_eq!(logged(), ["WARN 1 more were refused within a minute"]);
+    assert_eq!(logged(), ["WARN 1 more refusal in the past minute"]);
     let second = from(&mut world, 1);
     world.send(&second, b"JOIN ann\nDETACH\nJOIN bob\n");
     assert_eq!(
         logged(),
-        ["WARN refused 192.0.2.1: too many sessions from there (--max-per-address 1)"]
+        ["WARN refused 192.0.2.1: too many sessions from this address (--max-per-address 1)"]
     );
 }
 
 /// A client that lets itself be overtaken again and again writes no more than others.
 #[test]
-fn those_who_lose_events_by_turns_do_not_fill_the_log() {
+fn sessions_that_lose_events_in_turn_do_not_fill_the_log() {
     keep();
     let mut world = World::new(Limits {
         log_bytes: 4096,
@@ -303,7 +303,7 @@ fn those_who_lose_events_by_turns_do_not_fill_the_log() {
     let lines = logged();
     assert_eq!(lines.len(), 10, "{lines:?}");
     assert!(
-        lines[0].ends_with("is too slow and loses events"),
+        lines[0].ends_with(" has fallen behind and lost events"),
         "{lines:?}"
     );
     world.advance(30_000);
@@ -314,13 +314,13 @@ fn those_who_lose_events_by_turns_do_not_fill_the_log() {
     let lines = logged();
     assert_eq!(lines.len(), 1, "{lines:?}");
     assert!(
-        lines[0].ends_with("times more within a minute a session was too slow"),
+        lines[0].ends_with(" more times in the past minute"),
         "{lines:?}"
     );
 }
 
 #[test]
-fn those_who_were_slow_are_counted_though_nobody_does_anything() {
+fn slow_sessions_are_counted_even_if_nothing_happens() {
     keep();
     let mut world = World::new(Limits {
         log_bytes: 4096,
@@ -339,12 +339,12 @@ fn those_who_were_slow_are_counted_though_nobody_does_anything() {
     }
     assert_eq!(logged().len(), 1);
     world.advance(60_000);
-    let line = "INFO 1 times more within a minute a session was too slow";
+    let line = "INFO sessions fell behind or stalled 1 more time in the past minute";
     assert_eq!(logged(), [line]);
 }
 
 #[test]
-fn connections_that_get_no_session_are_logged_if_asked_for() {
+fn connections_that_get_no_session_in_time_are_logged_if_wanted() {
     keep();
     let mut world = World::new(limits());
     from(&mut world, 9);
