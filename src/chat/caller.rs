@@ -1,4 +1,4 @@
-//! What the core keeps of a connection.
+//! The core's part of a connection.
 
 use super::ids::{ConnId, SessionKey};
 use super::origin::Peer;
@@ -7,35 +7,36 @@ use super::usage::OriginKey;
 use crate::protocol::Alive;
 use crate::time::Millis;
 
-/// What the core keeps of a connection; the hub keeps it with the connection.
+/// What the core has to remember about a connection. The hub stores it with the connection's other
+/// half, its stream and its buffers.
 #[derive(Debug)]
 pub struct Caller {
     pub(super) conn: ConnId,
     pub(super) peer: Peer,
     pub(super) origin: OriginKey,
     pub(super) session: Option<SessionKey>,
-    /// The idle time of a session that the connection keeps alive by being open.
+    /// The session's idle time, if the open connection keeps it alive (`alive=tcp`).
     pub(super) keepalive_s: Option<u32>,
     /// Errors since the last OK.
     pub(super) errors: u32,
-    /// Refusals for want of the right key.
+    /// JOINs refused because the key was missing or wrong.
     pub(super) denials: u32,
     /// One of its lines got an OK.
     pub(super) is_understood: bool,
-    /// It has JOINed or RESUMEd, be it that it has left since.
+    /// It has JOINed or RESUMEd, even if it has left since.
     pub(super) has_had_session: bool,
-    /// By when all had come that it was heard to send: a line that is answered later is a sign of
-    /// life of that time.
+    /// When everything that was read from it had arrived. A line that waits and is answered later is
+    /// a sign of life of that time.
     pub(super) heard_at: Millis,
-    /// A timer is filed for when it may be read again.
+    /// A timer is filed that lets the hub read it again.
     pub(super) is_throttled: bool,
-    /// When its lines would have come at exactly their rate, in microseconds.
+    /// The theoretical arrival time of its next line, in microseconds: see `rate`.
     pub(super) arrival_us: u64,
-    /// None of its lines was admitted yet.
+    /// Nothing that it has sent has been admitted yet.
     pub(super) is_new: bool,
-    /// How many more bytes of the line that has begun count as part of what was counted already.
+    /// How many more bytes the current line may take before it counts as one line more.
     pub(super) paid_bytes: u8,
-    /// It was told goodbye, and is only there until it has taken that.
+    /// It has its BYE, and closes as soon as the client has taken that.
     pub(super) is_leaving: bool,
 }
 
@@ -45,20 +46,20 @@ impl Caller {
         self.session
     }
 
-    /// Within how many seconds the system is to find out that the peer is gone; none if the session
-    /// has other signs of life.
+    /// Within how many seconds the system has to find out that the client is gone, if the open
+    /// connection is what keeps the session alive.
     pub fn keepalive_s(&self) -> Option<u32> {
         self.keepalive_s.filter(|_| self.session.is_some())
     }
 
-    /// Notes that the connection now holds a session.
+    /// Notes that the connection is attached to a session now.
     pub(super) fn hold(&mut self, key: SessionKey, session: &Session) {
         self.session = Some(key);
         self.has_had_session = true;
         self.keepalive_s = (session.alive == Alive::Tcp).then_some(session.idle_s);
     }
 
-    /// Whether it has sent lines faster than it may, and has to wait.
+    /// Whether its client has sent faster than it may, so that the hub must not read it for now.
     pub fn is_throttled(&self) -> bool {
         self.is_throttled
     }

@@ -165,7 +165,7 @@ impl Chat {
                 let left_s = session.idle_s / 3;
                 Output::Expiring { left_s }.write(&mut text);
                 if let Some(attachment) = &mut session.attachment {
-                    attachment.warned = true;
+                    attachment.is_warned = true;
                 }
             }
             Some(Deadline::Revoked) => {

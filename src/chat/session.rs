@@ -1,4 +1,4 @@
-//! A session, and a client as long as it has a connection.
+//! A session: its settings, its signs of life, its place in the room's log, and when it is due.
 
 use std::num::NonZeroU32;
 
@@ -7,8 +7,9 @@ use super::usage::OriginKey;
 use crate::protocol::{Alive, Mode, Name, Secret};
 use crate::time::Millis;
 
-/// How often a client that takes nothing is looked at within its idle time: it has a part of that
-/// more at the most, since it may have taken something just behind a look.
+/// How often the server checks, within its idle time, whether a client that took nothing has taken
+/// something since. A client that takes something right after a check gets up to one interval more
+/// than its idle time.
 pub const STALL_CHECKS_PER_IDLE_TIME: u64 = 8;
 
 /// A member of a room.
@@ -17,81 +18,82 @@ pub(super) struct Session {
     pub secret: Secret,
     pub name: Name,
     pub room: RoomKey,
-    /// Where the client came from that joined.
+    /// Where the client that joined came from: its usage counts the session.
     pub origin: OriginKey,
-    /// Idle time.
     pub idle_s: u32,
-    /// The number of the event to be given next.
+    /// The number of the next event that the session gets.
     pub cursor: u64,
     /// How many messages it has said.
     pub said: u64,
-    /// When the lines of its connections would have come at exactly their rate, in microseconds.
+    /// The theoretical arrival time of the next line from any of its connections, in microseconds:
+    /// see `rate`.
     pub arrival_us: u64,
-    /// The last sign of life; it is older than the truth while something else keeps it
-    /// alive.
+    /// The last sign of life. It is out of date while the session is [kept
+    /// alive](Self::kept_alive_until).
     pub alive_at: Millis,
     pub mode: Mode,
     pub alive: Alive,
-    /// It lost events, and has not had all there are since.
+    /// It has lost events and not caught up with its room since.
     pub is_behind: bool,
-    /// It has lost the right to its name, and is about to end.
+    /// It has lost the right to its name and is about to end.
     pub is_revoked: bool,
     /// Boxed, so that a session without a connection costs less.
     pub attachment: Option<Box<Attachment>>,
 }
 
-/// What a session needs while a connection holds it.
+/// What a session needs while it is attached to a connection.
 #[derive(Debug)]
 pub(super) struct Attachment {
     pub conn: ConnId,
     /// The POLL that waits for an event.
     pub wait: Option<Wait>,
-    /// Since when the client has taken nothing of what it is owed; never if it takes it.
+    /// Since when the client has taken nothing of its events; [`Millis::NEVER`] if it takes them.
     pub stalled_at: Millis,
-    /// When it is looked at next whether it has.
+    /// When to check next whether a stalled client takes something.
     pub stall_check_at: Millis,
-    /// Whether EXPIRING was said in this idle period.
-    pub warned: bool,
-    /// Its place in the room's audience.
+    /// The client has got an EXPIRING since its last sign of life.
+    pub is_warned: bool,
+    /// Its index in the room's audience, if it is there.
     pub audience_index: Option<u32>,
-    /// The client has closed the connection, of which only what it has sent is left.
+    /// The client has closed the connection. Lines that it sent before may still wait.
     pub is_gone: bool,
 }
 
-/// A POLL that is answered when there is something to give, or at the end of its time.
+/// A POLL that waits for an event, or until its time is over.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Wait {
     pub until: Millis,
-    /// Until when the session counts as alive by it; never, if as long as it waits.
+    /// How long the wait keeps the session alive: [`Millis::NEVER`] means while it lasts.
     pub alive_until: Millis,
+    /// The most lines in the reply.
     pub max: NonZeroU32,
 }
 
-/// How a session's events reach its client: the one place that asks for its mode, but for POLL.
+/// How a session's events reach its client. Only this and POLL look at the session's mode.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Delivery {
-    /// They are sent as they happen.
+    /// The server sends them as they happen.
     Pushed,
     /// A POLL waits for the next.
     Awaited(Wait),
-    /// They are kept until the client POLLs.
+    /// They wait for the client's next POLL.
     Kept,
 }
 
-/// What a session's deadline is about.
+/// What happens at a session's deadline.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Deadline {
-    /// It has lost the right to its name.
+    /// The session ends: it has lost the right to its name.
     Revoked,
-    /// Its POLL has waited for long enough.
+    /// The POLL that waits gets its reply.
     Wait,
-    /// Its client takes nothing.
+    /// The session ends: its client has taken nothing for its idle time.
     Stalled,
-    /// It is time to look whether it takes something.
+    /// The server checks whether a stalled client takes something.
     StallCheck,
-    /// It has shown no sign of life.
+    /// The session ends: its client has shown no sign of life for its idle time.
     Idle,
-    /// A third of its idle time is left.
+    /// The client gets an EXPIRING: a third of its idle time is left.
     Expiring,
 }
 
@@ -102,7 +104,7 @@ impl Attachment {
             wait: None,
             stalled_at: Millis::NEVER,
             stall_check_at: Millis::NEVER,
-            warned: false,
+            is_warned: false,
             audience_index: None,
             is_gone: false,
         }
@@ -114,7 +116,6 @@ impl Session {
         self.attachment.as_ref().map(|a| a.conn)
     }
 
-    /// How its events reach its client.
     pub fn delivery(&self) -> Delivery {
         match self.mode {
             Mode::Push => Delivery::Pushed,
@@ -125,40 +126,42 @@ impl Session {
         }
     }
 
-    /// Notes a sign of life, unless a later one is known. The deadline it puts off is not filed
-    /// anew: the timer that is filed fires early, finds nothing due, and is filed for the deadline
-    /// as it is then.
+    /// Notes a sign of life, unless a later one is known. This leaves the timer alone: it fires too
+    /// early, finds nothing due, and is then filed for the deadline as it has become.
     pub fn touch(&mut self, at: Millis) {
         if at <= self.alive_at {
             return;
         }
         self.alive_at = at;
         if let Some(attachment) = &mut self.attachment {
-            attachment.warned = false;
+            attachment.is_warned = false;
         }
     }
 
-    /// Notes that what has kept it alive without a further sign ends now.
+    /// Turns what has [kept the session alive](Self::kept_alive_until) into a sign of life, at `now`
+    /// at the latest. Call this before that ends.
     pub fn touch_if_kept_alive(&mut self, now: Millis) {
         if let Some(until) = self.kept_alive_until() {
             self.touch(now.min(until));
         }
     }
 
-    /// Moves the cursor over events that the log has dropped, and tells how many.
+    /// Moves the cursor past events that the log has dropped, and returns how many those were.
     pub fn skip_to(&mut self, first: u64) -> u64 {
         let count = first - self.cursor;
         self.cursor = first;
         count
     }
 
-    /// Moves the cursor behind events that were given; `next` is the number of the next event.
+    /// Moves the cursor past events that the session has got. `next` is the number that the room's
+    /// next event will have.
     pub fn move_to(&mut self, cursor: u64, next: u64) {
         self.cursor = cursor;
         self.is_behind &= cursor < next;
     }
 
-    /// Until when it counts as alive without a further sign, if it does.
+    /// Until when an open connection (`alive=tcp`) or a waiting POLL keeps the session alive without
+    /// a sign of life, if one does.
     fn kept_alive_until(&self) -> Option<Millis> {
         let attachment = self.attachment.as_ref().filter(|a| !a.is_gone)?;
         match self.alive {
@@ -167,7 +170,7 @@ impl Session {
         }
     }
 
-    /// How often it is looked at whether a client has taken something that seemed to take nothing.
+    /// The time between two checks whether a stalled client takes something.
     pub fn stall_check_interval(&self) -> Millis {
         Millis(Millis::from_secs(self.idle_s).0 / STALL_CHECKS_PER_IDLE_TIME)
     }
@@ -180,10 +183,10 @@ impl Session {
         at.since(alive_at).secs()
     }
 
-    /// The next deadline and what it is about; none while the connection alone keeps it alive.
+    /// The next deadline and what happens then; `None` while only its open connection keeps it alive.
     ///
-    /// Of two that have passed the graver one counts: a session that ought to have expired is not
-    /// warned any more.
+    /// If several have passed, the gravest comes first: a session that is due to expire gets no
+    /// warning any more.
     pub fn deadline(&self, past: Millis) -> Option<(Millis, Deadline)> {
         if self.is_revoked {
             return Some((Millis(0), Deadline::Revoked));
@@ -198,9 +201,10 @@ impl Session {
         let stall_check = attached.map(|a| a.stall_check_at);
         let stall_check = stall_check.filter(|&when| when < Millis::NEVER);
         let warning = attached
-            .filter(|a| kept_alive_until.is_none() && !a.warned)
+            .filter(|a| kept_alive_until.is_none() && !a.is_warned)
             .filter(|_| matches!(self.delivery(), Delivery::Pushed))
             .map(|_| self.alive_at + Millis(idle.0 - idle.0 / 3));
+        // The gravest first.
         let deadlines = [
             (stalled, Deadline::Stalled),
             (
