@@ -1,4 +1,5 @@
-//! What is appended to rooms' logs, and who is served with it.
+//! Appending events to rooms' logs, and serving each room's audience: the attached sessions to which
+//! the server writes events.
 
 use super::Chat;
 use super::ids::{ConnId, RoomKey, SessionKey};
@@ -7,7 +8,7 @@ use crate::protocol::{Event, Output};
 use crate::time::Now;
 
 impl Chat {
-    /// Appends an event to a room's log and gives its number.
+    /// Appends an event to a room's log, and returns its number.
     pub(super) fn append(&mut self, room_key: RoomKey, event: Event<'_>, now: Now) -> u64 {
         let room = &mut self.rooms[room_key.index()];
         let seq = room.log.next();
@@ -28,8 +29,8 @@ impl Chat {
         seq
     }
 
-    /// Sees to it that a room's audience is served, at once if its log is about to drop what
-    /// somebody was not given.
+    /// Puts a room on the list of those whose audience is to be served: before anything else if its log
+    /// could otherwise drop an event that has not been offered to all of its audience.
     pub(super) fn mark_dirty(&mut self, room_key: RoomKey) {
         let room = &mut self.rooms[room_key.index()];
         self.must_serve |= room.must_serve(&self.limits);
@@ -39,7 +40,8 @@ impl Chat {
         }
     }
 
-    /// Lets no log drop what a session is owed before its connection was offered it once more.
+    /// Keeps a room's log from dropping events that a session has not got, until the hub has offered
+    /// them to its connection once more.
     pub(super) fn offer_again(&mut self, key: SessionKey) {
         let session = &self.sessions[key.index()];
         let room = &mut self.rooms[session.room.index()];
@@ -51,12 +53,12 @@ impl Chat {
         }
     }
 
-    /// Puts the connections of the next audience that is to be served into `audience`; false if there
-    /// is none left.
+    /// Puts the connections of the next audience that is to be served into `audience`. Returns false if
+    /// there is none left.
     ///
-    /// To be asked at the end of a turn; and before the next line is answered or the next timer is
-    /// settled, `only_if_urgent`, which it is when a log could otherwise drop events that a connection
-    /// has space for. All audiences are then served.
+    /// The hub calls this at the end of a turn. Before it has the next line answered or the next timer
+    /// settled, it calls this `only_if_urgent`: when a log could otherwise drop events for which a
+    /// connection has space. It then serves all audiences.
     pub fn next_audience(&mut self, only_if_urgent: bool, audience: &mut Vec<ConnId>) -> bool {
         if only_if_urgent && !self.must_serve {
             return false;
@@ -75,7 +77,7 @@ impl Chat {
         true
     }
 
-    /// Puts an attached session among those that are served when something happens.
+    /// Adds an attached session to its room's audience.
     pub(super) fn join_audience(&mut self, key: SessionKey) {
         let session = &mut self.sessions[key.index()];
         let room_key = session.room;
@@ -83,7 +85,7 @@ impl Chat {
         let Some(attachment) = &mut session.attachment else {
             return;
         };
-        // What it is owed from before counts like what is appended now.
+        // Older events that it has not got count as unserved too.
         room.unserved = match room.audience.len() {
             0 => session.cursor,
             _ => room.unserved.min(session.cursor),
@@ -95,6 +97,7 @@ impl Chat {
         }
     }
 
+    /// Removes a session from its room's audience, if it is there.
     pub(super) fn leave_audience(&mut self, key: SessionKey) {
         let session = &mut self.sessions[key.index()];
         let attachment = session.attachment.as_mut();
@@ -104,7 +107,7 @@ impl Chat {
         let room = &mut self.rooms[session.room.index()];
         room.audience.swap_remove(index as usize);
         if room.audience.len() < room.audience.capacity() / 4 {
-            // A crowd's seats are not kept.
+            // Returns the memory of a crowd that has gone.
             room.audience.shrink_to(2 * room.audience.len());
         }
         if let Some(&moved) = room.audience.get(index as usize) {

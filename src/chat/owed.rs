@@ -1,7 +1,7 @@
-//! What goes out of the rooms' logs, and to whom.
+//! What the server owes a session on its connection: events from its room's log.
 //!
-//! An event is written once, into its room's log. A session is a cursor into it; what it is owed
-//! is what lies behind. Nothing here is queued for a session.
+//! An event is written once, into its room's log. A session has a cursor there, and the server owes it
+//! everything from the cursor on. There is no queue per session.
 
 use std::num::NonZeroUsize;
 
@@ -14,47 +14,47 @@ use super::stats::Stats;
 use crate::protocol::{Listing, Output};
 use crate::time::Now;
 
-/// What a session is owed on its connection without asking again.
+/// What the server owes a session on its connection without being asked again.
 #[derive(Debug)]
 pub enum Owed<'a> {
     /// Nothing.
     Nothing,
-    /// The answer to a POLL that waits, when there is something to give.
+    /// The reply to a POLL that waits, once there is an event.
     Later,
-    /// The answer to a POLL that waits: to be appended to the output with [`Chat::advance`].
+    /// The reply to a POLL that has waited: [`Chat::advance`] appends it to the output.
     Answer(Receipt),
-    /// Lines, to be written behind the output.
+    /// Lines to write after the output.
     Lines(OwedLines<'a>),
 }
 
-/// Lines that a push session is owed: a LOST line if the log has overtaken it, and events.
+/// Lines for a push session: a LOST if the log has overtaken its cursor, and events.
 #[derive(Debug)]
 pub struct OwedLines<'a> {
     session: SessionKey,
     slices: [&'a [u8]; 3],
 }
 
-/// What was written of what a session is owed: [`Chat::advance`] takes it.
+/// Says what the hub has written of what was owed, for [`Chat::advance`].
 #[derive(Debug)]
 #[must_use = "what was written would be written again"]
 pub struct Receipt {
     session: SessionKey,
-    /// How many bytes of lines were written; none for the answer to a POLL.
+    /// How many bytes of [`OwedLines`] were written; `None` stands for the reply to a POLL.
     bytes: Option<NonZeroUsize>,
 }
 
 impl<'a> OwedLines<'a> {
-    /// The lines, one slice behind the other; any of them may be empty.
+    /// The lines, as slices in order; any of them may be empty.
     pub fn slices(&self) -> [&'a [u8]; 3] {
         self.slices
     }
 
-    /// How many bytes they have.
+    /// The length of all lines, in bytes.
     pub fn len_bytes(&self) -> usize {
         self.slices.iter().map(|slice| slice.len()).sum()
     }
 
-    /// What it means that the first `bytes` bytes were written.
+    /// Makes the receipt for the first `bytes` bytes.
     pub fn written(self, bytes: NonZeroUsize) -> Receipt {
         Receipt {
             session: self.session,
@@ -64,7 +64,7 @@ impl<'a> OwedLines<'a> {
 }
 
 impl Chat {
-    /// What the session of a connection is owed, if it has one.
+    /// Returns what the server owes the session of a connection, if it has one.
     pub fn owed(&mut self, caller: &Caller) -> Owed<'_> {
         let Some(key) = caller.session else {
             return Owed::Nothing;
@@ -94,9 +94,9 @@ impl Chat {
         }
     }
 
-    /// Moves a session on over what was written of what it is [owed](Self::owed). What has to follow
-    /// on the connection is appended to `out`, and counts as given: the rest of a line that was broken
-    /// off, and the event that a LOST line has announced; or the answer to a POLL.
+    /// Moves a session's cursor past what the hub has written of [what was owed](Self::owed). Appends
+    /// to `out` what has to follow on the connection, which counts as delivered: the rest of a line
+    /// that was cut, the event that a LOST has announced, or the reply to a POLL.
     pub fn advance(&mut self, receipt: Receipt, now: Now, out: &mut Vec<u8>) {
         match receipt.bytes {
             Some(bytes) => self.advance_push(receipt.session, bytes.get(), now, out),
@@ -104,7 +104,7 @@ impl Chat {
         }
     }
 
-    /// Whether a session is owed something on its connection without asking again.
+    /// Whether [`owed`](Self::owed) would be anything but nothing.
     pub(super) fn is_owed(&self, key: SessionKey) -> bool {
         match self.sessions[key.index()].delivery() {
             Delivery::Pushed => self.has_events_for(key),
@@ -113,7 +113,7 @@ impl Chat {
         }
     }
 
-    /// Moves a session's cursor over lines of which so many bytes were written.
+    /// Moves a session's cursor past the first `bytes` bytes of its [`OwedLines`].
     fn advance_push(&mut self, key: SessionKey, mut bytes: usize, now: Now, out: &mut Vec<u8>) {
         self.note_loss(key, now);
         let session = &mut self.sessions[key.index()];
@@ -124,9 +124,9 @@ impl Chat {
             self.stats.events_lost += count;
             let next_seq = session.cursor;
             Output::Lost { count, next_seq }.write(out);
-            let of_lost = bytes.min(out.len());
-            out.drain(..of_lost);
-            bytes -= of_lost;
+            let lost_bytes = bytes.min(out.len());
+            out.drain(..lost_bytes);
+            bytes -= lost_bytes;
             if bytes == 0 {
                 let announced = log.fit(session.cursor, 1, usize::MAX);
                 out.extend(log.range(session.cursor, announced).concat());
@@ -136,14 +136,14 @@ impl Chat {
         }
         let (cursor, missing) = log.advance(session.cursor, bytes);
         if missing > 0 {
-            let broken_off = log.range(cursor - 1, cursor).concat();
-            out.extend_from_slice(&broken_off[broken_off.len() - missing..]);
+            let cut = log.range(cursor - 1, cursor).concat();
+            out.extend_from_slice(&cut[cut.len() - missing..]);
         }
         mark_delivered(session, log, cursor, bytes + missing, &mut self.stats);
     }
 
-    /// Logs it if a session is about to be told that it lost events, once until it has had all there
-    /// is.
+    /// Logs that a session has lost events; once, until it has caught up with its room. Call this
+    /// before its LOST is written.
     pub(super) fn note_loss(&mut self, key: SessionKey, now: Now) {
         let session = &mut self.sessions[key.index()];
         let room = &self.rooms[session.room.index()];
@@ -158,8 +158,8 @@ impl Chat {
         }
     }
 
-    /// Appends to `out` what a push session is owed, if that is no more than a reply may be: what
-    /// has happened in the same turn, to one who takes what it is given.
+    /// Appends to `out` the events that the server owes a push session, up to the length of a reply:
+    /// those of this turn, if the client keeps up. Appends nothing if the log has overtaken it.
     pub(super) fn write_owed(&self, key: SessionKey, out: &mut Vec<u8>) {
         let session = &self.sessions[key.index()];
         let log = &self.rooms[session.room.index()].log;
@@ -171,20 +171,20 @@ impl Chat {
         }
     }
 
-    /// Whether there are events that a session was not given.
+    /// Whether its room has events that a session has not got yet.
     pub(super) fn has_events_for(&self, key: SessionKey) -> bool {
         let session = &self.sessions[key.index()];
         session.cursor < self.rooms[session.room.index()].log.next()
     }
 
-    /// Sets a session's cursor just behind an event that the room has had.
+    /// Makes the event after number `after`, which the room has had, a session's next.
     pub(super) fn set_cursor(&mut self, key: SessionKey, after: u64) {
         let session = &mut self.sessions[key.index()];
         session.cursor = after + 1;
     }
 }
 
-/// Moves a session's cursor behind events that it was given, and counts them and their bytes.
+/// Moves a session's cursor to event `to`, and counts the events that it has got and their bytes.
 pub(super) fn mark_delivered(
     session: &mut Session,
     log: &EventLog,

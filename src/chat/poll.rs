@@ -1,4 +1,4 @@
-//! POLL: how it fetches what a pull session is owed, and how it waits for that.
+//! POLL: batches of events for a pull session, and waiting for the next event.
 
 use std::num::NonZeroU32;
 
@@ -10,12 +10,13 @@ use crate::protocol::{LINE_BYTES_MAX, Listing, Output, Poll, Reply};
 use crate::time::{Millis, Now};
 
 impl Chat {
-    /// Answers a POLL that waits, with what there is: appends that to `out`.
+    /// Ends the wait of a session's POLL, if one waits: appends its reply, with the events that there
+    /// are, to `out`.
     pub(super) fn end_wait(&mut self, key: SessionKey, now: Now, out: &mut Vec<u8>) {
         self.end_wait_as_of(key, now.at, now, out);
     }
 
-    /// Answers a POLL that waits, and that has kept its session alive until `alive_at` at most.
+    /// Does the same, but the wait counts as a sign of life no later than at `alive_at`.
     pub(super) fn end_wait_as_of(
         &mut self,
         key: SessionKey,
@@ -32,15 +33,15 @@ impl Chat {
             attachment.wait = None;
         }
         self.leave_audience(key);
-        // Behind what waits to be written, and before the answer to the line that ends the wait.
-        let room = Listing::BYTES_MAX.saturating_sub(out.len() + LINE_BYTES_MAX);
-        let reply = self.batch(key, wait.max, room, now);
+        // Leaves space for what is in `out` already, and for the reply to the line that ends the wait.
+        let bytes_max = Listing::BYTES_MAX.saturating_sub(out.len() + LINE_BYTES_MAX);
+        let reply = self.batch(key, wait.max, bytes_max, now);
         Output::Reply(&reply).write(out);
         self.arm(key, now.past);
     }
 
-    /// Lets a POLL wait that came at `heard_at`. If that was a while ago, nobody may be there any
-    /// more to wait for it, and the session counts as alive by it from then on only.
+    /// Makes a POLL that arrived at `heard_at` wait. If that was in an earlier turn, its client may be
+    /// gone by now, so the wait keeps the session alive only for its time counted from then.
     pub(super) fn start_wait(&mut self, key: SessionKey, poll: Poll, heard_at: Millis, now: Now) {
         let session = &mut self.sessions[key.index()];
         let wait = Millis::from_secs(poll.wait_s);
@@ -59,8 +60,9 @@ impl Chat {
         self.arm(key, now.past);
     }
 
-    /// Gives a pull session the events behind its cursor, as many as `max` lines and `bytes_max`
-    /// bytes hold; one in any case.
+    /// The reply to a POLL: the events from the session's cursor on that fit into `max` lines and
+    /// `bytes_max` bytes, but at least one, and a LOST before them if the log has overtaken it. Moves
+    /// the cursor past them.
     pub(super) fn batch(
         &mut self,
         key: SessionKey,
@@ -83,7 +85,7 @@ impl Chat {
         let bytes_left = events.room().min(bytes_max);
         let mut to = log.fit(session.cursor, lines_left, bytes_left);
         if to == session.cursor && events.lines() == 0 {
-            // A reply may be longer than others for the sake of one long event.
+            // One long event may make the reply longer than others.
             to = log.next().min(session.cursor + 1);
         }
         let lines = log.range(session.cursor, to);
