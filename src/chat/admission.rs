@@ -8,15 +8,15 @@ use crate::protocol::{Error, Join};
 use crate::time::Now;
 
 impl Chat {
-    /// Replaces the keys; none lets anybody join. Sessions whose name has no key any more, or another
-    /// one, are revoked: their clients are not heard any more, and they end within the next turns,
-    /// some in each.
+    /// Replaces the keys; `None` lets anybody join. Revokes the sessions whose name has lost its key or
+    /// got another: the server answers their clients no more, and ends these sessions over the next
+    /// turns, some in each.
     pub fn set_keys(&mut self, keys: Option<Keys>, now: Now) {
         let old = std::mem::replace(&mut self.keys, keys);
         let Some(keys) = &self.keys else {
             return;
         };
-        // The wheel fires last what was filed first.
+        // The wheel fires the timer that was filed last first.
         for (key, session) in self.sessions.iter_mut().rev() {
             let has_key = keys.get(session.name);
             let had_key = old.as_ref().map(|old| old.get(session.name));
@@ -27,7 +27,7 @@ impl Chat {
         }
     }
 
-    /// Whether who wants to join has the key of the name, where that takes one.
+    /// Checks that a JOIN has the key of its name, if joining takes one.
     pub(super) fn check_key(&self, join: &Join<'_>) -> Result<(), Error> {
         let Some(keys) = &self.keys else {
             return Ok(());
@@ -38,8 +38,8 @@ impl Chat {
         Err(Error::NotAuthorized)
     }
 
-    /// Whether there is room for one more session, in a room that is new if it has no key yet, and
-    /// in place of the `namesake` if there is one.
+    /// Checks that the limits allow one more session, which replaces its `namesake` if there is one;
+    /// and a new room, if there is no `room_key` yet.
     pub(super) fn check_space(
         &mut self,
         caller: &Caller,

@@ -1,4 +1,4 @@
-//! What a client has sent is counted, and its lines are answered, at once or behind the output.
+//! Answering what a client sends: at once, or after the output that it has to read first.
 
 use super::Chat;
 use super::caller::Caller;
@@ -9,48 +9,48 @@ use crate::protocol::{
 };
 use crate::time::Now;
 
-/// What was taken of a connection's input.
+/// A piece of a connection's input.
 #[derive(Debug)]
 pub struct Input<'a> {
-    /// How many bytes that were.
+    /// Its length.
     pub bytes: usize,
-    /// Whether a line ends with them.
+    /// Whether a line ends with it.
     pub ends_line: bool,
-    /// What is to be answered; none if that is still to come.
+    /// The request that it completes, if it does.
     pub request: Option<Request<'a>>,
 }
 
-/// What became of it.
+/// What the core made of an [`Input`].
 #[derive(Debug)]
 pub struct Answered {
-    /// How many lines it counts as, by its bytes.
+    /// How many lines its bytes count as.
     pub lines: usize,
-    /// What is left to do.
+    /// What the hub has to do next.
     pub outcome: Outcome,
 }
 
-/// What an answer leaves to do.
+/// What the hub has to do after an answer.
 #[derive(Debug)]
-#[must_use = "connections are to be closed or told something"]
+#[must_use = "a connection may have to be closed or written to"]
 pub enum Outcome {
     /// Nothing.
     Done,
-    /// The command is to be carried out once the connection was written to.
+    /// Write the connection's output, then [carry out](Chat::carry_out) the command.
     Later(Pending),
-    /// The connection is to be closed when it has its answer.
+    /// Close the connection once its client has the answer.
     Closes,
-    /// Another connection has lost its session to this one.
+    /// Hand a notice to another connection, which has lost its session to this one.
     Replaced(Notice),
 }
 
-/// A command that waits for output to be written: what a session is owed reaches its client before
-/// the client lets go of it, and a connection has never more than one long reply waiting.
+/// A command that waits for output to be written. So a client gets the events of its session before it
+/// leaves that, and a connection never has more than one long reply waiting.
 #[derive(Debug)]
 pub struct Pending(Command<'static>);
 
 impl Chat {
-    /// Counts what was taken of a connection's input against its rate, and answers what is in it; the
-    /// answer is appended to `out`, the connection's output.
+    /// Counts a piece of input against its connection's rate, and answers the request in it. Appends the
+    /// answer to `out`, the connection's output.
     pub fn answer(
         &mut self,
         caller: &mut Caller,
@@ -70,8 +70,8 @@ impl Chat {
         Answered { lines, outcome }
     }
 
-    /// Carries out a command that has waited for the connection to be written to. It waits on if its
-    /// reply is long and there is still some output.
+    /// Carries out a command that has waited for output to be written. If its reply is long and output
+    /// is left, it goes on waiting.
     pub fn carry_out(
         &mut self,
         caller: &mut Caller,
@@ -85,7 +85,7 @@ impl Chat {
         self.respond(caller, Request::Command(pending.0), now, out)
     }
 
-    /// The command in a request, if it has to wait for output to be written.
+    /// Takes the command from a request that has to wait for output to be written.
     fn defer(&self, caller: &Caller, request: &Request<'_>, out: &[u8]) -> Option<Pending> {
         let Request::Command(command) = request else {
             return None;
@@ -96,8 +96,8 @@ impl Chat {
         waits.then_some(Pending(command))
     }
 
-    /// Whether the reply to a command can be long as things are. That to a POLL which has nothing to
-    /// give is not, if it comes at once.
+    /// Whether the reply to a command can be long now. A POLL that does not wait gets a short one if
+    /// there are no events.
     fn has_long_reply(&self, caller: &Caller, command: &Command<'_>) -> bool {
         match command {
             Command::Query(Query::Poll(Poll {
@@ -118,11 +118,11 @@ impl Chat {
         out: &mut Vec<u8>,
     ) -> Outcome {
         if let Some(key) = caller.session {
-            // What telnet says is a sign of life and no line.
+            // A telnet command is a sign of life but not a line, and ends no wait.
             if !matches!(request, Request::Sign | Request::AreYouThere) {
                 self.end_wait_as_of(key, caller.heard_at, now, out);
             }
-            // A line is a sign of life when it is complete.
+            // A line is a sign of life once it is complete.
             if request != Request::TooLong {
                 self.sessions[key.index()].touch(caller.heard_at);
             }
@@ -135,7 +135,7 @@ impl Chat {
                 return Outcome::Done;
             }
             Request::Abuse(abuse) => return self.expel(caller, abuse, now, out),
-            // An HTTP request line may be as long as a web page likes.
+            // A web page may make an HTTP request line as long as it likes.
             Request::TooLong if !caller.is_understood => {
                 return self.expel(caller, Abuse::TooLong, now, out);
             }
@@ -163,7 +163,7 @@ impl Chat {
         }
     }
 
-    /// Answers with an error, one of which is the last.
+    /// Answers with an error, and closes the connection if that was one too many.
     fn refuse(
         &mut self,
         caller: &mut Caller,
@@ -172,7 +172,7 @@ impl Chat {
         out: &mut Vec<u8>,
     ) -> Outcome {
         self.stats.errors += 1;
-        // A text that somebody pasted in a room is no attack.
+        // Text that somebody pastes while in a room is no attack.
         if error.code() != Code::BadCommand || !caller.has_had_session {
             caller.errors += 1;
         }
@@ -186,7 +186,8 @@ impl Chat {
         Outcome::Done
     }
 
-    /// Closes a connection that does what no chat client does: the one place where that is done.
+    /// Says goodbye to a client that does what no chat client does. Nothing else closes a connection for
+    /// abuse.
     fn expel(&mut self, caller: &mut Caller, abuse: Abuse, now: Now, out: &mut Vec<u8>) -> Outcome {
         self.stats.connections_abuse += 1;
         self.journal.abuse(abuse, &caller.peer, now);

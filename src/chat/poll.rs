@@ -16,7 +16,7 @@ impl Chat {
         self.end_wait_as_of(key, now.at, now, out);
     }
 
-    /// Does the same, but the wait counts as a sign of life no later than at `alive_at`.
+    /// Like [`end_wait`](Self::end_wait), but the wait is a sign of life of `alive_at` at the latest.
     pub(super) fn end_wait_as_of(
         &mut self,
         key: SessionKey,
@@ -60,9 +60,9 @@ impl Chat {
         self.arm(key, now.past);
     }
 
-    /// The reply to a POLL: the events from the session's cursor on that fit into `max` lines and
-    /// `bytes_max` bytes, but at least one, and a LOST before them if the log has overtaken it. Moves
-    /// the cursor past them.
+    /// The reply to a POLL: a LOST if the log has overtaken the session's cursor, then events from the
+    /// cursor on, which moves past them. It has as many lines as `max` and `bytes_max` allow, but at
+    /// least one if there is anything.
     pub(super) fn batch(
         &mut self,
         key: SessionKey,
