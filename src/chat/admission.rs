@@ -16,7 +16,7 @@ impl Chat {
         let Some(keys) = &self.keys else {
             return;
         };
-        // The wheel fires the timer that was filed last first.
+        // Of timers that are due, the wheel fires the one filed last first.
         for (key, session) in self.sessions.iter_mut().rev() {
             let has_key = keys.get(session.name);
             let had_key = old.as_ref().map(|old| old.get(session.name));

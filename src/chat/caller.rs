@@ -25,8 +25,8 @@ pub struct Caller {
     pub(super) is_understood: bool,
     /// It has JOINed or RESUMEd, even if it has left since.
     pub(super) has_had_session: bool,
-    /// When everything that was read from it had arrived. A line that waits and is answered later is
-    /// a sign of life of that time.
+    /// By when everything that is answered now had arrived: a line that has waited is a sign of life
+    /// of that time.
     pub(super) heard_at: Millis,
     /// A timer is filed that lets the hub read it again.
     pub(super) is_throttled: bool,

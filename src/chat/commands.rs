@@ -1,4 +1,4 @@
-//! What each command does: one small function a verb.
+//! What each command does: one small function per verb.
 
 use super::caller::Caller;
 use super::ended::End;
@@ -17,7 +17,7 @@ use crate::time::Now;
 type CommandResult<'a> = Result<Reply<'a>, Error>;
 
 impl Chat {
-    /// Carries a command out. No reply means that it comes later.
+    /// Carries out a command. `None` means that the reply comes later.
     pub(super) fn execute<'a>(
         &mut self,
         caller: &mut Caller,
@@ -64,7 +64,7 @@ impl Chat {
         let secret = Secret::random().map_err(|_| Error::NoRandomNumbers)?;
 
         if let Some(namesake) = namesake {
-            // Who holds the key has the name. The room stays, for he is about to enter it.
+            // Whoever has the key has the name. Even an empty room stays: the new session joins it.
             *replaced = self.goodbye_notice(namesake, Bye::Replaced, OwedEvents::Written, now);
             let reason = LeaveReason::Replaced;
             let (room, name) = self.remove_session(namesake, reason, now);
@@ -116,7 +116,7 @@ impl Chat {
         })
     }
 
-    /// What a client is told of the session that it has got.
+    /// What JOIN and RESUME tell a client about its session.
     fn membership(&self, key: SessionKey) -> Membership {
         let (session, room) = self.session_and_room(key);
         Membership {
@@ -182,7 +182,7 @@ impl Chat {
         Ok(Some(self.batch(key, poll.max, Listing::BYTES_MAX, now)))
     }
 
-    /// Whether a session can be told to have seen an event: the room must have had it.
+    /// Checks that a room has had the event that a client says it has seen.
     fn check_after(&self, key: SessionKey, after: u64) -> Result<(), Error> {
         let newest = self.session_and_room(key).1.newest();
         match after > newest {
@@ -266,7 +266,7 @@ impl Chat {
         Ok(Reply::Stats { stats })
     }
 
-    /// Where not everybody may join, not everybody may look around.
+    /// Checks that a client may look around: if joining takes a key, only members may.
     fn check_member(&self, caller: &Caller) -> Result<(), Error> {
         match self.keys {
             Some(_) => session_of(caller).map(|_| ()),

@@ -1,4 +1,4 @@
-//! Connections as the core sees them: greeted, heard, told goodbye.
+//! The life of a connection as the core sees it: from HELLO to BYE.
 
 use super::Chat;
 use super::caller::Caller;
@@ -8,37 +8,38 @@ use super::origin::Peer;
 use crate::protocol::{Bye, DENIALS_MAX, Output};
 use crate::time::{Millis, Now};
 
-/// How long a connection may take for its last words, in seconds, and never for longer than it could
-/// go without a session.
+/// How long a connection may take to read its BYE, in seconds, but never longer than the handshake may
+/// take.
 const GOODBYE_MAX_S: u32 = 30;
 
-/// What is noticed of a connection, other than what its client sends.
+/// Something that happens to a connection, other than that its client sends something.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ConnEvent {
-    /// All that is read from now on has come by now; and what was read before, if that is `is_ahead`
-    /// of the time that was noted then.
+    /// Whatever is answered until the next `Heard` has arrived by now: it is a sign of life of now.
     Heard {
-        /// Something was read that may have come after the time that was noted.
+        /// The hub read something earlier that may have arrived after the last `Heard`. It has
+        /// arrived by now too.
         is_ahead: bool,
     },
-    /// Its client has closed it. It is there for as long as lines wait that the client had sent, and
-    /// from now on its session counts as alive by those alone.
+    /// Its client has closed it. It stays open while lines wait that the client has sent, and only
+    /// those keep its session alive from now on.
     Gone,
-    /// Its client sends nothing more. Connections of its address begin with no more of their rate
-    /// than it had left.
+    /// Its client will send nothing more. Later connections from its address begin with no more of
+    /// their rate than it has left.
     Ended,
-    /// It takes nothing of what its session is owed, since then. It is to be looked at several times
-    /// before its session's time is over: see [`Due::concerns_session`](super::Due::concerns_session).
+    /// It has taken nothing of its session's events since then. From now on the core has it checked
+    /// several times before its session's time is over: see
+    /// [`Due::concerns_session`](super::Due::concerns_session).
     Stalled(Millis),
-    /// It takes all that its session is owed.
+    /// It takes all of its session's events.
     Flows,
-    /// It may take something again that it did not take, or was not offered.
+    /// It may have space again for events that it did not take, or that the hub did not offer it.
     Writable,
 }
 
 impl Chat {
-    /// Greets a new connection, which now has to get a session in time; or says goodbye to one
-    /// for which there is no room.
+    /// Greets a new connection, which then has to get a session in time. If a limit leaves no space for
+    /// it, says goodbye instead and returns `None`.
     pub fn connect(
         &mut self,
         conn: ConnId,
@@ -90,13 +91,13 @@ impl Chat {
         Some(caller)
     }
 
-    /// Lets go of a connection that is gone; its session, if any, lives on without.
+    /// Forgets a connection that the hub has closed. Its session, if it has one, lives on without it.
     pub fn disconnect(&mut self, mut caller: Caller, now: Now) {
         self.cancel_timers(&caller);
         if let Some(key) = caller.session.take() {
             self.detach(key, now);
         }
-        // Whoever guesses keys may hang up before the server does, and connect again.
+        // A client that guesses keys may hang up before the server does, and connect again.
         if (1..DENIALS_MAX).contains(&caller.denials) {
             self.journal.denied(caller.denials, &caller.peer, now);
         }
@@ -111,8 +112,8 @@ impl Chat {
         }
     }
 
-    /// The last words to a connection, which is to be closed when it has taken them; its session,
-    /// if any, lives on without. One that has no session gets no more time than it had.
+    /// Says goodbye to a connection, which the hub closes once the client has read that. Its session, if
+    /// it has one, lives on without it. A connection that is still in its handshake gets no more time.
     pub fn say_goodbye(&mut self, caller: &mut Caller, bye: Bye, now: Now, out: &mut Vec<u8>) {
         if let Some(key) = caller.session.take() {
             self.end_wait(key, now, out);
@@ -128,12 +129,13 @@ impl Chat {
         Output::Bye(bye).write(out);
     }
 
-    /// Gives a connection without a session its time to get one.
+    /// Starts the time in which a connection has to get a session.
     pub(super) fn start_handshake(&mut self, caller: &mut Caller, at: Millis) {
         self.set_handshake_end(caller, at, self.limits.handshake_s);
     }
 
-    /// Gives a connection without a session so many seconds, and no others.
+    /// Gives a connection `time_s` seconds from `at`, and no more than that, to get a session or to
+    /// read its goodbye.
     pub(super) fn set_handshake_end(&mut self, caller: &Caller, at: Millis, time_s: u32) {
         let when = at + Millis::from_secs(time_s);
         self.handshakes.file(caller.conn, when);
@@ -143,13 +145,12 @@ impl Chat {
         self.handshakes.cancel(caller.conn);
     }
 
-    /// Cancels all timers of a connection.
     pub(super) fn cancel_timers(&mut self, caller: &Caller) {
         self.cancel_handshake(caller);
         self.throttles.cancel(caller.conn);
     }
 
-    /// Notes what happens to a connection.
+    /// Takes note of something that has happened to a connection.
     pub fn note(&mut self, caller: &mut Caller, event: ConnEvent, now: Now) {
         match event {
             ConnEvent::Heard { is_ahead } => {
@@ -190,8 +191,8 @@ impl Chat {
         }
     }
 
-    /// Whether what a client sends is looked at. It is not once its session has lost the right to its
-    /// name and is about to end.
+    /// Whether the server answers a client. It does not once the client's session has lost the right to
+    /// its name and is about to end.
     pub fn listens_to(&self, caller: &Caller) -> bool {
         let session = caller.session.map(|key| &self.sessions[key.index()]);
         session.is_none_or(|session| !session.is_revoked)

@@ -1,4 +1,4 @@
-//! What happens when time runs out.
+//! What the core does when a timer fires: ends sessions, warns, closes handshakes, reads again.
 
 use super::Chat;
 use super::caller::Caller;
@@ -10,8 +10,8 @@ use super::session::Deadline;
 use crate::protocol::{Bye, LeaveReason, Output};
 use crate::time::{Millis, Now};
 
-/// Something that is due, unless its connection has sent a sign of life that was not read yet. To be
-/// settled with [`Chat::settle`], when the connection has been read.
+/// Something that is due, unless its connection has sent a sign of life that is still unread. The hub
+/// reads the connection and then calls [`Chat::settle`].
 #[derive(Debug)]
 #[must_use = "what is due is still to be settled"]
 pub struct Due {
@@ -24,31 +24,31 @@ pub struct Due {
 enum DueKind {
     /// A session's deadline.
     Session(SessionKey),
-    /// The end of a connection's time to get a session.
+    /// The end of the time in which a connection has to get a session.
     Handshake,
-    /// The end of the time for which a connection was not read.
+    /// The end of the time for which a connection had to wait because its client sent too fast.
     Throttle,
 }
 
 impl Due {
-    /// The connection to be read before this is settled; none if a session has none.
+    /// The connection that the hub has to read first; `None` for a detached session.
     pub fn conn(&self) -> Option<ConnId> {
         self.conn
     }
 
-    /// Whether the client's session is in question, so that the connection is also to be written to,
-    /// and looked at if it is stalled: the client may have taken something since.
+    /// Whether this may end a session. The hub then also has to write to the connection and, if it is
+    /// stalled, check whether its client has taken something since.
     pub fn concerns_session(&self) -> bool {
         matches!(self.kind, DueKind::Session(_))
     }
 
-    /// Whether all there is to do is to read the connection again, when this is settled.
+    /// Whether all that is left to do after [`Chat::settle`] is to read the connection again.
     pub fn resumes_reading(&self) -> bool {
         matches!(self.kind, DueKind::Throttle)
     }
 }
 
-/// How many timers of each kind may still be looked at: a crowd of one kind holds up no other.
+/// How many timers of each kind may still fire in this turn. A crowd of one kind delays no other.
 #[derive(Debug)]
 pub struct TimerBudget {
     throttles: usize,
@@ -68,7 +68,8 @@ impl TimerBudget {
 }
 
 impl Chat {
-    /// When something is due next. It may be a deadline that signs of life have put off since.
+    /// The latest time until which the hub may sleep. Nothing may be due then: signs of life put off
+    /// deadlines, but not the timers.
     pub fn next_deadline(&mut self) -> Option<Millis> {
         let deadlines = [
             self.session_timers.next_deadline(),
@@ -79,11 +80,11 @@ impl Chat {
         deadlines.into_iter().flatten().min()
     }
 
-    /// The next thing that is due, within a budget of timers to look at. When nothing is, logs what
-    /// is to be logged without anybody doing anything.
+    /// The next thing that is due, within a budget of timers. When nothing is left, writes the log's
+    /// summaries.
     ///
-    /// The hub reads the connection before it settles the matter: a sign of life that came in time
-    /// counts even if the server was slow to look.
+    /// The hub reads the connection before it settles what is due, so that a sign of life that arrived
+    /// in time counts even if the server was slow.
     pub fn due(&mut self, now: Now, budget: &mut TimerBudget) -> Option<Due> {
         if let Some(conn) = self.throttles.pop(now.past, &mut budget.throttles) {
             return Some(Due {
@@ -113,7 +114,7 @@ impl Chat {
         None
     }
 
-    /// Does what a deadline asks for, if it is still due; `client` is that of its connection.
+    /// Does what is due, if it still is. `caller` is the one of [its connection](Due::conn).
     pub fn settle(&mut self, due: Due, caller: Option<&mut Caller>, now: Now) -> Option<Notice> {
         match (due.kind, caller) {
             (DueKind::Throttle, caller) => {
@@ -123,7 +124,7 @@ impl Chat {
             (DueKind::Handshake, caller) => self.settle_handshake(caller?),
             (DueKind::Session(key), caller) => {
                 let session = self.sessions.get_mut(key.index())?;
-                // A line that waits to be answered is a sign of life.
+                // A line that waits because of the rate is a sign of life.
                 if let Some(caller) = caller.filter(|c| c.is_throttled && c.session == Some(key)) {
                     session.touch(caller.heard_at);
                 }
@@ -132,7 +133,8 @@ impl Chat {
         }
     }
 
-    /// Says goodbye to a connection whose time is over, unless it has a session by now.
+    /// Says goodbye to a connection whose handshake has taken too long, unless it has a session by now.
+    /// One that has its goodbye already just closes.
     fn settle_handshake(&mut self, caller: &Caller) -> Option<Notice> {
         if caller.session.is_some() || self.handshakes.when(caller.conn).is_some() {
             return None;
@@ -189,7 +191,7 @@ impl Chat {
         Some(Notice::lines(conn, text))
     }
 
-    /// Sees to it that a session's timer fires no later than its deadline.
+    /// Makes a session's timer fire no later than its deadline.
     pub(super) fn arm(&mut self, key: SessionKey, past: Millis) {
         let Some((when, _)) = self.sessions[key.index()].deadline(past) else {
             return;

@@ -1,4 +1,4 @@
-//! The life of a session: created, attached, detached, destroyed, each in one place.
+//! The life of a session: create, attach, detach, destroy, each in one place.
 
 use super::caller::Caller;
 use super::ended::End;
@@ -14,17 +14,17 @@ use crate::protocol::{
 };
 use crate::time::Now;
 
-/// What becomes of the events that a session is owed when it loses its connection.
+/// What becomes of the events that a session has not got yet when it loses its connection.
 pub(super) enum OwedEvents {
-    /// They are written before the last words, if they are few.
+    /// The server writes them before the BYE, if they are few.
     Written,
-    /// They are not: they stay the session's, or cannot be written anyhow.
+    /// It does not: the session gets them later, or its client takes nothing anyway.
     Kept,
 }
 
 impl Chat {
-    /// Creates a session, makes it a member, and attaches its connection: the one place where one
-    /// is created.
+    /// Creates a session, makes it a member of its room, and attaches its connection. Nothing else
+    /// creates a session.
     pub(super) fn create(
         &mut self,
         caller: &mut Caller,
@@ -69,6 +69,7 @@ impl Chat {
         key
     }
 
+    /// Creates an empty room.
     pub(super) fn open_room(&mut self, name: Name) -> RoomKey {
         let key = RoomKey::at(self.rooms.insert(Room::new(name, &self.limits)));
         self.room_names
@@ -76,7 +77,7 @@ impl Chat {
         key
     }
 
-    /// Makes a connection the one that holds a session, which no other holds.
+    /// Attaches a connection to a detached session.
     pub(super) fn attach(&mut self, caller: &mut Caller, key: SessionKey, now: Now) {
         self.cancel_handshake(caller);
         let session = &mut self.sessions[key.index()];
@@ -92,7 +93,7 @@ impl Chat {
         self.arm(key, now.past);
     }
 
-    /// Takes a session from its connection; from now on its idle time runs.
+    /// Takes a session's connection away. From now on its idle time runs.
     pub(super) fn detach(&mut self, key: SessionKey, now: Now) {
         self.leave_audience(key);
         let session = &mut self.sessions[key.index()];
@@ -102,7 +103,7 @@ impl Chat {
         self.arm(key, now.past);
     }
 
-    /// Ends a session, tells its room, and frees that if nobody is left there.
+    /// Ends a session. Its room gets a LEFT, or is freed if the session was its last member.
     pub(super) fn destroy(&mut self, key: SessionKey, reason: LeaveReason, now: Now) {
         let (room_key, name) = self.remove_session(key, reason, now);
         if self.rooms[room_key.index()].members.is_empty() {
@@ -117,8 +118,7 @@ impl Chat {
         self.shrink();
     }
 
-    /// Gives memory back when a crowd is gone: of each table as much as lies behind the last entry
-    /// that is in use.
+    /// Returns memory when a crowd has gone: in each table, what lies after the last entry in use.
     pub(super) fn shrink(&mut self) {
         let capacity = self.sessions.capacity();
         if !self.sessions_shrink.removed(self.sessions.len(), capacity) {
@@ -131,8 +131,8 @@ impl Chat {
         self.session_timers.shrink();
     }
 
-    /// Removes a session with all that the server holds for it: the one place where that is done.
-    /// Gives its room, which may be empty now and has not been told, and its name.
+    /// Removes a session with everything that the server keeps for it. Nothing else removes one.
+    /// Returns its name and its room, which may be empty now and has not got a LEFT yet.
     pub(super) fn remove_session(
         &mut self,
         key: SessionKey,
@@ -167,7 +167,7 @@ impl Chat {
         (session.room, name)
     }
 
-    /// What the connection of a session is told when it loses that.
+    /// Says goodbye to the connection that is about to lose a session, if the session has one.
     pub(super) fn goodbye_notice(
         &mut self,
         key: SessionKey,
@@ -187,7 +187,8 @@ impl Chat {
 }
 
 impl Limits {
-    /// The idle time that a wish for `idle_s` is granted: at least `shortest_s`.
+    /// The idle time of a session whose client asks for `idle_s`: at least `shortest_s`, and otherwise
+    /// at most the maximum.
     fn granted_idle_s(&self, idle_s: Option<u32>, shortest_s: u32) -> u32 {
         idle_s
             .unwrap_or(self.idle_s)
