@@ -1,17 +1,23 @@
 //! What is tested without a socket: the core, and what documents say of it.
 
+mod closing;
 mod dialogues;
 mod dist;
 mod documents;
 mod english;
+mod expiry;
+mod fairness;
 mod fuzz_corpus;
-mod hub;
 mod journal;
+mod limits;
 mod logged;
+mod members;
 mod options;
 mod properties;
+mod rate;
 #[path = "../script/mod.rs"]
 mod script;
 mod simulation;
+mod slow;
 mod structure;
 mod world;

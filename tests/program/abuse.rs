@@ -646,3 +646,33 @@ fn drain_sessions(server: &Server, tokens: &[String]) {
         }
     }
 }
+
+#[test]
+fn a_browser_is_sent_away() {
+    let server = Server::start(&[]);
+    let mut browser = server.connect();
+    browser.send_bytes(b"GET / HTTP/1.1\r\nHost: localhost\r\nAccept: */*\r\n\r\n");
+    browser.expect_bye("abuse");
+    // A form that is posted, whatever its body says.
+    let mut browser = server.connect();
+    let body = "JOIN eve\r\nSAY hi\r\n".repeat(2000);
+    let request = format!("POST / HTTP/1.1\r\nHost: localhost\r\n\r\n{body}");
+    browser.send_bytes(request.as_bytes());
+    browser.expect_bye("abuse");
+}
+
+#[test]
+fn too_many_errors_end_a_connection() {
+    let server = Server::start(&[]);
+    let mut client = server.connect();
+    client.send_bytes("NONSENSE\r\n".repeat(99).as_bytes());
+    for _ in 0..99 {
+        client.expect("ERR bad-command ");
+    }
+    client.expect_service();
+    client.send_bytes("NONSENSE\r\n".repeat(150).as_bytes());
+    for _ in 0..100 {
+        client.expect("ERR bad-command ");
+    }
+    client.expect_bye("abuse");
+}

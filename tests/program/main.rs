@@ -2,18 +2,31 @@
 
 mod abuse;
 mod clients;
+mod descriptors;
 mod dialogues;
 mod examples;
+mod expiry;
+mod keys;
 mod limits;
+mod lines;
+mod listening;
 mod log;
+mod log_sink;
 mod manual_page;
 mod memory;
 mod openwrt;
+mod options;
 #[path = "../process/mod.rs"]
 mod process;
+mod rate;
 #[path = "../script/mod.rs"]
 mod script;
-mod server;
-mod service_manager;
+mod sessions;
+mod signals;
+mod slow;
+mod steps;
+mod systemd;
+mod telnet;
 mod terminals;
+mod unix;
 mod vanish;

@@ -6,11 +6,13 @@
 //! that was resident at the most.
 
 use std::io::Read;
+use std::os::fd::AsRawFd;
 use std::time::Duration;
 
 use fastrand::Rng;
 
-use crate::process::{Client, Server, Watch, raise_descriptors};
+use crate::process::{Client, Process, Server, TempDir, Watch, program, raise_descriptors, unix};
+use crate::steps::{HASH_OF_ABC, run, users_file};
 
 /// How many loads are tried if nobody says.
 const TRIES: u64 = 6;
@@ -458,4 +460,155 @@ fn no_load_takes_more_memory_than_the_server_says_it_can_need() {
     let worst = parts.iter().copied().fold(0.0, f64::max);
     println!("{tries} tries: at most {worst:.3} of the ceiling");
     assert!(worst < 1.0, "{worst:.3} of the ceiling was resident");
+}
+
+/// What waits for a server on a Unix socket lies in the client's socket, where the server cannot
+/// bound it.
+#[test]
+fn no_client_of_a_unix_socket_can_keep_more_than_the_server_says() {
+    const CONNECTIONS: u64 = 4;
+    let dir = TempDir::new();
+    let path = dir.join("chat");
+    let on_unix = unix(&path);
+    let args = ["--max-connections", "4", "--listen", &on_unix];
+    let checked = Process::start(program().args(args).arg("--check")).finish();
+    let server = Server::start_as(program().args(args));
+    let (_, stated) = server
+        .memory
+        .split_once("clients on Unix sockets ")
+        .unwrap();
+    let shown = format!("{:>12}  more in the sockets of clients", stated.trim_end());
+    assert!(checked.out.contains(&shown), "{checked:?}");
+    let (mebibytes, _) = stated.split_once(" MiB").unwrap();
+    let stated = (mebibytes.parse::<f64>().unwrap() * 1024.0 * 1024.0) as u64 / CONNECTIONS;
+
+    // It reads nothing meanwhile.
+    server.process.pause();
+    let mut most = 0;
+    for buffer in [None, Some(i32::MAX as usize)] {
+        for len in [1, 700, 4096, 65_536, 1024 * 1024] {
+            let client = Client::connect(&on_unix);
+            if let Some(buffer) = buffer {
+                client.socket.set_send_buffer_size(buffer).unwrap();
+            }
+            client.socket.set_nonblocking(true).unwrap();
+            let bytes = vec![b'x'; len];
+            while client.socket.send(&bytes).is_ok() {}
+            let kept = output_queued(&client);
+            assert!(
+                kept <= stated,
+                "{kept} of {stated}: {buffer:?}, {len} at once"
+            );
+            most = most.max(kept);
+        }
+    }
+    // One message more, and what is rounded.
+    assert!(stated - most < 128 * 1024, "{most} of {stated}");
+    server.process.go_on();
+}
+
+/// What the system holds of what a client has sent, with its book-keeping: TIOCOUTQ.
+#[expect(unsafe_code, reason = "no crate has this call without it")]
+fn output_queued(client: &Client) -> u64 {
+    let mut bytes: libc::c_int = 0;
+    // SAFETY: The descriptor is open, and the request writes one int.
+    let result = unsafe { libc::ioctl(client.socket.as_raw_fd(), libc::TIOCOUTQ, &raw mut bytes) };
+    assert_eq!(result, 0);
+    bytes as u64
+}
+
+#[test]
+fn the_default_ceiling_is_20_mib_and_the_log_says_so() {
+    let server = Server::start_bounded(&[]);
+    let line = &server.memory;
+    assert!(server.ceiling() <= 20 * 1024, "{line}");
+    for text in ["1024 connections", "4096 sessions", "64 rooms"] {
+        assert!(line.contains(text), "{line}");
+    }
+    let bytes = server.connect().stat("memory-ceiling");
+    assert!(bytes.div_ceil(1024) <= server.ceiling() + 1, "{line}");
+    println!(
+        "resident at the start: {} KiB; {line}",
+        server.process.kibibytes()
+    );
+}
+
+#[test]
+fn a_server_that_could_need_more_memory_than_it_may_refuses_to_start() {
+    let texts = [
+        "--memory",
+        "--max-connections",
+        "--max-sessions",
+        "--max-rooms",
+        "--log-bytes",
+        "--max-message",
+        "MiB",
+    ];
+    for args in [
+        &["--listen", "127.0.0.1:0", "--memory", "10M"][..],
+        &["--check", "--memory", "10M"],
+        &["--check", "--memory", "20M", "--max-connections", "1100"],
+        &["--check", "--memory", "20M", "--max-sessions", "9000"],
+        &["--check", "--memory", "20M", "--max-rooms", "80"],
+        &["--check", "--memory", "20M", "--log-bytes", "80K"],
+        &["--check", "--memory", "20M", "--max-message", "16K"],
+    ] {
+        run(args).expect_refusal(1, &texts);
+    }
+    let enough = ["--memory", "20M"];
+    Server::start_bounded(&enough).connect().expect_service();
+    let small = ["-c", "64", "-s", "128", "-r", "8", "--memory", "5M"];
+    Server::start_bounded(&small).connect().expect_service();
+    run(&["--memory", "much"]).expect_refusal(2, &["--memory much"]);
+}
+
+#[test]
+fn a_check_shows_what_memory_each_part_can_need() {
+    let dir = TempDir::new();
+    let users = users_file(&dir, &format!("ann:{HASH_OF_ABC}\nbob:{HASH_OF_ABC}\n"));
+    // Nothing is bound, so that a server may be running.
+    let server = Server::start_bounded(&[]);
+    let finished = run(&[
+        "--check",
+        "-l",
+        server.address(),
+        "-u",
+        users.to_str().unwrap(),
+    ]);
+    assert_eq!(finished.code, Some(0), "{finished:?}");
+    assert_eq!(finished.err, "");
+    let parts = [
+        "1024 connections",
+        "4096 sessions",
+        "64 rooms",
+        "2 names",
+        "in all",
+        "sockets",
+    ];
+    for part in parts {
+        let line = finished.out.lines().find(|line| line.contains(part));
+        let line = line.unwrap_or_else(|| panic!("no {part}: {}", finished.out));
+        assert!(line.contains(" MiB "), "{line}");
+    }
+    server.connect().expect_service();
+}
+
+#[test]
+fn a_users_file_without_names_is_read_again_below_the_ceiling() {
+    let dir = TempDir::new();
+    let users = users_file(&dir, "# Nobody yet.\n");
+    let file = users.to_str().unwrap();
+    let small = ["-c", "4", "-s", "4", "-r", "1", "-b", "4K", "-u", file];
+    let mut server = Server::start_bounded(&small);
+    for text in ["#\n", "# a longer line, which says nothing either\n", "\n"] {
+        let text = text.repeat(1024 * 1024 / text.len());
+        users_file(&dir, &text);
+        server.process.signal("HUP");
+        server.process.expect_error("now has 0 names");
+        let (peak, ceiling) = (
+            server.process.peak_as_released_kibibytes(),
+            server.ceiling(),
+        );
+        assert!(peak < ceiling, "{peak} KiB, with a ceiling of {ceiling}");
+    }
 }

@@ -1,0 +1,96 @@
+//! How many there may be, and how much is held or sent at once.
+
+use chinwag::protocol::Limits;
+
+use crate::members::{limits, lines, member, text};
+use crate::world::World;
+
+/// G27: neither telnet's answers nor a POLL that waited add up to more than a connection may hold.
+#[test]
+fn telnet_and_a_poll_that_waited_stay_within_what_a_connection_may_hold() {
+    let mut world = World::new(limits());
+    let puller = member(&mut world, "JOIN cron mode=pull");
+    let bob = member(&mut world, "JOIN bob mode=pull");
+    world.send(&puller, b"POLL\n");
+    world.set_room(&puller, 0);
+    world.send(&puller, b"POLL wait=60\n");
+    world.send(&puller, &[255, 251, 1].repeat(1360));
+    for _ in 0..12 {
+        world.send(&bob, format!("SAY {}\n", "x".repeat(1000)).as_bytes());
+        world.hub.assert_consistent(world.now());
+    }
+    world.send(&puller, format!("PING {}\n", "x".repeat(2040)).as_bytes());
+    world.hub.assert_consistent(world.now());
+    // Nor does the beginning of a line, together with bytes that the server has not looked at yet.
+    let other = member(&mut world, "JOIN other mode=pull");
+    world.set_room(&other, 0);
+    world.send(&other, &b"PING and so on\n".repeat(300));
+    world.send(&other, &[b'x'; 2040]);
+    world.send(&other, &[255, 251, 1].repeat(900));
+    world.hub.assert_consistent(world.now());
+}
+
+#[test]
+fn more_sessions_or_rooms_than_allowed_are_refused_and_change_nothing() {
+    let mut world = World::new(Limits {
+        sessions_max: 2,
+        rooms_max: 1,
+        ..limits()
+    });
+    let first = member(&mut world, "JOIN first");
+    let next = world.connect();
+    world.send(&next, b"JOIN next room=another\n");
+    assert!(text(&next).contains("ERR full "));
+    world.send(&next, b"JOIN next\n");
+    assert!(text(&next).contains("OK JOIN "));
+    let third = world.connect();
+    world.send(&third, b"JOIN third\n");
+    assert!(text(&third).contains("ERR full "));
+    text(&first);
+    world.send(&next, b"LEAVE\n");
+    world.send(&third, b"JOIN third\n");
+    assert!(text(&third).contains("OK JOIN "));
+    assert_eq!(lines(&first).len(), 2);
+    world.hub.assert_consistent(world.now());
+}
+
+/// What a room holds and what a reply holds are bounded: G5, with the longest lists.
+#[test]
+fn long_lists_come_in_replies_of_at_most_8_kib() {
+    let mut world = World::new(limits());
+    let gateway = world.connect();
+    for i in 0..1000 {
+        let lines = format!("JOIN member-number-{i:04} idle=3600\nDETACH\n");
+        world.post(&gateway, lines.as_bytes());
+    }
+    world.run();
+    text(&gateway);
+    let reader = member(&mut world, "JOIN zoe mode=pull");
+    let mut names = Vec::new();
+    let mut ask = "WHO\n".to_owned();
+    loop {
+        world.send(&reader, ask.as_bytes());
+        let reply = text(&reader);
+        assert!(reply.len() <= 8192);
+        let words: Vec<_> = reply
+            .lines()
+            .next()
+            .unwrap()
+            .split(' ')
+            .map(str::to_owned)
+            .collect();
+        let listed = reply
+            .lines()
+            .skip(1)
+            .map(|line| line.split(' ').nth(1).unwrap().to_owned());
+        names.extend(listed);
+        let more: usize = words[4].strip_prefix("more=").unwrap().parse().unwrap();
+        assert_eq!(names.len() + more, 1001);
+        if more == 0 {
+            break;
+        }
+        ask = format!("WHO after={}\n", names.last().unwrap());
+    }
+    assert!(names.is_sorted());
+    assert_eq!(names.len(), 1001);
+}
