@@ -141,7 +141,7 @@ fn a_long_turn_makes_no_session_older_than_it_is() {
 /// An open connection keeps a session alive, and one that is closed does not, though lines wait that
 /// were sent over it.
 #[test]
-fn a_client_that_is_gone_keeps_neither_its_session_nor_its_connection_by_lines_that_wait() {
+fn waiting_lines_of_a_client_that_is_gone_keep_neither_its_session_nor_its_connection() {
     for join in [
         "JOIN ann alive=tcp idle=5\n",
         "JOIN ann mode=pull idle=5\nPOLL\nPOLL wait=60\n",
@@ -207,7 +207,7 @@ fn lines_that_wait_for_their_turn_are_signs_of_life_of_the_time_when_they_came()
 
 /// G19: what comes while others wait counts from when it came.
 #[test]
-fn one_who_waits_for_being_fast_and_goes_on_sending_is_alive() {
+fn a_client_above_the_rate_that_goes_on_sending_stays_alive() {
     let mut world = World::new(Limits {
         lines_per_s: 1,
         ..limits()

@@ -9,7 +9,7 @@ use crate::world::{Peer, World};
 
 /// G3, too: the replies come first.
 #[test]
-fn all_that_one_turn_appended_leaves_in_one_write_per_receiver() {
+fn events_of_one_turn_leave_in_one_write_per_receiver() {
     let mut world = World::new(limits());
     let receivers: Vec<_> = (0..10)
         .map(|i| member(&mut world, &format!("JOIN r{i}")))
@@ -35,7 +35,7 @@ fn all_that_one_turn_appended_leaves_in_one_write_per_receiver() {
 
 /// G27: the work of a turn is bounded for each connection, whatever it asks for.
 #[test]
-fn a_flooder_gets_its_share_of_a_turn_and_no_more() {
+fn a_flooder_gets_its_budget_of_a_turn_and_no_more() {
     for (line, most_lines, most_bytes) in [
         ("PING\n", 512, 16 * 1024),
         ("\n", 0, 0),
@@ -77,7 +77,7 @@ fn a_flooder_gets_its_share_of_a_turn_and_no_more() {
 /// G27: a connection that is closed is read, so that its client is not reset before it has taken
 /// the last line; one that goes on sending cannot hold up the others with that.
 #[test]
-fn little_is_read_of_what_a_client_has_sent_behind_its_end() {
+fn little_is_read_of_what_a_client_sent_behind_its_last_line() {
     for last in [&b"QUIT\n"[..], b"GET / HTTP/1.1\n"] {
         let mut world = World::new(limits());
         let ann = world.connect();
@@ -95,7 +95,7 @@ fn little_is_read_of_what_a_client_has_sent_behind_its_end() {
 /// G27: however many send what makes no line, a line of another is answered in the next turn, and
 /// what a turn takes in of all of them together is bounded.
 #[test]
-fn bytes_that_end_no_line_are_shared_out_like_lines() {
+fn bytes_that_end_no_line_count_against_the_budget_like_lines() {
     const FLOODERS: usize = 200;
     for junk in [
         &b"\xff\xf1"[..],
@@ -145,7 +145,7 @@ fn bytes_that_end_no_line_are_shared_out_like_lines() {
 }
 
 #[test]
-fn others_are_answered_while_a_crowd_expires() {
+fn others_are_answered_while_many_sessions_expire() {
     const CROWD: usize = 100_000;
     let mut world = World::new(limits());
     let gateway = world.connect();
@@ -173,7 +173,7 @@ fn others_are_answered_while_a_crowd_expires() {
 /// A crowd that loses its keys goes some in each turn, and each of it is heard no more from then on:
 /// G29.
 #[test]
-fn others_are_answered_while_a_crowd_loses_its_keys() {
+fn others_are_answered_while_many_sessions_lose_their_keys() {
     const CROWD: usize = 600;
     let keys = |names: usize| {
         let hash = KeyHash::of("sesame");

@@ -25,7 +25,7 @@ fn from(world: &mut World, last: u8) -> Peer {
 }
 
 #[test]
-fn a_refusal_is_logged_with_its_address_and_reason() {
+fn refusals_are_logged_with_the_address_and_the_reason() {
     let with_keys = |world: &mut World| {
         let keys = format!("ann:{}\n", KeyHash::of("sesame"));
         world
@@ -159,7 +159,7 @@ fn no_minute_has_more_than_ten_lines_or_two_of_one_address() {
 }
 
 #[test]
-fn refusals_left_out_are_counted_a_minute_after_the_first() {
+fn refusals_left_out_are_counted_a_minute_after_the_first_of_them() {
     keep();
     let mut world = World::new(limits());
     for _ in 0..2 {
@@ -253,7 +253,7 @@ fn a_limit_is_no_longer_reached_a_minute_after_the_last_refusal() {
 }
 
 #[test]
-fn an_address_with_too_many_of_its_own_is_logged_and_no_other() {
+fn only_an_address_that_has_too_many_is_logged_for_that() {
     keep();
     let mut world = World::new(Limits {
         per_address_max: 1,
@@ -279,7 +279,7 @@ fn an_address_with_too_many_of_its_own_is_logged_and_no_other() {
 
 /// A client that lets itself be overtaken again and again writes no more than others.
 #[test]
-fn sessions_that_lose_events_in_turn_do_not_fill_the_log() {
+fn members_that_lose_events_by_turns_do_not_fill_the_log() {
     keep();
     let mut world = World::new(Limits {
         log_bytes: 4096,
@@ -320,7 +320,7 @@ fn sessions_that_lose_events_in_turn_do_not_fill_the_log() {
 }
 
 #[test]
-fn slow_sessions_are_counted_even_if_nothing_happens() {
+fn slow_members_are_counted_though_nothing_else_happens() {
     keep();
     let mut world = World::new(Limits {
         log_bytes: 4096,

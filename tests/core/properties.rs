@@ -420,7 +420,7 @@ proptest! {
     #![proptest_config(cases(1000))]
 
     #[test]
-    fn any_bytes_are_a_command_or_get_one_line_of_reproach(
+    fn any_bytes_are_a_command_or_get_one_line_of_error(
         line in prop_oneof![almost_command(), vec(any::<u8>(), 0..40)],
     ) {
         match Request::read(&line, &Limits::default()) {

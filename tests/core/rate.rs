@@ -213,7 +213,7 @@ fn silence_buys_no_larger_burst() {
 
 /// Serving one who is too fast line by line would cost a wake-up for each.
 #[test]
-fn who_is_too_fast_is_served_ten_times_a_second() {
+fn a_client_above_the_rate_is_served_ten_times_a_second() {
     let mut world = World::new(Limits {
         lines_per_s: 50,
         ..limits()
@@ -263,7 +263,7 @@ fn a_permitted_burst_takes_less_than_half_of_a_default_log() {
 
 /// G31: all of it is carried out, and no faster than if the client were still there.
 #[test]
-fn what_a_client_that_is_gone_has_sent_is_carried_out_at_its_rate() {
+fn lines_of_a_client_that_is_gone_are_carried_out_at_its_rate() {
     let mut world = World::new(Limits {
         lines_per_s: 50,
         ..limits()

@@ -14,7 +14,7 @@ fn log_of(log_bytes: usize) -> Limits {
 
 /// G13.
 #[test]
-fn who_has_room_loses_nothing_however_small_the_log_and_however_fast_the_others() {
+fn a_reader_with_space_loses_nothing_however_fast_the_others() {
     let mut world = World::new(log_of(4096));
     let receiver = member(&mut world, "JOIN receiver");
     let sender = member(&mut world, "JOIN sender");
@@ -55,7 +55,7 @@ fn a_session_that_resumes_into_a_flood_loses_nothing_that_was_held() {
 
 /// G13: of what it did not take at first, too, as soon as it may take it.
 #[test]
-fn who_has_room_again_is_served_before_the_log_moves_on() {
+fn a_reader_with_space_again_is_served_before_the_log_moves_on() {
     let mut world = World::new(log_of(4096));
     let receiver = member(&mut world, "JOIN receiver");
     let sender = member(&mut world, "JOIN sender");
@@ -80,7 +80,7 @@ fn who_has_room_again_is_served_before_the_log_moves_on() {
 
 /// G13: of a log that is larger than what one connection is written in a turn.
 #[test]
-fn a_backlog_of_many_turns_is_given_whole_while_others_speak() {
+fn a_backlog_of_many_turns_is_delivered_whole_while_others_speak() {
     let mut world = World::new(log_of(2 * 1024 * 1024));
     let receiver = member(&mut world, "JOIN receiver");
     let sender = member(&mut world, "JOIN sender");
@@ -99,7 +99,7 @@ fn a_backlog_of_many_turns_is_given_whole_while_others_speak() {
 /// The system reports that a stream has room only when it has much: one that takes a little all
 /// the time is not slow.
 #[test]
-fn who_takes_a_little_unreported_is_not_slow() {
+fn a_reader_that_takes_a_little_at_a_time_is_not_slow() {
     let mut world = World::new(limits());
     let receiver = member(&mut world, "JOIN receiver alive=tcp idle=30");
     let sender = member(&mut world, "JOIN sender alive=tcp");
@@ -122,7 +122,7 @@ fn who_takes_a_little_unreported_is_not_slow() {
 
 /// That the system takes something gives a client no more time; that the client does, all of it.
 #[test]
-fn a_client_is_slow_from_when_it_took_something_itself() {
+fn the_idle_time_of_a_stalled_client_runs_from_when_it_took_something_itself() {
     for (is_held, secs) in [(true, 20), (false, 30)] {
         let mut world = World::new(limits());
         let receiver = member(&mut world, "JOIN receiver alive=tcp idle=30");
@@ -146,7 +146,7 @@ fn a_client_is_slow_from_when_it_took_something_itself() {
 
 /// What a client takes of what the system holds is not reported, but looked for.
 #[test]
-fn who_takes_nothing_any_more_goes_an_eighth_of_the_idle_time_late_at_most() {
+fn a_stalled_client_goes_at_most_an_eighth_of_its_idle_time_late() {
     for took_at in [1, 3999, 4001, 9000] {
         let mut world = World::new(limits());
         let receiver = member(&mut world, "JOIN receiver alive=tcp idle=32");
@@ -165,7 +165,7 @@ fn who_takes_nothing_any_more_goes_an_eighth_of_the_idle_time_late_at_most() {
 
 /// However often the log moves on in a turn.
 #[test]
-fn who_takes_nothing_is_offered_something_once_a_turn() {
+fn a_stalled_client_is_written_to_once_a_turn() {
     let mut world = World::new(log_of(4096));
     let receiver = member(&mut world, "JOIN receiver");
     let sender = member(&mut world, "JOIN sender");
@@ -180,7 +180,7 @@ fn who_takes_nothing_is_offered_something_once_a_turn() {
 
 /// G12.
 #[test]
-fn who_takes_nothing_is_told_exactly_what_was_lost() {
+fn a_stalled_client_is_told_exactly_what_it_lost() {
     let mut world = World::new(log_of(4096));
     let receiver = member(&mut world, "JOIN receiver");
     let sender = member(&mut world, "JOIN sender");
@@ -216,7 +216,7 @@ fn who_takes_nothing_is_told_exactly_what_was_lost() {
 
 /// G27.
 #[test]
-fn who_does_not_take_its_replies_is_not_read_from_until_it_does() {
+fn a_client_that_leaves_its_replies_is_not_read_from_until_it_takes_them() {
     let mut world = World::new(limits());
     let greedy = world.connect_with_room(1000);
     let lines_sent = 5000;
@@ -233,7 +233,7 @@ fn who_does_not_take_its_replies_is_not_read_from_until_it_does() {
 
 /// G27: what was written is not kept, though the rest has to wait.
 #[test]
-fn one_who_takes_his_replies_slowly_costs_no_more_than_one_who_takes_none() {
+fn replies_taken_slowly_cost_no_more_than_replies_not_taken() {
     let mut world = World::new(limits());
     let slow = member(&mut world, "JOIN slow mode=pull");
     for _ in 0..5000 {

@@ -100,7 +100,7 @@ fn lines_that_drip_in_do_not_hold_a_connection_open() {
 }
 
 #[test]
-fn those_who_never_read_their_replies_cost_little_and_expire() {
+fn clients_that_never_read_their_replies_cost_little_and_expire() {
     let server = Server::start(&[]);
     let mut ann = server.join("ann mode=pull");
     let before = server.process.descriptors().len();
@@ -149,7 +149,7 @@ fn talk(speaker: &mut Client, reader: &mut Client, seq: usize) -> Duration {
 }
 
 #[test]
-fn those_who_never_read_events_slow_nobody_down() {
+fn clients_that_never_read_events_slow_nobody_down() {
     let server = Server::start(&[]);
     let start = server.process.kibibytes();
     let mut speaker = server.join("speaker mode=pull idle=3600");
@@ -185,7 +185,7 @@ fn those_who_never_read_events_slow_nobody_down() {
 // Those who give too much
 
 #[test]
-fn one_who_floods_slows_nobody_down() {
+fn a_flooder_slows_nobody_down() {
     let dir = TempDir::new();
     let on_unix = unix(&dir.join("chat"));
     for args in [&[][..], &["--rate", "0"]] {
@@ -397,7 +397,7 @@ fn storms_of_connections_that_are_reset_leave_nothing_behind() {
 }
 
 #[test]
-fn a_crowd_at_the_door_of_a_server_without_descriptors_slows_nobody_down() {
+fn clients_waiting_for_a_server_without_descriptors_slow_nobody_down() {
     let mut server = Server::start(&[]);
     let mut ann = server.join("ann mode=pull");
     let before = server.process.descriptors().len();

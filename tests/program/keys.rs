@@ -57,7 +57,7 @@ fn reload(server: &mut Server, says: &str) {
 }
 
 #[test]
-fn a_line_that_is_none_is_refused_with_its_file_and_number() {
+fn a_bad_line_is_refused_with_its_file_and_number() {
     let dir = TempDir::new();
     let good = format!("ann:{HASH_OF_ABC}");
     for (text, number) in [
@@ -154,7 +154,7 @@ fn a_users_file_that_is_a_pipe_is_refused_without_waiting_for_anybody() {
 }
 
 #[test]
-fn only_those_with_their_key_may_join_and_look_around() {
+fn only_clients_with_a_key_may_join_and_look_around() {
     let dir = TempDir::new();
     let text = format!("# people\n\n  ann : {HASH_OF_ABC}  \r\nBob:{HASH_OF_ABC}");
     let path = users_file(&dir, &text);
@@ -206,7 +206,7 @@ fn three_wrong_keys_end_a_connection() {
 }
 
 #[test]
-fn who_holds_a_key_takes_his_name_back() {
+fn whoever_holds_a_key_takes_the_name_back() {
     let dir = TempDir::new();
     let path = users_file(&dir, &format!("ann:{HASH_OF_ABC}\nbob:{HASH_OF_ABC}\n"));
     let server = server_with(&path);

@@ -70,7 +70,7 @@ fn sessions_are_logged_if_asked_for_and_tokens_never() {
 }
 
 #[test]
-fn who_joined_or_was_refused_is_logged_with_its_whole_ipv6_address() {
+fn joins_and_refusals_are_logged_with_the_whole_ipv6_address() {
     if !has_ipv6() {
         return;
     }

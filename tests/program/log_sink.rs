@@ -186,7 +186,7 @@ fn the_journal_gets_priorities_and_no_times_and_stops_nothing() {
 }
 
 #[test]
-fn what_is_in_the_way_of_a_server_is_an_error_in_the_journal_too_whole() {
+fn a_start_that_fails_is_one_whole_error_in_the_journal_too() {
     let memory = ["--listen", "127.0.0.1:0", "--memory", "1"];
     let finished = Process::start(program().args(memory)).finish();
     finished.expect_refusal(1, &["chinwag: --memory 1: "]);

@@ -141,7 +141,7 @@ fn check(arguments: &[&str]) -> Finished {
 }
 
 #[test]
-fn each_option_arrives_as_it_was_given_and_the_program_takes_it() {
+fn each_option_arrives_unchanged_and_the_program_takes_it() {
     let folder = TempDir::new();
     let users = folder.join("users");
     let name = users.to_str().unwrap();
@@ -181,7 +181,7 @@ fn a_list_may_have_several_entries_and_an_option_that_is_off_is_not_given() {
 }
 
 #[test]
-fn the_configuration_as_it_comes_says_how_it_is_without() {
+fn the_configuration_as_it_comes_names_the_defaults() {
     let shipped = shipped();
     let told = start(&shipped);
     assert_eq!(told.arguments(), [""; 0]);
@@ -242,7 +242,7 @@ fn a_bad_value_reaches_the_program_as_it_is_and_gets_its_error() {
 }
 
 #[test]
-fn a_name_that_is_none_is_said_in_the_log_and_nothing_is_started_or_stopped() {
+fn a_bad_name_is_logged_and_nothing_is_started_or_stopped() {
     for (config, what) in [
         (
             section("option max_conections '5'"),
@@ -313,7 +313,7 @@ fn a_server_has_no_rights_and_sees_no_files_but_its_own() {
 }
 
 #[test]
-fn a_reload_has_users_files_read_again_before_anything_is_started_anew() {
+fn a_reload_reads_users_files_again_before_anything_restarts() {
     let folder = TempDir::new();
     let users = folder.join("users");
     fs::write(&users, "").unwrap();

@@ -63,7 +63,7 @@ fn a_system_without_random_numbers_is_an_error_for_a_start_and_a_check() {
 }
 
 #[test]
-fn a_server_that_cannot_start_does_not_wait_for_who_reads_why() {
+fn a_server_that_cannot_start_waits_for_nobody_to_read_why() {
     let script = "mkfifo \"$PIPE\"; exec 3<>\"$PIPE\"; \
                   timeout 1 sh -c 'while :; do echo 0123456789; done' >&3; exec \"$@\" 2>&3";
     let dir = TempDir::new();

@@ -31,7 +31,7 @@ fn lines_above_the_rate_wait_and_none_is_refused_or_lost() {
 }
 
 #[test]
-fn one_who_is_held_up_and_sent_away_leaves_no_timer_behind() {
+fn a_client_that_is_closed_while_it_waits_leaves_no_timer_behind() {
     let server = Server::start_bounded(&["--rate", "1", "--handshake", "4"]);
     let mut ann = server.join("ann mode=pull idle=3600");
     let timers = ann.stat("timers");
@@ -54,7 +54,7 @@ fn one_who_is_held_up_and_sent_away_leaves_no_timer_behind() {
 }
 
 #[test]
-fn one_who_is_faster_than_the_rate_cannot_send_any_more() {
+fn a_client_above_the_rate_cannot_send_any_more_for_a_while() {
     let dir = TempDir::new();
     let on_unix = unix(&dir.join("chat"));
     let server = Server::start_bounded(&["--rate", "1", "--listen", &on_unix]);

@@ -34,7 +34,7 @@ fn a_signal_says_goodbye_to_everybody_and_ends_the_server() {
 }
 
 #[test]
-fn one_who_does_not_read_does_not_keep_the_server_from_ending() {
+fn a_client_that_does_not_read_cannot_keep_the_server_from_ending() {
     let server = Server::start(&["--log-bytes", "4K"]);
     let mut speaker = server.join("speaker mode=pull");
     let mut stuck = Client::narrow(server.address());

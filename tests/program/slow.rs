@@ -6,7 +6,7 @@ use crate::process::{Client, PATIENCE, Received, Server, TempDir, Watch, unix};
 use crate::steps::{BATCH, SECOND, flood, wait_for_member};
 
 #[test]
-fn one_who_does_not_read_holds_nobody_up_and_goes_as_slow() {
+fn a_client_that_does_not_read_holds_nobody_up_and_goes_as_slow() {
     let server = Server::start(&["--log-bytes", "4K"]);
     let mut speaker = server.join("speaker mode=pull idle=3600");
     let mut reader = server.join("reader idle=3600");
@@ -59,7 +59,7 @@ fn one_who_does_not_read_holds_nobody_up_and_goes_as_slow() {
 /// The bytes that the system still finds space for, long after a client has stopped reading, give
 /// it no second period.
 #[test]
-fn those_who_read_nothing_go_after_their_idle_time_and_not_after_twice_that() {
+fn clients_that_read_nothing_go_after_their_idle_time_and_before_twice_that() {
     const IDLE_MS: u64 = 4000;
     let dir = TempDir::new();
     let on_unix = unix(&dir.join("chat"));
@@ -107,7 +107,7 @@ fn those_who_read_nothing_go_after_their_idle_time_and_not_after_twice_that() {
 }
 
 #[test]
-fn one_who_reads_slowly_is_told_exactly_what_was_lost() {
+fn a_slow_reader_is_told_exactly_what_it_lost() {
     let server = Server::start(&["--log-bytes", "4K"]);
     let mut speaker = server.join("speaker mode=pull idle=3600");
     let mut slow = Client::narrow(server.address());
@@ -149,7 +149,7 @@ fn one_who_reads_slowly_is_told_exactly_what_was_lost() {
 }
 
 #[test]
-fn those_who_do_not_read_their_replies_hold_nobody_up_and_cost_little() {
+fn clients_that_leave_their_replies_hold_nobody_up_and_cost_little() {
     let server = Server::start(&["--handshake", "3600"]);
     let mut ann = server.join("ann");
     let requests = "HELP\r\n".repeat(10_000);
@@ -188,7 +188,7 @@ fn those_who_do_not_read_their_replies_hold_nobody_up_and_cost_little() {
 }
 
 #[test]
-fn one_who_stops_reading_and_goes_on_gets_every_reply() {
+fn a_client_that_stops_reading_and_goes_on_gets_every_reply() {
     let dir = TempDir::new();
     let on_unix = unix(&dir.join("chat"));
     let server = Server::start(&["--listen", &on_unix]);

@@ -219,7 +219,7 @@ fn a_watchdog_is_shown_that_the_loop_turns() {
 }
 
 #[test]
-fn anothers_watchdog_is_shown_nothing() {
+fn a_watchdog_of_another_process_is_shown_nothing() {
     let manager = Manager::abstract_of("another");
     let mut command = alone();
     command.env("WATCHDOG_USEC", "100000");
@@ -396,7 +396,7 @@ fn sockets_that_were_passed_to_another_are_left_alone() {
 }
 
 #[test]
-fn who_connects_while_no_server_runs_is_served_by_the_next() {
+fn clients_that_connect_while_no_server_runs_are_served_by_the_next() {
     let dir = TempDir::new();
     let path = dir.join("chat");
     let on_unix = unix(&path);

@@ -172,7 +172,7 @@ fn a_server_waits_for_the_lock_on_a_socket_and_not_for_ever() {
 }
 
 #[test]
-fn nobody_who_can_just_read_the_folder_keeps_a_server_from_its_socket() {
+fn read_access_to_the_folder_cannot_keep_a_server_from_its_socket() {
     let dir = TempDir::new();
     let path = dir.join("chat");
     let folder = fs::File::open(path.parent().unwrap()).unwrap();
@@ -244,7 +244,7 @@ fn a_link_in_the_place_of_a_socket_is_refused_and_kept() {
 
 /// `--socket-buffer` bounds what the system keeps, and Unix sockets do not inherit it.
 #[test]
-fn the_system_keeps_little_for_one_who_does_not_read_from_a_unix_socket() {
+fn the_system_keeps_little_for_a_client_that_does_not_read() {
     let dir = TempDir::new();
     let on_unix = unix(&dir.join("chat"));
     let args = ["--socket-buffer", "4K", "--log-bytes", "4K"];

@@ -209,7 +209,7 @@ fn end(client: Process) -> Finished {
 }
 
 #[test]
-fn arguments_that_are_too_few_or_too_many_are_told_how_it_is_done() {
+fn too_few_or_too_many_arguments_get_the_usage() {
     let five = ["127.0.0.1", "1", "lobby", "ann", "more"];
     each(|language| {
         for (program, args) in [
@@ -229,7 +229,7 @@ fn arguments_that_are_too_few_or_too_many_are_told_how_it_is_done() {
 }
 
 #[test]
-fn say_says_what_it_is_given_as_it_is() {
+fn say_sends_its_text_unchanged() {
     let keyed = Keyed::start(&[]);
     let words = [
         "-n",
@@ -265,7 +265,7 @@ fn say_says_what_it_is_given_as_it_is() {
 }
 
 #[test]
-fn say_tells_why_nothing_was_said() {
+fn say_reports_why_nothing_was_said() {
     let keyed = Keyed::start(&[]);
     let crowded = Server::start(&["--max-connections", "1", "--handshake", "3600"]);
     let _crowd = crowded.connect();
@@ -290,7 +290,7 @@ fn say_tells_why_nothing_was_said() {
 }
 
 #[test]
-fn say_that_is_cut_off_is_said_to_be_so() {
+fn say_reports_that_it_was_cut_off() {
     let keyed = Keyed::start(&[]);
     let seed = Seed::new();
     each(|language| {
@@ -448,7 +448,7 @@ fn watch_shows_that_it_is_alive_and_notices_that_the_network_is_not() {
 }
 
 #[test]
-fn watch_joins_anew_when_its_session_or_its_server_is_gone() {
+fn watch_joins_again_when_its_session_or_its_server_is_gone() {
     each(|language| {
         let server = Server::start(&[]);
         let proxy = Proxy::start(server.address(), &[]);
@@ -481,7 +481,7 @@ fn watch_joins_anew_when_its_session_or_its_server_is_gone() {
 }
 
 #[test]
-fn watch_tells_of_what_it_cannot_show() {
+fn watch_reports_what_it_cannot_show() {
     let server = Server::start(&["--log-bytes", "4K"]);
     let address = server.address();
     each(|language| {
@@ -511,7 +511,7 @@ fn expect_gap(finished: &Finished) {
 }
 
 #[test]
-fn watch_gives_up_when_it_makes_no_sense() {
+fn watch_gives_up_when_trying_again_would_not_help() {
     let keyed = Keyed::start(&[]);
     each(|language| {
         for (name, key, why) in [
@@ -643,7 +643,7 @@ fn poll_shows_each_event_once_however_often_it_is_cut_off_or_killed() {
 }
 
 #[test]
-fn poll_joins_anew_when_its_session_is_gone() {
+fn poll_joins_again_when_its_session_is_gone() {
     let (server, hasty) = (Server::start(&[]), Server::start(&["--max-idle", "8"]));
     let (server, hasty) = (server.address(), hasty.address());
     each(|language| {
@@ -673,7 +673,7 @@ fn poll_joins_anew_when_its_session_is_gone() {
 }
 
 #[test]
-fn poll_tells_of_what_it_cannot_show_and_keeps_what_nobody_took() {
+fn poll_reports_what_it_cannot_show_and_keeps_what_nobody_took() {
     let server = Server::start(&["--log-bytes", "4K"]);
     let address = server.address();
     each(|language| {
@@ -696,7 +696,7 @@ fn poll_tells_of_what_it_cannot_show_and_keeps_what_nobody_took() {
 }
 
 #[test]
-fn poll_gives_up_when_it_makes_no_sense() {
+fn poll_gives_up_when_trying_again_would_not_help() {
     let keyed = Keyed::start(&[]);
     let dir = TempDir::new();
     each(|language| {
