@@ -1,6 +1,6 @@
 //! Starts programs and talks to the server, for tests with real processes and real sockets.
 //!
-//! Nothing here sleeps: whoever waits, waits for bytes or for a stream's end, until a deadline.
+//! Nothing here sleeps: every wait is for bytes or the end of a stream, with a deadline.
 
 use std::collections::BTreeSet;
 use std::ffi::OsString;
@@ -19,27 +19,27 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Resource, Rlimit, getrlimit, prlimit, setrlimit};
 use socket2::{Domain, SockAddr, Socket, Type};
 
-/// How long a test waits for what is to happen at once, on a busy machine too. Only a test that
-/// fails takes as long.
+/// How long a test waits for something that should happen at once, even on a busy machine. Only a
+/// test that fails takes this long.
 pub const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Arguments for tests that are not about limits: one machine may have everything, at any speed.
+/// Arguments for tests that are not about limits: one address may have everything, at any speed.
 const UNBOUNDED: [&str; 4] = ["--rate", "0", "--max-per-address", "100000"];
 
-/// Names a build of the program that is to be tested in place of the one that came with the tests.
+/// Names a build of the program to test in place of the one that came with the tests.
 const BINARY: &str = "CHINWAG_BINARY";
-/// Names an emulator, of qemu's, that is to run the program.
+/// Names the qemu emulator to run the program with.
 const RUNNER: &str = "CHINWAG_RUNNER";
 
-/// What a release build has resident of its own file and of libraries, about.
+/// About how much of its own file and of libraries a release build has resident.
 const RELEASE_FILES_KIBIBYTES: u64 = 2048;
 
-/// Shows how much time has passed since it was made.
+/// Measures the time since it was made.
 #[derive(Clone, Copy)]
 pub struct Watch(Instant);
 
 impl Watch {
-    /// A watch that starts now: where tests read the clock.
+    /// Starts a watch. Only here do tests read the clock.
     #[expect(clippy::disallowed_methods, reason = "tests wait with deadlines")]
     pub fn start() -> Watch {
         Watch(Instant::now())
@@ -61,7 +61,7 @@ impl Watch {
     }
 }
 
-/// A folder of the test's own, removed with this.
+/// A folder of the test's own, removed when this is dropped.
 pub struct TempDir(PathBuf);
 
 impl TempDir {
@@ -88,7 +88,7 @@ impl Drop for TempDir {
 /// What a program has written to one of its streams, line by line.
 struct Output {
     lines: Receiver<String>,
-    /// Everything that was taken out of `lines`.
+    /// Everything taken out of `lines` so far.
     seen: String,
     patience: Duration,
 }
@@ -114,7 +114,7 @@ impl Output {
         }
     }
 
-    /// The next line; none at the end of the stream.
+    /// The next line; `None` at the end of the stream.
     fn next(&mut self, watch: Watch) -> Option<String> {
         let left = watch.left(self.patience).unwrap_or_default();
         match self.lines.recv_timeout(left) {
@@ -144,7 +144,7 @@ impl Output {
     }
 }
 
-/// A running program, killed with this.
+/// A running program, killed when this is dropped.
 pub struct Process {
     child: Child,
     stdin: Option<ChildStdin>,
@@ -152,7 +152,7 @@ pub struct Process {
     err: Output,
 }
 
-/// What a program has left behind; the output holds all of it, from the start.
+/// How a program ended, with all of its output from the start.
 #[derive(Debug)]
 pub struct Finished {
     pub code: Option<i32>,
@@ -195,7 +195,7 @@ impl Process {
         self.child.id()
     }
 
-    /// Waits for its output for longer, or not so long, as [`PATIENCE`].
+    /// Sets how long to wait for its output, in place of [`PATIENCE`].
     pub fn be_patient(&mut self, patience: Duration) {
         self.out.patience = patience;
         self.err.patience = patience;
@@ -212,7 +212,7 @@ impl Process {
         stdin.write_all(text.as_bytes()).unwrap();
     }
 
-    /// Types what may come too late for a program that is about to end.
+    /// Types something that may come too late, to a program that is about to end.
     pub fn try_to_type_in(&mut self, text: &str) {
         let stdin = self.stdin.as_mut().unwrap();
         let _ = stdin.write_all(text.as_bytes());
@@ -226,12 +226,12 @@ impl Process {
         self.stdin = None;
     }
 
-    /// Waits for a line on stdout that contains a text.
+    /// Waits for a line on stdout that contains `text`.
     pub fn expect(&mut self, text: &str) -> String {
         self.out.expect(text)
     }
 
-    /// Waits for a line on stderr that contains a text.
+    /// Waits for a line on stderr that contains `text`.
     pub fn expect_error(&mut self, text: &str) -> String {
         self.err.expect(text)
     }
@@ -250,12 +250,12 @@ impl Process {
         assert!(status.unwrap().success());
     }
 
-    /// A file of the system's about the process.
+    /// One of the files in `/proc` about the process.
     fn proc(&self, file: &str) -> String {
         fs::read_to_string(format!("/proc/{}/{file}", self.id())).unwrap()
     }
 
-    /// The first word of a field of the system's `status`.
+    /// The first word of a field in `/proc/PID/status`.
     pub fn status(&self, field: &str) -> String {
         let status = self.proc("status");
         let mut lines = status.lines();
@@ -268,7 +268,7 @@ impl Process {
         self.status("voluntary_ctxt_switches").parse().unwrap()
     }
 
-    /// Resident memory, without what an emulator has for itself.
+    /// Resident memory, without the emulator's own.
     pub fn kibibytes(&self) -> u64 {
         match given(RUNNER) {
             None => self.status("VmRSS").parse().unwrap(),
@@ -276,9 +276,9 @@ impl Process {
         }
     }
 
-    /// Resident memory that the program took for its data. Its files' pages are left out: how many
-    /// of them are resident, and from when on, is the system's choice, and may grow long after the
-    /// start as code is run for the first time.
+    /// Resident memory that the program took for its data, without the pages of its files: the
+    /// system chooses how many of those are resident, and their number may grow long after the
+    /// start, when code runs for the first time.
     pub fn data_kibibytes(&self) -> u64 {
         match given(RUNNER) {
             None => self.status("RssAnon").parse().unwrap(),
@@ -286,8 +286,8 @@ impl Process {
         }
     }
 
-    /// The most memory that was ever resident. Under an emulator nobody keeps that, and it is what
-    /// is resident now.
+    /// The most memory that was ever resident. Under an emulator nobody records that, so this is
+    /// what is resident now.
     pub fn peak_kibibytes(&self) -> u64 {
         match given(RUNNER) {
             None => self.status("VmHWM").parse().unwrap(),
@@ -295,8 +295,8 @@ impl Process {
         }
     }
 
-    /// The same, as a release build would have it: a debug build has more of its own file resident,
-    /// which is not what the ceiling speaks of.
+    /// The same for a release build: a debug build has more of its own file resident, which the
+    /// ceiling does not count.
     pub fn peak_as_released_kibibytes(&self) -> u64 {
         let is_debug_build = cfg!(debug_assertions) && given(BINARY).is_none();
         let files: u64 = self.status("RssFile").parse().unwrap();
@@ -323,7 +323,7 @@ impl Process {
 
     /// Lets the process open `room` descriptors besides those that it has.
     pub fn leave_descriptors(&self, room: usize) {
-        // One inherited from whoever runs the tests may be above the others.
+        // A descriptor inherited from whatever runs the tests may be above the others.
         let open = self.descriptors();
         let limit = (0..).filter(|fd| !open.contains(fd)).nth(room);
         self.limit_descriptors(limit.unwrap() as u64);
@@ -340,7 +340,7 @@ impl Process {
         prlimit(Some(pid), Resource::Nofile, limit).unwrap();
     }
 
-    /// Processor time so far, in the system's ticks of 10 ms.
+    /// Processor time so far, in ticks of 10 ms.
     pub fn ticks(&self) -> u64 {
         let stat = self.proc("stat");
         // The name, which may hold spaces, ends with the last parenthesis.
@@ -359,14 +359,14 @@ impl Process {
             .collect()
     }
 
-    /// Stops the process once it waits, having done all it had to, and sees that it has stopped.
+    /// Stops the process once it has done all its work and waits, and checks that it has stopped.
     pub fn pause(&self) {
         self.await_state("S");
         self.signal("STOP");
         self.await_state("T");
     }
 
-    /// Waits until it waits for something itself.
+    /// Waits until the process sleeps.
     pub fn await_sleep(&self) {
         self.await_state("S");
     }
@@ -379,7 +379,7 @@ impl Process {
         }
     }
 
-    /// Lets the process go on.
+    /// Lets the process run again.
     pub fn go_on(&self) {
         self.signal("CONT");
     }
@@ -396,20 +396,20 @@ impl Drop for Process {
     }
 }
 
-/// What starts the program: the words before its own arguments.
+/// The words that start the program, before its own arguments.
 pub fn launch() -> Vec<OsString> {
     let built = || env!("CARGO_BIN_EXE_chinwag").into();
     let binary = given(BINARY).unwrap_or_else(built);
     given(RUNNER).into_iter().chain([binary]).collect()
 }
 
-/// A variable of the environment that says something.
+/// A variable of the environment, if it is set and not empty.
 fn given(name: &str) -> Option<OsString> {
     std::env::var_os(name).filter(|value| !value.is_empty())
 }
 
-/// One kind of memory of a program that qemu emulates, by the system's `smaps`: all that lies below
-/// 2^44, where the addresses of no emulator are.
+/// One kind of memory of a program under qemu, from `/proc/PID/smaps`: everything below 2^44, where
+/// the emulator itself has nothing.
 fn emulated_kibibytes(smaps: &str, kind: &str) -> u64 {
     let mut is_emulated = false;
     let mut sum = 0;
@@ -434,7 +434,7 @@ pub fn program() -> Command {
     command
 }
 
-/// The program, started by a shell that does something before or to it: `"$@"` stands for it.
+/// The program, started by a shell script in which `"$@"` stands for it.
 pub fn program_within(script: &str) -> Command {
     let mut command = Command::new("sh");
     command.args(["-c", script, "sh"]).args(launch());
@@ -445,7 +445,7 @@ pub fn program_within(script: &str) -> Command {
 /// A server that listens.
 pub struct Server {
     pub process: Process,
-    /// Where it listens, as it says in its log.
+    /// Where it listens, according to its log.
     pub addresses: Vec<String>,
     /// The lines of the log that said so.
     pub greetings: Vec<String>,
@@ -454,26 +454,25 @@ pub struct Server {
 }
 
 impl Server {
-    /// Starts the server on a port of its own, with more arguments, and with neither a rate nor
-    /// bounds for an address.
+    /// Starts the server on a port of its own, with more arguments, without a rate and without
+    /// limits for an address.
     pub fn start(args: &[&str]) -> Server {
         let mut command = program();
         command.args(["--listen", "127.0.0.1:0"]);
         Server::start_as(command.args(UNBOUNDED).args(args))
     }
 
-    /// Starts the server on a port of its own, with the limits that it has if it is not told, and
-    /// with more arguments.
+    /// Starts the server on a port of its own, with the default limits and more arguments.
     pub fn start_bounded(args: &[&str]) -> Server {
         Server::start_as(program().args(["--listen", "127.0.0.1:0"]).args(args))
     }
 
-    /// Starts the server on Unix socket alone.
+    /// Starts the server on a Unix socket alone.
     pub fn start_on(path: &Path) -> Server {
         Server::start_as(program().args(["--listen", &unix(path)]).args(UNBOUNDED))
     }
 
-    /// Starts a command that is a server, given at least one `--listen`.
+    /// Starts a command that runs the server with at least one `--listen`.
     pub fn start_as(command: &mut Command) -> Server {
         let addresses = command.get_args().filter(|arg| *arg == "--listen").count();
         let mut process = Process::start(command);
@@ -493,12 +492,12 @@ impl Server {
         }
     }
 
-    /// Where it listens first.
+    /// The first address that it listens on.
     pub fn address(&self) -> &str {
         &self.addresses[0]
     }
 
-    /// The port that it listens on first.
+    /// The port of that address.
     pub fn port(&self) -> &str {
         let (_, port) = self.address().rsplit_once(':').unwrap();
         port
@@ -533,7 +532,7 @@ impl Server {
         }
     }
 
-    /// Waits until the server has as many descriptors open as it had.
+    /// Waits until the server has `count` descriptors open.
     pub fn await_descriptors(&self, asker: &mut Client, count: usize) {
         let watch = Watch::start();
         while self.process.descriptors().len() != count {
@@ -556,7 +555,7 @@ impl Server {
     }
 }
 
-/// The address of a Unix socket as the program is told it.
+/// The address of a Unix socket, as `--listen` takes it.
 pub fn unix(path: &Path) -> String {
     format!("unix:{}", path.display())
 }
@@ -564,7 +563,7 @@ pub fn unix(path: &Path) -> String {
 /// A connection to the server.
 pub struct Client {
     pub socket: Socket,
-    /// What was received; from `start` on it was not yet looked at.
+    /// What was received; everything from `start` on is still to be looked at.
     input: Vec<u8>,
     start: usize,
 }
@@ -581,7 +580,7 @@ pub enum Received {
 }
 
 impl Client {
-    /// A connection that has not received anything.
+    /// A connection that has not read anything.
     pub fn connect(address: &str) -> Client {
         Client::try_connect(address).unwrap()
     }
@@ -591,7 +590,7 @@ impl Client {
         Client::over(socket, &address)
     }
 
-    /// A connection that receives little if it is not read from.
+    /// A connection whose system takes little while nobody reads from it.
     pub fn narrow(address: &str) -> Client {
         Client::with_buffer(address, 4096)
     }
@@ -631,7 +630,7 @@ impl Client {
         client
     }
 
-    /// Joins with these arguments, and gives the session's token.
+    /// Joins with these arguments; returns the session's token.
     pub fn join(&mut self, args: &str) -> String {
         let reply = self.ask(&format!("JOIN {args}"), "OK JOIN ");
         if reply.contains(" mode=push ") {
@@ -652,18 +651,18 @@ impl Client {
         self.socket.write_all(bytes).unwrap();
     }
 
-    /// Sends a line and waits for a line that begins like this, which is to be the next.
+    /// Sends a line and waits for the next one, which must begin with `reply`.
     pub fn ask(&mut self, line: &str, reply: &str) -> String {
         self.send(line);
         self.expect(reply)
     }
 
-    /// Says that nothing more will be sent.
+    /// Ends the client's side of the stream.
     pub fn end(&self) {
         self.socket.shutdown(Shutdown::Write).unwrap();
     }
 
-    /// Waits for the next line, which is to begin like this.
+    /// Waits for the next line, which must begin with `beginning`.
     pub fn expect(&mut self, beginning: &str) -> String {
         match self.receive(PATIENCE) {
             Received::Line(line) if line.starts_with(beginning) => line,
@@ -671,8 +670,8 @@ impl Client {
         }
     }
 
-    /// Waits for an event of a kind, which is to be the next line; gives its number. `rest` is
-    /// what stands behind its time.
+    /// Waits for the next line, which must be an event of this kind; returns its number. `rest` is
+    /// the text behind its time.
     pub fn expect_event(&mut self, kind: &str, rest: &str) -> u64 {
         let line = self.expect(&format!("{kind} "));
         let mut words = line.splitn(4, ' ').skip(1);
@@ -687,7 +686,7 @@ impl Client {
         self.expect_closed();
     }
 
-    /// Waits for the server to close the connection, with nothing said before.
+    /// Waits for the server to close the connection without another line.
     pub fn expect_closed(&mut self) {
         assert_eq!(self.receive(PATIENCE), Received::End);
     }
@@ -713,7 +712,7 @@ impl Client {
         value.parse().unwrap()
     }
 
-    /// Asks for one of the server's figures until it is this.
+    /// Asks for one of the server's figures until it is `value`.
     pub fn await_stat(&mut self, name: &str, value: u64) {
         let watch = Watch::start();
         loop {
@@ -738,7 +737,7 @@ impl Client {
         }
     }
 
-    /// Waits some time for a line or the end, which is not to come within a line.
+    /// Waits some time for a line or the end, which must not come within a line.
     pub fn receive(&mut self, time: Duration) -> Received {
         let received = self.try_receive(time);
         let received = received.unwrap_or_else(|error| panic!("cannot read: {error}"));
@@ -749,7 +748,7 @@ impl Client {
         received
     }
 
-    /// Waits some time for a line or the end, wherever that comes.
+    /// Waits some time for a line or the end, which may come anywhere.
     pub fn try_receive(&mut self, time: Duration) -> io::Result<Received> {
         let watch = Watch::start();
         let mut looked_at = 0;
@@ -776,7 +775,7 @@ impl Client {
         }
     }
 
-    /// Waits until there is something to read, and leaves it unread.
+    /// Waits until there is something to read, and does not read it.
     pub fn await_input(&self) {
         self.socket.set_read_timeout(Some(PATIENCE)).unwrap();
         let mut buffer = [MaybeUninit::uninit(); 1];
@@ -795,12 +794,12 @@ impl Client {
         self.start = end;
     }
 
-    /// Receives once, waiting for some time; none is up already.
+    /// Receives once, waiting for at most `time`, which is over if it is `None`.
     fn fill(&mut self, time: Option<Duration>) -> io::Result<usize> {
         let time = time.ok_or(ErrorKind::WouldBlock)?;
         self.input.drain(..self.start);
         self.start = 0;
-        // What is cut off to no microseconds at all would be forever.
+        // A timeout of 0 µs would mean to wait for ever.
         let time = time.max(Duration::from_millis(1));
         self.socket.set_read_timeout(Some(time))?;
         let mut buffer = [0; 16 * 1024];
@@ -810,15 +809,15 @@ impl Client {
     }
 }
 
-/// One who keeps to the rules all the while that something else goes on.
+/// A client that keeps to the rules while something else goes on.
 pub struct Polite {
     is_over: Arc<AtomicBool>,
     thread: JoinHandle<Duration>,
 }
 
 impl Polite {
-    /// Has a client ask for an answer again and again, in its own thread, and well below the rate
-    /// that a server grants.
+    /// Lets a client ask for an answer again and again, in a thread of its own and well below the
+    /// rate that the server grants.
     pub fn start(mut client: Client) -> Polite {
         let is_over = Arc::new(AtomicBool::new(false));
         let ends = Arc::clone(&is_over);
@@ -835,14 +834,14 @@ impl Polite {
         Polite { is_over, thread }
     }
 
-    /// How long the slowest answer took. Every one has come.
+    /// Ends it once every answer has come; returns how long the slowest took.
     pub fn end(self) -> Duration {
         self.is_over.store(true, Ordering::Relaxed);
         self.thread.join().unwrap()
     }
 }
 
-/// Lets this process have as many descriptors as it may: tests have many clients.
+/// Raises this process's limit on open files as far as it may be: tests have many clients.
 pub fn raise_descriptors() {
     let maximum = getrlimit(Resource::Nofile).maximum;
     let raised = Rlimit {
@@ -852,9 +851,9 @@ pub fn raise_descriptors() {
     setrlimit(Resource::Nofile, raised).unwrap();
 }
 
-/// Says that a test, or a part of one, is skipped, and why; where the environment says CI, that is
-/// not to happen. It is said once in each program of tests, and on the stream itself, since the
-/// harness shows what a test prints only if that test fails.
+/// Says that a test, or a part of one, is skipped, and why; with CI in the environment, it fails
+/// instead. Each reason is said once, and on stderr itself, since the harness shows what a test
+/// prints only if the test fails.
 pub fn skip(reason: &str) {
     static SAID: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
     let in_ci = std::env::var_os("CI").is_some_and(|ci| !ci.is_empty());
@@ -866,16 +865,17 @@ pub fn skip(reason: &str) {
     }
 }
 
-/// The folder of tests that this is.
+/// The folder that this program's tests are in.
 fn program_of_tests() -> String {
     let path = std::env::current_exe().unwrap();
     let stem = path.file_stem().unwrap().to_string_lossy();
-    // Behind a hyphen, Cargo puts a hash.
+    // Cargo adds a hyphen and a hash.
     let name = stem.rsplit_once('-').map_or(&*stem, |(name, _)| name);
     format!("tests/{name}")
 }
 
-/// Whether a shell's command succeeds that only does with a certain program; says so if not.
+/// Whether `program` is installed: `check` is a shell command that succeeds only then. Says so if
+/// not.
 pub fn has(program: &str, check: &str) -> bool {
     let mut command = Command::new("sh");
     command.args(["-c", check]).env("LC_ALL", "C");

@@ -1,4 +1,4 @@
-//! Dialogues as text: who says what, what the server answers, and how time passes.
+//! Dialogues as text: what each client sends and receives, and how time passes.
 //!
 //! A script is played step by step, against the core or over TCP:
 //!
@@ -45,7 +45,7 @@ pub enum Op {
     Stopped(u64),
     Stalls(String, usize),
     ReadsOn(String),
-    /// The server reads a users file of this text.
+    /// The server reads a users file with this text.
     Users(String),
 }
 
@@ -111,7 +111,7 @@ impl Script {
     }
 }
 
-/// Reads a line that gives or takes a key; gives the text of the users file from then on.
+/// Reads a line that gives or takes a key; returns the text of the users file from then on.
 fn parse_key(line: &str, keys: &mut BTreeMap<String, KeyHash>) -> Option<String> {
     let words: Vec<_> = line.split_whitespace().collect();
     match words[..] {
@@ -164,7 +164,7 @@ fn millis(text: &str) -> Option<u64> {
     }
 }
 
-/// Bytes between quotes, with \n \r \t \0 \\ \" \xHH, and `*N` behind them for repetition.
+/// Bytes between quotes, with \n \r \t \0 \\ \" \xHH; `*N` behind the quotes repeats them.
 fn unescape(text: &str) -> Option<Vec<u8>> {
     let (quoted, times) = text.rsplit_once('"')?;
     let times = match times {
@@ -195,16 +195,16 @@ fn unescape(text: &str) -> Option<Vec<u8>> {
 
 /// Where a script is played.
 pub trait Stage {
-    /// Connects a client that is new.
+    /// Connects a new client.
     fn connect(&mut self, who: &str);
     fn is_connected(&self, who: &str) -> bool;
     fn send(&mut self, who: &str, bytes: &[u8]);
-    /// The next `len` bytes, or up to and with the next LF if that is none; what there is instead
-    /// if they do not come.
+    /// The next `len` bytes, or all up to the next LF and with it if that is `None`. The error is
+    /// what came instead.
     fn receive(&mut self, who: &str, len: Option<usize>) -> Result<Vec<u8>, Vec<u8>>;
     fn end(&mut self, who: &str);
     fn hang_up(&mut self, who: &str);
-    /// Whether the server has closed the connection and all it sent was received.
+    /// Whether the server has closed the connection, and everything it sent was received.
     fn is_closed(&mut self, who: &str) -> bool;
     /// Makes the server read a users file of this text.
     fn set_users(&mut self, text: &str);
@@ -270,11 +270,11 @@ impl<S: Stage> Play<'_, S> {
         Ok(())
     }
 
-    /// Nobody may have got anything that was not shown.
+    /// Checks that nobody was sent anything that the script does not show.
     fn rest(&mut self) -> Result<(), String> {
         let who: Vec<_> = self.skip_hello.keys().cloned().collect();
         for who in who {
-            // Somebody who hung up at once may not have got a HELLO.
+            // A client that hung up at once may not have received a HELLO.
             let _ = self.pass_over_hello(&who);
         }
         match self.stage.unread().first() {
@@ -309,7 +309,7 @@ impl<S: Stage> Play<'_, S> {
         }
     }
 
-    /// Puts what names stand for into a line to be sent.
+    /// Replaces the names in a line to be sent by what they stand for.
     fn fill_in(&self, text: &str) -> Result<String, String> {
         let words = text.split(' ').map(|word| {
             let (before, name, after) = split_name(word);
