@@ -23,7 +23,7 @@ impl CoreStage {
             world: World::new(limits(script)),
             peers: HashMap::new(),
         };
-        // As over TCP, all come from one address.
+        // As over TCP, all clients come from one address.
         stage.world.origin = Origin::V4([127, 0, 0, 1]);
         if let Some(users) = &script.users {
             stage.set_users(users);
@@ -60,7 +60,7 @@ impl Stage for CoreStage {
 
     fn hang_up(&mut self, who: &str) {
         self.world.reset(&self.peers[who]);
-        // What it was sent before is nobody's business any more.
+        // Nobody cares any more what it was sent before.
         self.peers[who].wire.borrow_mut().output.clear();
     }
 
@@ -73,7 +73,7 @@ impl Stage for CoreStage {
         let keys = Keys::parse(text).unwrap();
         let now = self.world.now();
         self.world.hub.set_keys(Some(keys), now);
-        // As in the server, the turn in which that happens goes on.
+        // As in the server, the turn goes on after that.
         self.world.hub.turn(&now, now.past, true);
         self.world.run();
     }
@@ -98,7 +98,7 @@ impl Stage for CoreStage {
     }
 }
 
-/// What the script's options make of the limits.
+/// The limits that the script's options set.
 fn limits(script: &Script) -> Limits {
     match options::parse(&script.args) {
         Ok(Action::Run(options)) => options.limits,

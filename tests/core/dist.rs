@@ -1,4 +1,4 @@
-//! What is installed with the program says what the program does.
+//! The files that are installed with the program agree with it.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -15,7 +15,7 @@ fn text(name: &str) -> String {
     fs::read_to_string(path(name)).unwrap()
 }
 
-/// What a unit says of something.
+/// The values of a setting in a unit.
 fn settings(unit: &str, name: &str) -> Vec<String> {
     let text = text(unit);
     let lines = text.lines().filter(|line| !line.starts_with('#'));
@@ -73,7 +73,7 @@ fn the_service_waits_for_what_comes_late() {
     assert_eq!(settings("dist/chinwag.socket", "FreeBind"), ["yes"]);
     let unit = "dist/chinwag.service";
     assert_eq!(settings(unit, "Restart"), ["on-failure"]);
-    // What systemd has if it is not told: it gives up after 5 starts in 10 s.
+    // systemd's defaults: it gives up after 5 starts in 10 s.
     for name in ["StartLimitBurst", "StartLimitIntervalSec"] {
         assert_eq!(settings(unit, name), [""; 0], "{name}");
     }

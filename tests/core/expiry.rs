@@ -56,7 +56,7 @@ fn timers_wait_until_all_that_had_come_is_read_but_not_for_ever() {
     assert!(turns > 10, "{turns}");
 }
 
-/// G17 and G18: the loop sleeps until then, and what the poll adds is not the core's.
+/// G17 and G18: the loop sleeps until then; any delay that the poll adds is not the core's.
 #[test]
 fn what_is_due_happens_at_its_very_millisecond() {
     for (lines, due_ms, said) in [
@@ -106,7 +106,7 @@ fn a_session_never_expires_early_by_a_part_of_a_millisecond() {
     assert!(text(&peer).starts_with("BYE expired"));
 }
 
-/// A clock that goes on by a second with each look at it.
+/// A clock that advances by a second each time it is read.
 struct Running(Cell<u64>);
 
 impl Clock for Running {
@@ -117,8 +117,8 @@ impl Clock for Running {
     }
 }
 
-/// G17: in a turn that takes long, a sign of life gets the time when it is read, and not the one
-/// when the turn began.
+/// G17: in a turn that takes long, a sign of life counts from when it is read, not from when the
+/// turn began.
 #[test]
 fn a_long_turn_makes_no_session_older_than_it_is() {
     let mut world = World::new(limits());
@@ -138,8 +138,8 @@ fn a_long_turn_makes_no_session_older_than_it_is() {
     assert!(text(&peer).starts_with("BYE expired"));
 }
 
-/// An open connection keeps a session alive, and one that is closed does not, though lines wait that
-/// were sent over it.
+/// An open connection keeps a session alive; a closed one does not, even if lines that were sent
+/// over it still wait.
 #[test]
 fn waiting_lines_of_a_client_that_is_gone_keep_neither_its_session_nor_its_connection() {
     for join in [
@@ -173,8 +173,8 @@ fn waiting_lines_of_a_client_that_is_gone_keep_neither_its_session_nor_its_conne
     }
 }
 
-/// A line is a sign of life of the time when it came, and not of that when its turn has come: one
-/// whose host has vanished is not kept by what it had sent before.
+/// A line is a sign of life from when it came, not from when it is carried out: a client whose host
+/// has vanished is not kept alive by what it sent before.
 #[test]
 fn lines_that_wait_for_their_turn_are_signs_of_life_of_the_time_when_they_came() {
     for line in ["\n", "PING\n", "POLL wait=60\n", "SAY hi\n"] {
@@ -184,7 +184,7 @@ fn lines_that_wait_for_their_turn_are_signs_of_life_of_the_time_when_they_came()
         });
         let witness = member(&mut world, "JOIN witness mode=pull idle=600");
         let ann = member(&mut world, "JOIN ann mode=pull idle=3");
-        // The last piece comes after 900 ms. The rest of it would take a minute.
+        // The last piece comes after 900 ms. Carrying out all of them would take a minute.
         for _ in 0..10 {
             world.post(&ann, line.repeat(300).as_bytes());
             world.run();
@@ -205,7 +205,7 @@ fn lines_that_wait_for_their_turn_are_signs_of_life_of_the_time_when_they_came()
     }
 }
 
-/// G19: what comes while others wait counts from when it came.
+/// G19: a line that comes while others wait counts from when it came.
 #[test]
 fn a_client_above_the_rate_that_goes_on_sending_stays_alive() {
     let mut world = World::new(Limits {
@@ -225,7 +225,7 @@ fn a_client_above_the_rate_that_goes_on_sending_stays_alive() {
     assert!(ann.wire.borrow().is_closed);
 }
 
-/// G19: a POLL that had to wait for its turn keeps a session for its seconds from when it came.
+/// G19: a POLL that had to wait for the rate keeps a session for its seconds, from when it came.
 #[test]
 fn a_poll_that_came_long_before_its_turn_keeps_a_session_from_when_it_came() {
     let mut world = World::new(Limits {
@@ -234,7 +234,7 @@ fn a_poll_that_came_long_before_its_turn_keeps_a_session_from_when_it_came() {
     });
     let witness = member(&mut world, "JOIN witness mode=pull alive=tcp");
     let ann = member(&mut world, "JOIN ann mode=pull idle=10");
-    // Its turn comes after six seconds.
+    // It is carried out after six seconds.
     let lines = "POLL\n".to_owned() + &"PING\n".repeat(7) + "POLL wait=30\n";
     world.send(&ann, lines.as_bytes());
     world.advance(34_000);
@@ -255,7 +255,7 @@ fn a_poll_that_came_long_before_its_turn_keeps_a_session_from_when_it_came() {
 fn a_line_that_is_read_before_it_is_reported_counts_from_when_it_came() {
     let mut world = World::new(limits());
     let ann = member(&mut world, "JOIN ann mode=pull idle=3");
-    // More than a turn's share, so that it is read on in the next turn without a report.
+    // More than a turn's budget, so that the next turn goes on reading without a report.
     world.post(&ann, &b"\n".repeat(5000));
     world.hub.turn(&world.now(), Millis(world.at), true);
     world.stop_for(2000);
@@ -271,7 +271,7 @@ fn a_line_that_is_read_before_it_is_reported_counts_from_when_it_came() {
     assert!(ann.wire.borrow().is_closed);
 }
 
-/// Nothing that a connection without a session does adds to the time that it has to get one.
+/// Nothing that a connection without a session does gives it more time to get one.
 #[test]
 fn a_connection_that_does_not_take_its_goodbye_has_no_more_time_for_that() {
     for last in [
@@ -294,7 +294,7 @@ fn a_connection_that_does_not_take_its_goodbye_has_no_more_time_for_that() {
         assert!(!peer.wire.borrow().is_closed, "{}", last.escape_ascii());
         world.advance(1);
         assert!(peer.wire.borrow().is_closed, "{}", last.escape_ascii());
-        // One that had a session has the time of one that has none, from its goodbye on.
+        // From its goodbye on, a connection that had a session has the time of one without.
         let member = member(&mut world, "JOIN member");
         world.set_room(&member, 0);
         world.send(&member, b"QUIT\n");

@@ -7,7 +7,7 @@ use chinwag::time::Millis;
 use crate::members::{limits, lines, member, messages_and_lost, newest, text};
 use crate::world::{Peer, World};
 
-/// G3, too: the replies come first.
+/// G3 as well: the replies come first.
 #[test]
 fn events_of_one_turn_leave_in_one_write_per_receiver() {
     let mut world = World::new(limits());
@@ -33,7 +33,7 @@ fn events_of_one_turn_leave_in_one_write_per_receiver() {
     assert!(tail[2].starts_with("MSG "));
 }
 
-/// G27: the work of a turn is bounded for each connection, whatever it asks for.
+/// G27: a turn does a bounded amount of work for each connection, whatever it asks for.
 #[test]
 fn a_flooder_gets_its_budget_of_a_turn_and_no_more() {
     for (line, most_lines, most_bytes) in [
@@ -74,8 +74,8 @@ fn a_flooder_gets_its_budget_of_a_turn_and_no_more() {
     }
 }
 
-/// G27: a connection that is closed is read, so that its client is not reset before it has taken
-/// the last line; one that goes on sending cannot hold up the others with that.
+/// G27: a connection that is closed is still read, so that its client is not reset before it has
+/// taken the last line; a client that goes on sending cannot hold up the others that way.
 #[test]
 fn little_is_read_of_what_a_client_sent_behind_its_last_line() {
     for last in [&b"QUIT\n"[..], b"GET / HTTP/1.1\n"] {
@@ -92,8 +92,8 @@ fn little_is_read_of_what_a_client_sent_behind_its_last_line() {
     }
 }
 
-/// G27: however many send what makes no line, a line of another is answered in the next turn, and
-/// what a turn takes in of all of them together is bounded.
+/// G27: however many clients send bytes that end no line, another client's line is answered in the
+/// next turn, and a turn reads a bounded number of bytes from all of them together.
 #[test]
 fn bytes_that_end_no_line_count_against_the_budget_like_lines() {
     const FLOODERS: usize = 200;
@@ -129,7 +129,7 @@ fn bytes_that_end_no_line_count_against_the_budget_like_lines() {
                 flooder.wire.borrow_mut().output.clear();
             }
         }
-        // One alone gets more, and no more than a turn is worth.
+        // One alone gets more, but no more than the budget of a turn.
         let mut world = World::new(limits());
         let flooder = world.connect();
         world.send(&flooder, b"PING\n");
@@ -170,8 +170,7 @@ fn others_are_answered_while_many_sessions_expire() {
     world.hub.assert_consistent(world.now());
 }
 
-/// A crowd that loses its keys goes some in each turn, and each of it is heard no more from then on:
-/// G29.
+/// Sessions whose keys are gone end turn by turn, and none is heard again from the reload on: G29.
 #[test]
 fn others_are_answered_while_many_sessions_lose_their_keys() {
     const CROWD: usize = 600;
@@ -201,7 +200,7 @@ fn others_are_answered_while_many_sessions_lose_their_keys() {
     let other = world.connect();
     text(&other);
     world.hub.set_keys(keys(0), world.now());
-    // Nothing that they send counts any more, nor does a token.
+    // Nothing that they send counts any more, and neither does a token.
     for peer in &crowd {
         world.post(peer, b"SAY still here\n");
         peer.wire.borrow_mut().writes = 0;

@@ -1,4 +1,4 @@
-//! Plays what the fuzz targets start from, and whatever they have found, as tests.
+//! Plays the inputs that the fuzz targets start from, and those that they have found.
 
 use std::fs;
 use std::path::Path;

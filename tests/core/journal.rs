@@ -13,7 +13,7 @@ fn limits() -> Limits {
     }
 }
 
-/// Lines that are logged without `-v`.
+/// The lines that are logged without `-v`.
 fn logged() -> Vec<String> {
     let lines = take().into_iter();
     lines.filter(|line| !line.starts_with("DEBUG ")).collect()
@@ -130,7 +130,7 @@ fn an_address_gets_one_line_a_minute_and_all_of_them_ten() {
     assert_eq!(logged().len(), 1);
 }
 
-/// Whatever minute is looked at, not only one that begins with the first line.
+/// In any minute, not only in one that begins with the first line.
 #[test]
 fn no_minute_has_more_than_ten_lines_or_two_of_one_address() {
     keep();

@@ -5,7 +5,7 @@ use chinwag::protocol::Limits;
 use crate::members::{limits, lines, member, text};
 use crate::world::World;
 
-/// G27: neither telnet's answers nor a POLL that waited add up to more than a connection may hold.
+/// G27: not even telnet's answers and a POLL that waited add up to more than a connection may hold.
 #[test]
 fn telnet_and_a_poll_that_waited_stay_within_what_a_connection_may_hold() {
     let mut world = World::new(limits());
@@ -54,7 +54,7 @@ fn more_sessions_or_rooms_than_allowed_are_refused_and_change_nothing() {
     world.hub.assert_consistent(world.now());
 }
 
-/// What a room holds and what a reply holds are bounded: G5, with the longest lists.
+/// Rooms and replies are bounded: G5, with the longest lists.
 #[test]
 fn long_lists_come_in_replies_of_at_most_8_kib() {
     let mut world = World::new(limits());

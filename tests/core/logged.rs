@@ -6,7 +6,7 @@ use std::sync::Once;
 use log::{LevelFilter, Log, Metadata, Record};
 
 thread_local! {
-    /// Only with tests that have asked.
+    /// Set for tests that have asked.
     static LINES: RefCell<Option<Vec<String>>> = const { RefCell::new(None) };
 }
 

@@ -1,4 +1,4 @@
-//! What is tested without a socket: the core, and what documents say of it.
+//! Tests without a socket: of the core, and of what documents say about it.
 
 mod closing;
 mod dialogues;

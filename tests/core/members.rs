@@ -21,7 +21,7 @@ pub fn member(world: &mut World, join: &str) -> Peer {
     peer
 }
 
-/// Limits that are not in the way of tests that are about others.
+/// Limits that no test reaches, for tests that are not about limits.
 pub fn limits() -> Limits {
     Limits {
         connections_max: 1_000_000,

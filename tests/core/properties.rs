@@ -20,7 +20,7 @@ fn cases(cases: u32) -> ProptestConfig {
     }
 }
 
-/// A length of time from 0 to all there is; mostly such as a server sees.
+/// A length of time, from 0 to the longest there is; mostly one that a server sees.
 fn span() -> impl Strategy<Value = u64> {
     prop_oneof![
         4 => 0..200_u64,
@@ -212,7 +212,7 @@ proptest! {
     }
 }
 
-/// All lines that a log was ever given, and how many it has dropped.
+/// All lines that were ever appended to a log, and how many it has dropped.
 #[derive(Default)]
 struct Lines {
     all: Vec<Vec<u8>>,
@@ -235,7 +235,7 @@ impl Lines {
     }
 }
 
-/// A line of `len` bytes that tells its number, so that no two are alike.
+/// A line of `len` bytes that contains its number, so that no two are alike.
 fn numbered_line(number: usize, len: usize) -> Vec<u8> {
     number
         .to_string()
@@ -300,7 +300,7 @@ proptest! {
     }
 }
 
-/// What was cut off a stream, kept.
+/// A copy of what was cut off a stream.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Cut {
     Line(Vec<u8>),

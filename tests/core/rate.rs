@@ -43,7 +43,7 @@ fn every_byte_counts_against_the_rate_whether_it_ends_a_line_or_not() {
             world.send(&peer, &piece);
         }
         peer.wire.borrow_mut().output.clear();
-        // What was begun is the beginning of the first of these.
+        // An unfinished line is the beginning of the first of these.
         world.send(&peer, &b"\nPING\n".repeat(300));
         let answered = text(&peer).matches("OK PING").count();
         assert_eq!(answered, (198 - lines) / 2, "{}", sent.escape_ascii());
@@ -51,7 +51,7 @@ fn every_byte_counts_against_the_rate_whether_it_ends_a_line_or_not() {
 }
 
 /// How many SAYs of one member are carried out in `seconds` if it comes back on another connection
-/// whenever it has to wait, with `connect` to say where each connection comes from.
+/// whenever it has to wait. `connect` says where each connection comes from.
 fn said_by_one_who_reconnects(seconds: u64, mut connect: impl FnMut(&mut World) -> Peer) -> u64 {
     let mut world = World::new(Limits {
         lines_per_s: 50,
@@ -69,7 +69,7 @@ fn said_by_one_who_reconnects(seconds: u64, mut connect: impl FnMut(&mut World) 
             let lines = resume.clone() + &"SAY x\n".repeat(199);
             world.send(&peer, lines.as_bytes());
             world.hub.assert_consistent(world.now());
-            // What is not carried out at once would be, later.
+            // Whatever is left would be carried out later.
             peer.wire.borrow_mut().input.clear();
             world.reset(&peer);
         }
@@ -90,7 +90,7 @@ fn connecting_again_is_no_way_around_the_rate() {
         world.connect()
     });
     assert!((150..=350).contains(&said), "{said} from one address");
-    // A session does not either if each connection comes from another address, ...
+    // Nor does a session if each connection comes from another address, ...
     let mut last = 0;
     let said = said_by_one_who_reconnects(3, |world| {
         last = (last + 1) % 200;
@@ -130,14 +130,14 @@ fn an_address_has_an_allowance_for_each_of_its_connections() {
         world.reset(peer);
     }
     world.advance(200);
-    // One that was there has all of its own, one that comes has what is left of theirs.
+    // The one that was there has all of its own allowance; a new one gets what is left of theirs.
     assert!(answered(&mut world, &unused) >= 199);
     let next = world.connect();
     assert!(answered(&mut world, &next) <= 10);
     let here = std::mem::replace(&mut world.origin, Origin::V4([192, 0, 2, 9]));
     let other = world.connect();
     assert_eq!(answered(&mut world, &other), 200);
-    // After four seconds all is forgotten.
+    // After four seconds everything is forgotten.
     world.origin = here;
     for peer in [&unused, &next, &other] {
         peer.wire.borrow_mut().input.clear();
@@ -149,7 +149,7 @@ fn an_address_has_an_allowance_for_each_of_its_connections() {
     world.hub.assert_consistent(world.now());
 }
 
-/// G31: also if the server hears of the old connection's end and of the new one at once.
+/// G31: even if the server hears of the old connection's end and of the new one at once.
 #[test]
 fn connecting_again_before_the_server_has_looked_is_no_way_around_the_rate() {
     let mut world = World::new(Limits {
@@ -166,7 +166,7 @@ fn connecting_again_before_the_server_has_looked_is_no_way_around_the_rate() {
     assert!(answered <= 10, "{answered}");
 }
 
-/// G27: nor does the server remember more addresses than it may have connections.
+/// G27: the server never remembers more addresses than it may have connections.
 #[test]
 fn addresses_that_have_gone_are_remembered_within_bounds() {
     let mut world = World::new(Limits {
@@ -185,7 +185,7 @@ fn addresses_that_have_gone_are_remembered_within_bounds() {
     world.advance(100);
 }
 
-/// G31: whoever was silent for long may send as much at once as anybody else, and no more.
+/// G31: a client that was silent for long may send as much at once as any other, and no more.
 #[test]
 fn silence_buys_no_larger_burst() {
     for (silent_ms, join) in [
@@ -211,7 +211,7 @@ fn silence_buys_no_larger_burst() {
     }
 }
 
-/// Serving one who is too fast line by line would cost a wake-up for each.
+/// Serving a client above the rate line by line would cost a wake-up for each line.
 #[test]
 fn a_client_above_the_rate_is_served_ten_times_a_second() {
     let mut world = World::new(Limits {
@@ -246,7 +246,7 @@ fn a_permitted_burst_takes_less_than_half_of_a_default_log() {
             .find_map(|l| l.strip_prefix("STAT log-bytes "));
         let held: usize = held.unwrap().parse().unwrap();
         assert!(held < limits().log_bytes / 2, "{text_bytes}: {held}");
-        // So one who polls each second misses nothing, for as long as that goes on.
+        // So a member that polls each second misses nothing, however long that goes on.
         for _ in 0..20 {
             world.advance(1000);
             loop {

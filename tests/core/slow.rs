@@ -53,7 +53,7 @@ fn a_session_that_resumes_into_a_flood_loses_nothing_that_was_held() {
     assert_eq!(seqs, (3..543).collect::<Vec<_>>());
 }
 
-/// G13: of what it did not take at first, too, as soon as it may take it.
+/// G13: not even what it did not take at first, as soon as it takes bytes again.
 #[test]
 fn a_reader_with_space_again_is_served_before_the_log_moves_on() {
     let mut world = World::new(log_of(4096));
@@ -66,7 +66,7 @@ fn a_reader_with_space_again_is_served_before_the_log_moves_on() {
         &b"SAY one of those that nearly fill the log\n".repeat(50),
     );
     assert_eq!(text(&receiver), "");
-    // In one turn there is room again, and more is said than the log holds.
+    // In one turn it takes bytes again, and more is said than the log holds.
     world.open(&receiver);
     world.post(
         &sender,
@@ -78,7 +78,7 @@ fn a_reader_with_space_again_is_served_before_the_log_moves_on() {
     assert_eq!(seqs, (3..153).collect::<Vec<_>>());
 }
 
-/// G13: of a log that is larger than what one connection is written in a turn.
+/// G13: not even from a log that is larger than what is written to a connection in one turn.
 #[test]
 fn a_backlog_of_many_turns_is_delivered_whole_while_others_speak() {
     let mut world = World::new(log_of(2 * 1024 * 1024));
@@ -96,8 +96,8 @@ fn a_backlog_of_many_turns_is_delivered_whole_while_others_speak() {
     assert_eq!(seqs, (3..4903).collect::<Vec<_>>());
 }
 
-/// The system reports that a stream has room only when it has much: one that takes a little all
-/// the time is not slow.
+/// The system reports that a stream takes bytes again only when it takes many: a client that takes
+/// a few all the time is not slow.
 #[test]
 fn a_reader_that_takes_a_little_at_a_time_is_not_slow() {
     let mut world = World::new(limits());
@@ -120,7 +120,8 @@ fn a_reader_that_takes_a_little_at_a_time_is_not_slow() {
     assert!(text(&sender).contains("receiver slow"));
 }
 
-/// That the system takes something gives a client no more time; that the client does, all of it.
+/// A client gets no more time when the system takes something, and all of it again when the client
+/// does.
 #[test]
 fn the_idle_time_of_a_stalled_client_runs_from_when_it_took_something_itself() {
     for (is_held, secs) in [(true, 20), (false, 30)] {
@@ -144,7 +145,7 @@ fn the_idle_time_of_a_stalled_client_runs_from_when_it_took_something_itself() {
     }
 }
 
-/// What a client takes of what the system holds is not reported, but looked for.
+/// What a client takes from the system's buffers is not reported; the server looks for it.
 #[test]
 fn a_stalled_client_goes_at_most_an_eighth_of_its_idle_time_late() {
     for took_at in [1, 3999, 4001, 9000] {
@@ -163,7 +164,7 @@ fn a_stalled_client_goes_at_most_an_eighth_of_its_idle_time_late() {
     }
 }
 
-/// However often the log moves on in a turn.
+/// However often the log drops events in a turn.
 #[test]
 fn a_stalled_client_is_written_to_once_a_turn() {
     let mut world = World::new(log_of(4096));

@@ -17,7 +17,7 @@ pub const UNIX_MS: u64 = 1_763_800_000_000;
 /// A stream between the test and the hub.
 #[derive(Debug, Default)]
 pub struct Wire {
-    /// On its way to the server.
+    /// On the way to the server.
     pub input: VecDeque<u8>,
     /// The client has ended its side.
     pub has_ended: bool,
@@ -27,11 +27,11 @@ pub struct Wire {
     pub output: Vec<u8>,
     /// How many more bytes the stream takes.
     pub room: usize,
-    /// How many bytes the system holds of what the stream took.
+    /// How many of the bytes that the stream took are still in the system's buffers.
     pub untaken: u32,
     /// The server has closed the stream.
     pub is_closed: bool,
-    /// Within how many seconds the system is to find out that the peer is gone.
+    /// Within how many seconds the system has to find out that the peer is gone.
     pub watched: Option<u32>,
     /// How often it was written to.
     pub writes: usize,
@@ -137,7 +137,7 @@ pub struct World {
     pub unix_ms: u64,
     /// Where clients connect from.
     pub origin: Origin,
-    /// Turns that it took so far.
+    /// How many turns it has taken.
     pub turns: usize,
 }
 
@@ -168,7 +168,7 @@ impl World {
         })
     }
 
-    /// Connects a client that has sent something by the time that it is accepted.
+    /// Connects a client that has sent something before it is accepted.
     pub fn connect_with_input(&mut self, input: &[u8]) -> Peer {
         self.connect_as(Wire {
             input: input.iter().copied().collect(),
@@ -184,7 +184,7 @@ impl World {
             let now = self.now();
             self.hub.vacancy().accept(End(wire.clone()), address, now)
         };
-        // One that was refused gets a number that no other has.
+        // A refused one gets a number that no connection has.
         let conn = conn.unwrap_or(ConnId(u32::MAX));
         let peer = Peer { conn, wire };
         self.run();
@@ -217,7 +217,7 @@ impl World {
         });
     }
 
-    /// Takes the client away without a word; the server's system notices.
+    /// Breaks the connection without a word; the server's system notices.
     pub fn reset(&mut self, peer: &Peer) {
         peer.wire.borrow_mut().is_reset = true;
         self.tell(peer, |ready| ready.broken = true);
@@ -240,7 +240,7 @@ impl World {
     }
 
     fn tell(&mut self, peer: &Peer, what: impl FnOnce(&mut Readiness)) {
-        // The connection's number may be another's by now.
+        // By now another connection may have this number.
         if peer.wire.borrow().is_closed {
             return;
         }
@@ -263,7 +263,7 @@ impl World {
         panic!("the loop spins");
     }
 
-    /// Lets time pass: the loop sleeps and wakes as it would.
+    /// Lets time pass; the loop sleeps and wakes as the server's does.
     pub fn advance(&mut self, ms: u64) {
         let end = self.at + ms;
         while let Some(Millis(deadline)) = self.hub.next_deadline().filter(|d| d.0 <= end) {
