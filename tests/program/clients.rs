@@ -1,8 +1,8 @@
-//! The programs that people have at hand, talking to the real server: what README.md promises of
+//! The programs that people have at hand, talking to the real server: what README.md promises about
 //! nc, telnet and a shell.
 //!
-//! A program that is not installed is skipped, with a line that names it; where the environment
-//! says CI, it has to be there.
+//! A program that is not installed is skipped, with a line that names it; with CI in the
+//! environment the test fails.
 
 use std::fs;
 use std::path::Path;
@@ -31,7 +31,7 @@ fn expect_lines(finished: &Finished, beginnings: &[&str]) {
     assert!(fits, "{finished:?}");
 }
 
-/// What a visit gives that joins, says something, polls and is at its end.
+/// What comes back in a visit that joins, says something, polls and ends.
 const VISIT: [&str; 6] = [
     "HELLO chinwag/",
     "OK JOIN session=",
@@ -41,7 +41,7 @@ const VISIT: [&str; 6] = [
     "MSG 3 ",
 ];
 
-/// Has a client be given the input of a visit, with nothing behind it, and sees it say so.
+/// Gives a client the input of a visit and then its end, and checks what it prints.
 fn expect_visit(server: &Server, script: &str, args: &[&str]) {
     let mut bob = server.join("bob");
     let mut client = shell("sh", script, args);
@@ -52,11 +52,11 @@ fn expect_visit(server: &Server, script: &str, args: &[&str]) {
     assert_eq!(finished.code, Some(0), "{finished:?}");
     bob.expect_event("JOINED", "ann");
     bob.expect_event("MSG", "ann hello");
-    // The session stays, for the next visit.
+    // The session stays for the next visit.
     bob.expect_service();
 }
 
-/// Has a client stay, typing and reading, until it says goodbye.
+/// Lets a client stay, typing and reading, until it says goodbye.
 fn expect_conversation(server: &Server, client: &mut Process, line_end: &str) {
     let mut bob = server.join("bob");
     client.type_in(&format!("JOIN ann{line_end}"));
@@ -104,7 +104,7 @@ fn netcat_stays_for_a_conversation() {
     let server = Server::start(&[]);
     let mut client = shell("sh", r#"exec nc 127.0.0.1 "$1""#, &[server.port()]);
     expect_conversation(&server, &mut client, "\n");
-    // It stays until its input ends, although the server has closed the connection.
+    // It stays until its input ends, though the server has closed the connection.
     client.end_input();
     assert_eq!(client.finish().code, Some(0));
 }
@@ -145,7 +145,7 @@ fn ncat_stays_for_a_conversation() {
     let script = r#"exec ncat --crlf 127.0.0.1 "$1""#;
     let mut client = shell("sh", script, &[server.port()]);
     expect_conversation(&server, &mut client, "\n");
-    // This one stays for its input, too.
+    // This one stays until its input ends as well.
     client.end_input();
     assert_eq!(client.finish().code, Some(0));
 }
@@ -177,7 +177,7 @@ fn socat_stays_for_a_conversation() {
     }
 }
 
-/// A server's address as socat is told it.
+/// A server's address, as socat takes it.
 fn socat_address(server: &Server) -> String {
     match server.address().strip_prefix("unix:") {
         Some(path) => format!("UNIX-CONNECT:{path}"),
@@ -300,7 +300,7 @@ fn token_in(file: &Path) -> String {
     token
 }
 
-/// What a MSG line says.
+/// The text of a MSG line.
 fn text_of(line: &str) -> String {
     line.splitn(5, ' ').last().unwrap().to_owned()
 }
@@ -315,7 +315,7 @@ fn has_telnet() -> bool {
         )
 }
 
-/// What telnet takes from its surroundings: the terminal, and what people have set up for it.
+/// Variables that telnet looks at: the terminal, and people's settings.
 const PLAIN: [(&str, &str); 3] = [
     ("TERM", "dumb"),
     ("LC_ALL", "C.UTF-8"),
@@ -361,7 +361,7 @@ fn telnet_goes_on_after_an_interrupt() {
     bob.expect_event("JOINED", "ann");
 
     for round in 0..3 {
-        // With a line begun, which goes no further.
+        // In the middle of a line, which goes no further.
         client.type_in("SAY never");
         client.type_in(INTERRUPT);
         // Until it is answered, telnet throws away what the server sends.
@@ -386,7 +386,7 @@ fn has_script() -> bool {
     )
 }
 
-/// They send keys and not lines: Return is CR, CR NUL or CR LF, and so is what takes back a key.
+/// They send keys and not lines: Return is CR, CR NUL or CR LF, and the erase key differs too.
 #[test]
 fn clients_that_send_each_key_stay_for_a_conversation() {
     let programs = [
@@ -443,7 +443,7 @@ fn curl_is_sent_away_whatever_its_url_says() {
     assert_eq!(bob.stat("sessions-total"), 1);
 }
 
-/// A library's own hello, with lines in what it lets an application or a server put there.
+/// A library's own hello, with lines in the parts that an application can choose.
 #[test]
 fn a_tls_library_is_sent_away_whatever_its_hello_holds() {
     if !has("python3", "python3 -c 'import ssl'") {
@@ -485,7 +485,7 @@ print(received.decode())
 
 // Programs that are missing
 
-/// Runs this file's other tests where no program is found.
+/// Runs the other tests of this module where no program is found.
 fn run_without_programs(in_ci: bool) -> Finished {
     let mut command = Command::new(std::env::current_exe().unwrap());
     command.args(["clients::", "--skip", "programs_that_are_missing"]);

@@ -1,4 +1,4 @@
-//! Every transcript, and every dialogue in a document, in which no time passes: played over TCP.
+//! Every transcript, and every dialogue in a document, in which no time passes, played over TCP.
 
 use std::collections::HashMap;
 use std::fs::{self, Permissions};
@@ -79,7 +79,7 @@ impl Stage for TcpStage {
     }
 
     fn hang_up(&mut self, who: &str) {
-        // Kept, so that the client is not taken for one who has not come yet.
+        // Kept, so that the client does not count as one that has not connected yet.
         let _ = self.streams[who].0.shutdown(Shutdown::Both);
     }
 
@@ -102,12 +102,12 @@ impl Stage for TcpStage {
     }
 
     fn unread(&mut self) -> Vec<(String, Vec<u8>)> {
-        // Only where time is the test's own can it be known that nothing more is coming.
+        // Only in a world with its own time can a test know that nothing more is coming.
         Vec::new()
     }
 }
 
-/// Whether it needs nothing that only the core's world can do.
+/// Whether the script needs nothing that only the core's world can do.
 fn plays_over_tcp(script: &Script) -> bool {
     !script.steps.iter().any(|(_, op)| {
         matches!(

@@ -1,8 +1,8 @@
 //! The package for OpenWrt: what its init script makes of a configuration, and that the program
-//! takes it so.
+//! takes that.
 //!
-//! The script runs in the shells that are here, with `tests/openwrt/system.sh` for OpenWrt's own
-//! functions. Nothing is started by it: what it tells procd is looked at.
+//! The script runs in the shells that are installed, with `tests/openwrt/system.sh` for OpenWrt's
+//! own functions. It starts nothing; the tests look at what it tells procd.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -64,7 +64,7 @@ fn shells() -> Vec<Vec<&'static str>> {
     there
 }
 
-/// What the init script said, and to whom: lines of system.sh.
+/// What the init script said to whom, in lines of system.sh.
 #[derive(Debug, PartialEq, Eq)]
 struct Told(Vec<String>);
 
@@ -157,7 +157,7 @@ fn each_option_arrives_unchanged_and_the_program_takes_it() {
         assert_eq!(finished.err, "", "{line}");
         assert_eq!(told.of("log"), [""; 0], "{line}");
     }
-    // And all together that go together.
+    // And all options together that go together.
     let together = options.iter().filter(|(line, _)| !line.contains("quiet"));
     let (lines, words): (Vec<_>, BTreeSet<_>) = together.cloned().unzip();
     let told = start(&section(&lines.join("\n")));
@@ -186,7 +186,7 @@ fn the_configuration_as_it_comes_names_the_defaults() {
     let told = start(&shipped);
     assert_eq!(told.arguments(), [""; 0]);
     assert_eq!(check(&told.arguments()).code, Some(0));
-    // A line that begins with # and a word stands for what holds without it.
+    // A line that begins with # and a word names a default.
     let defaults = shipped
         .replace("\t#option", "\toption")
         .replace("\t#list", "\tlist");
@@ -194,7 +194,7 @@ fn the_configuration_as_it_comes_names_the_defaults() {
     assert!(told.arguments().len() > 10, "{told:?}");
     let address = format!("--listen={DEFAULT_ADDRESS}");
     assert_eq!(understood(&told.arguments()), understood(&[&address]));
-    // Behind a tab more, there are examples.
+    // With one more tab there are examples.
     let examples = shipped
         .replace("\t#\toption", "\toption")
         .replace("\t#\tlist", "\tlist");
@@ -237,7 +237,7 @@ fn a_bad_value_reaches_the_program_as_it_is_and_gets_its_error() {
         assert_eq!(told.arguments(), [word], "{line}");
         check(&told.arguments()).expect_refusal(2, &[error]);
     }
-    // What goes to stderr is what the log gets.
+    // stderr goes to the log.
     assert_eq!(start(&section("")).of("stderr"), ["1"]);
 }
 
@@ -307,7 +307,7 @@ fn a_server_has_no_rights_and_sees_no_files_but_its_own() {
     let owner = "chinwag:chinwag";
     let given = [format!("-h {owner} {users}"), format!("{owner} {missing}")];
     assert_eq!(told.of("chown"), given);
-    // Of two mounts in one place the last is procd's, and a socket has to be made there.
+    // Of two mounts in one place procd takes the last, and a socket has to be made there.
     let (read, write) = (format!("mount {folder}"), format!("mount_rw {folder}"));
     assert!(told.place(&read) < told.place(&write), "{told:?}");
 }
@@ -396,7 +396,7 @@ fn the_makefile_takes_what_cargo_needs_and_installs_what_the_script_expects() {
     assert_eq!(mode("etc/config/chinwag"), 0o600);
     assert_eq!(mode("etc/chinwag"), 0o755);
 
-    // It would say which target's file is missing.
+    // Its error would name the target whose file is missing.
     let mut command = Command::new(env!("CARGO"));
     command.args(["metadata", "--offline", "--locked", "--no-deps"]);
     command.args(["--format-version", "1", "--manifest-path"]);

@@ -1,8 +1,8 @@
-//! What README.md shows people to type is true: the programs are run as they are shown, in a
-//! terminal, and through the tunnels of TLS and ssh that README.md and PROTOCOL.md describe.
+//! What README.md tells people to type works: the programs run as they are shown, in a terminal,
+//! and through the tunnels of TLS and ssh that README.md and PROTOCOL.md describe.
 //!
-//! A program that is not installed is skipped, with a line that names it; where the environment
-//! says CI, it has to be there.
+//! A program that is not installed is skipped, with a line that names it; with CI in the
+//! environment the test fails.
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -45,7 +45,7 @@ fn section(document: &str, heading: &str) -> String {
     section
 }
 
-/// What stands in the fenced blocks of a kind.
+/// The text of the fenced blocks of a kind.
 fn blocks(text: &str, kind: &str) -> Vec<String> {
     let opening = format!("```{kind}\n");
     let blocks = text.split(&opening).skip(1);
@@ -54,7 +54,7 @@ fn blocks(text: &str, kind: &str) -> Vec<String> {
         .collect()
 }
 
-/// The one command for a shell that begins like this.
+/// The only shell command that begins like this.
 fn command(text: &str, beginning: &str) -> String {
     let code = blocks(text, "sh").concat().replace("\\\n", " ");
     let mut found = code.lines().filter(|line| line.starts_with(beginning));
@@ -76,15 +76,15 @@ fn security() -> String {
 
 /// Starts a shell's command in a terminal of its own; what is typed here is typed there.
 fn terminal(dir: &TempDir, command: &str) -> Process {
-    // Whoever runs tests in the background may have them ignore Ctrl-C.
+    // Tests that run in the background may ignore Ctrl-C.
     let command = format!("stty rows 24 cols 80; exec env --default-signal {command}");
     let mut script = Command::new("script");
     script.args(["--quiet", "--flush", "--return", "--command", &command]);
     script.arg("/dev/null").current_dir(dir.join(""));
-    // rlwrap writes down what was typed when its terminal is gone, and the test's folder with it.
+    // rlwrap saves what was typed when its terminal is gone, and with it the test's folder.
     script.env("RLWRAP_HOME", env!("CARGO_TARGET_TMPDIR"));
     script.env("TERM", "vt100").env("LC_ALL", "C.UTF-8");
-    // What people have set up for telnet and for editing lines is theirs.
+    // People's own settings for telnet and for editing lines do not count.
     script.env("HOME", dir.join("")).env_remove("INPUTRC");
     Process::start(&mut script)
 }
@@ -114,7 +114,7 @@ fn await_listener(port: &str, asker: &mut Client) {
     }
 }
 
-/// Has a client join, hear, speak and go.
+/// Lets a client join, hear, speak and go.
 fn expect_conversation(server: &Server, client: &mut Process) {
     let mut bob = server.join("bob");
     client.expect("HELLO chinwag/");
@@ -234,7 +234,7 @@ impl Row {
             }
             other => panic!("what is {other}?"),
         }
-        // No word of it, and in the end the session is gone.
+        // The client does not learn of it, and in the end the session is gone.
         let left = bob.expect("LEFT ");
         assert!(left.contains(" ann "), "{left}");
     }
@@ -348,7 +348,7 @@ fn rlwrap_edits_lines_and_fetches_earlier_ones() {
     bob.expect_event("JOINED", "ann");
     client.type_in("SAY hullo\x7f\x7f\x7f\x7fello\r");
     bob.expect_event("MSG", "ann hello");
-    // What others say does not get into the line.
+    // Messages of others do not get into the line.
     client.type_in("SAY hello ");
     bob.ask("SAY in between", "OK SAY ");
     bob.expect_event("MSG", "bob in between");
@@ -376,7 +376,7 @@ fn netcat_gives_up_when_nothing_comes_for_as_long_as_it_was_told() {
     );
     let (mut stream, _) = mute.accept().unwrap();
     stream.set_read_timeout(Some(PATIENCE)).unwrap();
-    // It says that its input is over, and goes by itself.
+    // nc ends its side of the stream, and goes by itself.
     assert_eq!(stream.read(&mut [0]).unwrap(), 0);
     client.finish();
 }
@@ -391,8 +391,7 @@ struct Tls {
     _tunnel: Process,
 }
 
-/// What to have in a tunnel's way: names that are this machine's, free ports, and no other folder
-/// than the test's own.
+/// Makes a tunnel local: names that lead to this machine, free ports, and the test's own folder.
 fn localized(text: &str, server: &str, tls: &str) -> String {
     let listen = format!("OPENSSL-LISTEN:{tls},bind=127.0.0.1,");
     text.replace("OPENSSL-LISTEN:8256,", &listen)
@@ -427,12 +426,12 @@ impl Tls {
         }
     }
 
-    /// One of README.md's commands for clients; where it listens, that is at this port.
+    /// One of README.md's commands for clients, with this port.
     fn command(&self, beginning: &str, port: &str) -> String {
         localized(&command(&clients(), beginning), port, &self.port)
     }
 
-    /// Starts one of README.md's commands that make a port for all others; gives the port.
+    /// Starts one of README.md's commands that make a port for all other clients; returns the port.
     fn open(&self, beginning: &str) -> (Process, String) {
         let port = free_port();
         let config = blocks(&clients(), "ini").concat();
@@ -506,7 +505,7 @@ fn clients_get_through_tls_with_socat() {
     }
 }
 
-/// What the commands of PROTOCOL.md do at the client's side.
+/// PROTOCOL.md's commands for the client's side.
 #[test]
 fn clients_of_the_protocol_document_get_through_tls() {
     if !has_tls() {
@@ -531,7 +530,7 @@ fn no_client_trusts_another_certificate() {
         return;
     }
     let tls = Tls::start("### TLS with stunnel", "stunnel");
-    // From now on, the clients know another certificate of that name.
+    // From now on the clients know another certificate with that name.
     make_certificate(&tls.dir);
     let mut bob = tls.server.join("bob");
     for beginning in ["openssl s_client", "ncat --ssl"] {
@@ -582,7 +581,7 @@ impl Ssh {
              StrictHostKeyChecking yes\nBatchMode yes\nExitOnForwardFailure yes\n"
         );
         fs::write(path("ssh_config"), ssh).unwrap();
-        // Where its unprivileged part lives, which the package's own service makes.
+        // The folder of its unprivileged part, which the package's own service would make.
         let _ = fs::create_dir("/run/sshd");
         let sshd = start(
             &dir,
@@ -592,7 +591,7 @@ impl Ssh {
         Ssh { dir, _sshd: sshd }
     }
 
-    /// Starts a command as it is shown, but for the port that it listens to, and where it leads.
+    /// Starts a command as it is shown, except for the ports.
     fn open(&self, command: &str, from: &str, to: &str, asker: &mut Client) -> (Process, String) {
         let port = free_port();
         let command = command

@@ -1,8 +1,8 @@
-//! Hosts that vanish without a word: no end of a stream, no reset, nothing any more.
+//! Hosts that vanish without a word: no end of the stream, no reset, nothing.
 //!
-//! Server and clients each have a network namespace of their own, with a cable between them that
-//! is pulled; see ip-netns(8) and veth(4). Where this is not allowed the test is skipped, with a
-//! line that says why; where the environment says CI, that is not to happen.
+//! Server and clients have a network namespace each, with a cable between them that is pulled; see
+//! ip-netns(8) and veth(4). Where this is not allowed the test is skipped, with a line that says
+//! why; with CI in the environment it fails.
 
 use std::process::Command;
 use std::time::Duration;
@@ -11,22 +11,22 @@ use crate::process::{
     self, Client, PATIENCE, Polite, Process, Server, TempDir, Watch, has_netcat, launch, skip, unix,
 };
 
-/// How much later than promised an end may be, in milliseconds, by the server's own clock: what a
-/// busy machine adds.
+/// How many milliseconds later than promised an end may come, by the server's own clock: a busy
+/// machine adds that.
 const SLACK_MS: u64 = 2000;
 
-/// Addresses for measurements (RFC 2544, appendix C.2.2), which are nowhere but here.
+/// Addresses reserved for measurements (RFC 2544, appendix C.2.2), which nothing else here has.
 const SERVER: &str = "198.18.0.1";
 const CLIENT: &str = "198.18.0.2";
 
-/// Two network namespaces with a cable between them, removed with this.
+/// Two network namespaces with a cable between them, removed when this is dropped.
 struct Network {
     server: String,
     client: String,
 }
 
 impl Network {
-    /// Lays the cable, or says why it cannot be.
+    /// Lays the cable, or says why it cannot.
     fn new() -> Result<Network, String> {
         let name = |side| format!("chinwag-test-{}-{side}", std::process::id());
         let network = Network {
@@ -89,7 +89,7 @@ fn ip(args: &[&str]) -> Result<(), String> {
     }
 }
 
-/// Somebody on a host that is to vanish.
+/// A client on a host that is going to vanish.
 struct Guest {
     name: &'static str,
     /// The earliest and the latest second at which it may be gone, from when the cable was pulled.
@@ -130,7 +130,7 @@ fn hosts_that_vanish_without_a_word_are_found_out_within_the_promised_time() {
     command.args(["--open", "--listen", &listen, "--listen", &on_unix]);
     let server = Server::start_as(command.env_remove("RUST_LOG"));
 
-    // Those who stay come through a Unix socket, which is no matter of networks.
+    // The clients that stay use a Unix socket, which needs no network.
     let mut speaker = Client::greeted(&on_unix);
     speaker.join("speaker room=loud mode=pull idle=3600");
     let mut witnesses = ["loud", "quiet"].map(|room| {
@@ -142,8 +142,9 @@ fn hosts_that_vanish_without_a_word_are_found_out_within_the_promised_time() {
     polite.join("polite room=polite mode=pull");
     let before = server.process.descriptors().len();
 
-    // Found out within the idle time, and then the idle time of a session without a connection.
-    // In the loud room there is always something on its way to them.
+    // They are found out within the idle time, and then a session without a connection has its idle
+    // time.
+    // In the loud room something is always on its way to them.
     let mut guests = [
         Guest::join(&network, "ping-quiet", "room=quiet idle=8", [0, 8]),
         Guest::join(
@@ -160,7 +161,7 @@ fn hosts_that_vanish_without_a_word_are_found_out_within_the_promised_time() {
             "room=quiet mode=pull alive=tcp idle=6",
             [6, 12],
         ),
-        // What it has sent would take minutes until all of it has had its turn.
+        // Carrying out all that it has sent would take minutes.
         Guest::join(&network, "hasty", "room=quiet mode=pull idle=8", [0, 8]),
     ];
     guests[5].netcat.type_in(&"\n".repeat(30_000));
@@ -215,8 +216,8 @@ fn hosts_that_vanish_without_a_word_are_found_out_within_the_promised_time() {
     }
 }
 
-/// Notes that somebody has left, and sees that it was in time, by the server's clock: `pulled` is
-/// what that showed before and after.
+/// Notes that a guest has left, and checks that it was in time by the server's clock. `pulled` is
+/// what the clock showed before and after the cable was pulled.
 fn note_end(line: &str, guests: &[Guest], pulled: (u64, u64), left: &mut Vec<(&'static str, u64)>) {
     if !line.starts_with("LEFT ") {
         assert!(line.starts_with("MSG "), "{line}");

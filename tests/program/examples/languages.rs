@@ -1,8 +1,7 @@
-//! The languages that the example clients are written in: what they need, how they are built and
-//! run.
+//! The languages of the example clients: what they need, and how to build and run them.
 //!
-//! A language that is not installed is skipped, with a line that names it; where the environment
-//! says CI, it has to be there.
+//! A language that is not installed is skipped, with a line that names it; with CI in the
+//! environment the test fails.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -13,8 +12,8 @@ use std::thread;
 use super::proxy::PATIENCE;
 use crate::process::{Process, has_success, skip};
 
-/// A language, and scripts for a shell in which `$SRC` is its folder, `$OUT` a folder for what is
-/// built, and `$PROGRAM` or, begun with a capital letter, `$MAIN` the client.
+/// A language, with shell scripts in which `$SRC` is its folder, `$OUT` the folder for what is
+/// built, and `$PROGRAM` the client, or `$MAIN`, with a capital letter.
 pub struct Language {
     /// Its folder in `examples`.
     pub folder: &'static str,
@@ -29,7 +28,7 @@ pub struct Language {
 }
 
 impl Language {
-    /// One whose clients are run as they are.
+    /// A language whose clients need not be built.
     const fn script(
         folder: &'static str,
         ending: &'static str,
@@ -193,7 +192,7 @@ fn installed() -> &'static [&'static Language] {
     })
 }
 
-/// Does something with the clients of each language, all at once.
+/// Runs a test for each language, all at once.
 pub fn each(test: impl Fn(&Language) + Sync) {
     in_parallel(installed(), test);
 }

@@ -1,7 +1,7 @@
 //! The example clients do what they say, in every language: over a network that is cut off in the
 //! middle of lines, with sessions that end, servers that restart, and no server at all.
 //!
-//! A failure names its seed; with `CHINWAG_SEED=<seed>` the network is cut where it was then.
+//! A failure names its seed; `CHINWAG_SEED=<seed>` breaks the network in the same places again.
 
 mod languages;
 mod proxy;
@@ -22,7 +22,7 @@ use proxy::{Fate, Proxy};
 
 const PROGRAMS: [&str; 3] = ["say", "watch", "poll"];
 
-/// A server on which names need keys: the clients join as `ann`, the one who speaks as `bob`.
+/// A server on which names need keys: the clients join as `ann`, the test itself as `bob`.
 struct Keyed {
     address: String,
     key: String,
@@ -58,7 +58,7 @@ impl Keyed {
         port(&self.address)
     }
 
-    /// Bob, in a room that the language has for itself.
+    /// Bob, in the language's own room.
     fn bob(&self, language: &Language) -> Bob {
         Bob::join(&self.address, language, &format!("key={}", self.bobs_key))
     }
@@ -77,7 +77,7 @@ fn port(address: &str) -> &str {
     address.rsplit_once(':').unwrap().1
 }
 
-/// One who speaks, and who writes down all that there was.
+/// The member who speaks, and who records all events.
 struct Bob {
     client: Client,
     /// The events of the room that it has fetched so far, from the first on.
@@ -123,7 +123,7 @@ impl Bob {
         }
     }
 
-    /// Waits for an event that ends like this; gives its number.
+    /// Waits for an event that ends like this; returns its number.
     fn await_event(&mut self, end: &str) -> usize {
         let watch = Watch::start();
         loop {
@@ -137,7 +137,7 @@ impl Bob {
     }
 }
 
-/// The seed of all that is random, said if the test fails.
+/// The seed of everything random, printed if the test fails.
 struct Seed(u64);
 
 impl Seed {
@@ -186,7 +186,7 @@ fn expect_failure(finished: &Finished, program: &str, text: &str) {
     assert!(finished.err.contains(text), "no {text:?} in {finished:?}");
 }
 
-/// The arguments that all clients begin with: where to join which room as whom.
+/// The first arguments of all clients: host, port, room and name.
 fn at<'a>(language: &Language, port: &'a str) -> [&'a str; 4] {
     ["127.0.0.1", port, language.folder, "ann"]
 }
@@ -308,7 +308,7 @@ fn say_reports_that_it_was_cut_off() {
             let is_told = is_told
                 .into_iter()
                 .any(|(line, _)| line.starts_with("OK SAY "));
-            // A reset may swallow what has reached the client's machine.
+            // A reset may discard what has already reached the client's machine.
             match fate {
                 Fate::Reset(_) if finished.code == Some(0) => assert!(is_told, "{finished:?}"),
                 Fate::End(_) if is_told => assert_eq!(finished.code, Some(0), "{finished:?}"),
@@ -318,7 +318,7 @@ fn say_reports_that_it_was_cut_off() {
     });
 }
 
-/// These wait most of the time, so they wait together.
+/// These mostly wait, so they wait together.
 #[test]
 fn a_network_that_breaks_stalls_or_says_nothing_is_waited_out() {
     thread::scope(|scope| {
@@ -330,7 +330,7 @@ fn a_network_that_breaks_stalls_or_says_nothing_is_waited_out() {
 }
 
 fn nobody_waits_for_a_server_that_says_nothing() {
-    // It is never accepted what the system has taken.
+    // The system takes connections, but nobody accepts them.
     let mute = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = mute.local_addr().unwrap().port().to_string();
     let dir = TempDir::new();
@@ -367,7 +367,8 @@ fn watch_tries_again_without_haste() {
 }
 
 fn watch_shows_each_event_once_however_often_it_is_cut_off() {
-    // netcat says nothing of a stream's end, so sh waits for 15 s, three quarters of the idle time.
+    // netcat does not report the end of a stream, so sh waits for three quarters of the idle time:
+    // 15 s.
     let args = [
         "--max-idle",
         "20",
@@ -400,7 +401,7 @@ fn watch_shows_each_event_once_however_often_it_is_cut_off() {
         for n in 0.. {
             bob.say(&format!("{n} {}", "é".repeat(rng.usize(..60))));
             if n % 40 == 20 {
-                // Not more than the log holds, however long the client takes to come back.
+                // No more than the log holds, however long the client takes to come back.
                 if long < 2 + proxy.met() {
                     bob.say(&"x".repeat(60_000));
                     long += 1;
@@ -425,8 +426,8 @@ fn watch_shows_each_event_once_however_often_it_is_cut_off() {
 }
 
 fn watch_shows_that_it_is_alive_and_notices_that_the_network_is_not() {
-    // EXPIRING comes after 11 s, and a client has 5 s to answer; one that has not come after 12 s
-    // never will.
+    // EXPIRING comes after 11 s, and a client has 5 s to answer; if none has come after 12 s, none
+    // will.
     let keyed = Keyed::start(&["--max-idle", "16"]);
     let seed = Seed::new();
     each(|language| {
@@ -524,7 +525,7 @@ fn watch_gives_up_when_trying_again_would_not_help() {
             let finished = language.start("watch", &args, Some(key)).finish();
             expect_failure(&finished, "watch", why);
         }
-        // Nobody takes what it shows.
+        // Nobody reads what it shows.
         let args = at(language, keyed.port());
         let mut command =
             language.command_after("exec >/dev/full", "watch", &args, Some(&keyed.key));
@@ -535,7 +536,7 @@ fn watch_gives_up_when_trying_again_would_not_help() {
     });
 }
 
-/// A client that polls, with a folder for its file.
+/// A client that polls, with the folder of its file.
 struct Poll<'a> {
     language: &'a Language,
     key: Option<&'a str>,
@@ -554,7 +555,7 @@ impl<'a> Poll<'a> {
         }
     }
 
-    /// A name that takes care.
+    /// A name that needs quoting.
     fn file(&self) -> PathBuf {
         self.dir.join("it's a $(file)")
     }
@@ -576,7 +577,7 @@ impl<'a> Poll<'a> {
         finished
     }
 
-    /// A run in which all goes well.
+    /// A run that succeeds.
     fn succeed(&mut self, port: &str) -> Finished {
         let finished = self.run(port);
         assert_eq!(finished.code, Some(0), "{finished:?}");

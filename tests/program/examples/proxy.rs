@@ -1,7 +1,7 @@
-//! A bad network: a proxy in front of the server that cuts connections off where it is told, in
-//! the middle of lines too, holds them up, and writes down what it saw.
+//! A bad network: a proxy in front of the server that breaks or stalls connections at given bytes,
+//! in the middle of lines too, and records what it saw.
 //!
-//! Each connection has a fate, and bytes are counted towards the client alone.
+//! Each connection has a fate. Only bytes towards the client count.
 
 use std::collections::VecDeque;
 use std::io::{Read, Write};
@@ -40,26 +40,26 @@ impl Fate {
 struct State {
     /// Where the server is; without one, connections are reset.
     server: Option<String>,
-    /// What becomes of the next connections; those behind them pass.
+    /// The fates of the next connections; all later ones pass.
     fates: VecDeque<Fate>,
     links: Vec<Link>,
-    /// How many connections have come to where their fate was waiting.
+    /// How many connections have met their fates.
     met: usize,
     /// What all clients have sent.
     sent: Vec<u8>,
-    /// What the server has sent to all of them, whether it got there or not.
+    /// What the server has sent to all of them, whether it arrived or not.
     received: Vec<u8>,
     is_over: bool,
 }
 
-/// One connection, and what has reached its client. The threads that serve it own its streams:
-/// a reset is only sent when the last of them lets go.
+/// One connection, and what has reached its client. The threads that serve it own its streams: a
+/// reset is sent only when the last of them drops its stream.
 struct Link {
     client: Weak<TcpStream>,
     server: Weak<TcpStream>,
     fate: Fate,
     delivered: Vec<u8>,
-    /// The client's stream, once nothing gets through any more.
+    /// The client's stream, once the connection is stalled.
     stalled: Option<Arc<TcpStream>>,
     is_cut: bool,
 }
@@ -84,7 +84,7 @@ struct Shared {
 }
 
 impl Shared {
-    /// A test that has failed may have held it.
+    /// A test that failed may have held the lock.
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -96,14 +96,15 @@ impl Shared {
     }
 }
 
-/// A proxy that runs, and resets all connections with its end.
+/// A running proxy, which resets all connections when it is dropped.
 pub struct Proxy {
     address: SocketAddr,
     shared: Arc<Shared>,
 }
 
 impl Proxy {
-    /// A proxy in front of a server; the first connections have these fates, all others pass.
+    /// Starts a proxy in front of a server. The first connections have these fates, all others
+    /// pass.
     pub fn start(server: &str, fates: &[Fate]) -> Proxy {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
@@ -121,18 +122,18 @@ impl Proxy {
         self.address.port().to_string()
     }
 
-    /// What becomes of connections behind those that have a fate already.
+    /// Adds a fate for the connection behind those that have one already.
     pub fn push(&self, fate: Fate) {
         self.shared.change(|state| state.fates.push_back(fate));
     }
 
-    /// Sends new connections to another server, or to none; those that there are stay.
+    /// Sends new connections to another server, or to none; existing ones stay.
     pub fn turn_to(&self, server: Option<&str>) {
         let server = server.map(str::to_owned);
         self.shared.change(|state| state.server = server);
     }
 
-    /// Resets what there is, and lets nothing through until it is turned to a server again.
+    /// Resets all connections, and lets none through until it is turned to a server again.
     pub fn go_away(&self) {
         self.turn_to(None);
         self.cut();
@@ -146,7 +147,7 @@ impl Proxy {
         });
     }
 
-    /// Resets all connections that there are.
+    /// Resets all connections.
     pub fn cut(&self) {
         self.shared
             .change(|state| state.links.iter_mut().for_each(Link::cut));
@@ -181,7 +182,7 @@ impl Proxy {
         self.wait(|state| count_in(state) >= count, line);
     }
 
-    /// The newest token that the server has given away.
+    /// The newest token that the server has issued.
     pub fn token(&self) -> String {
         let state = self.shared.lock();
         let text = String::from_utf8_lossy(&state.received);
@@ -200,13 +201,13 @@ impl Proxy {
     }
 }
 
-/// How long clients of all sorts may take, when all of them are busy at once.
+/// How long the clients may take when all of them are busy at once.
 pub const PATIENCE: Duration = Duration::from_secs(150);
 
 impl Drop for Proxy {
     fn drop(&mut self) {
         self.shared.change(|state| state.is_over = true);
-        // Wakes the one who accepts.
+        // Wakes the thread that accepts.
         let _ = TcpStream::connect(self.address);
         self.cut();
     }
@@ -248,7 +249,7 @@ fn begin(client: TcpStream, server: TcpStream, shared: &Arc<Shared>) {
     thread::spawn(move || deliver(&server, client, number, &shared));
 }
 
-/// From the client to the server, until either goes.
+/// Copies from the client to the server, until either goes.
 fn send(mut client: &TcpStream, mut server: &TcpStream, number: usize, shared: &Shared) {
     let mut buffer = [0; 4096];
     while let Ok(len @ 1..) = client.read(&mut buffer) {
@@ -266,7 +267,7 @@ fn send(mut client: &TcpStream, mut server: &TcpStream, number: usize, shared: &
     let _ = server.shutdown(Shutdown::Write);
 }
 
-/// From the server to the client, until the connection meets its fate.
+/// Copies from the server to the client, until the connection meets its fate.
 fn deliver(mut server: &TcpStream, client: Arc<TcpStream>, number: usize, shared: &Shared) {
     let mut buffer = [0; 4096];
     while let Ok(len @ 1..) = server.read(&mut buffer) {
@@ -281,7 +282,7 @@ fn deliver(mut server: &TcpStream, client: Arc<TcpStream>, number: usize, shared
         if client.as_ref().write_all(part).is_err() {
             break;
         }
-        // Something is held back, so the client cannot be at its end.
+        // Some bytes are held back, so the client cannot be at its end.
         if part.len() < len {
             meet(fate, server, client, number, shared);
             return;
@@ -293,7 +294,7 @@ fn deliver(mut server: &TcpStream, client: Arc<TcpStream>, number: usize, shared
 }
 
 fn meet(fate: Fate, server: &TcpStream, client: Arc<TcpStream>, number: usize, shared: &Shared) {
-    // Counted before the client can tell: who sees it end may look at the count.
+    // Counted before the client can notice: a test that sees it end may look at the count.
     let stalled = matches!(fate, Fate::Stall(_)).then(|| Arc::clone(&client));
     shared.change(|state| {
         state.links[number].stalled = stalled;
@@ -308,7 +309,7 @@ fn meet(fate: Fate, server: &TcpStream, client: Arc<TcpStream>, number: usize, s
     let _ = server.shutdown(Shutdown::Both);
 }
 
-/// Has a stream be reset once nobody holds it any more, and wakes the one who reads from it.
+/// Makes a stream send a reset once nobody holds it any more, and wakes its reader.
 fn reset(stream: &TcpStream) {
     SockRef::from(stream)
         .set_linger(Some(Duration::ZERO))
