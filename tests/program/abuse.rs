@@ -1,8 +1,9 @@
-//! What clients can do to the server, by mistake or on purpose, over real sockets: the others go
-//! on, memory stays below what the server says when it starts, and all of it comes back.
+//! What clients can do to the server, by mistake or on purpose, over real sockets: the others are
+//! served, memory stays below the number that the server logs when it starts, and all of it is
+//! given back.
 //!
-//! Figures are printed for people, with `--nocapture`; the slowest reply to a polite client is
-//! held to nothing but the patience of every test.
+//! Figures are printed for people, with `--nocapture`. The slowest reply to a polite client is
+//! bounded only by the patience of every test.
 
 use std::io::{ErrorKind, Write};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -17,11 +18,11 @@ use crate::process::{
 
 const SECOND: Duration = Duration::from_secs(1);
 
-/// How much more than at its start a server may have in memory when a load is gone, in KiB: what
-/// the system's allocator keeps for the next time, and parts of the program that were not used.
+/// How many KiB more than at its start a server may have in memory when a load is gone: what the
+/// allocator keeps for the next time, and parts of the program that had not run before.
 const NEARLY: u64 = 1536;
 
-/// Says what something has cost the others.
+/// Prints what something has cost the others.
 fn tell_slowest(during: &str, polite: Polite) {
     println!("{during}: slowest polite reply {:?}", polite.end());
 }
@@ -38,7 +39,7 @@ fn from_nth(server: &Server, n: usize) -> Client {
     Client::from(source, server.address())
 }
 
-/// What was read of a connection until its end, however that came.
+/// Reads a connection to its end, however that comes; returns the lines.
 fn drain(client: &mut Client) -> Vec<String> {
     let watch = Watch::start();
     let mut lines = Vec::new();
@@ -52,7 +53,7 @@ fn drain(client: &mut Client) -> Vec<String> {
     }
 }
 
-/// Sends until the server takes no more for a while; gives the bytes that were sent.
+/// Sends until the server takes no more for a while; returns how many bytes were sent.
 fn stuff(client: &Client, bytes: &[u8], patience: Duration) -> usize {
     client.socket.set_write_timeout(Some(patience)).unwrap();
     let mut sent = 0;
@@ -79,10 +80,10 @@ fn lines_that_drip_in_do_not_hold_a_connection_open() {
     let polite = Polite::start(server.join("polite room=polite mode=pull"));
     let watch = Watch::start();
     let mut dribblers: Vec<_> = (0..200).map(|_| server.connect()).collect();
-    // They go on for as long as one of them is there.
+    // They go on as long as one of them is there.
     while ann.stat("connections") > 2 {
         assert!(!watch.is_over(), "{} are there", ann.stat("connections"));
-        // No line is ever finished; some never begin one, and some finish those that say nothing.
+        // No line is ever finished; some clients never begin one, and some send only empty lines.
         let byte = [b"x", b" ", b"\n", b"\xFF"];
         for (n, dribbler) in dribblers.iter_mut().enumerate() {
             let _ = dribbler.socket.send(byte[n % 4]);
@@ -117,7 +118,7 @@ fn clients_that_never_read_their_replies_cost_little_and_expire() {
         })
         .collect();
     let stuffed = server.process.kibibytes();
-    // They are not read from, so that nothing shows that they are there.
+    // The server does not read from them, so it sees no sign of life.
     ann.await_stat("sessions", 2);
     ann.await_stat("connections", 2);
     tell_slowest("50 who never read their replies", polite);
@@ -132,8 +133,8 @@ fn clients_that_never_read_their_replies_cost_little_and_expire() {
 /// How many messages a conversation has.
 const MESSAGES: usize = 4000;
 
-/// Says something many times and sees the reader be given all of it, from behind event `seq` on;
-/// tells how long it took.
+/// Says something many times and checks that the reader gets all of it, beginning behind event
+/// `seq`; returns how long that took.
 fn talk(speaker: &mut Client, reader: &mut Client, seq: usize) -> Duration {
     const BATCH: usize = 40;
     let lines = format!("SAY {}\r\n", "x".repeat(500)).repeat(BATCH);
@@ -166,7 +167,7 @@ fn clients_that_never_read_events_slow_nobody_down() {
     speaker.await_stat("sessions", 103);
     let mut crowd_speaker = server.join("speaker room=crowd mode=pull idle=3600");
     let mut crowd_reader = server.join("reader room=crowd idle=3600");
-    // After the first of these they take no more.
+    // After the first of these the connections take no more.
     let beside = talk(&mut crowd_speaker, &mut crowd_reader, 102);
     let elsewhere = talk(&mut speaker, &mut reader, 2 + MESSAGES);
     assert_eq!(speaker.stat("sessions-slow"), 0);
@@ -198,7 +199,7 @@ fn a_flooder_slows_nobody_down() {
             let flood = |n: usize| {
                 let (address, ends) = (&server.addresses[n % 2], &ends);
                 move || {
-                    // One never reads, one does so now and then, and one speaks.
+                    // One never reads, one reads now and then, and one speaks.
                     let mut client = Client::connect(address);
                     client.send(&format!("JOIN flood{n} room=flood mode=pull"));
                     let lines = ["HELP\r\n", "PING\r\n", "SAY again and again\r\n"][n].repeat(2000);
@@ -230,7 +231,7 @@ fn a_flooder_slows_nobody_down() {
     }
 }
 
-/// Whether there is a line now.
+/// Whether a line has come.
 fn receives(client: &mut Client) -> bool {
     let line = client.try_receive(Duration::from_millis(1)).unwrap();
     matches!(line, Received::Line(_))
@@ -246,7 +247,7 @@ fn vanished_pull_sessions_and_a_hundred_thousand_messages_take_bounded_memory() 
     let mut tokens = Vec::new();
     for n in 0..VANISHED {
         let mut gone = server.connect();
-        // Most of them are to expire soon, but not before all is said.
+        // Most of them expire soon, but not before everything is said.
         let idle = if n < 10 { 3600 } else { 4 };
         tokens.push(gone.join(&format!("gone{n} mode=pull idle={idle}")));
         match n % 2 {
@@ -301,7 +302,7 @@ fn vanished_pull_sessions_and_a_hundred_thousand_messages_take_bounded_memory() 
     assert_eq!(seen, next - 2);
     assert!(seen >= (MESSAGES + VANISHED) as u64, "{seen}");
     ann.await_stat("sessions-expired", VANISHED as u64 - 10);
-    // The ten that are left, and two who were there.
+    // The ten that are left, and two that were there before.
     ann.await_stat("sessions", 12);
     let end = server.process.kibibytes();
     println!("with 990 of the 1,000 expired: {end} KiB");
@@ -355,7 +356,7 @@ fn storms_of_connections_that_are_reset_leave_nothing_behind() {
     const ROUNDS: usize = 40;
     let dir = TempDir::new();
     let on_unix = unix(&dir.join("chat"));
-    // All of them at once, should the server be slow to close them.
+    // Enough for all of them at once, in case the server is slow to close them.
     let server = Server::start(&["--listen", &on_unix, "--max-connections", "4500"]);
     let mut ann = server.join("ann mode=pull");
     let mut storm = |rounds: usize| {
@@ -363,7 +364,7 @@ fn storms_of_connections_that_are_reset_leave_nothing_behind() {
             let address = &server.addresses[usize::from(round % 4 == 3)];
             let mut clients: Vec<_> = (0..100).map(|_| Client::connect(address)).collect();
             for (n, client) in clients.iter_mut().enumerate() {
-                // Some of them before they are accepted, some with something in hand.
+                // Some of them before they are accepted, some with unread bytes.
                 match n % 5 {
                     0 => {}
                     1 => client.send("PING"),
@@ -413,7 +414,7 @@ fn clients_waiting_for_a_server_without_descriptors_slow_nobody_down() {
     server.process.expect_error("cannot accept connections");
     ann.expect_nothing(SECOND);
     ann.expect_service();
-    // It has not tried all the time.
+    // The server has not tried all the time.
     let share = (server.process.ticks() - ticks) as f64 / 100.0 / watch.elapsed().as_secs_f64();
     assert!(share < 0.2, "{share} of a processor");
     server.process.limit_descriptors(1024);
@@ -430,7 +431,7 @@ fn clients_waiting_for_a_server_without_descriptors_slow_nobody_down() {
 
 // Those who are no chat clients
 
-/// What a TLS client says first (RFC 8446, section 4.1.2), with a list of ciphers in it.
+/// What a TLS client sends first (RFC 8446, section 4.1.2), with a list of ciphers.
 fn tls_hello(rng: &mut Rng) -> Vec<u8> {
     let mut body = vec![3, 3];
     body.extend((0..32).map(|_| rng.u8(..)));
@@ -474,7 +475,7 @@ fn other_protocols_and_random_bytes_harm_nobody() {
                 1 => (0..len)
                     .map(|_| *rng.choice(b"\xFF\xFA\xF0\xFB\xF4\r\n\0x").unwrap())
                     .collect(),
-                // Verbs with nonsense behind them.
+                // Verbs followed by nonsense.
                 2 => {
                     let verbs = ["JOIN ", "RESUME ", "POLL ", "SAY ", "WHO ", "idle=", "\n"];
                     let words = (0..len / 8).map(|_| {
@@ -485,13 +486,13 @@ fn other_protocols_and_random_bytes_harm_nobody() {
                 }
                 _ => (0..len).map(|_| rng.u8(..)).collect(),
             };
-            // The server may have had enough before all is sent.
+            // The server may close the connection before everything is sent.
             let _ = stranger.socket.write_all(&bytes);
             stranger
         })
         .collect();
     ann.expect_service();
-    // Nobody of them got a session, or else it is left as any other.
+    // None of them has got a session, or it has left it like any other.
     ann.expect_nothing(SECOND);
     drop(strangers);
     ann.await_stat("connections", 2);
@@ -539,7 +540,8 @@ fn a_thousand_idle_connections_take_little_and_give_it_back() {
 fn a_server_at_all_its_limits_stays_below_its_ceiling_and_gives_all_back() {
     const SESSIONS: usize = 4096;
     raise_descriptors();
-    // As it comes, but that ann need not join: 64 addresses have 64 sessions and 16 connections each.
+    // With the default limits, 64 addresses have 64 sessions and 16 connections each. Ann need not
+    // join.
     let server = Server::start_bounded(&["--handshake", "3600"]);
     let start = server.process.kibibytes();
     let descriptors = server.process.descriptors().len();
@@ -568,7 +570,7 @@ fn a_server_at_all_its_limits_stays_below_its_ceiling_and_gives_all_back() {
     let detached = server.process.kibibytes();
     println!("resident at the start {start} KiB, with 4,096 detached pull sessions {detached} KiB");
 
-    // Logs are filled, by one connection for each and all at once, for there is a rate.
+    // Logs are filled by one connection each, all at once, because of the rate.
     let text = "x".repeat(1000);
     let mut speakers: Vec<_> = tokens
         .iter()
@@ -618,7 +620,7 @@ fn a_server_at_all_its_limits_stays_below_its_ceiling_and_gives_all_back() {
     refused.expect("HELLO ");
     refused.expect_bye("full");
 
-    // All go, and their sessions expire.
+    // All connections go, and their sessions expire.
     takers.into_iter().for_each(reset);
     ann.await_stat("connections", 1);
     server.await_descriptors(&mut ann, descriptors + 1);
@@ -653,7 +655,7 @@ fn a_browser_is_sent_away() {
     let mut browser = server.connect();
     browser.send_bytes(b"GET / HTTP/1.1\r\nHost: localhost\r\nAccept: */*\r\n\r\n");
     browser.expect_bye("abuse");
-    // A form that is posted, whatever its body says.
+    // A posted form, whatever its body says.
     let mut browser = server.connect();
     let body = "JOIN eve\r\nSAY hi\r\n".repeat(2000);
     let request = format!("POST / HTTP/1.1\r\nHost: localhost\r\n\r\n{body}");

@@ -28,7 +28,7 @@ fn connections_that_come_and_go_leave_nothing_behind() {
             client.socket.shutdown(Shutdown::Both).unwrap();
         }
     }
-    // Those were accepted, too, by the time that this one is.
+    // By the time that this one is accepted, all others were.
     server.connect().expect_service();
     server.await_descriptors(&mut bob, before);
 }
@@ -62,13 +62,13 @@ fn a_server_without_descriptors_serves_whom_it_has_and_accepts_later() {
         waiting.expect("HELLO ");
         waiting.expect_service();
     }
-    // With one to spare it sees that nobody waits any more.
+    // With a descriptor to spare it notices that nobody waits any more.
     drop(clients.pop());
     server.process.expect_error("accepting connections again");
     clients[0].expect_service();
 }
 
-/// A script that has none of the descriptors of whoever runs the tests.
+/// A script that inherits no descriptors from whatever runs the tests.
 fn alone(script: &str) -> String {
     format!(r#"exec 3>&- 4>&- 5>&- 6>&- 7>&- 8>&- 9>&-; {script}; exec "$@""#)
 }
@@ -84,7 +84,7 @@ fn the_limit_on_open_files_is_raised_as_far_as_needed() {
         let log = server.process.finish().err;
         assert!(!log.contains("WARN"), "{log}");
     }
-    // What is enough stays.
+    // A limit that is high enough stays.
     let mut command = program_within(&alone("ulimit -Sn 2048"));
     let server = Server::start_as(command.args(["--listen", "127.0.0.1:0"]));
     assert_eq!(server.process.descriptors_max(), 2048);

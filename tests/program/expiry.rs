@@ -21,7 +21,7 @@ fn a_silent_session_is_warned_and_expires() {
 #[test]
 fn a_session_that_answers_each_warning_stays() {
     let server = Server::start(&[]);
-    // It has three seconds to answer.
+    // The client has three seconds to answer.
     let mut ann = server.join("ann idle=9");
     let watch = Watch::start();
     while watch.elapsed() < 10 * SECOND {
@@ -71,7 +71,7 @@ fn a_server_with_nothing_due_does_not_wake_up() {
     for member in &mut members {
         member.expect_service();
     }
-    // By now it has nothing left to do from before.
+    // By now the server has nothing left to do.
     server.process.await_sleep();
     members[0].expect_nothing(SECOND / 2);
     assert_eq!(server.process.status("Threads"), "1");
@@ -87,7 +87,7 @@ fn signs_of_life_that_waited_for_a_stopped_server_count() {
     let server = Server::start(&["--handshake", "5"]);
     let mut late = server.connect();
     let mut clients = ["ann", "bob", "eve"].map(|name| {
-        // They are not warned, so that nothing but the answers is to be expected.
+        // Pull sessions are not warned, so nothing but the answers comes.
         server.join(&format!("{name} mode=pull idle=5"))
     });
     server.process.pause();
@@ -99,7 +99,7 @@ fn signs_of_life_that_waited_for_a_stopped_server_count() {
     clients[0].expect("OK PING");
     clients[1].expect("OK PING");
     late.expect("OK JOIN ");
-    // One that was silent gets no time for the server's being stopped.
+    // A silent session gets no extra time because the server was stopped.
     clients[2].expect_bye("expired");
     clients[0].expect_service();
     clients[1].expect_service();
@@ -125,7 +125,7 @@ fn a_resume_on_a_connection_that_a_stopped_server_had_not_accepted_counts() {
     let token = ann.join("ann idle=5");
     drop(ann);
     server.process.pause();
-    // Others wait to be accepted, too, and they came first: fewer than older systems let wait.
+    // Others that came first wait to be accepted as well, fewer than older systems let wait.
     let crowd = [(); 100].map(|()| Client::connect(server.address()));
     let mut ann = Client::connect(server.address());
     ann.send(&format!("RESUME {token}"));

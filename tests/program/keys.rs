@@ -11,21 +11,21 @@ use crate::steps::{HASH_OF_ABC, run, set_mode, users_file};
 /// The SHA-256 of no bytes at all.
 const HASH_OF_NOTHING: &str = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
 
-/// Some editors put one before any text in UTF-8.
+/// Some editors put a byte order mark before any text in UTF-8.
 #[test]
 fn a_byte_order_mark_before_a_users_file_is_passed_over() {
     let dir = TempDir::new();
     let path = users_file(&dir, &format!("\u{feff}ann:{HASH_OF_ABC}\n"));
     let server = server_with(&path);
     server.connect().ask("JOIN ann key=abc", "OK JOIN ");
-    // Also when a key is added.
+    // And it stays when a key is added.
     let key = new_key(&path, "bob");
     let server = server_with(&path);
     server.connect().ask("JOIN ann key=abc", "OK JOIN ");
     server
         .connect()
         .ask(&format!("JOIN bob key={key}"), "OK JOIN ");
-    // It is one only at the beginning.
+    // Only at the beginning is it one.
     let path = users_file(&dir, &format!("\n\u{feff}ann:{HASH_OF_ABC}\n"));
     let users = path.to_str().unwrap();
     run(&["--check", "--users", users]).expect_refusal(1, &[users, "line 2"]);
@@ -75,7 +75,7 @@ fn a_bad_line_is_refused_with_its_file_and_number() {
         let path = path.to_str().unwrap();
         let texts = [path, &format!("line {number}:")];
         run(&["-l", "127.0.0.1:0", "-u", path]).expect_refusal(1, &texts);
-        // A key is not put into a file that cannot be used.
+        // No key is put into a file that cannot be used.
         run(&["-u", path, "--new-key", "eve"]).expect_refusal(1, &texts);
         assert_eq!(fs::read_to_string(path).unwrap(), text);
     }
@@ -129,7 +129,7 @@ fn a_users_file_of_more_than_1_mib_is_refused() {
     run(&args).expect_refusal(1, &[shown, "more than 1048576 bytes"]);
 }
 
-/// Opening one waits until somebody writes to it, and that may never be.
+/// Opening a pipe waits until somebody writes to it, which may never happen.
 #[test]
 fn a_users_file_that_is_a_pipe_is_refused_without_waiting_for_anybody() {
     let make_pipe = |path: &Path| {
@@ -143,7 +143,7 @@ fn a_users_file_that_is_a_pipe_is_refused_without_waiting_for_anybody() {
     run(&["-l", "127.0.0.1:0", "-u", shown]).expect_refusal(1, &[shown, "is not a file"]);
     run(&["--check", "-u", shown]).expect_refusal(1, &[shown, "is not a file"]);
     run(&["-u", shown, "--new-key", "eve"]).expect_refusal(1, &[shown, "is not a file"]);
-    // A server that runs goes on with the keys that it has.
+    // A running server keeps the keys that it has.
     let path = users_file(&dir, &format!("ann:{HASH_OF_ABC}\n"));
     let mut server = server_with(&path);
     let mut ann = server.join("ann key=abc");
@@ -197,7 +197,7 @@ fn three_wrong_keys_end_a_connection() {
     for n in 0..3 {
         guesser.ask(&format!("JOIN ann key=guess{n}"), "ERR not-authorized ");
         if n < 2 {
-            // Anything else that goes well does not give more guesses.
+            // Other commands that succeed do not allow more guesses.
             guesser.expect_service();
         }
     }
@@ -247,7 +247,7 @@ fn a_new_key_takes_an_old_ones_place_and_leaves_all_else_as_it_was() {
     let dir = TempDir::new();
     let before = "# people\n\n";
     let after = format!("# the night shift\nbob:{HASH_OF_ABC}\n");
-    // The last line has no end.
+    // The last line has no line end.
     let text = format!("{before}Ann:{HASH_OF_ABC}\n{after}fay:{HASH_OF_NOTHING}");
     let path = users_file(&dir, &text);
     set_mode(&path, 0o400);
@@ -263,7 +263,7 @@ fn a_new_key_takes_an_old_ones_place_and_leaves_all_else_as_it_was() {
     );
     assert_eq!(rest, format!("{after}fay:{HASH_OF_NOTHING}\n"));
     assert_eq!(mode(&path), 0o600);
-    // It was replaced in one step: whoever reads the old one reads all of it.
+    // The file was replaced in one step: whoever has the old one open still reads all of it.
     assert_ne!(fs::metadata(&path).unwrap().ino(), identity);
     assert_eq!(std::io::read_to_string(held_open).unwrap(), text);
     let files = fs::read_dir(dir.join(".")).unwrap().count();
@@ -300,7 +300,7 @@ fn keys_that_cannot_be_made_change_nothing() {
     let missing = dir.join("missing/users");
     let shown_missing = missing.to_str().unwrap();
     run(&["-u", shown_missing, "--new-key", "ann"]).expect_refusal(1, &[shown_missing]);
-    // Another one is at it.
+    // Another process is writing it.
     let beside = dir.join("users.new");
     fs::write(&beside, "").unwrap();
     run(&["-u", shown, "--new-key", "ann"]).expect_refusal(1, &[beside.to_str().unwrap()]);
@@ -317,7 +317,7 @@ fn a_key_that_was_made_counts_after_a_reload() {
     let mut bob = server.connect();
     bob.ask(&format!("JOIN bob key={key}"), "ERR not-authorized ");
     reload(&mut server, " 2 names");
-    // What that can need is said again.
+    // The log states again how much memory that can need.
     server.process.expect_error("memory: at most ");
     bob.join(&format!("bob key={key}"));
     // Sessions whose key is the same stay.
@@ -362,7 +362,7 @@ fn sessions_of_names_that_were_removed_or_have_another_key_end_at_a_reload() {
     bob.expect("JOINED ");
     bob.expect("JOINED ");
     let goodbye = loop {
-        // Others may have gone before.
+        // Others may have left before.
         let line = bob.expect("");
         if !line.starts_with("LEFT ") {
             break line;

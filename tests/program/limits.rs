@@ -29,13 +29,13 @@ fn one_session_too_many_is_refused_until_another_ends() {
     let token = ann.join("ann mode=pull");
     let mut bob = server.join("bob mode=pull");
     let mut eve = server.connect();
-    // A session counts whether it is attached or not.
+    // A session counts, attached or not.
     ann.ask("DETACH", "OK DETACH");
     eve.ask("JOIN eve", "ERR full ");
     eve.ask("JOIN eve room=other", "ERR full ");
     assert_eq!(eve.stat("sessions"), 2);
     assert_eq!(eve.stat("refused-sessions"), 2);
-    // Nothing was taken from those who have one.
+    // Those that have one keep it.
     ann.ask(&format!("RESUME {token}"), "OK RESUME ");
     bob.ask("LEAVE", "OK LEAVE");
     eve.join("eve");
@@ -51,7 +51,7 @@ fn one_room_too_many_is_refused_until_another_is_left() {
     eve.ask("JOIN eve room=three", "ERR full ");
     assert_eq!(eve.stat("refused-rooms"), 1);
     eve.ask("JOIN eve", "ERR full ");
-    // Rooms that are there can be entered.
+    // Rooms that exist can be entered.
     eve.join("eve room=TWO");
     bob.expect_event("JOINED", "eve");
     ann.ask("QUIT", "OK QUIT");
@@ -133,7 +133,7 @@ fn an_address_has_its_share_of_sessions_and_unix_sockets_have_all() {
         local.ask("DETACH", "OK DETACH");
     }
     assert_eq!(local.stat("refused-sessions-address"), 1);
-    // It counts for whom it was made for, whoever holds it by the end.
+    // A session counts for the address that created it, whoever holds it at the end.
     local.ask(&format!("RESUME {}", tokens[0]), "OK RESUME name=ann ");
     gateway.ask("JOIN fay", "ERR full ");
     local.ask("LEAVE", "OK LEAVE");

@@ -34,9 +34,10 @@ fn members_chat_over_tcp_and_unix_sockets() {
 fn small_lines_are_not_held_back() {
     let server = Server::start(&[]);
     let (mut ann, mut bob) = (server.join("ann mode=pull"), server.join("bob"));
-    // If they were, each would wait for bob's system to acknowledge the line before it, and that
-    // takes 40 ms, since it hopes to do so along with what bob sends; but not at first, when it
-    // acknowledges all at once. A slow machine makes most of them late, but never all.
+    // If they were held back, each line would wait for bob's system to acknowledge the one before.
+    // That takes 40 ms, since the system hopes to send the acknowledgement along with data of
+    // bob's, except at first, when it acknowledges at once. A slow machine makes most of them late,
+    // but never all.
     let rounds = (0..150).map(|_| {
         let watch = Watch::start();
         bob.ask("PING", "OK PING");
@@ -188,7 +189,7 @@ fn an_unfinished_last_line_is_dropped() {
 fn a_line_that_is_too_long_is_refused_once_and_skipped() {
     let server = Server::start(&[]);
     let mut client = server.connect();
-    // Whoever has got no OK would be sent away.
+    // Without an OK the connection would be closed.
     client.expect_service();
     for _ in 0..64 {
         client.send_bytes(&[b'x'; 16 * 1024]);
@@ -203,7 +204,7 @@ fn what_was_said_before_a_reset_is_heard() {
     let server = Server::start(&[]);
     let mut bob = server.join("bob");
     for round in 0..20 {
-        // Before the greeting the connection may not even be accepted.
+        // Before the greeting the connection may not even be accepted yet.
         let mut ann = match round % 2 {
             0 => Client::connect(server.address()),
             _ => server.connect(),
@@ -227,7 +228,7 @@ fn what_was_said_before_a_close_with_something_unread_is_heard() {
         let room = format!("room={}", address.len());
         let mut bob = server.join(&format!("bob {room}"));
         let mut ann = Client::connect(address);
-        // The greeting has come and stays unread, so that closing resets the connection.
+        // The greeting has come and stays unread, so closing resets the connection.
         ann.await_input();
         ann.send(&format!("JOIN ann {room}"));
         ann.send("SAY last words");

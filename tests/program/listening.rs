@@ -50,7 +50,7 @@ fn a_port_in_use_is_refused_by_name_and_leaves_no_socket_file_behind() {
     let finished = Process::start(&mut command).finish();
     finished.expect_refusal(1, &[&address, "choose another port"]);
     assert!(!path.exists());
-    // What has the port may be the server itself, for another of its addresses.
+    // The server itself may have the port already, for another of its addresses.
     let port = other.local_addr().unwrap().port();
     drop(other);
     let (all, one) = (format!("0.0.0.0:{port}"), format!("127.0.0.1:{port}"));
@@ -67,7 +67,7 @@ fn an_address_that_no_interface_has_yet_is_listened_on_with_a_warning() {
         true => addresses.extend(["[2001:db8::1]", "[fe80::1234%lo]"]),
         false => process::skip("without IPv6, which this machine does not have"),
     }
-    // RFC 5737 and RFC 3849 keep these addresses for documents.
+    // RFC 5737 and RFC 3849 reserve these addresses for documents.
     for address in addresses {
         let server =
             Server::start_as(program().args(["--open", "--listen", &format!("{address}:0")]));
@@ -128,7 +128,8 @@ fn an_error_of_one_connection_keeps_no_other_waiting() {
 #[test]
 fn a_listener_that_has_nothing_but_errors_is_tried_each_second_and_no_more() {
     for error in ["EPERM", "EFAULT"] {
-        // The first second's attempts fail, and then it works. (After EINVAL musl would try again.)
+        // The attempts of the first second fail, the next succeed. (After EINVAL musl would try
+        // again.)
         let attempts = if error == "EPERM" { 256 } else { 1 };
         let Some(mut server) =
             start_with_failing_accept(&format!("error={error}:when=1..{attempts}"))

@@ -4,7 +4,7 @@ use crate::process::{
     Client, Process, Server, TempDir, Watch, has_ipv6, program, program_within, unix,
 };
 
-/// Connects to a server that does not say when it listens.
+/// Connects to a server whose log does not say when it listens.
 fn connect_once_it_listens(address: &str) -> Client {
     let watch = Watch::start();
     loop {

@@ -1,5 +1,5 @@
-//! The program's log over real pipes, terminals and sockets: nobody who reads it, or does not, keeps
-//! the server from its work.
+//! The program's log over real pipes, terminals and sockets: whether anybody reads it or not, the
+//! server goes on working.
 
 use std::fs::File;
 use std::io::Read;
@@ -14,7 +14,7 @@ use crate::process::{Client, Process, TempDir, Watch, program, program_within, u
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use rustix::termios::{Action, tcflow};
 
-/// A server whose log is the test's business, killed with this.
+/// A server whose log goes where the test wants, killed when this is dropped.
 struct Logging {
     child: Child,
     path: PathBuf,
@@ -84,7 +84,7 @@ impl Drop for Logging {
     }
 }
 
-/// Reads a stream until a line holds a text, or to its end; gives all that was read.
+/// Reads a stream until a line contains `text`, or to its end; returns all that was read.
 fn read_until(mut stream: impl Read, text: &str) -> String {
     let mut seen = Vec::new();
     let mut chunk = [0; 4096];
@@ -212,7 +212,7 @@ fn a_server_without_standard_error_serves_and_ends() {
     let mut client = Client::greeted(&address);
     client.join("ann");
     client.ask("SAY hello", "OK SAY 2 ");
-    // What is logged does not go to whatever got its number.
+    // Log lines do not go to the file that got the number of standard error.
     client.expect_event("MSG", "ann hello");
     process.signal("TERM");
     client.expect_bye("shutdown");

@@ -1,4 +1,4 @@
-//! What is tested by starting the program.
+//! Tests that start the program.
 
 mod abuse;
 mod clients;

@@ -1,9 +1,9 @@
-//! Searches for what makes the server take the most memory, and holds that to what it says when it
-//! starts: the real program, over real sockets, with settings and loads that a seed decides.
+//! What the server says of its memory, and a search for the settings and loads that make it take
+//! the most, by a seed: it must stay below the number that it logged when it started.
 //!
-//! `CHINWAG_MEMORY_TRIES` says how many loads are tried, from `CHINWAG_MEMORY_SEED` on: a few if it
-//! does not say. Each is printed, with `--nocapture`, as settings and as the part of the ceiling
-//! that was resident at the most.
+//! `CHINWAG_MEMORY_TRIES` sets how many loads are tried, from the seed `CHINWAG_MEMORY_SEED` on.
+//! With `--nocapture` each is printed, with its settings and the largest part of the ceiling that
+//! was resident.
 
 use std::io::Read;
 use std::os::fd::AsRawFd;
@@ -14,12 +14,12 @@ use fastrand::Rng;
 use crate::process::{Client, Process, Server, TempDir, Watch, program, raise_descriptors, unix};
 use crate::steps::{HASH_OF_ABC, run, users_file};
 
-/// How many loads are tried if nobody says.
+/// How many loads are tried by default.
 const TRIES: u64 = 6;
-/// The most bytes that all logs of a try hold: more takes long, and shows nothing new.
+/// The most bytes that all logs of a try hold: more takes longer and shows nothing new.
 const LOGS_BYTES_MAX: usize = 12 * 1024 * 1024;
-/// The most bytes that are sent before the replies are read: the server does not read those who do
-/// not read.
+/// The most bytes that are sent before the replies are read: the server stops reading from a client
+/// that does not read.
 const PIPELINED_BYTES: usize = 64 * 1024;
 
 /// What a server is started with.
@@ -89,7 +89,7 @@ impl Settings {
         ];
         let words = numbers.map(|(option, number)| [option.to_owned(), number.to_string()]);
         let words = words.as_flattened().iter().map(String::as_str);
-        // Connections that have no session stay for as long as the others.
+        // Connections without a session stay as long as the others.
         let args: Vec<_> = words.chain(["--handshake", "3600"]).collect();
         Server::start(&args)
     }
@@ -107,7 +107,7 @@ struct Member {
     room: usize,
 }
 
-/// A server under a load, and what is known of it from outside.
+/// A server under load, and what is known of it from outside.
 struct Load {
     rng: Rng,
     settings: Settings,
@@ -142,8 +142,8 @@ impl Load {
         }
     }
 
-    /// Sends lines and reads a line of reply to each, but for those that follow the replies to
-    /// POLL; gives the replies.
+    /// Sends lines and reads the first line of each reply, skipping the events behind the replies
+    /// to POLL; returns the replies.
     fn ask(&mut self, lines: &[String]) -> Vec<String> {
         let mut replies = Vec::new();
         let mut rest = lines;
@@ -215,7 +215,7 @@ impl Load {
     /// A member of each of these rooms speaks until `bytes` were said there.
     fn fill(&mut self, rooms: &[usize], bytes: usize) {
         let mut lines = Vec::new();
-        // Short messages fill the index of a log, too.
+        // Short messages fill the index of a log as well.
         let len_max = match self.rng.bool() {
             true => self.settings.message_bytes,
             false => self.settings.message_bytes.min(16),
@@ -227,7 +227,7 @@ impl Load {
             while self.said[room] < bytes {
                 let left = bytes - self.said[room];
                 let len = self.rng.usize(1..=len_max).min(left);
-                // What an event's line has besides.
+                // What an event's line contains besides its text.
                 self.said[room] += len + 40;
                 lines.push(format!("SAY {}", "x".repeat(len)));
             }
@@ -240,7 +240,7 @@ impl Load {
         self.ask(&lines);
     }
 
-    /// All rooms take the same step at the same time, in an order of its own for each step.
+    /// All rooms take each step at the same time, in another order for each step.
     fn fill_in_steps(&mut self) {
         let bound = self.settings.log_bytes * 5 / 4;
         let mut step = self.rng.usize(200..800);
@@ -252,10 +252,10 @@ impl Load {
         }
     }
 
-    /// Connections come that ask for more than they read, and have a line begun.
+    /// Connects clients that ask for more than they read, and have begun a line.
     fn come(&mut self, count: usize) {
         let left = self.settings.connections - 1 - self.silent.len();
-        // Each with as much as it may, or with what it likes.
+        // Each asks for as much as it may, or for a random amount.
         let is_greedy = self.rng.bool();
         for _ in 0..count.min(left) {
             let n = self.rng.usize(0..40);
@@ -295,7 +295,7 @@ impl Load {
         self.settle();
     }
 
-    /// Some of those go again, some with a reset.
+    /// Closes some of those, some of them with a reset.
     fn go(&mut self, is_to_go: impl Fn(&mut Rng) -> bool) {
         let (kept, gone) = std::mem::take(&mut self.silent)
             .into_iter()
@@ -313,7 +313,7 @@ impl Load {
         self.settle();
     }
 
-    /// Some of them take a little of what waits for them.
+    /// Lets some of them read a little of what waits for them.
     fn take_a_little(&mut self) {
         let mut buffer = [0; 4096];
         for (client, _) in &mut self.silent {
@@ -331,7 +331,7 @@ impl Load {
         self.silent.iter().filter(|(_, m)| m.is_some()).count()
     }
 
-    /// Waits until the server has taken all that it will.
+    /// Waits until the server has taken in all that it will.
     fn settle(&mut self) {
         let silent = self.silent.len() as u64;
         self.ann.await_stat("connections", 1 + silent);
@@ -340,7 +340,7 @@ impl Load {
         loop {
             self.ann.expect_nothing(Duration::from_millis(2));
             let now = self.ann.stat("bytes-in");
-            // It was asked for one figure between the two.
+            // In between it was asked for one figure.
             if now - before == "STATS\r\n".len() as u64 || watch.is_over() {
                 return;
             }
@@ -442,7 +442,7 @@ fn try_load(seed: u64) -> f64 {
     part
 }
 
-/// A number that the environment gives.
+/// A number from the environment.
 fn given(name: &str) -> Option<u64> {
     let text = std::env::var(name).ok().filter(|text| !text.is_empty())?;
     Some(
@@ -462,8 +462,8 @@ fn no_load_takes_more_memory_than_the_server_says_it_can_need() {
     assert!(worst < 1.0, "{worst:.3} of the ceiling was resident");
 }
 
-/// What waits for a server on a Unix socket lies in the client's socket, where the server cannot
-/// bound it.
+/// Bytes that wait for a server on a Unix socket lie in the client's socket, where the server
+/// cannot bound them.
 #[test]
 fn no_client_of_a_unix_socket_can_keep_more_than_the_server_says() {
     const CONNECTIONS: u64 = 4;
@@ -482,7 +482,7 @@ fn no_client_of_a_unix_socket_can_keep_more_than_the_server_says() {
     let (mebibytes, _) = stated.split_once(" MiB").unwrap();
     let stated = (mebibytes.parse::<f64>().unwrap() * 1024.0 * 1024.0) as u64 / CONNECTIONS;
 
-    // It reads nothing meanwhile.
+    // The server reads nothing meanwhile.
     server.process.pause();
     let mut most = 0;
     for buffer in [None, Some(i32::MAX as usize)] {
@@ -502,12 +502,12 @@ fn no_client_of_a_unix_socket_can_keep_more_than_the_server_says() {
             most = most.max(kept);
         }
     }
-    // One message more, and what is rounded.
+    // One more message, and rounding.
     assert!(stated - most < 128 * 1024, "{most} of {stated}");
     server.process.go_on();
 }
 
-/// What the system holds of what a client has sent, with its book-keeping: TIOCOUTQ.
+/// How much memory the system uses for bytes that a client has sent: TIOCOUTQ.
 #[expect(unsafe_code, reason = "no crate has this call without it")]
 fn output_queued(client: &Client) -> u64 {
     let mut bytes: libc::c_int = 0;
@@ -566,7 +566,7 @@ fn a_server_that_could_need_more_memory_than_it_may_refuses_to_start() {
 fn a_check_shows_what_memory_each_part_can_need() {
     let dir = TempDir::new();
     let users = users_file(&dir, &format!("ann:{HASH_OF_ABC}\nbob:{HASH_OF_ABC}\n"));
-    // Nothing is bound, so that a server may be running.
+    // A check binds nothing, so a server may be running.
     let server = Server::start_bounded(&[]);
     let finished = run(&[
         "--check",

@@ -46,10 +46,10 @@ fn usage_errors_name_the_option_and_the_value() {
     finished.expect_refusal(2, &["idle", "Try 'chinwag --help'."]);
 }
 
-/// Nobody reads what is wrong: that is not waited for.
+/// Nobody reads the message, and the server does not wait for that.
 #[test]
 fn a_system_without_random_numbers_is_an_error_for_a_start_and_a_check() {
-    // An emulator wants random numbers for itself.
+    // An emulator needs random numbers itself.
     if std::env::var_os("CHINWAG_RUNNER").is_some() {
         return;
     }

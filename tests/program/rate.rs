@@ -21,7 +21,7 @@ fn lines_above_the_rate_wait_and_none_is_refused_or_lost() {
         assert_eq!(hasty.expect("OK "), format!("OK PING {n}"));
         times.push(watch.elapsed());
     }
-    // 59 intervals of 20 ms lie between what comes at once and the last line.
+    // 59 intervals of 20 ms lie between the burst and the last line.
     assert!(times[LINES - 1] >= Duration::from_millis(1100), "{times:?}");
     assert!(hasty.stat("lines-throttled") > 0);
     println!(
@@ -37,7 +37,7 @@ fn a_client_that_is_closed_while_it_waits_leaves_no_timer_behind() {
     let timers = ann.stat("timers");
     let mut hasty = server.connect();
     let bye = loop {
-        // One by one, so that the server hears of each.
+        // One at a time, so that the server notices each.
         let _ = hasty.socket.send(b"PING\r\n");
         match hasty.receive(Duration::from_millis(10)) {
             Received::Line(line) if line == "OK PING" => {}

@@ -29,7 +29,7 @@ fn a_signal_says_goodbye_to_everybody_and_ends_the_server() {
         assert_eq!(server.process.finish().code, Some(0), "SIG{signal}");
         fastest = fastest.min(watch.elapsed());
     }
-    // It does not wait for those who have gone.
+    // It does not wait for clients that have gone.
     assert!(fastest < 3 * SECOND / 2, "{fastest:?}");
 }
 

@@ -43,7 +43,7 @@ fn a_client_that_does_not_read_holds_nobody_up_and_goes_as_slow() {
     wait_for_member(&mut speaker, " stuck ", false);
     reader.expect_service();
 
-    // What had been sent is still there, and after it comes the end.
+    // What had been sent can still be read, and then comes the end.
     let mut stuck_lines = 0;
     let watch = Watch::start();
     while !watch.is_over() {
@@ -56,8 +56,8 @@ fn a_client_that_does_not_read_holds_nobody_up_and_goes_as_slow() {
     assert!(stuck_lines > 0);
 }
 
-/// The bytes that the system still finds space for, long after a client has stopped reading, give
-/// it no second period.
+/// Bytes that the system still takes long after a client has stopped reading give the client no
+/// second idle time.
 #[test]
 fn clients_that_read_nothing_go_after_their_idle_time_and_before_twice_that() {
     const IDLE_MS: u64 = 4000;
@@ -82,7 +82,7 @@ fn clients_that_read_nothing_go_after_their_idle_time_and_before_twice_that() {
             if left.len() == 20 {
                 break;
             }
-            // They are alive, but for not reading.
+            // They show signs of life, but do not read.
             let _ = stuck.socket.send(b"\n");
             speaker.ask(&format!("SAY {}", "x".repeat(1000)), "OK SAY ");
             loop {
@@ -140,7 +140,7 @@ fn a_slow_reader_is_told_exactly_what_it_lost() {
     let said = (10_000 / BATCH * BATCH) as u64 + 1;
     assert_eq!(next, 3 + said);
     assert!(lost > 0);
-    // From here on it keeps up, and nothing is held back.
+    // From here on it keeps up, and the server holds nothing back.
     for _ in 0..3 {
         speaker.ask("SAY again", "OK SAY ");
         slow.expect_event("MSG", "speaker again");
@@ -158,7 +158,7 @@ fn clients_that_leave_their_replies_hold_nobody_up_and_cost_little() {
             let client = Client::narrow(server.address());
             let patience = Duration::from_millis(100);
             client.socket.set_write_timeout(Some(patience)).unwrap();
-            // Until the server does not take any more.
+            // Until the server takes no more.
             let mut sent = 0;
             while client.socket.send(requests.as_bytes()).is_ok() {
                 sent += requests.len();
@@ -172,7 +172,7 @@ fn clients_that_leave_their_replies_hold_nobody_up_and_cost_little() {
     ann.expect_event("MSG", "ann hello");
     let memory = server.process.kibibytes();
     assert!(memory < 30_000, "{memory} KiB");
-    // As soon as it has answered what it took, it has nothing to do.
+    // Once it has answered what it took in, it has nothing to do.
     let watch = Watch::start();
     loop {
         let ticks = server.process.ticks();
@@ -202,7 +202,7 @@ fn a_client_that_stops_reading_and_goes_on_gets_every_reply() {
         while let Ok(bytes) = client.socket.send(&line.as_bytes()[sent % line.len()..]) {
             sent += bytes;
         }
-        // Where it stopped, a line may have begun.
+        // It may have stopped in the middle of a line.
         client.end();
         for _ in 0..sent / line.len() {
             let reply = client.expect("OK PING ");

@@ -10,8 +10,8 @@ use crate::process::{self, Client, Finished, Process, TempDir, Watch, program, p
 
 pub const SECOND: Duration = Duration::from_secs(1);
 
-/// How many messages are said at once in a flood. They fit into a socket's smallest buffer, so
-/// that whoever reads between two batches has room for the next.
+/// How many messages are said at once in a flood. They fit into the smallest socket buffer, so that
+/// a client that reads between two batches has space for the next.
 pub const BATCH: usize = 32;
 
 /// Says `messages` messages of 1,000 bytes, and does something after each batch.
@@ -27,7 +27,8 @@ pub fn flood(speaker: &mut Client, messages: usize, mut after_batch: impl FnMut(
     }
 }
 
-/// Asks who is there until a line of the answer contains `text`, or none does any more.
+/// Asks who is there until a line of the answer contains `text`, or until none does if `present` is
+/// false.
 pub fn wait_for_member(asker: &mut Client, text: &str, present: bool) {
     let watch = Watch::start();
     loop {
@@ -60,7 +61,7 @@ pub fn failing(calls: &str, errors: &str) -> Option<Command> {
     Some(program_within(&traced))
 }
 
-/// The SHA-256 of "abc", as FIPS 180-2 gives it in appendix B.1.
+/// The SHA-256 of "abc", from appendix B.1 of FIPS 180-2.
 pub const HASH_OF_ABC: &str = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
 
 /// Runs the program to its end.

@@ -18,7 +18,7 @@ use socket2::SockRef;
 
 const SECOND: Duration = Duration::from_secs(1);
 
-/// Starts the program with one socket that was passed.
+/// Starts the program with one socket passed to it.
 const WITH_ONE: &str = r#"exec 3<&0 </dev/null; LISTEN_PID=$$ LISTEN_FDS=1 exec "$@""#;
 /// Starts the program with two.
 const WITH_TWO: &str =
@@ -36,7 +36,7 @@ impl Manager {
         Manager::of(UnixDatagram::bind(path), name)
     }
 
-    /// One whose socket is no file.
+    /// A service manager whose socket is not a file.
     fn abstract_of(test: &str) -> Manager {
         let name = format!("chinwag-test-{}-{test}", std::process::id());
         let address = SocketAddr::from_abstract_name(&name).unwrap();
@@ -49,7 +49,7 @@ impl Manager {
         Manager { socket, name }
     }
 
-    /// Starts a command that is a server, and waits until it is ready.
+    /// Starts a command that runs the server, and waits until it is ready.
     fn start(&self, command: &mut Command) -> Process {
         let process = Process::spawn(command.env("NOTIFY_SOCKET", &self.name));
         let mut message = self.next();
@@ -72,7 +72,7 @@ impl Manager {
         text.lines().map(str::to_owned).collect()
     }
 
-    /// Waits for a message that has this line.
+    /// Waits for a message with this line.
     #[track_caller]
     fn await_line(&self, line: &str) {
         let watch = Watch::start();
@@ -88,7 +88,7 @@ impl Manager {
         self.socket.set_nonblocking(false).unwrap();
     }
 
-    /// Has a server end, and sees that it says so.
+    /// Ends a server, and checks that it says so.
     fn stop(&self, process: Process) -> Finished {
         process.signal("TERM");
         self.await_line("STOPPING=1");
@@ -98,7 +98,7 @@ impl Manager {
     }
 }
 
-/// The program on a port of its own, given nothing by anybody.
+/// The program on a port of its own, without a socket passed to it.
 fn alone() -> Command {
     let mut command = program();
     command.args(["--listen", "127.0.0.1:0"]);
@@ -176,7 +176,7 @@ fn a_server_that_has_told_its_manager_all_does_not_wake_up() {
     let mut bob = Client::greeted(&address);
     bob.join("bob mode=pull idle=3600");
     manager.await_line("STATUS=2 connections, 2 sessions");
-    // By now it has nothing left to do.
+    // By now the server has nothing left to do.
     ann.expect_event("JOINED", "bob");
     process.await_sleep();
     ann.expect_nothing(SECOND / 2);
@@ -204,7 +204,7 @@ fn a_watchdog_is_shown_that_the_loop_turns() {
     for _ in 0..5 {
         assert_eq!(manager.next(), all[1..]);
     }
-    // One that is stopped shows nothing, and goes on where it was.
+    // A stopped server shows nothing, and goes on where it was.
     process.pause();
     manager.socket.set_nonblocking(true).unwrap();
     while manager.socket.recv(&mut [0; 1]).is_ok() {}
@@ -270,7 +270,7 @@ fn passed_sockets_are_served_in_place_of_the_default_address() {
     let mut bob = Client::greeted(&unix(&path));
     bob.join("bob");
     ann.expect_event("JOINED", "bob");
-    // The system keeps no more for these connections than for others.
+    // The system buffers no more for these connections than for others.
     let size = SockRef::from(&listener).recv_buffer_size().unwrap();
     assert_eq!(size, 2 * 32 * 1024);
     let finished = manager.stop(process);
@@ -278,8 +278,8 @@ fn passed_sockets_are_served_in_place_of_the_default_address() {
     assert!(path.exists(), "the file is the service manager's");
 }
 
-/// A service manager may pass one socket for both kinds of addresses, on which those of IPv4 are
-/// shown as addresses of IPv6 that all have the same beginning.
+/// A service manager may pass one socket for both kinds of addresses. On it IPv4 addresses appear
+/// as IPv6 addresses that all begin alike.
 #[test]
 fn each_ipv4_address_has_a_share_of_its_own_on_a_socket_for_both_kinds() {
     if !has_ipv6() {
@@ -334,7 +334,7 @@ fn a_passed_unix_socket_is_counted_and_keeps_its_mode() {
     let warning = format!(" WARN --socket-mode 0600 does not change {}, ", unix(&path));
     assert!(log.contains(&warning), "{log}");
     assert!(log.contains(", those of clients on Unix sockets "), "{log}");
-    // With TCP alone there are no such clients.
+    // With TCP alone there are no clients on Unix sockets.
     let process = manager.start(&mut alone());
     assert!(!manager.stop(process).err.contains("Unix sockets"));
 }
@@ -347,7 +347,7 @@ fn a_check_counts_passed_sockets_and_leaves_them_as_they_are() {
         command.args(["--check", "--socket-mode", "0600"]);
         let finished = Process::spawn(command.stdout(Stdio::piped())).finish();
         assert_eq!(finished.code, Some(0), "{finished:?}");
-        // Whatever is said of a description holds for all who have it.
+        // Flags of an open file description hold for every process that has it.
         assert!(!SockRef::from(&socket).nonblocking().unwrap());
         finished
     };

@@ -6,7 +6,7 @@ use crate::process::{Client, Server};
 fn telnet_options_are_refused() {
     let server = Server::start(&[]);
     let mut client = server.connect();
-    // WILL terminal type, DO echo, WONT and DONT, which are not answered, and a subnegotiation.
+    // WILL terminal type, DO echo, a WONT and a DONT, which get no answer, and a subnegotiation.
     client.send_bytes(b"PI\xff\xfb\x18NG \xff\xfd\x01a\xff\xfc\x22\xff\xfe\x22");
     client.send_bytes(b"\xff\xfa\x18\x00vt100\n\xff\xf0b\r\n");
     client.expect_bytes(b"\xff\xfe\x18\xff\xfc\x01");
@@ -17,7 +17,7 @@ fn telnet_options_are_refused() {
 fn telnets_interrupt_drops_the_line_and_its_urgent_mark_is_taken_out() {
     let server = Server::start(&[]);
     let mut client = server.connect();
-    // As telnet does it: IAC IP, IAC DO TIMING-MARK, and a synch, whose DM is urgent.
+    // As telnet sends it: IAC IP, IAC DO TIMING-MARK, and a synch, whose DM is urgent.
     client.send_bytes(b"PING lost\xff\xf4\xff\xfd\x06\xff");
     client.socket.send_out_of_band(b"\xf2").unwrap();
     client.expect_bytes(b"\xff\xfc\x06");

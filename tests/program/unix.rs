@@ -1,4 +1,5 @@
-//! The files of Unix sockets: who makes, locks and removes them; and what only these sockets do.
+//! The files of Unix sockets, from their making to their end, and what is special about these
+//! sockets.
 
 use std::fs;
 use std::io::IoSlice;
@@ -91,7 +92,7 @@ fn a_socket_file_that_is_another_servers_by_then_is_kept() {
     new.connect().expect_service();
 }
 
-/// Starts several servers on one path at once, and sees that one of them listens and the others
+/// Starts several servers on one path at once, and checks that one of them listens and the others
 /// say why they do not.
 fn expect_one_server_of(count: usize, path: &Path) -> Process {
     let mut processes: Vec<_> = (0..count)
@@ -120,7 +121,7 @@ fn of_servers_that_start_at_once_one_gets_the_socket() {
         let dir = TempDir::new();
         let path = dir.join("chat");
         let mut first = expect_one_server_of(2 + round % 3, &path);
-        // Now there is a dead server's file, and all see it.
+        // Now they all find a dead server's file.
         first.kill();
         let second = expect_one_server_of(2 + round % 3, &path);
         second.signal("TERM");
@@ -158,7 +159,7 @@ fn a_server_waits_for_the_lock_on_a_socket_and_not_for_ever() {
     let path = dir.join("chat");
     let lock = lock_of(&path);
     try_to_listen(&unix(&path)).expect_refusal(1, &[&unix(&path), "chat.chinwag-lock; end it"]);
-    // Another socket in that folder is another matter.
+    // The lock does not concern other sockets in that folder.
     Server::start_on(&dir.join("other"))
         .connect()
         .expect_service();
@@ -219,7 +220,7 @@ fn a_socket_file_has_the_mode_that_was_asked_for_whatever_the_umask() {
 fn the_mode_of_another_file_that_takes_the_sockets_name_is_left_alone() {
     let dir = TempDir::new();
     let path = dir.join("chat");
-    // No call that finds the file by its name is needed.
+    // The server needs no call that finds the file by its name.
     let Some(mut command) = failing("?chmod,?fchmodat", "error=EPERM") else {
         return;
     };
@@ -242,7 +243,8 @@ fn a_link_in_the_place_of_a_socket_is_refused_and_kept() {
     assert!(fs::symlink_metadata(&path).unwrap().is_symlink());
 }
 
-/// `--socket-buffer` bounds what the system keeps, and Unix sockets do not inherit it.
+/// `--socket-buffer` bounds the system's buffers for Unix sockets too, which do not inherit them
+/// from their listener.
 #[test]
 fn the_system_keeps_little_for_a_client_that_does_not_read() {
     let dir = TempDir::new();
@@ -261,11 +263,11 @@ fn the_system_keeps_little_for_a_client_that_does_not_read() {
         }
         kept += line.len();
     }
-    // With the log. If it is not told, the system keeps about 208 KiB.
+    // With the room's log. By default the system alone keeps about 208 KiB.
     assert!(kept < 48 * 1024, "{kept} bytes");
 }
 
-/// What was sent with a descriptor ends a read of a Unix socket, whatever comes behind it.
+/// Bytes that come with a descriptor end a read of a Unix socket, whatever follows them.
 #[test]
 fn lines_that_come_with_descriptors_are_all_answered() {
     let dir = TempDir::new();
@@ -290,7 +292,7 @@ fn lines_that_come_with_descriptors_are_all_answered() {
         sendmsg(&ann.socket, &slices, &mut control, SendFlags::empty()).unwrap();
     }
     server.process.go_on();
-    // Ann takes none of her replies, which would have the system report her connection again.
+    // Ann reads none of her replies; if she did, the system would report her connection again.
     for n in 0..12 {
         witness.expect_event("MSG", &format!("ann {n}"));
     }
