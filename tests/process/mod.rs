@@ -321,11 +321,11 @@ impl Process {
             .unwrap()
     }
 
-    /// Lets the process open `room` descriptors besides those that it has.
-    pub fn leave_descriptors(&self, room: usize) {
+    /// Lets the process open `more` descriptors besides those that it has.
+    pub fn leave_descriptors(&self, more: usize) {
         // A descriptor inherited from whatever runs the tests may be above the others.
         let open = self.descriptors();
-        let limit = (0..).filter(|fd| !open.contains(fd)).nth(room);
+        let limit = (0..).filter(|fd| !open.contains(fd)).nth(more);
         self.limit_descriptors(limit.unwrap() as u64);
     }
 
@@ -841,7 +841,7 @@ impl Polite {
     }
 }
 
-/// Raises this process's limit on open files as far as it may be: tests have many clients.
+/// Raises this process's limit on open files to the highest value allowed: tests have many clients.
 pub fn raise_descriptors() {
     let maximum = getrlimit(Resource::Nofile).maximum;
     let raised = Rlimit {
