@@ -278,11 +278,11 @@ impl Play {
         };
         match what % 16 {
             4 | 5 => {
-                let room = match program.byte() {
+                let space = match program.byte() {
                     255 => usize::MAX,
                     some => usize::from(some) * 16,
                 };
-                self.world.set_room(&peer, room);
+                self.world.set_space(&peer, space);
             }
             6 => self.world.reset(&peer),
             7 => self.world.end(&peer),
@@ -328,11 +328,11 @@ impl Play {
             2 => Origin::V4([127, 0, 0, 1]),
             _ => Origin::V6([who >> 5; 8]),
         };
-        let room = match program.byte() {
+        let space = match program.byte() {
             255 => usize::MAX,
             some => usize::from(some) * 16,
         };
-        *slot = Some(self.world.connect_with_room(room));
+        *slot = Some(self.world.connect_with_space(space));
     }
 
     /// Some names get a key, which is one of two; or anybody may join.

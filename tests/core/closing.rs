@@ -8,18 +8,18 @@ use crate::world::World;
 fn nothing_follows_a_goodbye_that_has_not_been_taken_yet() {
     let mut world = World::new(limits());
     let ann = member(&mut world, "JOIN ann");
-    world.set_room(&ann, 0);
+    world.set_space(&ann, 0);
     world.send(&ann, &b"SAY\n".repeat(100));
     world.send(&ann, b"PING\n");
     world.advance(29_999);
-    world.set_room(&ann, usize::MAX);
+    world.set_space(&ann, usize::MAX);
     let last = lines(&ann);
     assert_eq!(last.len(), 101);
     assert!(last[100].starts_with("BYE abuse "), "{last:?}");
     assert!(ann.wire.borrow().is_closed);
     // Nor can it keep its connection by not taking the goodbye.
     let bob = member(&mut world, "JOIN bob");
-    world.set_room(&bob, 0);
+    world.set_space(&bob, 0);
     world.send(&bob, b"QUIT\n");
     world.advance(30_000);
     assert!(bob.wire.borrow().is_closed);
@@ -32,7 +32,7 @@ fn a_shutdown_answers_polls_that_wait_and_says_goodbye_to_all() {
     let nobody = world.connect();
     text(&nobody);
     let stuck = member(&mut world, "JOIN stuck");
-    world.set_room(&stuck, 5);
+    world.set_space(&stuck, 5);
     world.send(&waiting, b"POLL\nPOLL wait=60\n");
     text(&waiting);
     world.hub.shut_down(world.now());
@@ -43,7 +43,7 @@ fn a_shutdown_answers_polls_that_wait_and_says_goodbye_to_all() {
     assert!(text(&nobody).starts_with("BYE shutdown "));
     assert_eq!(text(&stuck), "BYE s");
     assert_eq!(world.hub.len(), 1);
-    world.set_room(&stuck, usize::MAX);
+    world.set_space(&stuck, usize::MAX);
     assert!(world.hub.is_empty());
 }
 

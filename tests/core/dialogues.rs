@@ -82,8 +82,8 @@ impl Stage for CoreStage {
         match op {
             Op::Advance(ms) => self.world.advance(*ms),
             Op::Stopped(ms) => self.world.stop_for(*ms),
-            Op::Stalls(who, room) => self.world.set_room(&self.peers[who], *room),
-            Op::ReadsOn(who) => self.world.set_room(&self.peers[who], usize::MAX),
+            Op::Stalls(who, space) => self.world.set_space(&self.peers[who], *space),
+            Op::ReadsOn(who) => self.world.set_space(&self.peers[who], usize::MAX),
             _ => unreachable!("not a step of the world: {op:?}"),
         }
     }

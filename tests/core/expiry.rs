@@ -286,7 +286,7 @@ fn a_connection_that_does_not_take_its_goodbye_has_no_more_time_for_that() {
         });
         let witness = member(&mut world, "JOIN witness idle=600");
         let peer = world.connect();
-        world.set_room(&peer, 10);
+        world.set_space(&peer, 10);
         world.send(&peer, b"PING\n");
         world.advance(1500);
         world.send(&peer, last);
@@ -296,7 +296,7 @@ fn a_connection_that_does_not_take_its_goodbye_has_no_more_time_for_that() {
         assert!(peer.wire.borrow().is_closed, "{}", last.escape_ascii());
         // From its goodbye on, a connection that had a session has the time of one without.
         let member = member(&mut world, "JOIN member");
-        world.set_room(&member, 0);
+        world.set_space(&member, 0);
         world.send(&member, b"QUIT\n");
         world.advance(1999);
         assert!(!member.wire.borrow().is_closed);
@@ -313,10 +313,10 @@ fn the_system_watches_peers_that_keep_their_session_by_being_connected() {
     let watched = |peer: &Peer| peer.wire.borrow().watched;
     assert_eq!(watched(&peer), Some(40));
     // The system does not cut off a stalled client before the server says that it is slow.
-    world.set_room(&peer, 0);
+    world.set_space(&peer, 0);
     world.send(&peer, b"SAY hi\n");
     assert_eq!(watched(&peer), None);
-    world.set_room(&peer, usize::MAX);
+    world.set_space(&peer, usize::MAX);
     assert_eq!(watched(&peer), Some(40));
     world.send(&peer, b"DETACH\n");
     assert_eq!(watched(&peer), None);

@@ -12,7 +12,7 @@ fn telnet_and_a_poll_that_waited_stay_within_what_a_connection_may_hold() {
     let puller = member(&mut world, "JOIN cron mode=pull");
     let bob = member(&mut world, "JOIN bob mode=pull");
     world.send(&puller, b"POLL\n");
-    world.set_room(&puller, 0);
+    world.set_space(&puller, 0);
     world.send(&puller, b"POLL wait=60\n");
     world.send(&puller, &[255, 251, 1].repeat(1360));
     for _ in 0..12 {
@@ -23,7 +23,7 @@ fn telnet_and_a_poll_that_waited_stay_within_what_a_connection_may_hold() {
     world.hub.assert_consistent(world.now());
     // Nor does the beginning of a line, together with bytes that the server has not looked at yet.
     let other = member(&mut world, "JOIN other mode=pull");
-    world.set_room(&other, 0);
+    world.set_space(&other, 0);
     world.send(&other, &b"PING and so on\n".repeat(300));
     world.send(&other, &[b'x'; 2040]);
     world.send(&other, &[255, 251, 1].repeat(900));

@@ -211,7 +211,7 @@ impl Simulation {
                 };
                 let at = self.someone();
                 let peer = self.talkers[at].peer.clone();
-                self.world.set_room(&peer, room);
+                self.world.set_space(&peer, room);
                 format!("{} takes {room} bytes", peer.conn)
             }
             12..14 => {
@@ -445,7 +445,7 @@ impl Simulation {
                 continue;
             };
             // A client that takes what the server sends has heard of everything that happened.
-            if wire.room != usize::MAX || talker.ended {
+            if wire.space != usize::MAX || talker.ended {
                 continue;
             }
             assert_eq!(wire.is_closed, is_revoked(member.name), "{member:?}");
@@ -473,7 +473,7 @@ impl Simulation {
         let limits = *self.world.hub.chat().limits();
         let is_idle = |talker: &Talker| {
             let is_quiet = talker.greeted && talker.asked.is_empty() && talker.member.is_none();
-            is_quiet && !talker.ended && talker.peer.wire.borrow().room == usize::MAX
+            is_quiet && !talker.ended && talker.peer.wire.borrow().space == usize::MAX
         };
         let at = self.talkers.iter().position(is_idle);
         let Some(at) = at.filter(|_| limits.lines_per_s == 0) else {

@@ -60,7 +60,7 @@ fn a_reader_with_space_again_is_served_before_the_log_moves_on() {
     let receiver = member(&mut world, "JOIN receiver");
     let sender = member(&mut world, "JOIN sender");
     text(&receiver);
-    world.set_room(&receiver, 0);
+    world.set_space(&receiver, 0);
     world.send(
         &sender,
         &b"SAY one of those that nearly fill the log\n".repeat(50),
@@ -85,7 +85,7 @@ fn a_backlog_of_many_turns_is_delivered_whole_while_others_speak() {
     let receiver = member(&mut world, "JOIN receiver");
     let sender = member(&mut world, "JOIN sender");
     text(&receiver);
-    world.set_room(&receiver, 0);
+    world.set_space(&receiver, 0);
     let line = format!("SAY {}\n", "x".repeat(1000));
     world.send(&sender, line.repeat(1900).as_bytes());
     world.open(&receiver);
@@ -104,14 +104,14 @@ fn a_reader_that_takes_a_little_at_a_time_is_not_slow() {
     let receiver = member(&mut world, "JOIN receiver alive=tcp idle=30");
     let sender = member(&mut world, "JOIN sender alive=tcp");
     text(&receiver);
-    world.set_room(&receiver, 0);
+    world.set_space(&receiver, 0);
     world.send(
         &sender,
         &b"SAY something that takes long to read\n".repeat(1000),
     );
     for _ in 0..10 {
         world.advance(20_000);
-        receiver.wire.borrow_mut().room = 10;
+        receiver.wire.borrow_mut().space = 10;
         world.advance(10_000);
         assert!(!receiver.wire.borrow().is_closed);
     }
@@ -129,13 +129,13 @@ fn the_idle_time_of_a_stalled_client_runs_from_when_it_took_something_itself() {
         let receiver = member(&mut world, "JOIN receiver alive=tcp idle=30");
         let sender = member(&mut world, "JOIN sender alive=tcp");
         text(&receiver);
-        world.set_room(&receiver, 0);
+        world.set_space(&receiver, 0);
         world.send(&sender, b"SAY one\n");
         world.advance(10_000);
-        world.set_room(&receiver, usize::MAX);
+        world.set_space(&receiver, usize::MAX);
         let taken = text(&receiver).len() as u32;
         receiver.wire.borrow_mut().untaken = if is_held { taken } else { 0 };
-        world.set_room(&receiver, 0);
+        world.set_space(&receiver, 0);
         world.send(&sender, b"SAY two\n");
         world.advance(secs * 1000 - 1);
         assert!(!receiver.wire.borrow().is_closed, "{is_held}");
@@ -153,7 +153,7 @@ fn a_stalled_client_goes_at_most_an_eighth_of_its_idle_time_late() {
         let receiver = member(&mut world, "JOIN receiver alive=tcp idle=32");
         let sender = member(&mut world, "JOIN sender alive=tcp");
         receiver.wire.borrow_mut().untaken = 10;
-        world.set_room(&receiver, 0);
+        world.set_space(&receiver, 0);
         world.send(&sender, b"SAY something\n");
         world.advance(took_at);
         receiver.wire.borrow_mut().untaken = 5;
@@ -170,7 +170,7 @@ fn a_stalled_client_is_written_to_once_a_turn() {
     let mut world = World::new(log_of(4096));
     let receiver = member(&mut world, "JOIN receiver");
     let sender = member(&mut world, "JOIN sender");
-    world.set_room(&receiver, 0);
+    world.set_space(&receiver, 0);
     let (turns, refusals) = (world.turns, receiver.wire.borrow().refusals);
     let say = format!("SAY {}\n", "x".repeat(1000));
     world.send(&sender, say.repeat(200).as_bytes());
@@ -186,17 +186,17 @@ fn a_stalled_client_is_told_exactly_what_it_lost() {
     let receiver = member(&mut world, "JOIN receiver");
     let sender = member(&mut world, "JOIN sender");
     text(&receiver);
-    world.set_room(&receiver, 100);
+    world.set_space(&receiver, 100);
     world.send(
         &sender,
         &b"SAY some words to fill the log with\n".repeat(1000),
     );
-    world.set_room(&receiver, 333);
+    world.set_space(&receiver, 333);
     world.send(
         &sender,
         &b"SAY some words to fill the log with\n".repeat(1000),
     );
-    world.set_room(&receiver, usize::MAX);
+    world.set_space(&receiver, usize::MAX);
     let mut expected = 3;
     for line in text(&receiver).lines() {
         let words: Vec<_> = line.split(' ').collect();
@@ -219,14 +219,14 @@ fn a_stalled_client_is_told_exactly_what_it_lost() {
 #[test]
 fn a_client_that_leaves_its_replies_is_not_read_from_until_it_takes_them() {
     let mut world = World::new(limits());
-    let greedy = world.connect_with_room(1000);
+    let greedy = world.connect_with_space(1000);
     let lines_sent = 5000;
     world.send(&greedy, &b"HELP\n".repeat(lines_sent));
     assert!(greedy.wire.borrow().input.len() > 10_000);
     let other = member(&mut world, "JOIN other");
     world.send(&other, b"PING\n");
     assert!(text(&other).contains("OK PING"));
-    world.set_room(&greedy, usize::MAX);
+    world.set_space(&greedy, usize::MAX);
     assert!(greedy.wire.borrow().input.is_empty());
     let replies = text(&greedy).matches("OK HELP").count();
     assert_eq!(replies, lines_sent);
@@ -239,7 +239,7 @@ fn replies_taken_slowly_cost_no_more_than_replies_not_taken() {
     let slow = member(&mut world, "JOIN slow mode=pull");
     for _ in 0..5000 {
         world.post(&slow, b"HELP\nPING and so on\n");
-        world.set_room(&slow, 1000);
+        world.set_space(&slow, 1000);
         world.hub.assert_consistent(world.now());
         slow.wire.borrow_mut().output.clear();
     }

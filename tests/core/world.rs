@@ -26,7 +26,7 @@ pub struct Wire {
     /// What the client has received.
     pub output: Vec<u8>,
     /// How many more bytes the stream takes.
-    pub room: usize,
+    pub space: usize,
     /// How many of the bytes that the stream took are still in the system's buffers.
     pub untaken: u32,
     /// The server has closed the stream.
@@ -70,13 +70,13 @@ impl Write for End {
         if wire.is_reset {
             return Err(io::ErrorKind::BrokenPipe.into());
         }
-        let taken = bytes.len().min(wire.room);
+        let taken = bytes.len().min(wire.space);
         if taken == 0 {
             wire.refusals += 1;
             return Err(io::ErrorKind::WouldBlock.into());
         }
-        if wire.room != usize::MAX {
-            wire.room -= taken;
+        if wire.space != usize::MAX {
+            wire.space -= taken;
         }
         wire.output.extend_from_slice(&bytes[..taken]);
         wire.writes += 1;
@@ -157,13 +157,13 @@ impl World {
     }
 
     pub fn connect(&mut self) -> Peer {
-        self.connect_with_room(usize::MAX)
+        self.connect_with_space(usize::MAX)
     }
 
-    /// Connects with a stream that takes only `room` bytes at first.
-    pub fn connect_with_room(&mut self, room: usize) -> Peer {
+    /// Connects with a stream that takes only `space` bytes at first.
+    pub fn connect_with_space(&mut self, space: usize) -> Peer {
         self.connect_as(Wire {
-            room,
+            space,
             ..Wire::default()
         })
     }
@@ -172,7 +172,7 @@ impl World {
     pub fn connect_with_input(&mut self, input: &[u8]) -> Peer {
         self.connect_as(Wire {
             input: input.iter().copied().collect(),
-            room: usize::MAX,
+            space: usize::MAX,
             ..Wire::default()
         })
     }
@@ -224,10 +224,10 @@ impl World {
         self.run();
     }
 
-    /// Lets the stream take `room` bytes from now on.
-    pub fn set_room(&mut self, peer: &Peer, room: usize) {
-        peer.wire.borrow_mut().room = room;
-        if room > 0 {
+    /// Lets the stream take `space` bytes from now on.
+    pub fn set_space(&mut self, peer: &Peer, space: usize) {
+        peer.wire.borrow_mut().space = space;
+        if space > 0 {
             self.tell(peer, |ready| ready.writable = true);
         }
         self.run();
@@ -235,7 +235,7 @@ impl World {
 
     /// Lets the stream take everything again; the poll reports that, but the server does not act yet.
     pub fn open(&mut self, peer: &Peer) {
-        peer.wire.borrow_mut().room = usize::MAX;
+        peer.wire.borrow_mut().space = usize::MAX;
         self.tell(peer, |ready| ready.writable = true);
     }
 

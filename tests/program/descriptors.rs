@@ -35,13 +35,13 @@ fn connections_that_come_and_go_leave_nothing_behind() {
 
 #[test]
 fn a_server_without_descriptors_serves_whom_it_has_and_accepts_later() {
-    const ROOM: usize = 8;
+    const SPARE: usize = 8;
     let mut server = Server::start(&[]);
-    server.process.leave_descriptors(ROOM);
-    let mut clients: Vec<_> = (0..ROOM + 3)
+    server.process.leave_descriptors(SPARE);
+    let mut clients: Vec<_> = (0..SPARE + 3)
         .map(|_| Client::connect(server.address()))
         .collect();
-    let mut waiting = clients.split_off(ROOM);
+    let mut waiting = clients.split_off(SPARE);
     for client in &mut clients {
         client.expect("HELLO ");
     }

@@ -149,8 +149,8 @@ fn parse_op(line: &str) -> Option<Op> {
             } else if let Some(text) = rest.strip_prefix("< ") {
                 Op::ReceiveLine(who, text.into())
             } else {
-                let room = rest.strip_prefix(" stalls at ")?;
-                Op::Stalls(who, room.parse().ok()?)
+                let space = rest.strip_prefix(" stalls at ")?;
+                Op::Stalls(who, space.parse().ok()?)
             }
         }
     };
