@@ -2,10 +2,9 @@
 
 use std::cell::{Cell, RefCell};
 use std::io::{self, Read, Write};
-use std::num::NonZeroUsize;
 use std::rc::Rc;
 
-use chinwag::chat::{Caller, ConnId, Owed, Peer};
+use chinwag::chat::{Caller, ConnId, Peer};
 use chinwag::hub::Hub;
 use chinwag::hub::conn::{Readiness, Transport};
 
@@ -45,13 +44,11 @@ impl Audience {
         let mut sum = 0;
         while chat.next_audience(false, &mut self.conns) {
             for &conn in &self.conns {
-                let Owed::Lines(lines) = chat.owed(&self.clients[conn.index()]) else {
-                    continue;
-                };
-                let bytes = NonZeroUsize::new(lines.len_bytes()).expect("there is an event");
-                let receipt = lines.written(bytes);
+                let owed = chat.owed(&self.clients[conn.index()]);
+                let bytes = owed.slices().iter().map(|slice| slice.len()).sum();
+                let receipt = owed.written(bytes).expect("there is an event");
                 chat.advance(receipt, moment(0), &mut self.rest);
-                sum += bytes.get();
+                sum += bytes;
             }
         }
         assert!(self.rest.is_empty());

@@ -71,13 +71,16 @@ impl Chat {
     /// The latest time until which the hub may sleep. Nothing may be due then: signs of life put off
     /// deadlines, but not the timers.
     pub fn next_deadline(&mut self) -> Option<Millis> {
-        let deadlines = [
+        let timers = [
             self.session_timers.next_deadline(),
             self.handshakes.next_deadline(),
             self.throttles.next_deadline(),
             self.journal.next_deadline(),
         ];
-        deadlines.into_iter().flatten().min()
+        let earliest = (timers.into_iter()).fold(Millis::NEVER, |earliest, next| {
+            earliest.min(next.unwrap_or(Millis::NEVER))
+        });
+        (earliest < Millis::NEVER).then_some(earliest)
     }
 
     /// The next thing that is due, within a budget of timers. When nothing is left, writes the log's

@@ -56,7 +56,7 @@ pub use ids::{ConnId, SessionKey};
 pub use journal::{LINES_MAX as LOG_LINES_MAX, PERIOD as LOG_PERIOD};
 pub use notice::Notice;
 pub use origin::{Origin, Peer};
-pub use owed::{Owed, OwedLines, Receipt};
+pub use owed::{Owed, Receipt};
 pub use rate::Permit;
 pub use session::STALL_CHECKS_PER_IDLE_TIME;
 

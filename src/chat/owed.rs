@@ -23,15 +23,14 @@ pub enum Owed<'a> {
     Later,
     /// The reply to a POLL that has waited: [`Chat::advance`] appends it to the output.
     Answer(Receipt),
-    /// Lines to write after the output.
-    Lines(OwedLines<'a>),
-}
-
-/// Lines for a push session: a LOST if the log has overtaken its cursor, and events.
-#[derive(Debug)]
-pub struct OwedLines<'a> {
-    session: SessionKey,
-    slices: [&'a [u8]; 3],
+    /// Lines for a push session, to write after the output: a LOST if the log has overtaken its
+    /// cursor, and events.
+    Lines {
+        /// The session.
+        session: SessionKey,
+        /// The lines, as slices in order; any of them may be empty.
+        slices: [&'a [u8]; 3],
+    },
 }
 
 /// Says what the hub has written of what was owed, for [`Chat::advance`].
@@ -39,27 +38,38 @@ pub struct OwedLines<'a> {
 #[must_use = "what was written would be written again"]
 pub struct Receipt {
     session: SessionKey,
-    /// How many bytes of [`OwedLines`] were written; `None` stands for the reply to a POLL.
+    /// How many bytes of lines were written; `None` stands for the reply to a POLL.
     bytes: Option<NonZeroUsize>,
+    is_all: bool,
 }
 
-impl<'a> OwedLines<'a> {
-    /// The lines, as slices in order; any of them may be empty.
-    pub fn slices(&self) -> [&'a [u8]; 3] {
-        self.slices
-    }
-
-    /// The length of all lines, in bytes.
-    pub fn len_bytes(&self) -> usize {
-        self.slices.iter().map(|slice| slice.len()).sum()
-    }
-
-    /// Makes the receipt for the first `bytes` bytes.
-    pub fn written(self, bytes: NonZeroUsize) -> Receipt {
-        Receipt {
-            session: self.session,
-            bytes: Some(bytes),
+impl<'a> Owed<'a> {
+    /// The lines to write, as slices in order; any of them may be empty.
+    pub fn slices(&self) -> &[&'a [u8]; 3] {
+        match self {
+            Owed::Lines { slices, .. } => slices,
+            Owed::Nothing | Owed::Later | Owed::Answer(_) => &[&[]; 3],
         }
+    }
+
+    /// Makes the receipt for the first `bytes` bytes of the lines, if that is any.
+    pub fn written(&self, bytes: usize) -> Option<Receipt> {
+        let Owed::Lines { session, slices } = self else {
+            return None;
+        };
+        let len_bytes: usize = slices.iter().map(|slice| slice.len()).sum();
+        Some(Receipt {
+            session: *session,
+            bytes: Some(NonZeroUsize::new(bytes)?),
+            is_all: bytes == len_bytes,
+        })
+    }
+}
+
+impl Receipt {
+    /// Whether all was written.
+    pub fn is_all(&self) -> bool {
+        self.is_all
     }
 }
 
@@ -80,14 +90,15 @@ impl Chat {
                     Output::Lost { count, next_seq }.write(&mut self.line);
                 }
                 let [head, tail] = log.tail(session.cursor);
-                Owed::Lines(OwedLines {
+                Owed::Lines {
                     session: key,
                     slices: [&self.line, head, tail],
-                })
+                }
             }
             Delivery::Awaited(_) if has_events => Owed::Answer(Receipt {
                 session: key,
                 bytes: None,
+                is_all: true,
             }),
             Delivery::Awaited(_) => Owed::Later,
             Delivery::Pushed | Delivery::Kept => Owed::Nothing,

@@ -351,12 +351,12 @@ impl<T: Transport> Conn<T> {
     /// # Errors
     ///
     /// Whatever the stream reports, or `WriteZero` if it takes nothing without an error.
-    pub fn write(&mut self, owed: [&[u8]; 3]) -> io::Result<Written> {
+    pub fn write(&mut self, owed: &[&[u8]; 3]) -> io::Result<Written> {
         let out = match &self.buffers {
             Some(buffers) => &buffers.out[buffers.written..],
             None => &[],
         };
-        let bytes = match (out, owed) {
+        let bytes = match (out, *owed) {
             (only, [[], [], []]) | ([], [[], only, []]) => self.stream.write(only)?,
             (out, [a, b, c]) => self
                 .stream
@@ -486,7 +486,7 @@ mod tests {
         let caller = chat.connect(ConnId(0), Peer::Local, now, &mut greeting);
         assert!(greeting.len() > 10);
         let mut conn = Conn::new(Narrow { space: 10 }, caller.unwrap(), greeting);
-        while conn.write([&[b'x'; 5000], &[], &[]]).is_ok() {}
+        while conn.write(&[&[b'x'; 5000], &[], &[]]).is_ok() {}
         for bytes in [1, 100, 5000] {
             // The buffer may have grown to twice its size.
             conn.out().extend((0..bytes).map(|_| b'x'));

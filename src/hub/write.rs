@@ -1,10 +1,9 @@
 //! Writes what connections are owed.
 
 use std::io;
-use std::num::NonZeroUsize;
 
 use super::{Hub, WRITE_BYTES_PER_TURN};
-use crate::chat::{ConnEvent, ConnId, Owed, OwedLines};
+use crate::chat::{ConnEvent, ConnId, Owed};
 use crate::hub::conn::{Conn, Flow, Space, Stall, Transport};
 use crate::time::Now;
 
@@ -16,21 +15,19 @@ impl<T: Transport> Hub<T> {
             true => usize::MAX,
             false => WRITE_BYTES_PER_TURN,
         };
-        let turn = self.turn;
-        let mut audience = std::mem::take(&mut self.audience);
-        while self.chat.next_audience(urgent, &mut audience) {
-            for &key in &audience {
+        while self.chat.next_audience(urgent, &mut self.audience) {
+            for index in 0..self.audience.len() {
+                let key = self.audience[index];
                 let conn = self.conns.get(key.index());
                 let may_take = |conn: &Conn<T>| match conn.space {
                     Space::Some => true,
-                    Space::NoneInTurn(refused) => urgent && refused != turn,
+                    Space::NoneInTurn(refused) => urgent && refused != self.turn,
                 };
                 if conn.is_some_and(may_take) {
                     self.write_and_finish(key, now, bytes_enough);
                 }
             }
         }
-        self.audience = audience;
     }
 
     /// Writes to a connection, and closes it if there is nothing more to do for it.
@@ -77,33 +74,27 @@ impl<T: Transport> Hub<T> {
                 true => Owed::Nothing,
                 false => self.chat.owed(&conn.caller),
             };
-            let lines = match owed {
-                Owed::Lines(lines) => Some(lines),
-                Owed::Answer(receipt) if conn.out_len() == 0 => {
-                    self.chat.advance(receipt, now, conn.out());
-                    None
-                }
-                Owed::Nothing | Owed::Later | Owed::Answer(_) => None,
-            };
-            if conn.out_len() == 0 && lines.is_none() {
-                return self.end_stall(key, now);
+            if conn.out_len() == 0 && owed.slices().iter().all(|slice| slice.is_empty()) {
+                let Owed::Answer(receipt) = owed else {
+                    return self.end_stall(key, now);
+                };
+                self.chat.advance(receipt, now, conn.out());
+                continue;
             }
             if sum >= bytes_enough {
                 self.chat.note(&mut conn.caller, ConnEvent::Writable, now);
                 self.write_later(key);
                 return self.end_stall(key, now);
             }
-            let slices = lines.as_ref().map_or([&[][..]; 3], OwedLines::slices);
             self.writes += 1;
-            match conn.write(slices) {
+            match conn.write(owed.slices()) {
                 Ok(written) => {
-                    let is_all = (lines.as_ref()).is_some_and(|l| l.len_bytes() == written.of_owed);
-                    let of_owed = lines.zip(NonZeroUsize::new(written.of_owed));
-                    let receipt = of_owed.map(|(lines, bytes)| lines.written(bytes));
+                    let receipt = owed.written(written.of_owed);
                     sum += written.bytes;
                     self.bytes_written += written.bytes as u64;
                     self.chat.stats.bytes_out += written.bytes as u64;
                     if let Some(receipt) = receipt {
+                        let is_all = receipt.is_all();
                         self.rest.clear();
                         self.chat.advance(receipt, now, &mut self.rest);
                         if !self.rest.is_empty() {
