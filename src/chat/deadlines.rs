@@ -48,7 +48,7 @@ impl Due {
     }
 }
 
-/// How many timers of each kind may still fire in this turn. A crowd of one kind delays no other.
+/// How many timers of each kind may still be looked at. A crowd of one kind delays no other.
 #[derive(Debug)]
 pub struct TimerBudget {
     throttles: usize,
@@ -68,8 +68,8 @@ impl TimerBudget {
 }
 
 impl Chat {
-    /// The latest time until which the hub may sleep. Nothing may be due then: signs of life put off
-    /// deadlines, but not the timers.
+    /// When to ask for what is [due](Self::due) again. There may be nothing by then: a sign of life puts
+    /// off a deadline, but not its timer.
     pub fn next_deadline(&mut self) -> Option<Millis> {
         let timers = [
             self.session_timers.next_deadline(),

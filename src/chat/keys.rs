@@ -1,6 +1,6 @@
-//! Who may join: names, and the SHA-256 of the key that proves the right to each.
+//! Who may join: names, each with the SHA-256 of the key that proves the right to it.
 //!
-//! What a users file says is read here; files themselves are `users`' business.
+//! This parses the text of a users file; `users` reads and writes the file.
 
 use std::cmp::Ordering;
 use std::fmt;
@@ -56,30 +56,30 @@ impl PartialEq for KeyHash {
 
 impl Eq for KeyHash {}
 
-/// A line of a users file that is not one.
+/// A mistake in a users file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BadLine {
-    /// Its number, from 1.
+    /// The number of its line, from 1.
     pub number: usize,
-    /// What is wrong with it.
+    /// What is wrong with that line.
     pub reason: &'static str,
 }
 
-/// The names that may join, without regard to case, and what their keys hash to.
+/// The names that may join, regardless of case, with the hashes of their keys.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Keys {
     entries: Vec<(Folded, KeyHash)>,
-    /// Where each name's entry stands.
+    /// The index of each name's entry.
     by_name: SortedIndex,
 }
 
 impl Keys {
-    /// Reads lines of `name:sha256-hex`; empty lines and those that begin with `#` are passed
-    /// over, and so is white space at both ends of a line.
+    /// Reads lines of `name:sha256-hex`. Skips empty lines, lines that begin with `#`, and white space
+    /// at both ends of a line.
     ///
     /// # Errors
     ///
-    /// The first line that is not of that form, or names somebody again.
+    /// The first line that does not have that form, or whose name has come before.
     pub fn parse(text: &str) -> Result<Keys, BadLine> {
         let mut keys = Keys::default();
         for (index, line) in text.lines().enumerate() {
@@ -89,7 +89,7 @@ impl Keys {
                 continue;
             };
             if keys.get(name).is_some() {
-                return Err(bad("this name was given before"));
+                return Err(bad("a line above has this name already"));
             }
             let place = keys.entries.len() as u32;
             keys.entries.push((name.folded(), hash));
@@ -99,7 +99,7 @@ impl Keys {
         Ok(keys)
     }
 
-    /// The most memory that the keys of so many names take while they are read, in bytes.
+    /// The most memory that the keys of `names` names take while they are read, in bytes.
     pub fn memory_max(names: usize) -> u64 {
         let names = names as u64;
         table_bytes(names, size_of::<(Folded, KeyHash)>()) + names * SortedIndex::ENTRY_BYTES
@@ -121,21 +121,25 @@ impl Keys {
         Some(self.entries[place as usize].1)
     }
 
-    /// Whether a key is the one of a name. It takes as long for a name that is not there.
+    /// Whether a key is that of a name. The time that this takes does not tell whether the name exists.
     pub fn accepts(&self, name: Name, key: &str) -> bool {
-        let nobodys = KeyHash([0; 32]);
+        let no_keys_hash = KeyHash([0; 32]);
         let expected = self.get(name);
-        let fits = KeyHash::of(key) == expected.unwrap_or(nobodys);
+        let fits = KeyHash::of(key) == expected.unwrap_or(no_keys_hash);
         fits && expected.is_some()
     }
 }
 
-/// How the name of an entry compares with a name.
+/// The target of a search for a name's entry.
 fn by_name(entries: &[(Folded, KeyHash)], name: Name) -> Target<impl Fn(u32) -> Ordering> {
     sorted_index::by_name(name, |place| entries[place as usize].0)
 }
 
-/// The name and hash on a line of a users file; none on one that says nothing.
+/// The name and hash on a line of a users file; `None` for an empty line or a comment.
+///
+/// # Errors
+///
+/// What is wrong with the line.
 pub fn parse_line(line: &str) -> Result<Option<(Name, KeyHash)>, &'static str> {
     let line = line.trim();
     if line.is_empty() || line.starts_with('#') {
@@ -143,11 +147,11 @@ pub fn parse_line(line: &str) -> Result<Option<(Name, KeyHash)>, &'static str> {
     }
     let (name, hash) = line
         .split_once(':')
-        .ok_or("a line is name:hash; there is no colon")?;
+        .ok_or("a line must be name:hash, but this one has no colon")?;
     let name = Name::parse(name.trim_end())
         .ok_or("a name is 1 to 24 of A-Z a-z 0-9 _ - and begins with a letter or digit")?;
     let hash = KeyHash::parse(hash.trim_start())
-        .ok_or("behind the colon stand the 64 hexadecimal digits of the key's SHA-256")?;
+        .ok_or("after the colon must come the 64 hexadecimal digits of the key's SHA-256")?;
     Ok(Some((name, hash)))
 }
 
@@ -183,7 +187,7 @@ mod tests {
     }
 
     #[test]
-    fn who_has_the_key_of_a_name_may_have_the_name_in_any_case() {
+    fn the_key_of_a_name_opens_it_in_any_case() {
         let keys = Keys::parse(&format!("Ann:{ABC}")).unwrap();
         for spelling in ["Ann", "ann", "ANN"] {
             assert!(keys.accepts(name(spelling), "abc"));
@@ -207,7 +211,8 @@ mod tests {
         }
     }
 
-    /// A name that is not there is compared with a hash that no key is known to have.
+    /// For a name that has no key, the hash of the key is compared with zeros. No key is known to hash
+    /// to them.
     #[test]
     fn the_hash_that_stands_in_for_a_missing_one_lets_nobody_in() {
         let zeros = "0".repeat(64);
@@ -219,7 +224,7 @@ mod tests {
     }
 
     #[test]
-    fn white_space_empty_lines_and_comments_are_passed_over() {
+    fn white_space_empty_lines_and_comments_are_skipped() {
         let text = format!("# who may come\n\n  ann : {ABC}\t\r\n#bob:{ABC}\ncat:{ABC}");
         let keys = Keys::parse(&text).unwrap();
         assert_eq!(keys.len(), 2);
@@ -228,7 +233,7 @@ mod tests {
     }
 
     #[test]
-    fn the_first_bad_line_is_named_by_its_number() {
+    fn an_error_names_the_number_of_the_first_bad_line() {
         let good = format!("ann:{ABC}\n");
         for (bad, reason) in [
             ("bob".to_string(), "colon"),
@@ -238,8 +243,8 @@ mod tests {
             (format!("{}:{ABC}", "b".repeat(25)), "a name is"),
             ("bob:".to_string(), "64 hexadecimal digits"),
             (format!("bob:{ABC}0"), "64 hexadecimal digits"),
-            (format!("bob:{ABC} # his"), "64 hexadecimal digits"),
-            (format!("ANN:{ABC}"), "given before"),
+            (format!("bob:{ABC} # Bob's"), "64 hexadecimal digits"),
+            (format!("ANN:{ABC}"), "already"),
         ] {
             let text = format!("# one\n{good}\n{bad}\nmore\n");
             let error = Keys::parse(&text).unwrap_err();
@@ -249,7 +254,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_as_it_is_written_is_read_back() {
+    fn a_line_that_was_written_is_read_back() {
         let hash = KeyHash::of("secret");
         let read = parse_line(&format!("{}:{hash}", name("Ann"))).unwrap();
         assert_eq!(read, Some((name("Ann"), hash)));

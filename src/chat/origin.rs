@@ -3,7 +3,7 @@
 use core::net::{IpAddr, SocketAddr};
 use std::fmt;
 
-/// Who is at the other end of a connection, as the log shows it.
+/// The other end of a connection, as the log shows it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Peer {
     /// A program on this machine, through a Unix socket.
@@ -15,7 +15,8 @@ pub enum Peer {
 }
 
 impl Peer {
-    /// The peer of an address. An IPv4 address that is written as an IPv6 one is the IPv4 address.
+    /// The peer at an address. An IPv4-mapped IPv6 address (RFC 4291, section 2.5.5.2) counts as the
+    /// IPv4 address.
     pub fn of(address: SocketAddr) -> Peer {
         match address.ip().to_canonical() {
             IpAddr::V4(ip) => Peer::V4(ip.octets(), address.port()),
@@ -23,7 +24,7 @@ impl Peer {
         }
     }
 
-    /// Whose usage it counts towards.
+    /// The origin whose usage it counts towards.
     pub fn origin(&self) -> Origin {
         match *self {
             Peer::Local => Origin::Local,
@@ -32,7 +33,7 @@ impl Peer {
         }
     }
 
-    /// Its address without the port, to be shown.
+    /// Its address without the port.
     pub fn address(&self) -> impl fmt::Display {
         PeerAddress(*self)
     }
@@ -61,14 +62,14 @@ impl fmt::Display for Peer {
     }
 }
 
-/// Whose usage of connections and sessions something counts towards.
+/// What the limits per address apply to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Origin {
-    /// This machine, through a Unix socket: not counted.
+    /// This machine, through a Unix socket: no limit applies.
     Local,
     /// An IPv4 address.
     V4([u8; 4]),
-    /// The first 64 bits of an IPv6 address, which are one network's (RFC 4291, section 2.5.4).
+    /// The first 64 bits of an IPv6 address, which name one network (RFC 4291, section 2.5.4).
     V6([u8; 8]),
 }
 
@@ -79,7 +80,7 @@ mod tests {
     const HERE: Origin = Origin::V4([192, 0, 2, 1]);
 
     #[test]
-    fn a_network_of_ipv6_is_one_origin_and_so_is_an_ipv4_address_however_it_is_written() {
+    fn an_ipv6_network_is_one_origin_and_so_is_an_ipv4_address_in_either_form() {
         let of = |address: &str| Peer::of(address.parse().unwrap()).origin();
         assert_eq!(of("[2001:db8::1]:1"), of("[2001:db8::2:0:0:1]:2"));
         assert_ne!(of("[2001:db8::1]:1"), of("[2001:db8:0:1::1]:1"));

@@ -1,29 +1,32 @@
 //! How fast a client may send.
 //!
-//! A connection has an allowance, and so has a session. A connection that takes a session up goes on
-//! with what is left of the smaller one, and a new one begins its first line with what those of its
-//! address have left that are gone: nobody gets another allowance by connecting again, or by handing a session
-//! from one connection to the next, and an address has as many as it has connections.
+//! This is the generic cell rate algorithm, as virtual scheduling (ITU-T I.371, annex A). Each line puts
+//! off the *theoretical arrival time* of the next by the interval of the rate, counted from now at the
+//! earliest. A client sends too fast if that would put it more than four seconds ahead of the clock. So
+//! lines may come at the rate, after as many at once as come in four seconds.
+//!
+//! Each connection has such a time, and so does each session. A connection that gets a session goes on
+//! with the later of the two. A new connection begins with the latest of its address's connections that
+//! send nothing more. So nobody gets a new allowance by connecting again or by handing a session from
+//! one connection to the next, and an address has as many allowances as it has connections.
 
 use super::{Caller, Chat};
 use crate::protocol::{BURST_S, BYTES_PER_LINE};
 use crate::time::{Millis, Now};
 
-/// Who sends too fast waits at least so long, so that he is not served line by line.
+/// The shortest time that a client which sends too fast waits, so that the server does not wake up for
+/// each of its lines.
 const THROTTLE_MIN: Millis = Millis(100);
 
-/// Leave to look at what a connection has sent next: [`Chat::answer`] takes it.
+/// Permission to look at what a connection has sent next, for [`Chat::answer`].
 #[derive(Debug)]
 #[must_use]
 pub struct Permit(());
 
 impl Chat {
-    /// Gives leave to look at what a connection has sent next. None while its client has sent faster
-    /// than it may; the connection is not to be read until something is [due](Chat::due) that
-    /// [resumes](super::Due::resumes_reading) that.
-    ///
-    /// The generic cell rate algorithm, as virtual scheduling (ITU-T I.371, annex A): lines come at
-    /// the rate, after as many at once as come in four seconds.
+    /// Permits the hub to look at what a connection has sent next. Returns `None` if the client sends
+    /// faster than it may: the hub must not read the connection until something that is
+    /// [due](Chat::due) [resumes](super::Due::resumes_reading) that.
     pub fn admit(&mut self, caller: &mut Caller, now: Now) -> Option<Permit> {
         let Some(interval_us) = self.limits.line_interval_us() else {
             return Some(Permit(()));
@@ -47,12 +50,12 @@ impl Chat {
         None
     }
 
-    /// Counts `bytes` that were taken of what a connection has sent against its rate, and tells how
-    /// many lines they count as; they go with the line that has begun, and `ends_line` or not.
+    /// Counts `bytes` of a connection's input against its rate, and returns how many lines they count
+    /// as. They belong to the current line, which `ends_line` ends with them.
     ///
-    /// Everything counts, telnet's commands and a line that never ends as well: one line for each
-    /// [`BYTES_PER_LINE`] bytes that are begun. It counts against the session too, whatever
-    /// connection holds that later.
+    /// Everything counts, even telnet commands and a line that never ends: every [`BYTES_PER_LINE`]
+    /// bytes begun count as a line. They count against the session too, on whatever connection it
+    /// goes on.
     pub(super) fn count(
         &mut self,
         _permit: Permit,

@@ -1,6 +1,6 @@
-//! A room: its members by name, its event log, and who is to be served when something happens.
+//! A room: its members by name, its event log, and its audience.
 //!
-//! A room knows sessions by their keys only; what they are is `chat`'s business.
+//! A room knows no more of sessions than their keys.
 
 use super::event_log::EventLog;
 use super::ids::SessionKey;
@@ -12,16 +12,16 @@ use crate::sorted_index::SortedIndex;
 pub struct Room {
     /// The room's name as its first member wrote it.
     pub name: Name,
-    /// What happened here, as far as it is held.
+    /// Its newest events.
     pub log: EventLog,
-    /// The members, sorted by name without regard to case.
+    /// The members, sorted by name regardless of case.
     pub members: SortedIndex,
-    /// The sessions that something may be written to when an event is appended: attached push
-    /// sessions and waiting POLLs, in no order.
+    /// The sessions to which the server writes events as they happen: attached push sessions, and pull
+    /// sessions whose POLL waits. In no order.
     pub audience: Vec<SessionKey>,
-    /// The number of the first event that the audience was not yet served with.
+    /// The number of the first event that has not been offered to all of the audience.
     pub unserved: u64,
-    /// Whether the room is on the list of those whose audience is to be served.
+    /// The room is on the list of those whose audience is to be served.
     pub is_dirty: bool,
 }
 
@@ -43,14 +43,14 @@ impl Room {
         self.log.next() - 1
     }
 
-    /// Where a new member's cursor stands that asks for `history` events from before its JOINED,
-    /// which is the newest.
+    /// Where the cursor of a new member begins. The member asks for `history` events before its JOINED,
+    /// which is the newest event.
     pub fn cursor_for(&self, history: u64) -> u64 {
         self.newest().saturating_sub(history).max(self.log.first())
     }
 
-    /// Whether the next command could make the log drop an event before the audience was served
-    /// with it.
+    /// Whether the next command could make the log drop an event that has not been offered to all of
+    /// the audience.
     pub fn must_serve(&self, limits: &Limits) -> bool {
         let unserved = self.log.tail_bytes(self.unserved);
         let next = limits.appended_bytes_max();

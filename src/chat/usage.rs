@@ -1,4 +1,4 @@
-//! What each origin has of connections and sessions, and how much those that have gone had sent.
+//! How many connections and sessions each origin has, and how fast its former connections have sent.
 
 use std::cmp::Ordering;
 use std::collections::VecDeque;
@@ -10,24 +10,24 @@ use crate::allocator::table_bytes;
 use crate::protocol::Limits;
 use crate::sorted_index::{SortedIndex, Target};
 
-/// Names an origin that has something; void once it has nothing any more.
+/// The key of an origin. It is void once the origin is forgotten.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct OriginKey(u32);
 
 impl OriginKey {
-    /// That of all who are not counted.
+    /// The key of whatever no limit applies to.
     pub const LOCAL: OriginKey = OriginKey(u32::MAX);
 }
 
-/// What there is of one origin.
+/// What one origin has.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Usage {
     pub connections: u32,
     pub sessions: u32,
-    /// When the lines of the connection that had sent most, of those that have gone, would have
-    /// come at exactly their rate, in sixteenths of a second: no later connection begins with less.
+    /// The latest theoretical arrival time (see `rate`) of its connections that send nothing more, in
+    /// sixteenths of a second. New connections begin with it.
     arrival_ticks: u32,
-    /// It is among those that wait to be forgotten.
+    /// It is in [`Usages::waiting`].
     is_waiting: bool,
 }
 
@@ -41,22 +41,22 @@ impl Usage {
     }
 }
 
-/// A sixteenth of a second: exact enough, and 32 bits of them are eight years.
+/// A sixteenth of a second: exact enough, and 32 bits last for eight years.
 const TICK_US: u64 = 62_500;
 
-/// The usages of all origins that have something, or had a moment ago.
+/// The usages of all origins that have connections or sessions, or had some a moment ago.
 #[derive(Debug)]
 pub(super) struct Usages {
     usages: Slab<(Origin, Usage)>,
     by_origin: SortedIndex,
-    /// Origins that had nothing when they came here, and whose rate was not to be forgotten yet:
-    /// the one that has waited longest comes first.
+    /// Origins that were left with nothing while their arrival time was still ahead of the clock: the
+    /// server must not forget them yet. The one that has waited longest comes first.
     waiting: VecDeque<OriginKey>,
     waiting_max: usize,
 }
 
 impl Usages {
-    /// No usages yet. As many origins as there may be connections may wait to be forgotten.
+    /// No usages. As many origins may wait to be forgotten as there may be connections.
     pub fn new(limits: &Limits) -> Usages {
         Usages {
             usages: Slab::new(),
@@ -88,17 +88,13 @@ impl Usages {
         OriginKey(key)
     }
 
-    /// When the lines of the connections that have gone would have come at exactly their rate, in
-    /// microseconds: see [`Caller::arrival_us`].
-    ///
-    /// [`Caller::arrival_us`]: super::Caller::arrival_us
+    /// The theoretical arrival time with which a new connection of an origin begins, in microseconds.
     pub fn arrival_us(&self, key: OriginKey) -> u64 {
         let usage = self.usages.get(key.0 as usize);
         usage.map_or(0, |(_, usage)| usage.arrival_us())
     }
 
-    /// Notes when the lines of a connection that sends no more would have come at exactly their
-    /// rate.
+    /// Notes the theoretical arrival time of a connection that sends nothing more.
     pub fn note_arrival(&mut self, key: OriginKey, arrival_us: u64) {
         if let Some((_, usage)) = self.usages.get_mut(key.0 as usize) {
             let ticks = u32::try_from(arrival_us.div_ceil(TICK_US)).unwrap_or(u32::MAX);
@@ -106,20 +102,19 @@ impl Usages {
         }
     }
 
-    /// Counts one connection of an origin less, whose lines would have come by then at exactly
-    /// their rate.
+    /// Counts one connection of an origin less, and notes its theoretical arrival time.
     pub fn disconnect(&mut self, key: OriginKey, arrival_us: u64, now_us: u64) {
         self.note_arrival(key, arrival_us);
         self.change(key, now_us, |usage| usage.connections -= 1);
     }
 
-    /// Forgets origins that have nothing and whose rate is as if they had sent nothing; and others
-    /// that have nothing if too many wait, those that have waited longest.
+    /// Forgets origins that have nothing: those whose arrival time has passed, and if too many wait,
+    /// those that have waited longest.
     fn forget(&mut self, now_us: u64) {
         while let Some(&key) = self.waiting.front() {
             let (_, usage) = &mut self.usages[key.0 as usize];
-            let is_to_stay = usage.arrival_us() > now_us && self.waiting.len() <= self.waiting_max;
-            if usage.is_empty() && is_to_stay {
+            let may_stay = usage.arrival_us() > now_us && self.waiting.len() <= self.waiting_max;
+            if usage.is_empty() && may_stay {
                 return;
             }
             self.waiting.pop_front();
@@ -130,20 +125,21 @@ impl Usages {
         }
     }
 
-    /// Which origin a key names.
+    /// The origin of a key.
     pub fn origin(&self, key: OriginKey) -> Origin {
         let usage = self.usages.get(key.0 as usize);
         usage.map_or(Origin::Local, |(origin, _)| *origin)
     }
 
-    /// What an origin has.
+    /// The usage of an origin.
     pub fn get(&self, key: OriginKey) -> Usage {
         self.usages
             .get(key.0 as usize)
             .map_or(Usage::default(), |(_, usage)| *usage)
     }
 
-    /// Changes an origin's usage, which is forgotten when nothing is left of it.
+    /// Changes an origin's usage. Forgets the origin as soon as it has nothing and its arrival time has
+    /// passed.
     pub fn change(&mut self, key: OriginKey, now_us: u64, change: impl FnOnce(&mut Usage)) {
         let Some((_, usage)) = self.usages.get_mut(key.0 as usize) else {
             return;
@@ -166,14 +162,14 @@ impl Usages {
         self.by_origin.remove(&by_origin(&self.usages, origin));
         self.usages.remove(key.0 as usize);
         if self.by_origin.is_empty() {
-            // Nobody waits any more either.
+            // None waits any more either.
             self.usages = Slab::new();
             self.waiting = VecDeque::new();
         }
     }
 
-    /// The most that usages take, in bytes: each connection and each session may have an origin of
-    /// its own, and so may each that waits to be forgotten.
+    /// The most that usages take, in bytes: each connection, each session and each place among those
+    /// that wait may have an origin of its own.
     pub fn memory_max(limits: &Limits) -> u64 {
         let (conns, sessions) = (limits.connections_max as u64, limits.sessions_max as u64);
         let origins = 2 * conns + sessions;
@@ -182,16 +178,17 @@ impl Usages {
             + table_bytes(conns + 1, size_of::<OriginKey>())
     }
 
-    /// Gives back the memory behind the last usage that there is.
+    /// Returns the memory after the last usage.
     pub fn shrink(&mut self) {
         self.usages.shrink_to_fit();
     }
 
-    /// Checks that no origin is kept that has nothing and does not wait, and that few enough wait.
+    /// Checks that every origin has something or waits to be forgotten, and that not too many wait. For
+    /// tests.
     ///
     /// # Panics
     ///
-    /// If they do not. Meant for tests.
+    /// If that is not so.
     pub fn assert_consistent(&self) {
         for (_, (origin, usage)) in &self.usages {
             assert!(!usage.is_empty() || usage.is_waiting, "{origin:?}");
@@ -201,7 +198,7 @@ impl Usages {
         assert!(self.waiting.len() <= self.waiting_max);
     }
 
-    /// What all origins have together.
+    /// The sum of all usages.
     pub fn sum(&self) -> Usage {
         let mut sum = Usage::default();
         for (_, (_, usage)) in &self.usages {
@@ -212,12 +209,12 @@ impl Usages {
     }
 }
 
-/// How the origin of a key compares with an origin.
+/// The target of a search for an origin.
 fn by_origin(usages: &Slab<(Origin, Usage)>, origin: Origin) -> Target<impl Fn(u32) -> Ordering> {
     let head = match origin {
         Origin::Local => 0,
         Origin::V4(address) => u32::from_be_bytes(address),
-        // The end tells networks of one provider apart.
+        // The networks of one provider differ at the end.
         Origin::V6([.., a, b, c, d]) => u32::from_be_bytes([a, b, c, d]),
     };
     Target {
@@ -233,7 +230,7 @@ mod tests {
     const HERE: Origin = Origin::V4([192, 0, 2, 1]);
 
     #[test]
-    fn an_origin_that_has_gone_is_remembered_until_it_owes_nothing() {
+    fn an_origin_without_connections_is_remembered_until_its_arrival_time_has_passed() {
         let mut usages = Usages::new(&Limits::default());
         let here = usages.connect(HERE, 0);
         usages.disconnect(here, 3 * TICK_US, 0);
@@ -247,7 +244,7 @@ mod tests {
     }
 
     #[test]
-    fn the_connection_that_had_sent_most_counts_and_nothing_of_it_is_forgiven() {
+    fn the_latest_arrival_time_counts_and_is_rounded_up() {
         let mut usages = Usages::new(&Limits::default());
         for arrival_us in [5 * TICK_US, 8 * TICK_US + 1, 3 * TICK_US] {
             let here = usages.connect(HERE, 0);
