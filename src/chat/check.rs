@@ -1,5 +1,4 @@
-//! What must hold between sessions, rooms and timers whenever nothing is in progress. Only tests
-//! ask.
+//! What must hold between sessions, rooms and timers whenever no call is in progress. For tests.
 
 use std::collections::HashSet;
 
@@ -11,7 +10,7 @@ use crate::time::Now;
 use crate::wheel::Wheel;
 
 impl Chat {
-    /// The connection that holds a session.
+    /// The connection to which a session is attached.
     pub fn conn_of(&self, key: SessionKey) -> Option<ConnId> {
         self.sessions.get(key.index()).and_then(Session::conn)
     }
@@ -21,17 +20,17 @@ impl Chat {
         self.connections
     }
 
-    /// How many sessions a connection holds.
+    /// How many sessions are attached.
     pub fn attached_sessions(&self) -> usize {
         self.attached as usize
     }
 
-    /// Checks that all parts agree, that no entry of a freed thing is left anywhere, and that no
-    /// deadline has been missed.
+    /// Checks that all parts agree, that nothing is left of things that have gone, and that no deadline
+    /// was missed. Looks at everything.
     ///
     /// # Panics
     ///
-    /// If they do not. Meant for tests: it looks at everything there is.
+    /// If that is not so.
     pub fn assert_consistent(&self, now: Now) {
         self.assert_rooms();
         self.assert_usages();

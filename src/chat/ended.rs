@@ -1,4 +1,4 @@
-//! The sessions that ended last, so that a client which comes back learns why.
+//! The sessions that ended last, so that a client that comes back learns why.
 
 use std::collections::VecDeque;
 
@@ -19,7 +19,8 @@ pub(super) struct EndedSessions {
 }
 
 impl EndedSessions {
-    /// Takes its memory at once, so that it does not lie behind that of a crowd which goes.
+    /// Takes all its memory at once. If it grew later, its memory could end up after that of a crowd and
+    /// keep the crowd's from going back to the system.
     pub fn new() -> Self {
         EndedSessions {
             oldest_first: VecDeque::with_capacity(ENDED_MAX),
@@ -33,7 +34,7 @@ impl EndedSessions {
         self.oldest_first.push_back((token, end));
     }
 
-    /// Looks at each of them: they are few, and seldom asked for.
+    /// Looks at all of them: they are few, and clients seldom ask.
     pub fn get(&self, token: &Token) -> Option<End> {
         let mut ends = self.oldest_first.iter().rev();
         ends.find(|(ended, _)| ended == token).map(|&(_, end)| end)

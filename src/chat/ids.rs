@@ -1,6 +1,6 @@
-//! The numbers by which connections, sessions and rooms are known.
+//! The numbers of connections, sessions and rooms.
 
-/// Defines a number that names one kind of thing, and a place in its slab.
+/// Defines the number of one kind of thing: its index in a slab.
 macro_rules! id {
     ($(#[$doc:meta])* $name:ident) => {
         $(#[$doc])*
@@ -8,12 +8,12 @@ macro_rules! id {
         pub struct $name(pub u32);
 
         impl $name {
-            /// The place in the slab.
+            /// The index in the slab.
             pub const fn index(self) -> usize {
                 self.0 as usize
             }
 
-            /// The number of a place in the slab, which holds fewer than 2^32 things.
+            /// The number of the thing at an index. A slab holds fewer than 2^32 things.
             pub const fn at(index: usize) -> $name {
                 $name(index as u32)
             }
@@ -40,14 +40,14 @@ macro_rules! id {
 }
 
 id! {
-    /// A connection, among those that are open.
+    /// The number of an open connection. Another gets it once that has closed.
     ConnId
 }
 id! {
-    /// A session, among those that there are. A number is used again once its session has ended.
+    /// The number of a session. Another gets it once that has ended.
     SessionKey
 }
 id! {
-    /// A room, among those that have members. A number is used again once its room is empty.
+    /// The number of a room. Another gets it once that is empty.
     RoomKey
 }

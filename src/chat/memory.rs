@@ -9,12 +9,12 @@ use crate::protocol::{ENDED_MAX, Limits};
 use crate::sorted_index::SortedIndex;
 use crate::wheel::Wheel;
 
-/// What an index takes beside, be there a single key in it.
+/// What an index takes besides its keys, even if it has only one.
 const INDEX_BYTES: u64 = 96;
 
 impl Chat {
-    /// The most that sessions take, and what the server keeps with each: timer, name, place in the
-    /// audience, usage. In bytes.
+    /// The most that sessions take, in bytes, with what the server keeps for each: timer, name, place in
+    /// an audience, usage.
     pub fn sessions_memory_max(limits: &Limits) -> u64 {
         let (conns, sessions) = (limits.connections_max as u64, limits.sessions_max as u64);
         table_bytes(sessions, size_of::<Session>())
@@ -22,12 +22,12 @@ impl Chat {
             + table_bytes(2 * conns, Wheel::TIMER_BYTES)
             + conns.min(sessions) * (size_of::<Attachment>() as u64 + 32)
             + sessions * SortedIndex::ENTRY_BYTES
-            // A room's seats are a table too, of which at least a quarter is taken.
+            // A room's audience is a table too, and at least a quarter full.
             + 6 * sessions * size_of::<u32>() as u64
             + Usages::memory_max(limits)
     }
 
-    /// The most that rooms take without their logs. In bytes.
+    /// The most that rooms take without their logs, in bytes.
     pub fn rooms_memory_max(limits: &Limits) -> u64 {
         let rooms = limits.rooms_max.min(limits.sessions_max) as u64;
         table_bytes(rooms, size_of::<Room>())
@@ -35,7 +35,7 @@ impl Chat {
             + 2 * limits.event_bytes_max() as u64
     }
 
-    /// The most that the memory of ended sessions takes. In bytes.
+    /// What the list of ended sessions takes, in bytes.
     pub fn ended_memory_max() -> u64 {
         (ENDED_MAX * size_of::<(Token, End)>()) as u64
     }

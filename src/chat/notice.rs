@@ -1,11 +1,11 @@
-//! Lines for a connection that did not ask for them.
+//! What the server sends to a connection that did not ask for it, apart from events.
 
 use super::caller::Caller;
 use super::ids::ConnId;
 
-/// Lines for a connection whose client has not just sent something.
+/// Lines for a connection, which the hub hands to it with [`hand_to`](Self::hand_to).
 #[derive(Clone, Debug, PartialEq, Eq)]
-#[must_use = "the connection may have lost its session, and is still to be told"]
+#[must_use = "the connection may have lost its session without knowing it"]
 pub struct Notice {
     conn: ConnId,
     text: Vec<u8>,
@@ -13,7 +13,7 @@ pub struct Notice {
 }
 
 impl Notice {
-    /// Lines after which the connection goes on as before.
+    /// Makes a notice after which the connection goes on as before.
     pub(super) fn lines(conn: ConnId, text: Vec<u8>) -> Notice {
         Notice {
             conn,
@@ -22,7 +22,7 @@ impl Notice {
         }
     }
 
-    /// The last lines that the connection gets; it has lost its session, if it had one.
+    /// Makes a notice that is the last that the connection gets. It has lost its session, if it had one.
     pub(super) fn goodbye(conn: ConnId, text: Vec<u8>) -> Notice {
         Notice {
             conn,
@@ -31,13 +31,13 @@ impl Notice {
         }
     }
 
-    /// The connection that is to get the lines.
+    /// The connection that gets the lines.
     pub fn conn(&self) -> ConnId {
         self.conn
     }
 
-    /// Hands the lines to their connection, with whether they are the last, after which it is to be
-    /// closed. Its client then holds no session any more.
+    /// Returns the lines for `caller`'s connection, and whether they are the last. If so, takes the
+    /// session from `caller`; the hub closes the connection once its client has the lines.
     pub fn hand_to(self, caller: &mut Caller) -> (Vec<u8>, bool) {
         debug_assert_eq!(self.conn, caller.conn);
         if self.is_last {

@@ -1,11 +1,11 @@
-//! Timers of one kind of thing, at most one for each.
+//! Timers for one kind of thing, at most one for each.
 
 use std::marker::PhantomData;
 
 use crate::time::Millis;
 use crate::wheel::Wheel;
 
-/// A timer wheel whose timers are known by the ids of what they are for.
+/// A timer wheel that names its timers by the ids of what they are for.
 #[derive(Debug)]
 pub(super) struct Timers<Id> {
     wheel: Wheel,
@@ -50,7 +50,7 @@ impl<Id: Into<u32> + From<u32>> Timers<Id> {
         self.wheel.shrink();
     }
 
-    /// The wheel itself, for what is asked of all kinds alike.
+    /// The wheel itself, for questions that are the same for all kinds.
     pub fn wheel(&self) -> &Wheel {
         &self.wheel
     }
