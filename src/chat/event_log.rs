@@ -1,26 +1,26 @@
 //! One room's events: whole lines of text, oldest first, bounded in bytes.
 //!
-//! The log numbers its events from 1 without gaps and drops the oldest to make room for the
-//! newest. Who reads it keeps a cursor: the number of the event to be given next. The log knows
-//! neither its readers nor what the lines say.
+//! The log numbers its events from 1 without gaps, and drops the oldest when it needs space for new
+//! ones. It knows neither who reads it nor what the lines say: each reader has a cursor of its own, the
+//! number of the next event that it gets.
 
 use std::collections::VecDeque;
 
 use crate::allocator::block_bytes;
 use crate::protocol::LOG_BYTES_PER_EVENT;
 
-/// What a log takes at first, so that a room in which little happens costs little.
+/// What a log takes at first. A room in which little happens costs little.
 const FIRST_BYTES: usize = 512;
 
-/// What allocators may leave unused between the blocks of logs, for each: more than tests that search
-/// for the most memory have found.
+/// What an allocator may leave unused between blocks, per log. Tests that search for the most memory
+/// have found less.
 const GAPS_BYTES: usize = 1024;
 
-/// Up to this size a log then takes all its memory at once, so that what one log frees fits every
-/// other. The system gives what was not used yet no memory, by whole pages.
+/// A log of up to this size then takes all its memory at once, so that what one log frees fits any
+/// other. Pages that are not used yet cost no memory.
 ///
-/// A larger one grows, by half: a small machine might not promise it all. Its size is one at which
-/// allocators ask the system for each block alone, which then moves without a copy: mremap(2).
+/// A larger log grows by half: a small machine might not promise it everything. Allocators take blocks
+/// of this size from the system one by one, so they move without a copy: mremap(2).
 const AT_ONCE_BYTES: usize = 1024 * 1024;
 
 /// A bounded log of event lines, numbered from 1.
@@ -32,13 +32,13 @@ pub struct EventLog {
     starts: VecDeque<u32>,
     /// Where the next event will start, on the same count.
     end: u32,
-    /// The number of the oldest event held, or of the next one if none is.
+    /// The number of the oldest event held, or of the next one if the log is empty.
     first: u64,
     bytes_max: usize,
 }
 
 impl EventLog {
-    /// An empty log that will hold at most `bytes_max` bytes of lines, below 4 GiB.
+    /// An empty log that holds at most `bytes_max` bytes of lines, below 4 GiB.
     pub fn new(bytes_max: usize) -> Self {
         EventLog {
             bytes: VecDeque::new(),
@@ -49,7 +49,7 @@ impl EventLog {
         }
     }
 
-    /// The number of the oldest event held; of the next one if none is.
+    /// The number of the oldest event held, or of the next one if the log is empty.
     pub fn first(&self) -> u64 {
         self.first
     }
@@ -59,14 +59,14 @@ impl EventLog {
         self.first + self.starts.len() as u64
     }
 
-    /// How many bytes of lines are held.
+    /// How many bytes of lines it holds.
     pub fn len_bytes(&self) -> usize {
         self.bytes.len()
     }
 
-    /// Appends a line with its end, dropping the oldest ones as far as room is needed.
+    /// Appends a line with its end, and drops the oldest lines if it needs their space.
     ///
-    /// A line that is longer than the whole log is kept alone.
+    /// A line that is longer than the whole log stays there alone.
     pub fn append(&mut self, line: &[u8]) {
         let events_max = Self::events_max(self.bytes_max);
         while !self.starts.is_empty()
@@ -82,9 +82,10 @@ impl EventLog {
         self.end = self.end.wrapping_add(line.len() as u32);
     }
 
-    /// The bytes of all events from number `from` on: two slices, since the log is a ring.
+    /// The bytes of all events from number `from` on, as two slices, since the log is a ring.
     ///
-    /// From the oldest event held on, if that one was dropped; nothing, if it is still to come.
+    /// If the log has dropped that event, they begin with the oldest one held; if it is still to come,
+    /// there are none.
     pub fn tail(&self, from: u64) -> [&[u8]; 2] {
         self.range(from, self.next())
     }
@@ -93,11 +94,11 @@ impl EventLog {
     pub fn range(&self, from: u64, to: u64) -> [&[u8]; 2] {
         let (start, end) = (self.offset(from), self.offset(to));
         let (head, tail) = self.bytes.as_slices();
-        let part = |slice: &'_ [u8], skipped: usize| {
+        let within = |slice: &'_ [u8], skipped: usize| {
             let bound = |at: usize| at.saturating_sub(skipped).min(slice.len());
             bound(start)..bound(end)
         };
-        [&head[part(head, 0)], &tail[part(tail, head.len())]]
+        [&head[within(head, 0)], &tail[within(tail, head.len())]]
     }
 
     /// How many bytes the events from number `from` on take.
@@ -105,8 +106,8 @@ impl EventLog {
         self.bytes.len() - self.offset(from)
     }
 
-    /// The end of the longest run of events from number `from` on that has at most `events_max`
-    /// events and `bytes_max` bytes: the number behind its last event.
+    /// The end of the longest run of events from number `from` on that has at most `events_max` events
+    /// and `bytes_max` bytes: the number after its last event.
     pub fn fit(&self, from: u64, events_max: u64, bytes_max: usize) -> u64 {
         let start = self.offset(from);
         let mut to = from.saturating_add(events_max).min(self.next());
@@ -116,8 +117,8 @@ impl EventLog {
         to
     }
 
-    /// Where a reader stands who took `bytes` bytes from the start of event `from` on: the number
-    /// of the first event he has taken nothing of, and how many bytes of the one before he lacks.
+    /// Where a reader is after `bytes` bytes from the start of event `from` on: the number of the first
+    /// event of which it has nothing, and how many bytes it lacks of the one before.
     pub fn advance(&self, from: u64, bytes: usize) -> (u64, usize) {
         let at = self.offset(from) + bytes;
         if at >= self.bytes.len() {
@@ -131,15 +132,15 @@ impl EventLog {
         (within + 1, missing)
     }
 
-    /// The number of the event that the byte at an offset belongs to.
+    /// The number of the event to which the byte at an offset belongs.
     fn event_at(&self, offset: usize) -> u64 {
-        let behind = self
+        let after = self
             .starts
             .partition_point(|&start| self.distance(start) <= offset);
-        self.first + behind as u64 - 1
+        self.first + after as u64 - 1
     }
 
-    /// Where an event starts in `bytes`; the nearer end of them for one that is not held.
+    /// Where an event starts in `bytes`. For an event that is not held, the nearer end of `bytes`.
     fn offset(&self, number: u64) -> usize {
         let index = usize::try_from(number.saturating_sub(self.first)).unwrap_or(usize::MAX);
         match self.starts.get(index) {
@@ -148,8 +149,8 @@ impl EventLog {
         }
     }
 
-    /// The most memory that a log of so many bytes takes, in bytes, with what it took at first, which
-    /// nothing else may fit into.
+    /// The most memory that a log of `bytes_max` bytes takes, in bytes. This includes what it took at
+    /// first, since nothing else may fit there.
     pub fn memory_max(bytes_max: usize) -> usize {
         let rings = |bytes, events| block_bytes(bytes) + block_bytes(events * size_of::<u32>());
         rings(FIRST_BYTES, FIRST_BYTES / LOG_BYTES_PER_EVENT)
@@ -157,12 +158,13 @@ impl EventLog {
             + GAPS_BYTES
     }
 
-    /// The most events that a log of so many bytes holds, however short they are: one for 32 of
-    /// its bytes, and a few that the smallest log holds too.
+    /// The most events that a log of `bytes_max` bytes holds, however short they are: one for every
+    /// [`LOG_BYTES_PER_EVENT`] bytes, and eight more, even in the smallest log.
     pub fn events_max(bytes_max: usize) -> usize {
         bytes_max / LOG_BYTES_PER_EVENT + 8
     }
 
+    /// How many bytes lie between the first byte held and a start.
     fn distance(&self, start: u32) -> usize {
         let base = self.starts.front().copied().unwrap_or(self.end);
         start.wrapping_sub(base) as usize
@@ -176,7 +178,8 @@ impl EventLog {
     }
 }
 
-/// Makes room for `more` items: all that there may ever be, if that is not too much at once.
+/// Makes space for `more` items: `first` at first, and then up to `bound` at once, unless that is too
+/// much.
 fn grow<T>(ring: &mut VecDeque<T>, more: usize, first: usize, bound: usize) {
     let needed = ring.len() + more;
     if needed > ring.capacity() {
@@ -215,7 +218,7 @@ mod tests {
     }
 
     #[test]
-    fn the_oldest_events_make_room_for_the_newest() {
+    fn the_oldest_events_make_space_for_the_newest() {
         let mut log = log_of(12, &["one\n", "two\n", "six\n"]);
         assert_eq!((log.first(), log.next(), log.len_bytes()), (1, 4, 12));
         log.append(b"ten\n");
@@ -226,7 +229,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_longer_than_the_log_is_kept_alone() {
+    fn a_line_longer_than_the_log_stays_there_alone() {
         let mut log = log_of(8, &["one\n", "two\n", "much too long\n"]);
         assert_eq!((log.first(), log.next()), (3, 4));
         assert_eq!(text(log.tail(3)), "much too long\n");
@@ -261,7 +264,7 @@ mod tests {
     }
 
     #[test]
-    fn a_log_takes_little_at_first_and_then_all_unless_it_is_large() {
+    fn a_log_takes_little_at_first_and_then_everything_unless_it_is_large() {
         for bytes_max in [4096, 5000, 64 * 1024, AT_ONCE_BYTES] {
             let mut log = EventLog::new(bytes_max);
             log.append(b"one\n");
@@ -342,7 +345,7 @@ mod tests {
     }
 
     #[test]
-    fn a_reader_who_stops_within_a_line_is_told_what_he_lacks_of_it() {
+    fn a_reader_that_stops_within_a_line_learns_how_much_of_it_is_missing() {
         let log = log_of(100, &["one\n", "two\n", "three\n"]);
         for (from, bytes, reached) in [
             (1, 0, (1, 0)),

@@ -1,20 +1,20 @@
 //! What the server counts, and the names under which STATS shows it.
 //!
-//! Counters only go up, from 0 at the start. Gauges follow from the state of things and are worked
-//! out when they are asked for. A new one is a row here and its explanation in PROTOCOL.md.
+//! Counters start at 0 and only go up. Gauges are computed from the server's state when a client asks.
+//! A new one is a row here and its explanation in PROTOCOL.md.
 
 use super::Chat;
 use crate::protocol::{LeaveReason, Listing, Output};
 use crate::time::{Millis, Now};
 
-/// A row of the table: its name, and where its value comes from.
+/// A row of the table: a name, and how to get its value.
 struct Row {
     name: &'static str,
     value: fn(&Chat, Now) -> u64,
 }
 
-/// Declares [`Stats`], a field for each row with one, and the table of all rows, in the order in which
-/// STATS shows them: `field as "name"` for what is counted, `"name" = value` for what is worked out.
+/// Defines [`Stats`] and the table of all rows, in the order in which STATS shows them. A counter is
+/// `field as "name"`, which defines its field, too; a gauge is `"name" = value`.
 macro_rules! stats {
     ($($($(#[$doc:meta])+ $field:ident as)? $name:literal $(= $value:expr)?;)+) => {
         /// The server's counters.
@@ -41,7 +41,7 @@ stats! {
     connections_most as "connections-most";
     /// Connections accepted.
     connections_total as "connections-total";
-    /// Connections closed for what their clients did.
+    /// Connections closed because of what their clients did.
     connections_abuse as "connections-abuse";
     /// Connections closed because they got no session in time.
     connections_handshake as "connections-handshake";
@@ -67,18 +67,18 @@ stats! {
     refused_sessions_address as "refused-sessions-address";
     /// JOINs refused because there were too many rooms.
     refused_rooms as "refused-rooms";
-    /// JOINs refused for want of the right key.
+    /// JOINs refused because the key was missing or wrong.
     refused_keys as "refused-keys";
     "rooms" = |chat, _| chat.rooms.len() as u64;
     /// Events appended to a room's log.
     events as "events";
-    /// Bytes of the lines of those events.
+    /// Bytes of those events' lines.
     events_bytes as "events-bytes";
-    /// Events that sessions were given.
+    /// Events that sessions got.
     events_delivered as "events-delivered";
-    /// Bytes of the lines of those events.
+    /// Bytes of those events' lines.
     events_delivered_bytes as "events-delivered-bytes";
-    /// Events that sessions were told they lost.
+    /// Events that sessions have lost, as LOST lines say.
     events_lost as "events-lost";
     "log-bytes" = |chat, _| chat.log_bytes;
     /// Lines that got an OK.
@@ -92,18 +92,18 @@ stats! {
     /// Bytes sent to clients.
     bytes_out as "bytes-out";
     "timers" = |chat, _| chat.wheels().iter().map(|wheel| wheel.len() as u64).sum();
-    /// Lines of the log that nobody took.
+    /// Lines dropped from the server's log because nobody read them.
     log_lines_dropped as "log-lines-dropped";
     /// Turns of the loop.
     turns as "turns";
-    /// The longest turn, without the time slept.
+    /// The longest turn, not counting sleep.
     turn_longest_ms as "turn-longest";
     /// The most memory that the settings can ever need, in bytes.
     memory_ceiling as "memory-ceiling";
 }
 
 impl Stats {
-    /// What there was and what was refused, in one line for the log.
+    /// One line for the log: what the server has done and what it has refused.
     pub fn summary(&self, uptime: Millis) -> String {
         let (hours, minutes) = (uptime.secs() / 3600, uptime.secs() / 60 % 60);
         let refused_connections = self.refused_connections + self.refused_connections_address;
