@@ -1,14 +1,14 @@
-//! When it is worth giving a table's memory back.
+//! When it is worth returning a table's memory.
 
-/// A table for fewer things than this is not worth it.
+/// A table with space for fewer entries is not worth shrinking.
 const CAPACITY_MIN: usize = 16;
 
-/// Watches how many things there are in a table, and says when to shrink it.
+/// Counts the entries of a table and says when to shrink it.
 #[derive(Debug, Default)]
 pub struct ShrinkPolicy {
-    /// The most things that there were since the table was last shrunk, ...
+    /// The most entries since the table was last shrunk.
     most: usize,
-    /// ... and how many were removed.
+    /// How many entries were removed since then.
     removed: usize,
 }
 
@@ -18,10 +18,11 @@ impl ShrinkPolicy {
         self.most = self.most.max(count);
     }
 
-    /// Notes that an entry was removed; true if the table is to be shrunk now.
+    /// Notes that an entry was removed and `left` are left. Returns true if the table should be shrunk
+    /// now.
     ///
-    /// Shrinking looks at the whole table, which has `capacity`. So it is time when half of the entries
-    /// are gone; when nothing is left; and otherwise not before an eighth of the capacity was removed.
+    /// Shrinking looks at the whole table. So it is worth it when half of the entries have gone, when
+    /// none is left, or otherwise when as many were removed as an eighth of the table's capacity.
     pub fn removed(&mut self, left: usize, capacity: usize) -> bool {
         self.removed += 1;
         let is_half_gone = self.most >= CAPACITY_MIN && left <= self.most / 2;
@@ -41,7 +42,7 @@ impl ShrinkPolicy {
 mod tests {
     use super::*;
 
-    /// The policy of a table that has grown to so many entries.
+    /// The policy of a table that has grown to `count` entries.
     fn grown_to(count: usize) -> ShrinkPolicy {
         let mut policy = ShrinkPolicy::default();
         (1..=count).for_each(|count| policy.added(count));
@@ -49,7 +50,7 @@ mod tests {
     }
 
     #[test]
-    fn memory_is_given_back_each_time_that_half_of_the_entries_are_gone() {
+    fn memory_goes_back_each_time_that_half_of_the_entries_have_gone() {
         let mut policy = grown_to(1000);
         let shrunk: Vec<usize> = (0..1000)
             .rev()
@@ -68,7 +69,7 @@ mod tests {
     }
 
     #[test]
-    fn an_entry_that_stays_in_the_last_place_does_not_make_each_other_one_costly() {
+    fn an_entry_that_stays_last_does_not_make_every_removal_costly() {
         let mut policy = grown_to(1000);
         (1..1000)
             .rev()

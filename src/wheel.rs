@@ -1,13 +1,13 @@
 //! A hierarchical timer wheel: every deadline of the server, to the millisecond.
 //!
-//! Eleven levels of 64 slots cover all of [`Millis`]. A timer's level is given by the highest
-//! group of six bits in which its deadline differs from the wheel's present, its slot by that
-//! group: scheme 7 of Varghese and Lauck, "Hashed and Hierarchical Timing Wheels" (SOSP 1987).
-//! Filing and cancelling are O(1); a timer moves down at most once a level.
+//! Eleven levels of 64 slots cover all of [`Millis`]. The highest group of six bits in which a timer's
+//! deadline differs from the wheel's present chooses its level, and the value of that group its slot:
+//! scheme 7 of Varghese and Lauck, "Hashed and Hierarchical Timing Wheels" (SOSP 1987). Filing and
+//! cancelling are O(1); a timer moves down at most once per level.
 //!
-//! The timers of a slot are a doubly linked list in a bucket. When the present reaches a slot
-//! its bucket is set aside whole, whatever its size, and worked off timer by timer within the
-//! caller's allowance, so that no crowd of timers can hold up a turn.
+//! The timers of a slot are a doubly linked list in a bucket. When the present reaches a slot, the wheel
+//! sets its bucket aside as a whole, whatever its size. [`Wheel::pop`] then works it off timer by timer
+//! within the work it may do, so that no crowd of timers delays a turn.
 
 use std::collections::VecDeque;
 
@@ -21,7 +21,7 @@ const LEVELS: usize = u64::BITS.div_ceil(SLOT_BITS) as usize;
 
 /// A bucket of up to this many timers always knows its earliest deadline exactly.
 const SCAN_LEN: u32 = 64;
-/// A larger bucket looks for it anew after one removal in so many timers.
+/// A larger bucket searches for it again once one timer in this many has been removed.
 const SCAN_RATIO: u32 = 8;
 
 const NONE: u32 = u32::MAX;
@@ -31,7 +31,7 @@ struct Node {
     when: Millis,
     next: u32,
     prev: u32,
-    /// The bucket it hangs in; none while the timer is not filed.
+    /// The bucket in whose list it is; [`NONE`] while the timer is not filed.
     bucket: u32,
 }
 
@@ -47,20 +47,20 @@ impl Node {
 /// The timers of one slot.
 #[derive(Debug)]
 struct Bucket {
-    /// The slot it hangs in; none once the present has reached it.
+    /// Its level and slot; `None` once the present has reached that.
     slot: Option<(u8, u8)>,
     head: u32,
     len: u32,
-    /// No timer of this bucket is due before.
+    /// No timer of this bucket is due earlier.
     earliest: Millis,
-    /// Whether the timer that set `earliest` is gone.
+    /// Whether the timer that set `earliest` has gone.
     stale: bool,
-    /// Timers taken out since `earliest` was last looked for.
+    /// How many timers were removed since the last search for `earliest`.
     removed: u32,
 }
 
-/// Timers, each known by a number that its owner chose: small numbers, used again, since the wheel
-/// keeps a place for each up to the largest.
+/// Timers, each with a number that its owner chooses. The owner should choose small numbers and reuse
+/// them: the wheel keeps a place for every number up to the largest.
 #[derive(Debug)]
 pub struct Wheel {
     present: Millis,
@@ -80,7 +80,7 @@ impl Default for Wheel {
 }
 
 impl Wheel {
-    /// What a timer takes, in bytes.
+    /// How much memory a timer takes, in bytes.
     pub const TIMER_BYTES: usize = size_of::<Node>();
 
     /// An empty wheel whose present is 0.
@@ -106,19 +106,19 @@ impl Wheel {
         self.len == 0
     }
 
-    /// For how many timers there are places.
+    /// How many places for timers there are.
     pub fn capacity(&self) -> usize {
         self.nodes.len()
     }
 
-    /// All timers that are filed, with their deadlines, by their numbers.
+    /// All filed timers with their deadlines, in the order of their numbers.
     pub fn iter(&self) -> impl Iterator<Item = (u32, Millis)> {
         let filed = self.nodes.iter().zip(0..).filter(|(n, _)| n.bucket != NONE);
         filed.map(|(node, timer)| (timer, node.when))
     }
 
-    /// Files a timer to fire at `when`, or at the next [`pop`](Self::pop) if that has passed; and
-    /// at no other time, if it was filed before.
+    /// Files a timer to fire at `when`, or at the next [`pop`](Self::pop) if that has passed. If it was
+    /// filed before, this replaces its deadline.
     pub fn file(&mut self, timer: u32, when: Millis) {
         self.cancel(timer);
         let index = timer as usize;
@@ -130,7 +130,7 @@ impl Wheel {
         self.link(timer);
     }
 
-    /// Takes a timer out, if it is filed.
+    /// Removes a timer, if it is filed.
     pub fn cancel(&mut self, timer: u32) {
         if self.when(timer).is_some() {
             self.unlink(timer);
@@ -144,11 +144,11 @@ impl Wheel {
         (node.bucket != NONE).then_some(node.when)
     }
 
-    /// Takes out a timer whose deadline is not after `now` and returns its number.
+    /// Removes a timer whose deadline is not after `now`, and returns its number.
     ///
-    /// Each timer that is looked at costs one of `work`; at 0 the rest is left for the next call,
-    /// and [`next_deadline`](Self::next_deadline) is in the past until it is done. `now` never
-    /// goes back.
+    /// Each timer looked at takes one off `work`. At 0 the rest waits for the next call, and
+    /// [`next_deadline`](Self::next_deadline) is not after `now` until they are done. `now` must never
+    /// go back.
     pub fn pop(&mut self, now: Millis, work: &mut usize) -> Option<u32> {
         self.advance(now);
         while let Some(&bucket) = self.reached.front() {
@@ -169,8 +169,8 @@ impl Wheel {
         None
     }
 
-    /// When the next timer fires: exactly, unless the next timers share a slot with more than 64
-    /// others and the earliest of them was cancelled; then it may be that one's deadline.
+    /// When the next timer fires. This is exact unless more than 64 timers share the next slot and the
+    /// earliest of them was cancelled: then it may be the cancelled one's deadline.
     pub fn next_deadline(&mut self) -> Option<Millis> {
         if self
             .reached
@@ -182,8 +182,8 @@ impl Wheel {
         let level = self.occupied.iter().position(|&slots| slots != 0)?;
         let slot = self.occupied[level].trailing_zeros() as usize;
         let bucket = &mut self.buckets[self.slots[level][slot] as usize];
-        let worth_it = bucket.len <= SCAN_LEN || bucket.len / SCAN_RATIO <= bucket.removed;
-        if bucket.stale && worth_it {
+        let is_worth_it = bucket.len <= SCAN_LEN || bucket.len / SCAN_RATIO <= bucket.removed;
+        if bucket.stale && is_worth_it {
             bucket.earliest = Millis(u64::MAX);
             let mut id = bucket.head;
             while let Some(node) = self.nodes.get(id as usize) {
@@ -196,7 +196,7 @@ impl Wheel {
         Some(bucket.earliest)
     }
 
-    /// Gives back the memory of the places behind that of the last timer that is filed.
+    /// Returns the memory of the places after the last timer that is filed.
     pub fn shrink(&mut self) {
         let last = self.nodes.iter().rposition(|node| node.bucket != NONE);
         self.nodes.truncate(last.map_or(0, |last| last + 1));
@@ -233,7 +233,7 @@ impl Wheel {
         self.present = now;
     }
 
-    /// Hangs a node into the bucket of its deadline.
+    /// Puts a node into the bucket of its deadline.
     fn link(&mut self, id: u32) {
         let when = self.nodes[id as usize].when;
         let bucket_id = self.bucket_for(when);
@@ -253,6 +253,7 @@ impl Wheel {
         }
     }
 
+    /// Takes a node out of its bucket.
     fn unlink(&mut self, id: u32) {
         let Node {
             when,
@@ -275,7 +276,7 @@ impl Wheel {
         if bucket.len > 0 {
             return;
         }
-        // A bucket that was reached is removed by `pop`, which works it off.
+        // Once the present has reached a bucket, `pop` removes it.
         if let Some((level, slot)) = bucket.slot {
             self.occupied[usize::from(level)] &= !(1 << slot);
             self.slots[usize::from(level)][usize::from(slot)] = NONE;
@@ -283,7 +284,7 @@ impl Wheel {
         }
     }
 
-    /// The bucket for a deadline, made if its slot has none.
+    /// The bucket for a deadline. Creates one if its slot has none.
     fn bucket_for(&mut self, when: Millis) -> u32 {
         if when <= self.present {
             if self.reached.is_empty() {
@@ -313,7 +314,7 @@ impl Wheel {
     }
 }
 
-/// The six bits of a time that choose its slot at a level.
+/// The six bits of a time that choose its slot on a level.
 fn digit(time: Millis, level: usize) -> usize {
     (time.0 >> (SLOT_BITS * level as u32)) as usize % SLOTS
 }
@@ -329,7 +330,7 @@ mod tests {
     const DAY: u64 = 24 * HOUR;
     const YEAR: u64 = 365 * DAY;
 
-    /// Times within the slots of every level and at their edges.
+    /// Times within slots of every level and at their edges.
     const TIMES: [u64; 14] = [
         1,
         SECOND,
@@ -347,7 +348,7 @@ mod tests {
         u64::MAX,
     ];
 
-    /// A wheel whose timers, numbered from 0, have these deadlines.
+    /// A wheel with timers numbered from 0 that have these deadlines.
     fn wheel_at(present: u64, deadlines: &[u64]) -> Wheel {
         let mut wheel = Wheel::new();
         assert_eq!(pop_all(&mut wheel, present), []);
@@ -393,7 +394,7 @@ mod tests {
     }
 
     #[test]
-    fn who_sleeps_until_the_next_deadline_meets_each_at_its_millisecond_and_nothing_else() {
+    fn sleeping_until_the_next_deadline_meets_each_at_its_millisecond_and_never_wakes_in_vain() {
         for present in [0, 63, 4095, 123_456_789, (1 << 36) - 1, YEAR + 7] {
             let mut deadlines: Vec<u64> = TIMES
                 .into_iter()
@@ -418,7 +419,7 @@ mod tests {
     }
 
     #[test]
-    fn a_timer_that_is_filed_again_and_again_does_not_drift() {
+    fn a_timer_filed_again_and_again_does_not_drift() {
         for (period, span) in [(SECOND, DAY / 2), (HOUR, 400 * DAY), (DAY, 20 * YEAR)] {
             let mut wheel = Wheel::new();
             wheel.file(3, Millis(period));
@@ -441,7 +442,7 @@ mod tests {
     }
 
     #[test]
-    fn when_the_earliest_timer_is_cancelled_the_next_one_is_the_deadline() {
+    fn after_the_earliest_timer_is_cancelled_the_next_one_sets_the_deadline() {
         let mut wheel = wheel_at(0, &TIMES);
         for (timer, when) in (0..).zip(TIMES) {
             assert_eq!(next(&mut wheel), Some(when));
@@ -451,7 +452,7 @@ mod tests {
     }
 
     #[test]
-    fn when_the_earliest_of_a_crowd_is_cancelled_the_deadline_is_never_late() {
+    fn after_the_earliest_of_a_crowd_is_cancelled_the_deadline_is_never_late() {
         // All within one slot of the fourth level.
         let deadlines: Vec<u64> = (0..1000).map(|i| (1 << 18) + 200 * i).collect();
         let mut wheel = wheel_at(0, &deadlines);
@@ -474,7 +475,7 @@ mod tests {
         for timer in 0..CROWD {
             wheel.file(timer, Millis(DAY));
         }
-        // A moment before, all of them only move nearer; then all are due.
+        // A millisecond before the deadline all of them only move down; then all fire.
         for now in [DAY - 1, DAY] {
             for slice in 0..=CROWD as usize / SLICE {
                 assert!(next(&mut wheel) <= Some(now) || slice == 0, "{slice}");
@@ -493,7 +494,7 @@ mod tests {
     }
 
     #[test]
-    fn a_wheel_that_is_given_no_time_to_work_loses_no_timer() {
+    fn a_wheel_that_may_do_no_work_loses_no_timer() {
         const TIMERS: u32 = 70_000;
         let mut wheel = Wheel::new();
         for timer in 0..TIMERS {
@@ -507,7 +508,7 @@ mod tests {
     }
 
     #[test]
-    fn a_timer_that_is_filed_again_fires_at_its_new_deadline_only() {
+    fn a_timer_filed_again_fires_only_at_its_new_deadline() {
         for (old, new) in [(SECOND, HOUR), (HOUR, SECOND), (HOUR, HOUR)] {
             let mut wheel = wheel_at(0, &[old, DAY]);
             wheel.file(0, Millis(new));
@@ -519,9 +520,9 @@ mod tests {
     }
 
     #[test]
-    fn the_places_behind_the_last_timer_are_given_back() {
+    fn shrinking_returns_the_places_after_the_last_timer() {
         let mut wheel = wheel_at(0, &[DAY; 1000]);
-        // Whatever was filed last: a place is a timer's own.
+        // A timer's number alone decides its place, whenever it was filed.
         (1..1000).for_each(|timer| wheel.cancel(timer));
         wheel.file(0, Millis(HOUR));
         wheel.shrink();
