@@ -78,37 +78,37 @@ use usage::Usages;
 #[derive(Debug)]
 pub struct Chat {
     limits: Limits,
-    /// Who may join; none if anybody may.
+    /// Who may join; `None` lets anybody join.
     keys: Option<Keys>,
     usages: Usages,
     sessions: Slab<Session>,
-    /// How many of them a connection holds.
+    /// How many of them are attached.
     attached: u64,
     sessions_shrink: ShrinkPolicy,
-    /// How many connections there are.
+    /// How many connections there are; the hub has them.
     connections: usize,
     connections_shrink: ShrinkPolicy,
-    /// Much memory went back to the allocator, which may keep it.
+    /// Much memory has gone back to the allocator, which may keep it.
     has_freed_memory: bool,
     rooms: Slab<Room>,
     room_names: SortedIndex,
     /// A timer for each session, under its key.
     session_timers: Timers<SessionKey>,
-    /// A timer for each connection that has no session.
+    /// A timer for each connection that has no session, or is leaving.
     handshakes: Timers<ConnId>,
-    /// A timer for each connection that has to wait before it is read again.
+    /// A timer for each connection that must not be read for now, because its client sends too fast.
     throttles: Timers<ConnId>,
     ended: EndedSessions,
     journal: Journal,
-    /// Rooms whose audience is to be served.
+    /// The rooms whose audience is to be served.
     dirty: Vec<RoomKey>,
+    /// The dirty rooms' audiences must be served before anything else is appended.
+    must_serve: bool,
     /// Bytes of events that all logs hold.
     log_bytes: u64,
-    /// Whether that has to happen before anything else is appended.
-    must_serve: bool,
-    /// Where an event's line is put together.
+    /// A buffer in which lines are put together.
     line: Vec<u8>,
-    /// What the server counts; the hub and the server add what they alone can see.
+    /// What the server counts. The hub and the server add what only they can see.
     pub stats: Stats,
 }
 
@@ -133,14 +133,14 @@ impl Chat {
             ended: EndedSessions::new(),
             journal: Journal::new(),
             dirty: Vec::with_capacity(64),
-            log_bytes: 0,
             must_serve: false,
+            log_bytes: 0,
             line: Vec::with_capacity(limits.event_bytes_max()),
             stats: Stats::default(),
         }
     }
 
-    /// What the server was told to allow.
+    /// The limits that the server enforces.
     pub fn limits(&self) -> &Limits {
         &self.limits
     }
@@ -150,7 +150,7 @@ impl Chat {
         self.sessions.len()
     }
 
-    /// Whether much memory went back to the allocator, which may keep it, since this was asked last.
+    /// Whether much memory has gone back to the allocator since the last call. The allocator may keep it.
     pub fn take_has_freed_memory(&mut self) -> bool {
         std::mem::take(&mut self.has_freed_memory)
     }
@@ -164,12 +164,12 @@ impl Chat {
     }
 }
 
-/// How a session's name compares with a name.
+/// The target of a search for a session by its name.
 fn by_name(sessions: &Slab<Session>, name: Name) -> Target<impl Fn(u32) -> Ordering> {
     sorted_index::by_name(name, |key| sessions[key as usize].name.folded())
 }
 
-/// How a room's name compares with a name.
+/// The target of a search for a room by its name.
 fn by_room_name(rooms: &Slab<Room>, name: Name) -> Target<impl Fn(u32) -> Ordering> {
     sorted_index::by_name(name, |key| rooms[key as usize].name.folded())
 }
