@@ -1,28 +1,28 @@
-//! A sorted index: keys of things, in the order of what they are looked up by.
+//! A sorted index: the keys of things such as sessions, sorted by their names or addresses.
 //!
-//! That itself stays with the things, but for its first 32 bits, which mostly tell the order and
-//! save a look at a thing that lies elsewhere in memory. Whoever calls says how the thing of a key
-//! compares with the one in question, always in the same order.
+//! Names and addresses stay with the things. The index keeps only the first 32 bits of each, its *head*,
+//! which mostly decides the order and saves a look elsewhere in memory. For the rest, whoever searches
+//! says with each [`Target`] how things compare with it, always in the same order.
 
 use std::cmp::Ordering;
 
 use crate::protocol::{Folded, Name};
 
-/// Keys in one chunk, at most: what an insertion may have to move.
+/// The most keys in one chunk, and so the most that an insertion has to move.
 const CHUNK_MAX: usize = 128;
 
-/// A thing in question.
+/// The thing that a search looks for.
 pub struct Target<F: ?Sized> {
-    /// What it is sorted by first: of equal things it is the same.
+    /// What things are sorted by first. Equal things have equal heads.
     pub head: u32,
-    /// How the thing of a key that has the same head compares with this one.
+    /// How the thing with a key, whose head is the same, compares with this one.
     pub compare: F,
 }
 
-/// A thing in question, however it is compared.
+/// A target, however it compares.
 pub type AnyTarget<'a> = Target<dyn Fn(u32) -> Ordering + 'a>;
 
-/// The thing of that name, among things of which `name_of` gives the names by their keys.
+/// The thing with a name. `name_of` returns the name of the thing with a key.
 pub fn by_name(name: Name, name_of: impl Fn(u32) -> Folded) -> Target<impl Fn(u32) -> Ordering> {
     let name = name.folded();
     Target {
@@ -37,26 +37,27 @@ struct Entry {
     key: u32,
 }
 
-/// Keys of things, sorted, no two of them equal.
+/// The keys of things, sorted. No two things are equal.
 ///
-/// They lie in a row of sorted chunks, so that a key takes little more than eight bytes, an
-/// insertion moves few of them, and where a key stands in the whole is known without counting.
+/// The keys are in a list of sorted chunks. So a key takes little more than eight bytes, an insertion
+/// moves few of them, and the position of a key follows from the lengths of the chunks before it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SortedIndex {
     chunks: Vec<Vec<Entry>>,
     len: usize,
 }
 
-/// Where a thing stands, or would stand: its chunk, and its place there.
+/// Where a target is, or would be inserted.
 struct Place {
     chunk: usize,
+    /// The index in the chunk.
     at: usize,
     is_found: bool,
 }
 
 impl SortedIndex {
-    /// The most that a key takes, in bytes: eight of its own, in a chunk that may be only a quarter
-    /// full, with its share of the row of chunks.
+    /// The most that a key takes, in bytes: eight of its own, in a chunk that may be only a quarter full,
+    /// and a part of the list of chunks.
     pub const ENTRY_BYTES: u64 = 40;
 
     /// How many keys there are.
@@ -64,12 +65,12 @@ impl SortedIndex {
         self.len
     }
 
-    /// Whether there is none.
+    /// Whether there are no keys.
     pub fn is_empty(&self) -> bool {
         self.len == 0
     }
 
-    /// The key of the thing in question.
+    /// The key of the target, if it is there.
     pub fn get(&self, target: &AnyTarget<'_>) -> Option<u32> {
         let place = self.place(target);
         place
@@ -77,10 +78,10 @@ impl SortedIndex {
             .then(|| self.chunks[place.chunk][place.at].key)
     }
 
-    /// Puts in the key of the thing in question, to which none that is there may be equal.
+    /// Inserts the key of the target, which must not be there yet.
     pub fn insert(&mut self, key: u32, target: &AnyTarget<'_>) {
         let mut place = self.place(target);
-        debug_assert!(!place.is_found, "something is there twice");
+        debug_assert!(!place.is_found, "it is there already");
         match self.chunks.get_mut(place.chunk) {
             None => {
                 self.chunks.reserve_exact(1);
@@ -102,7 +103,7 @@ impl SortedIndex {
         self.len += 1;
     }
 
-    /// Takes out the key of the thing in question, if it is there.
+    /// Removes the key of the target, if it is there.
     pub fn remove(&mut self, target: &AnyTarget<'_>) {
         let place = self.place(target);
         if !place.is_found {
@@ -125,8 +126,7 @@ impl SortedIndex {
         }
     }
 
-    /// Makes one of a chunk and the next if both are small, so that of two that stand side by side
-    /// one is not.
+    /// Merges a chunk with the next if both are small. So no two neighbours are both small.
     fn merge(&mut self, chunk: usize) {
         let is_small = |chunk: Option<&Vec<Entry>>| chunk.is_some_and(|c| c.len() < CHUNK_MAX / 4);
         if is_small(self.chunks.get(chunk)) && is_small(self.chunks.get(chunk.wrapping_add(1))) {
@@ -135,8 +135,8 @@ impl SortedIndex {
         }
     }
 
-    /// The keys of all things behind the one in question, in order, or of all there are; and how
-    /// many those are.
+    /// The keys of all things after the target, or of all things if there is no target, in order; and
+    /// how many those are.
     pub fn keys_after(
         &self,
         target: Option<&AnyTarget<'_>>,
@@ -153,9 +153,9 @@ impl SortedIndex {
             let by_head = entry.head.cmp(&target.head);
             by_head.then_with(|| (target.compare)(entry.key))
         };
-        let is_behind = |chunk: &Vec<Entry>| compare(&chunk[0]) == Ordering::Greater;
-        let behind = self.chunks.partition_point(|chunk| !is_behind(chunk));
-        let chunk = behind.saturating_sub(1);
+        let begins_after = |chunk: &Vec<Entry>| compare(&chunk[0]) == Ordering::Greater;
+        let after = self.chunks.partition_point(|chunk| !begins_after(chunk));
+        let chunk = after.saturating_sub(1);
         let found = match self.chunks.get(chunk) {
             Some(entries) => entries.binary_search_by(compare),
             None => Err(0),
@@ -175,12 +175,12 @@ mod tests {
 
     use super::*;
 
-    /// Keys stand for numbers, whose order is not theirs.
+    /// The number with a key. Numbers and keys have different orders.
     fn number(key: u32) -> u32 {
         (key.reverse_bits() >> 3) ^ key
     }
 
-    /// Some of them have the same head.
+    /// The target of a search for a number. Some numbers have the same head.
     fn with(number_wanted: u32) -> Target<impl Fn(u32) -> Ordering> {
         Target {
             head: number_wanted >> 8,
@@ -188,6 +188,7 @@ mod tests {
         }
     }
 
+    /// An index, compared with a model of it.
     struct Checked {
         index: SortedIndex,
         model: BTreeMap<u32, u32>,
@@ -237,7 +238,7 @@ mod tests {
     }
 
     #[test]
-    fn things_come_in_order_from_wherever_one_begins() {
+    fn keys_come_in_order_from_any_target_on() {
         let mut checked = Checked::new();
         checked.check(None);
         checked.check(Some(number(1)));
@@ -245,7 +246,7 @@ mod tests {
             checked.toggle(key);
         }
         checked.check(None);
-        // Behind things that are there, and things that are not.
+        // After things that are there, and after things that are not.
         for key in (0..4000).step_by(7) {
             checked.check(Some(number(key)));
         }
@@ -253,7 +254,7 @@ mod tests {
     }
 
     #[test]
-    fn things_come_and_go_in_any_order() {
+    fn things_may_come_and_go_in_any_order() {
         let mut checked = Checked::new();
         let mut random = fastrand::Rng::with_seed(1);
         for range in [10, 300, 5000, 600, 3] {
@@ -269,13 +270,13 @@ mod tests {
     }
 
     #[test]
-    fn chunks_that_are_left_almost_empty_do_not_stay() {
+    fn chunks_left_almost_empty_are_merged() {
         let mut index = SortedIndex::default();
         let with = |number: u32| Target {
             head: number,
             compare: |_: u32| Ordering::Equal,
         };
-        // In order, and of each chunk that is split all but the first are taken out.
+        // They are inserted in order; then every split chunk loses all but its first.
         for number in 0..20_000 {
             index.insert(number, &with(number));
         }

@@ -1,4 +1,4 @@
-//! The time as the core sees it: numbers that the caller passes in.
+//! The time as the core sees it: numbers that others pass to it.
 //!
 //! Nothing here reads a clock; only `server/clock.rs` does.
 
@@ -23,7 +23,7 @@ impl Millis {
         Millis(self.0.saturating_sub(earlier.0))
     }
 
-    /// The same moment in microseconds.
+    /// The same in microseconds.
     pub const fn micros(self) -> u64 {
         self.0.saturating_mul(1000)
     }

@@ -1,22 +1,23 @@
 //! Sessions and rooms: the server without its sockets and its clock.
 //!
 //! The hub owns the connections, and for each of them a [`Caller`], which is the core's part of it.
-//! One turn goes like this; what one call leaves to do comes back as a value that another call takes.
+//! One turn goes like this. A call that leaves something to do returns it as a value that another call
+//! takes.
 //!
-//! | the hub | calls | which gives |
+//! | the hub | calls | and gets |
 //! |---|---|---|
-//! | has a new connection | [`Chat::connect`] | its `Caller`, or none if the server is full |
-//! | learns something of it | [`Chat::note`] a [`ConnEvent`] | |
+//! | has a new connection | [`Chat::connect`] | its `Caller`, unless a limit is reached |
+//! | learns something about it | [`Chat::note`] a [`ConnEvent`] | |
 //! | has read something from it | [`Chat::admit`], then [`Chat::answer`] | a [`Permit`] to look at it; an [`Outcome`] |
 //! | has written output for a [`Pending`] command | [`Chat::carry_out`] | an `Outcome` |
 //! | has read all there is | [`Chat::due`], then [`Chat::settle`] | what is [`Due`]; a [`Notice`] |
-//! | may write to those who are served | [`Chat::next_audience`] | their connections |
+//! | may write events | [`Chat::next_audience`] | the connections that may get some |
 //! | can write to one | [`Chat::owed`] | [`Owed`] lines or a POLL's answer, with a [`Receipt`] |
 //! | has written some of it | [`Chat::advance`] | what has to follow |
 //! | closes a connection | [`Chat::say_goodbye`], [`Chat::disconnect`] | |
 //! | has nothing to do | [`Chat::next_deadline`] | until when it may sleep |
 //!
-//! All text for connections is appended to the buffer that a call is passed. `now` never goes back.
+//! The core appends text for connections to the buffers that it gets with a call. `now` never goes back.
 
 mod admission;
 mod answer;
