@@ -29,7 +29,7 @@
 //! | who keeps the timers | `wheel.rs`, `chat/timers.rs` |
 //! | how the system's time becomes the core's | `server/clock.rs`, `time.rs` |
 //! | what a room keeps, and what it drops | `chat/room.rs`, `chat/event_log.rs` |
-//! | push against pull: what a session is owed | `chat/owed.rs`, `chat/audience.rs`; POLL: `chat/poll.rs` |
+//! | push against pull: the events that wait for a session | `chat/owed.rs`, `chat/audience.rs`; POLL: `chat/poll.rs` |
 //! | slow readers, and clients that take nothing | `hub/write.rs`, `hub/read.rs`, `chat/deadlines.rs` |
 //! | what a client is told without asking | `chat/notice.rs`, `chat/ended.rs` |
 //! | how much a connection may cost in a turn, and what comes first | `hub/mod.rs`, `hub/read.rs` |

@@ -1,4 +1,4 @@
-//! Who is let in: keys and limits.
+//! Admission: which keys and limits decide whether a client may join.
 
 use super::ids::{RoomKey, SessionKey};
 use super::journal::Full;

@@ -1,4 +1,4 @@
-//! Who may join: names, each with the SHA-256 of the key that proves the right to it.
+//! The names that may join, each with the SHA-256 of the key that proves the right to it.
 //!
 //! This parses the text of a users file; `users` reads and writes the file.
 

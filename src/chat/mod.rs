@@ -79,7 +79,7 @@ use usage::Usages;
 #[derive(Debug)]
 pub struct Chat {
     limits: Limits,
-    /// Who may join; `None` lets anybody join.
+    /// The names that may join; `None` lets anybody join.
     keys: Option<Keys>,
     usages: Usages,
     sessions: Slab<Session>,
