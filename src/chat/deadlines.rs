@@ -2,8 +2,7 @@
 
 use super::Chat;
 use super::caller::Caller;
-use super::ids::ConnId;
-use super::ids::SessionKey;
+use super::ids::{ConnId, SessionKey};
 use super::life::OwedEvents;
 use super::notice::Notice;
 use super::session::Deadline;

@@ -126,15 +126,11 @@ impl Chat {
 
     /// Moves a session's cursor past the first `bytes` bytes of its [`OwedLines`].
     fn advance_push(&mut self, key: SessionKey, mut bytes: usize, now: Now, out: &mut Vec<u8>) {
-        self.note_loss(key, now);
+        let lost = self.take_loss(key, now);
         let session = &mut self.sessions[key.index()];
-        let room = &self.rooms[session.room.index()];
-        let log = &room.log;
-        if session.cursor < log.first() {
-            let count = session.skip_to(log.first());
-            self.stats.events_lost += count;
-            let next_seq = session.cursor;
-            Output::Lost { count, next_seq }.write(out);
+        let log = &self.rooms[session.room.index()].log;
+        if let Some(lost) = lost {
+            lost.write(out);
             let lost_bytes = bytes.min(out.len());
             out.drain(..lost_bytes);
             bytes -= lost_bytes;
@@ -153,20 +149,26 @@ impl Chat {
         mark_delivered(session, log, cursor, bytes + missing, &mut self.stats);
     }
 
-    /// Logs that a session has lost events; once, until it has caught up with its room. Call this
-    /// before its LOST is written.
-    pub(super) fn note_loss(&mut self, key: SessionKey, now: Now) {
+    /// Moves a session's cursor past events that its room's log has dropped, and returns the LOST that
+    /// says so. Logs that once, until the session has caught up with its room.
+    pub(super) fn take_loss(&mut self, key: SessionKey, now: Now) -> Option<Output<'static>> {
         let session = &mut self.sessions[key.index()];
         let room = &self.rooms[session.room.index()];
-        let is_behind = session.cursor < room.log.first();
-        if !is_behind || std::mem::replace(&mut session.is_behind, true) {
-            return;
+        let next_seq = room.log.first();
+        if session.cursor >= next_seq {
+            return None;
         }
-        let origin = self.usages.origin(session.origin);
-        if self.journal.admits_slow(origin, now) {
-            let (name, room) = (session.name, room.name);
-            log::info!("{name} in {room} has fallen behind and lost events");
+        let count = next_seq - session.cursor;
+        session.cursor = next_seq;
+        self.stats.events_lost += count;
+        if !std::mem::replace(&mut session.is_behind, true) {
+            let origin = self.usages.origin(session.origin);
+            if self.journal.admits_slow(origin, now) {
+                let (name, room) = (session.name, room.name);
+                log::info!("{name} in {room} has fallen behind and lost events");
+            }
         }
+        Some(Output::Lost { count, next_seq })
     }
 
     /// Appends to `out` the events that the server owes a push session, up to the length of a reply:

@@ -70,16 +70,12 @@ impl Chat {
         bytes_max: usize,
         now: Now,
     ) -> Reply<'static> {
-        self.note_loss(key, now);
+        let lost = self.take_loss(key, now);
         let session = &mut self.sessions[key.index()];
-        let room = &self.rooms[session.room.index()];
-        let log = &room.log;
+        let log = &self.rooms[session.room.index()].log;
         let mut events = Listing::default();
-        if session.cursor < log.first() {
-            let count = session.skip_to(log.first());
-            self.stats.events_lost += count;
-            let next_seq = session.cursor;
-            events.add(Output::Lost { count, next_seq });
+        if let Some(lost) = lost {
+            events.add(lost);
         }
         let lines_left = u64::from(max.get()) - events.lines();
         let bytes_left = events.room().min(bytes_max);

@@ -146,13 +146,6 @@ impl Session {
         }
     }
 
-    /// Moves the cursor past events that the log has dropped, and returns how many those were.
-    pub fn skip_to(&mut self, first: u64) -> u64 {
-        let count = first - self.cursor;
-        self.cursor = first;
-        count
-    }
-
     /// Moves the cursor past events that the session has got. `next` is the number that the room's
     /// next event will have.
     pub fn move_to(&mut self, cursor: u64, next: u64) {
