@@ -8,9 +8,9 @@ use crate::protocol::{Error, Join};
 use crate::time::Now;
 
 impl Chat {
-    /// Replaces the keys; `None` lets anybody join. Revokes the sessions whose name has lost its key or
-    /// got another: the server answers their clients no more, and ends these sessions over the next
-    /// turns, some in each.
+    /// Replaces the keys; `None` lets anybody join. Revokes each session whose name has lost its key or
+    /// got a different one: the server stops answering its client, and ends the session within the next
+    /// few turns.
     pub fn set_keys(&mut self, keys: Option<Keys>, now: Now) {
         let old = std::mem::replace(&mut self.keys, keys);
         let Some(keys) = &self.keys else {
@@ -38,8 +38,8 @@ impl Chat {
         Err(Error::NotAuthorized)
     }
 
-    /// Checks that the limits allow one more session, which replaces its `namesake` if there is one;
-    /// and a new room, if there is no `room_key` yet.
+    /// Checks that the limits allow one more session, which replaces its `namesake` if it has one, and
+    /// a new room if `room_key` is `None`.
     pub(super) fn check_space(
         &mut self,
         caller: &Caller,

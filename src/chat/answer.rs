@@ -43,8 +43,8 @@ pub enum Outcome {
     Replaced(Notice),
 }
 
-/// A command that waits for output to be written. So a client gets the events of its session before it
-/// leaves that, and a connection never has more than one long reply waiting.
+/// A command that waits until output has been written. This way a client gets its session's events
+/// before it leaves, and a connection never has more than one long reply waiting.
 #[derive(Debug)]
 pub struct Pending(Command<'static>);
 
@@ -70,8 +70,8 @@ impl Chat {
         Answered { lines, outcome }
     }
 
-    /// Carries out a command that has waited for output to be written. If its reply is long and output
-    /// is left, it goes on waiting.
+    /// Carries out a command that has waited until output was written. If some output is left and the
+    /// reply is long, the command waits on.
     pub fn carry_out(
         &mut self,
         caller: &mut Caller,
@@ -85,7 +85,7 @@ impl Chat {
         self.respond(caller, Request::Command(pending.0), now, out)
     }
 
-    /// Takes the command from a request that has to wait for output to be written.
+    /// Takes the command from a request if it has to wait until output has been written.
     fn defer(&self, caller: &Caller, request: &Request<'_>, out: &[u8]) -> Option<Pending> {
         let Request::Command(command) = request else {
             return None;
@@ -172,7 +172,7 @@ impl Chat {
         out: &mut Vec<u8>,
     ) -> Outcome {
         self.stats.errors += 1;
-        // Text that somebody pastes while in a room is no attack.
+        // Somebody who pastes text into a room does not attack the server.
         if error.code() != Code::BadCommand || !caller.has_had_session {
             caller.errors += 1;
         }
@@ -186,8 +186,8 @@ impl Chat {
         Outcome::Done
     }
 
-    /// Says goodbye to a client that does what no chat client does. Nothing else closes a connection for
-    /// abuse.
+    /// Says goodbye to a client that does what no chat client does, counts it, and logs it. All abuse
+    /// ends here.
     fn expel(&mut self, caller: &mut Caller, abuse: Abuse, now: Now, out: &mut Vec<u8>) -> Outcome {
         self.stats.connections_abuse += 1;
         self.journal.abuse(abuse, &caller.peer, now);

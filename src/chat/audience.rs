@@ -29,8 +29,8 @@ impl Chat {
         seq
     }
 
-    /// Puts a room on the list of those whose audience is to be served: before anything else if its log
-    /// could otherwise drop an event that has not been offered to all of its audience.
+    /// Marks a room so that the hub serves its audience: before anything else if the room's log could
+    /// otherwise drop an event that the hub has not offered to the whole audience.
     pub(super) fn mark_dirty(&mut self, room_key: RoomKey) {
         let room = &mut self.rooms[room_key.index()];
         self.must_serve |= room.must_serve(&self.limits);
@@ -53,12 +53,12 @@ impl Chat {
         }
     }
 
-    /// Puts the connections of the next audience that is to be served into `audience`. Returns false if
-    /// there is none left.
+    /// Puts the connections of the next audience to serve into `audience`. Returns false if none is
+    /// left.
     ///
-    /// The hub calls this at the end of a turn. Before it has the next line answered or the next timer
-    /// settled, it calls this `only_if_urgent`: when a log could otherwise drop events for which a
-    /// connection has space. It then serves all audiences.
+    /// The hub calls this at the end of a turn; and `only_if_urgent` before it answers another line or
+    /// settles another timer. Serving is urgent when a log could otherwise drop events for which a
+    /// connection has space. The hub then serves all audiences.
     pub fn next_audience(&mut self, only_if_urgent: bool, audience: &mut Vec<ConnId>) -> bool {
         if only_if_urgent && !self.must_serve {
             return false;

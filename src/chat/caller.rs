@@ -25,8 +25,8 @@ pub struct Caller {
     pub(super) is_understood: bool,
     /// It has JOINed or RESUMEd, even if it has left since.
     pub(super) has_had_session: bool,
-    /// By when everything that is answered now had arrived: a line that has waited is a sign of life
-    /// of that time.
+    /// When everything that is answered now had arrived. A line that waits is a sign of life of this
+    /// time, not of the time at which it is answered.
     pub(super) heard_at: Millis,
     /// A timer is filed that lets the hub read it again.
     pub(super) is_throttled: bool,
@@ -41,7 +41,7 @@ pub struct Caller {
 }
 
 impl Caller {
-    /// The session that this connection holds.
+    /// The session to which the connection is attached.
     pub fn session(&self) -> Option<SessionKey> {
         self.session
     }

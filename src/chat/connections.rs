@@ -15,10 +15,10 @@ const GOODBYE_MAX_S: u32 = 30;
 /// Something that happens to a connection, other than that its client sends something.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ConnEvent {
-    /// Whatever is answered until the next `Heard` has arrived by now: it is a sign of life of now.
+    /// Everything that the core answers until the next `Heard` has arrived by now, and so is a sign of
+    /// life of now.
     Heard {
-        /// The hub read something earlier that may have arrived after the last `Heard`. It has
-        /// arrived by now too.
+        /// So is what the hub has read before: it may have arrived after the last `Heard`.
         is_ahead: bool,
     },
     /// Its client has closed it. It stays open while lines wait that the client has sent, and only
@@ -150,7 +150,7 @@ impl Chat {
         self.throttles.cancel(caller.conn);
     }
 
-    /// Takes note of something that has happened to a connection.
+    /// Notes something that has happened to a connection.
     pub fn note(&mut self, caller: &mut Caller, event: ConnEvent, now: Now) {
         match event {
             ConnEvent::Heard { is_ahead } => {

@@ -12,7 +12,7 @@ use crate::time::{Millis, Now};
 /// Something that is due, unless its connection has sent a sign of life that is still unread. The hub
 /// reads the connection and then calls [`Chat::settle`].
 #[derive(Debug)]
-#[must_use = "what is due is still to be settled"]
+#[must_use = "what is due has to be settled"]
 pub struct Due {
     kind: DueKind,
     conn: Option<ConnId>,
@@ -116,7 +116,7 @@ impl Chat {
         None
     }
 
-    /// Does what is due, if it still is. `caller` is the one of [its connection](Due::conn).
+    /// Does what is due, if it still is. `caller` belongs to [its connection](Due::conn).
     pub fn settle(&mut self, due: Due, caller: Option<&mut Caller>, now: Now) -> Option<Notice> {
         match (due.kind, caller) {
             (DueKind::Throttle, caller) => {
@@ -136,7 +136,7 @@ impl Chat {
     }
 
     /// Says goodbye to a connection whose handshake has taken too long, unless it has a session by now.
-    /// One that has its goodbye already just closes.
+    /// If it has its goodbye already, just closes it.
     fn settle_handshake(&mut self, caller: &Caller) -> Option<Notice> {
         if caller.session.is_some() || self.handshakes.when(caller.conn).is_some() {
             return None;

@@ -40,14 +40,14 @@ macro_rules! id {
 }
 
 id! {
-    /// The number of an open connection. Another gets it once that has closed.
+    /// The number of an open connection. Once that has closed, another connection may get the number.
     ConnId
 }
 id! {
-    /// The number of a session. Another gets it once that has ended.
+    /// The number of a session. Once that has ended, another session may get the number.
     SessionKey
 }
 id! {
-    /// The number of a room. Another gets it once that is empty.
+    /// The number of a room. Once that is empty, another room may get the number.
     RoomKey
 }

@@ -11,8 +11,8 @@ use crate::time::{Millis, Now};
 
 /// The most lines of one kind within any [`PERIOD`].
 pub const LINES_MAX: usize = 10;
-/// How long an address waits for its next line, and how long nothing has to be refused because of a
-/// limit until the log says so.
+/// How long an address waits for its next line, and how long a limit must refuse nothing until the log
+/// says that it is no longer reached.
 pub const PERIOD: Millis = Millis(60_000);
 
 /// Bounds the lines of one kind: remembers those of the last period and counts those left out.
@@ -72,15 +72,16 @@ impl LineLimit {
     }
 }
 
-/// A limit that has been reached, or not.
+/// Whether a limit is reached, as the log says.
 #[derive(Debug, Default)]
 struct Reached {
-    /// When it last made the server refuse something, until the log says that this is over.
+    /// When the server last refused something because of it; `None` if it is not reached.
     last: Option<Millis>,
+    /// How many times it has since the limit was reached.
     refused: u64,
 }
 
-/// A limit that leaves no space for one more.
+/// A limit that allows no more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Full {
     Connections,

@@ -1,6 +1,6 @@
 //! Sessions and rooms: the server without its sockets and its clock.
 //!
-//! The hub owns the connections, and for each of them a [`Caller`], which is the core's part of it.
+//! The hub owns the connections, and with each the core's part of it, a [`Caller`].
 //! One turn goes like this. A call that leaves something to do returns it as a value that another call
 //! takes.
 //!
@@ -101,9 +101,9 @@ pub struct Chat {
     throttles: Timers<ConnId>,
     ended: EndedSessions,
     journal: Journal,
-    /// The rooms whose audience is to be served.
+    /// The rooms whose audience the hub still has to serve.
     dirty: Vec<RoomKey>,
-    /// The dirty rooms' audiences must be served before anything else is appended.
+    /// It has to serve them before anything else is appended.
     must_serve: bool,
     /// Bytes of events that all logs hold.
     log_bytes: u64,

@@ -14,8 +14,8 @@ use super::{Caller, Chat};
 use crate::protocol::{BURST_S, BYTES_PER_LINE};
 use crate::time::{Millis, Now};
 
-/// The shortest time that a client which sends too fast waits, so that the server does not wake up for
-/// each of its lines.
+/// The shortest time for which a client that sends too fast has to wait, so that the server does not
+/// wake up for each of its lines.
 const THROTTLE_MIN: Millis = Millis(100);
 
 /// Permission to look at what a connection has sent next, for [`Chat::answer`].
@@ -50,12 +50,12 @@ impl Chat {
         None
     }
 
-    /// Counts `bytes` of a connection's input against its rate, and returns how many lines they count
-    /// as. They belong to the current line, which `ends_line` ends with them.
+    /// Counts `bytes` of a connection's current line against its rate, and returns how many lines they
+    /// count as. `ends_line` says whether the line ends with them.
     ///
     /// Everything counts, even telnet commands and a line that never ends: every [`BYTES_PER_LINE`]
-    /// bytes begun count as a line. They count against the session too, on whatever connection it
-    /// goes on.
+    /// bytes begun count as a line. They count against the session too, and stay with it when it gets
+    /// another connection.
     pub(super) fn count(
         &mut self,
         _permit: Permit,

@@ -1,6 +1,6 @@
 //! A room: its members by name, its event log, and its audience.
 //!
-//! A room knows no more of sessions than their keys.
+//! Of sessions a room knows only the keys.
 
 use super::event_log::EventLog;
 use super::ids::SessionKey;
@@ -19,9 +19,9 @@ pub struct Room {
     /// The sessions to which the server writes events as they happen: attached push sessions, and pull
     /// sessions whose POLL waits. In no order.
     pub audience: Vec<SessionKey>,
-    /// The number of the first event that has not been offered to all of the audience.
+    /// The number of the first event that the hub has not offered to the whole audience.
     pub unserved: u64,
-    /// The room is on the list of those whose audience is to be served.
+    /// Whether the hub still has to serve its audience.
     pub is_dirty: bool,
 }
 
@@ -43,14 +43,14 @@ impl Room {
         self.log.next() - 1
     }
 
-    /// Where the cursor of a new member begins. The member asks for `history` events before its JOINED,
-    /// which is the newest event.
+    /// The first cursor of a new member that asks for `history` events before its JOINED, which is the
+    /// newest event.
     pub fn cursor_for(&self, history: u64) -> u64 {
         self.newest().saturating_sub(history).max(self.log.first())
     }
 
-    /// Whether the next command could make the log drop an event that has not been offered to all of
-    /// the audience.
+    /// Whether the next command could make the log drop an event that the hub has not offered to the
+    /// whole audience.
     pub fn must_serve(&self, limits: &Limits) -> bool {
         let unserved = self.log.tail_bytes(self.unserved);
         let next = limits.appended_bytes_max();

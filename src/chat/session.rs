@@ -37,7 +37,7 @@ pub(super) struct Session {
     pub is_behind: bool,
     /// It has lost the right to its name and is about to end.
     pub is_revoked: bool,
-    /// Boxed, so that a session without a connection costs less.
+    /// In a box, so that a detached session takes less memory.
     pub attachment: Option<Box<Attachment>>,
 }
 
@@ -59,7 +59,7 @@ pub(super) struct Attachment {
     pub is_gone: bool,
 }
 
-/// A POLL that waits for an event, or until its time is over.
+/// A POLL that waits for an event or the end of its time.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Wait {
     pub until: Millis,

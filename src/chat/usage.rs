@@ -49,8 +49,8 @@ const TICK_US: u64 = 62_500;
 pub(super) struct Usages {
     usages: Slab<(Origin, Usage)>,
     by_origin: SortedIndex,
-    /// Origins that were left with nothing while their arrival time was still ahead of the clock: the
-    /// server must not forget them yet. The one that has waited longest comes first.
+    /// Origins that have nothing left, but whose arrival time is ahead of the clock, so that the server
+    /// must not forget them yet. The one that has waited longest comes first.
     waiting: VecDeque<OriginKey>,
     waiting_max: usize,
 }
@@ -162,7 +162,7 @@ impl Usages {
         self.by_origin.remove(&by_origin(&self.usages, origin));
         self.usages.remove(key.0 as usize);
         if self.by_origin.is_empty() {
-            // None waits any more either.
+            // So none waits either.
             self.usages = Slab::new();
             self.waiting = VecDeque::new();
         }
