@@ -41,6 +41,27 @@ pub struct Caller {
 }
 
 impl Caller {
+    /// The caller of a connection that has just been accepted.
+    pub(super) fn new(conn: ConnId, peer: Peer, origin: OriginKey, at: Millis) -> Caller {
+        Caller {
+            conn,
+            peer,
+            origin,
+            session: None,
+            keepalive_s: None,
+            errors: 0,
+            denials: 0,
+            is_understood: false,
+            has_had_session: false,
+            heard_at: at,
+            is_throttled: false,
+            arrival_us: 0,
+            is_new: true,
+            paid_bytes: 0,
+            is_leaving: false,
+        }
+    }
+
     /// The session to which the connection is attached.
     pub fn session(&self) -> Option<SessionKey> {
         self.session

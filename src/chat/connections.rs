@@ -18,7 +18,8 @@ pub enum ConnEvent {
     /// Everything that the core answers until the next `Heard` has arrived by now, and so is a sign of
     /// life of now.
     Heard {
-        /// So is what the hub has read before: it may have arrived after the last `Heard`.
+        /// Whether the hub has read something since the last `Heard` that may have arrived later than
+        /// that. If so, it is a sign of life of now as well.
         is_ahead: bool,
     },
     /// Its client has closed it. It stays open while lines wait that the client has sent, and only
@@ -70,23 +71,7 @@ impl Chat {
         let now_open = self.connections as u64;
         self.stats.connections_most = self.stats.connections_most.max(now_open);
         let origin = self.usages.connect(origin, now.at.micros());
-        let mut caller = Caller {
-            conn,
-            peer,
-            origin,
-            session: None,
-            keepalive_s: None,
-            errors: 0,
-            denials: 0,
-            is_understood: false,
-            has_had_session: false,
-            heard_at: now.at,
-            is_throttled: false,
-            arrival_us: 0,
-            is_new: true,
-            paid_bytes: 0,
-            is_leaving: false,
-        };
+        let mut caller = Caller::new(conn, peer, origin, now.at);
         self.start_handshake(&mut caller, now.at);
         Some(caller)
     }

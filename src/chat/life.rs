@@ -33,10 +33,6 @@ impl Chat {
         secret: Secret,
         now: Now,
     ) -> SessionKey {
-        let shortest_s = match join.alive {
-            Alive::Ping => IDLE_MIN_S,
-            Alive::Tcp => IDLE_TCP_MIN_S,
-        };
         let name = join.name;
         self.append(room_key, Event::Joined { name }, now);
         let room = &mut self.rooms[room_key.index()];
@@ -45,7 +41,7 @@ impl Chat {
             name,
             room: room_key,
             origin: caller.origin,
-            idle_s: self.limits.granted_idle_s(join.idle_s, shortest_s),
+            idle_s: self.limits.granted_idle_s(join),
             cursor: room.cursor_for(join.history),
             said: 0,
             arrival_us: 0,
@@ -115,11 +111,12 @@ impl Chat {
         } else {
             self.append(room_key, Event::Left { name, reason }, now);
         }
-        self.shrink();
+        self.shrink_if_worth_it();
     }
 
-    /// Returns memory when a crowd has gone: in each table, what lies after the last entry in use.
-    pub(super) fn shrink(&mut self) {
+    /// Notes that a session was removed. When a crowd has gone, returns memory: in each table, what lies
+    /// after the last entry in use.
+    fn shrink_if_worth_it(&mut self) {
         let capacity = self.sessions.capacity();
         if !self.sessions_shrink.removed(self.sessions.len(), capacity) {
             return;
@@ -187,12 +184,13 @@ impl Chat {
 }
 
 impl Limits {
-    /// The idle time of a session whose client asks for `idle_s`: at least `shortest_s`, and otherwise
-    /// at most the maximum.
-    fn granted_idle_s(&self, idle_s: Option<u32>, shortest_s: u32) -> u32 {
-        idle_s
-            .unwrap_or(self.idle_s)
-            .min(self.idle_max_s)
-            .max(shortest_s)
+    /// The idle time of a new session: what its client asks for, within the limits.
+    fn granted_idle_s(&self, join: &Join<'_>) -> u32 {
+        let idle_min_s = match join.alive {
+            Alive::Ping => IDLE_MIN_S,
+            Alive::Tcp => IDLE_TCP_MIN_S,
+        };
+        let idle_s = join.idle_s.unwrap_or(self.idle_s);
+        idle_s.min(self.idle_max_s).max(idle_min_s)
     }
 }
