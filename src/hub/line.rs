@@ -70,18 +70,6 @@ pub enum Ends {
     CrEnded,
 }
 
-/// Where the stream stands within a telnet command.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum Telnet {
-    #[default]
-    Data,
-    Command,
-    Option(u8),
-    /// Within a subnegotiation, with the number of its bytes.
-    Subnegotiation(u8),
-    SubnegotiationCommand(u8),
-}
-
 /// Cuts one connection's stream into lines.
 #[derive(Debug, Default)]
 pub struct Splitter {
@@ -346,81 +334,137 @@ impl Splitter {
         }
     }
 
-    /// Takes the next byte of a telnet command, unless it is none: then 255 was text.
+    /// Carries out what the next byte of a telnet command asks for.
     fn telnet_byte(&mut self, input: &mut &[u8], line_bytes_max: usize) -> Option<Item<'static>> {
-        let byte = input[0];
-        let telnet = std::mem::take(&mut self.telnet);
-        let mut text: &[u8] = &[];
-        let mut is_taken = true;
-        let mut item = None;
-        match (telnet, byte) {
-            (Telnet::Data, _) => unreachable!("this byte is text"),
-            (Telnet::Command | Telnet::SubnegotiationCommand(_), SE..=DONT) => {
-                item = self.command(byte, line_bytes_max);
-            }
-            (Telnet::Command, _) => {
-                text = &[IAC];
-                // Any other byte than a second 255 keeps its meaning.
-                is_taken = byte == IAC;
-            }
-            // These were options of half-duplex printers (RFC 652, RFC 658). What comes now is the
-            // end of a line in another encoding than UTF-8.
-            (Telnet::Option(verb), LF | CR) => {
-                text = match verb {
-                    WILL => &[IAC, WILL],
-                    WONT => &[IAC, WONT],
-                    DO => &[IAC, DO],
-                    _ => &[IAC, DONT],
-                };
-                is_taken = false;
-            }
-            (Telnet::Option(WILL), option) => item = Some(Item::Negotiation([IAC, DONT, option])),
-            (Telnet::Option(DO), option) => item = Some(Item::Negotiation([IAC, WONT, option])),
-            (Telnet::Option(_), _) => {}
-            (Telnet::Subnegotiation(count) | Telnet::SubnegotiationCommand(count), _) => {
-                let is_command = byte == IAC && matches!(telnet, Telnet::Subnegotiation(_));
-                match count.checked_add(1) {
-                    Some(count) if is_command => self.telnet = Telnet::SubnegotiationCommand(count),
-                    Some(count) => self.telnet = Telnet::Subnegotiation(count),
-                    // It is too long to be one.
-                    None => text = &[IAC],
+        match self.telnet.step(input) {
+            Step::Nothing => {}
+            Step::Text(text) => {
+                if !(self.begin_text(line_bytes_max) && self.push(text, line_bytes_max)) {
+                    return Some(Item::TooLong);
                 }
             }
-        }
-        if is_taken {
-            *input = &input[1..];
-        }
-        if let Some(Item::Sign) = item {
-            // One sign says as much as many do.
-            while let [IAC, NOP, rest @ ..] = *input {
-                *input = rest;
-            }
-        }
-        if !text.is_empty() {
-            let fits = self.begin_text(line_bytes_max) && self.push(text, line_bytes_max);
-            return (!fits).then_some(Item::TooLong);
-        }
-        item
-    }
-
-    /// Carries out a telnet command, or begins it if it has more bytes.
-    fn command(&mut self, byte: u8, line_bytes_max: usize) -> Option<Item<'static>> {
-        match byte {
-            SB => self.telnet = Telnet::Subnegotiation(0),
-            WILL | WONT | DO | DONT => self.telnet = Telnet::Option(byte),
-            NOP => return Some(Item::Sign),
-            ARE_YOU_THERE => return Some(Item::AreYouThere),
-            INTERRUPT | ERASE_LINE => self.drop_line(),
+            Step::EraseLine => self.drop_line(),
             // On an empty line there is nothing to take back.
-            ERASE_CHARACTER if !self.is_at_line_start() => {
+            Step::EraseCharacter if self.is_at_line_start() => {}
+            Step::EraseCharacter => {
                 if !self.begin_text(line_bytes_max) {
                     return Some(Item::TooLong);
                 }
                 self.drop_character();
             }
-            _ => {}
+            Step::Negotiation(answer) => return Some(Item::Negotiation(answer)),
+            Step::Sign => return Some(Item::Sign),
+            Step::AreYouThere => return Some(Item::AreYouThere),
         }
         None
+    }
+}
+
+/// Where a stream stands within a telnet command.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Telnet {
+    /// Within no command.
+    #[default]
+    Data,
+    /// After IAC.
+    Command,
+    /// After IAC and this verb; the option's number comes next.
+    Option(u8),
+    /// Within a subnegotiation, after this many of its bytes.
+    Subnegotiation(u8),
+    /// After an IAC within a subnegotiation, which is counted.
+    SubnegotiationCommand(u8),
+}
+
+/// What the next byte of a telnet command asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// Nothing, or nothing yet.
+    Nothing,
+    /// To take these bytes, which have turned out to be no command, as text.
+    Text(&'static [u8]),
+    /// To take back the line that has begun.
+    EraseLine,
+    /// To take back its last character.
+    EraseCharacter,
+    /// To answer the offer of an option with these bytes.
+    Negotiation([u8; 3]),
+    /// To note that the client is there.
+    Sign,
+    /// To tell the client that the server is there.
+    AreYouThere,
+}
+
+impl Telnet {
+    /// Takes the next byte of a command off `input`. A byte that cannot belong to a command stays
+    /// there, and what came before it was text.
+    pub fn step(&mut self, input: &mut &[u8]) -> Step {
+        let byte = input[0];
+        let mut is_taken = true;
+        let step = match (std::mem::take(self), byte) {
+            (Telnet::Data, _) => unreachable!("this byte is text"),
+            (Telnet::Command | Telnet::SubnegotiationCommand(_), SE..=DONT) => self.command(byte),
+            (Telnet::Command, _) => {
+                // Only a second 255 belongs to the first; any other byte keeps its meaning.
+                is_taken = byte == IAC;
+                Step::Text(&[IAC])
+            }
+            // These were options of half-duplex printers (RFC 652, RFC 658). Today such a byte is
+            // the end of a line in an encoding other than UTF-8.
+            (Telnet::Option(verb), b'\n' | b'\r') => {
+                is_taken = false;
+                Step::Text(match verb {
+                    WILL => &[IAC, WILL],
+                    WONT => &[IAC, WONT],
+                    DO => &[IAC, DO],
+                    _ => &[IAC, DONT],
+                })
+            }
+            (Telnet::Option(WILL), option) => Step::Negotiation([IAC, DONT, option]),
+            (Telnet::Option(DO), option) => Step::Negotiation([IAC, WONT, option]),
+            (Telnet::Option(_), _) => Step::Nothing,
+            (Telnet::Subnegotiation(count), IAC) => {
+                self.go_on_with_subnegotiation(count, Telnet::SubnegotiationCommand)
+            }
+            (Telnet::Subnegotiation(count) | Telnet::SubnegotiationCommand(count), _) => {
+                self.go_on_with_subnegotiation(count, Telnet::Subnegotiation)
+            }
+        };
+        if is_taken {
+            *input = &input[1..];
+        }
+        if step == Step::Sign {
+            // Several signs in a row say no more than one.
+            while let [IAC, NOP, rest @ ..] = *input {
+                *input = rest;
+            }
+        }
+        step
+    }
+
+    /// Carries out a command of one byte, or begins a longer one.
+    fn command(&mut self, byte: u8) -> Step {
+        match byte {
+            SB => *self = Telnet::Subnegotiation(0),
+            WILL | WONT | DO | DONT => *self = Telnet::Option(byte),
+            NOP => return Step::Sign,
+            ARE_YOU_THERE => return Step::AreYouThere,
+            INTERRUPT | ERASE_LINE => return Step::EraseLine,
+            ERASE_CHARACTER => return Step::EraseCharacter,
+            _ => {}
+        }
+        Step::Nothing
+    }
+
+    /// Counts a byte of a subnegotiation. One of more than 255 bytes is none: its IAC was text.
+    fn go_on_with_subnegotiation(&mut self, count: u8, state: fn(u8) -> Telnet) -> Step {
+        match count.checked_add(1) {
+            Some(count) => {
+                *self = state(count);
+                Step::Nothing
+            }
+            None => Step::Text(&[IAC]),
+        }
     }
 }
 
