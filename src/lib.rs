@@ -22,7 +22,7 @@
 //! | Where to look for … | |
 //! |---|---|
 //! | what goes over the wire, and how it is written | `protocol/mod.rs` has a map of its own |
-//! | how bytes become lines; telnet, typing, erase keys | `hub/line.rs` |
+//! | how bytes become lines, typing, erase keys; telnet | `hub/line.rs`; `hub/telnet.rs` |
 //! | which verbs there are, and what each does | `protocol/verb.rs`, `chat/commands.rs` |
 //! | how a session is created, attached, detached, destroyed | `chat/life.rs`, `chat/session.rs` |
 //! | when a session expires, is warned, or counts as stalled | `chat/session.rs` says when, `chat/deadlines.rs` what happens then |

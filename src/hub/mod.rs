@@ -11,6 +11,7 @@ mod check;
 pub mod conn;
 pub mod line;
 mod read;
+mod telnet;
 mod write;
 
 use read::Budget;
