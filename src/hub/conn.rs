@@ -48,7 +48,7 @@ struct Buffers {
 impl Buffers {
     fn new(ends: Ends) -> Box<Self> {
         let mut buffers = Box::<Buffers>::default();
-        buffers.lines.go_on(ends);
+        buffers.lines.set_ends(ends);
         buffers
     }
 

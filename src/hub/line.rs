@@ -1,9 +1,8 @@
-//! Bytes into lines, with telnet and typing taken out.
+//! Cuts bytes into lines, without telnet's commands and with erase keys carried out.
 //!
-//! A line ends in LF, CR LF or CR NUL; on a connection whose Return key sends CR, in CR alone.
-//! Telnet commands (RFC 854, RFC 855) are taken out of the stream before lines are cut, and keys
-//! that take something back are carried out, wherever packets happen to break the stream. What a
-//! line says is not this file's business.
+//! A line ends in LF, CR LF or CR NUL; on a connection whose Return key sends CR, it ends in CR
+//! alone. Telnet commands are taken out first, and keys that erase something are carried out. All
+//! this works wherever packets happen to break the stream. What a line says is decided elsewhere.
 
 use memchr::memchr3;
 
@@ -16,46 +15,47 @@ const BACKSPACE: u8 = 8;
 const CTRL_U: u8 = 21;
 const DEL: u8 = 127;
 const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
-/// The first byte of a TLS connection: a record of the type *handshake* (RFC 8446, section 5.1).
+/// The first byte of a TLS connection: its first record has the type *handshake* (RFC 8446,
+/// section 5.1).
 const TLS_HANDSHAKE: u8 = 22;
 
-/// How many bytes the memory for an unfinished line grows by.
+/// The memory for an unfinished line grows by this many bytes.
 const PARTIAL_STEP: usize = 256;
 
-/// What was cut off the stream.
+/// What the splitter cuts off the stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Item<'a> {
     /// A complete line, without its end.
     Line(&'a [u8]),
-    /// A line has grown over the limit; the rest of it is skipped.
+    /// A line has exceeded the limit; the rest of it is skipped.
     TooLong,
     /// The end of a line that was too long.
     Skipped,
-    /// The answer to a telnet option's negotiation, to be sent back as it is.
+    /// The answer to the offer of a telnet option, to be sent back as it is.
     Negotiation([u8; 3]),
-    /// Telnet's NOP, which shows that the client is there.
+    /// Telnet's NOP: a sign of life.
     Sign,
     /// Telnet's AYT, which asks whether the server is there.
     AreYouThere,
-    /// The stream begins as TLS does, so nothing in it is a line.
+    /// The stream begins as TLS does, so it contains no lines.
     Tls,
 }
 
-/// What is known of how a connection's lines end. It lasts as long as the connection.
+/// What is known about how a connection's lines end. This lasts as long as the connection.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Ends {
     /// Nothing has come yet.
     #[default]
     Start,
-    /// The first line that holds anything has not ended. A CR ends it at once.
+    /// The first line that is not empty has not ended. A CR ends it at once.
     First,
-    /// It has ended in a CR, and the next byte of text will tell which kind of CR that was.
+    /// The first line has ended in a CR. The next byte of text shows which kind of CR that was.
     FirstCr,
     /// A CR ends a line only before LF or NUL.
     Lf,
     /// A CR ends a line: it is what the Return key sends.
     Cr,
-    /// Likewise, and the last byte was such a CR. An LF or NUL right behind it belongs to it.
+    /// A CR ends a line, and the last byte was one. An LF or NUL right after it belongs to it.
     CrEnded,
 }
 
@@ -66,47 +66,47 @@ pub struct Splitter {
     partial: Vec<u8>,
     ends: Ends,
     telnet: Telnet,
-    /// How many CRs came last, which may or may not turn out to end the line.
+    /// How many CRs came last. They may yet turn out to end the line.
     crs: u16,
-    /// The line is over the limit and being skipped.
-    skipping: bool,
-    /// `partial` was handed out as a line and is to be emptied.
-    taken: bool,
+    /// Whether the line has exceeded the limit and is being skipped.
+    is_skipping: bool,
+    /// Whether `partial` was handed out as a line and is to be emptied.
+    is_handed_out: bool,
 }
 
 impl Splitter {
-    /// Goes on with a connection of which this is known, at the beginning of a line.
-    pub fn go_on(&mut self, ends: Ends) {
+    /// Continues a connection at the beginning of a line, with what another splitter knew about its
+    /// line ends.
+    pub fn set_ends(&mut self, ends: Ends) {
         self.ends = ends;
     }
 
-    /// What is known of how the connection's lines end.
+    /// What is known about how the connection's lines end.
     pub fn ends(&self) -> Ends {
         self.ends
     }
 
-    /// Gives back the memory of a line that was handed out.
+    /// Frees the memory of a line that was handed out.
     pub fn release(&mut self) {
-        if std::mem::take(&mut self.taken) {
+        if std::mem::take(&mut self.is_handed_out) {
             self.partial = Vec::new();
         }
     }
 
-    /// Whether it has no memory of what it was given but for [`Splitter::ends`]: it stands at the
-    /// beginning of a line.
+    /// Whether it is at the beginning of a line, and all that it knows is [`Splitter::ends`].
     pub fn is_idle(&self) -> bool {
-        let is_within_line = self.crs > 0 || self.skipping || self.partial.capacity() > 0;
+        let is_within_line = self.crs > 0 || self.is_skipping || self.partial.capacity() > 0;
         self.telnet == Telnet::Data && !is_within_line
     }
 
-    /// How many bytes are held for a line that has begun.
+    /// How many bytes it holds for an unfinished line.
     pub fn held_bytes(&self) -> usize {
         self.partial.capacity()
     }
 
-    /// Cuts the next item off the front of `input`; none means that all of `input` was taken in.
+    /// Cuts the next item off the front of `input`, or takes in all of `input` and returns `None`.
     ///
-    /// Lines hold at most `line_bytes_max` bytes. Costs memory only while a line is incomplete.
+    /// Lines have at most `line_bytes_max` bytes. Only an unfinished line costs memory.
     pub fn next<'a, 'i: 'a>(
         &'a mut self,
         input: &mut &'i [u8],
@@ -166,11 +166,11 @@ impl Splitter {
         None
     }
 
-    /// The common case, which is borrowed: a whole line is here, nothing was before it, and nothing in
-    /// it is a key or telnet's.
+    /// Cuts off a line in the common case, without copying it: `input` contains all of it, and no
+    /// erase key or telnet command in it.
     fn whole_line<'i>(&self, input: &mut &'i [u8], line_bytes_max: usize) -> Option<&'i [u8]> {
-        let is_at_rest = self.ends == Ends::Lf && self.telnet == Telnet::Data && self.crs == 0;
-        if !is_at_rest || !self.is_at_line_start() {
+        let is_plain = self.ends == Ends::Lf && self.telnet == Telnet::Data && self.crs == 0;
+        if !is_plain || !self.is_at_line_start() {
             return None;
         }
         let run = memchr3(LF, CR, IAC, input)?;
@@ -181,7 +181,7 @@ impl Splitter {
             _ => return None,
         };
         let is_key = |byte: &u8| matches!(*byte, BACKSPACE | DEL | CTRL_U);
-        // A search has its price, which a short line does not make up for.
+        // On a short line a loop is faster than setting up a search.
         let has_key = match text.len() {
             0..16 => text.iter().any(is_key),
             _ => memchr3(BACKSPACE, DEL, CTRL_U, text).is_some(),
@@ -193,12 +193,12 @@ impl Splitter {
         Some(text)
     }
 
-    /// Whether nothing is there of a line.
+    /// Whether no line has begun.
     fn is_at_line_start(&self) -> bool {
-        self.partial.is_empty() && !self.skipping
+        self.partial.is_empty() && !self.is_skipping
     }
 
-    /// Passes over NULs that belong to no line; false if they end one or are part of it.
+    /// Skips NULs that belong to no line; false if they end one or are part of it.
     fn skip_nuls(&mut self, input: &mut &[u8]) -> bool {
         self.ends = match self.ends {
             Ends::FirstCr => Ends::Lf,
@@ -210,7 +210,7 @@ impl Splitter {
         true
     }
 
-    /// Takes an LF; false if it belongs to the end of a line that was there before.
+    /// Takes an LF; false if the line that it would end has ended in a CR already.
     fn ends_at_lf(&mut self) -> bool {
         match self.ends {
             Ends::FirstCr => self.ends = Ends::Lf,
@@ -225,26 +225,26 @@ impl Splitter {
         match self.ends {
             Ends::Cr | Ends::CrEnded => return true,
             Ends::First if !self.is_at_line_start() => return true,
-            // The first line has ended; this is more of its end, or nothing.
+            // The first line has ended already; this CR is part of its end, or nothing.
             Ends::FirstCr => {}
             Ends::Start | Ends::First | Ends::Lf => self.crs = self.crs.saturating_add(1),
         }
         false
     }
 
-    /// What CRs and line ends came before turns out to be: some text comes now. False if the line
-    /// has just become too long.
+    /// Decides what the CRs that came last were, since text comes now. False if the line has just
+    /// become too long.
     fn begin_text(&mut self, line_bytes_max: usize) -> bool {
         if let Ends::FirstCr | Ends::CrEnded = self.ends {
             self.ends = Ends::Cr;
         }
         let crs = std::mem::take(&mut self.crs);
-        // CRs that did not end a line are part of it, if it has begun.
+        // CRs that ended no line are part of this one if it has begun.
         self.is_at_line_start() || (0..crs).all(|_| self.push(b"\r", line_bytes_max))
     }
 
-    /// Adds to the line that has begun, as the keys in it say; gives how much of `text` that took,
-    /// and false if the line has just become too long.
+    /// Adds `text` to the line and carries out the erase keys in it. Returns how much of `text` that
+    /// took, and false if the line has just become too long.
     fn type_in(&mut self, text: &[u8], line_bytes_max: usize) -> (usize, bool) {
         let mut taken = 0;
         loop {
@@ -256,8 +256,8 @@ impl Splitter {
             }
             match rest.get(run) {
                 None => return (taken, true),
-                Some(&CTRL_U) => self.drop_line(),
-                Some(_) => self.drop_character(),
+                Some(&CTRL_U) => self.erase_line(),
+                Some(_) => self.erase_character(),
             }
             taken += 1;
             if self.is_at_line_start() {
@@ -266,14 +266,14 @@ impl Splitter {
         }
     }
 
-    /// Adds to the line that has begun; false when it has just become too long.
+    /// Adds `text` to the line; false if the line has just become too long.
     fn push(&mut self, text: &[u8], line_bytes_max: usize) -> bool {
-        if self.skipping {
+        if self.is_skipping {
             return true;
         }
         let needed = self.partial.len() + text.len();
         if needed > line_bytes_max {
-            self.skipping = true;
+            self.is_skipping = true;
             self.partial = Vec::new();
             return false;
         }
@@ -285,8 +285,8 @@ impl Splitter {
         true
     }
 
-    /// Takes back the last character, which is a single byte where the line is not UTF-8.
-    fn drop_character(&mut self) {
+    /// Erases the last character of the line, or its last byte where it is not UTF-8.
+    fn erase_character(&mut self) {
         let len = self.partial.len();
         let is_character = |&count: &usize| {
             let bytes = len.checked_sub(count).map(|from| &self.partial[from..]);
@@ -297,11 +297,11 @@ impl Splitter {
         self.partial.truncate(len.saturating_sub(count));
     }
 
-    /// Takes back all that is there of the line, which may have been too long.
-    fn drop_line(&mut self) {
+    /// Erases the unfinished line, even one that was too long.
+    fn erase_line(&mut self) {
         self.partial = Vec::new();
         self.crs = 0;
-        self.skipping = false;
+        self.is_skipping = false;
     }
 
     fn end_line(&mut self, end: u8) -> Item<'_> {
@@ -313,10 +313,10 @@ impl Splitter {
             Ends::Cr | Ends::CrEnded if end == CR => Ends::CrEnded,
             ends => ends,
         };
-        if std::mem::take(&mut self.skipping) {
+        if std::mem::take(&mut self.is_skipping) {
             return Item::Skipped;
         }
-        self.taken = true;
+        self.is_handed_out = true;
         match is_first {
             true => Item::Line(without_mark(&self.partial)),
             false => Item::Line(&self.partial),
@@ -332,14 +332,14 @@ impl Splitter {
                     return Some(Item::TooLong);
                 }
             }
-            Step::EraseLine => self.drop_line(),
-            // On an empty line there is nothing to take back.
+            Step::EraseLine => self.erase_line(),
+            // On an empty line there is nothing to erase.
             Step::EraseCharacter if self.is_at_line_start() => {}
             Step::EraseCharacter => {
                 if !self.begin_text(line_bytes_max) {
                     return Some(Item::TooLong);
                 }
-                self.drop_character();
+                self.erase_character();
             }
             Step::Negotiation(answer) => return Some(Item::Negotiation(answer)),
             Step::Sign => return Some(Item::Sign),
@@ -349,12 +349,12 @@ impl Splitter {
     }
 }
 
-/// How many NULs come first.
+/// How many NULs `input` begins with.
 fn count_nuls(input: &[u8]) -> usize {
     input.iter().take_while(|&&byte| byte == NUL).count()
 }
 
-/// The first line without the mark that some programs put before any text in UTF-8.
+/// Cuts off the mark that some programs put before any text in UTF-8.
 fn without_mark(line: &[u8]) -> &[u8] {
     line.strip_prefix(BYTE_ORDER_MARK).unwrap_or(line)
 }
@@ -366,7 +366,7 @@ pub(super) mod tests {
 
     const LIMIT: usize = 8;
 
-    /// All items of a stream that comes in these chunks, as text.
+    /// Cuts a stream that comes in these chunks, and returns its items as text.
     fn items<'i>(
         splitter: &mut Splitter,
         chunks: impl IntoIterator<Item = &'i [u8]>,
@@ -391,7 +391,7 @@ pub(super) mod tests {
         items
     }
 
-    /// What a stream gives, in one piece, split at every place, and byte by byte.
+    /// Checks that a stream yields these items in one piece, split at every place, and byte by byte.
     pub fn check(stream: &[u8], expected: &[&str]) {
         for at in 0..=stream.len() {
             let (head, tail) = stream.split_at(at);
@@ -402,7 +402,7 @@ pub(super) mod tests {
         assert_eq!(bytes, expected, "{} by bytes", stream.escape_ascii());
     }
 
-    /// What a stream gives behind a first line that ended in LF.
+    /// Checks what a stream yields after a first line that ended in LF.
     pub fn check_later(stream: &[u8], expected: &[&str]) {
         check(&[b"x\n", stream].concat(), &[&["<x>"], expected].concat());
     }
@@ -417,7 +417,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn line_ends_and_nuls_before_a_line_are_no_part_of_it() {
+    fn line_ends_and_nuls_before_a_line_do_not_belong_to_it() {
         let ends = [
             "\n", "\r\n", "\r\0", "\n\r", "\r\r\n", "\r\r\r\0", "\n\0", "\r\n\0", "\r\0\0\0",
             "\r\n\0\0",
@@ -428,7 +428,7 @@ pub(super) mod tests {
                 stream.concat().as_bytes(),
                 &["<one>", "<two>", "<three>", "<four>"],
             );
-            // Also before the first line, where each LF may be an empty one.
+            // Before the first line an LF may be an empty line.
             let stream = format!("{end}one{end}two{end}");
             let empty = end.contains('\n') || end.starts_with("\r\0") || end.starts_with("\r\r");
             let expected: &[&str] = match empty {
@@ -440,7 +440,7 @@ pub(super) mod tests {
         check(b"\0\0\0a\n\0\0\0b\n", &["<a>", "<b>"]);
         check(b"\n\0\0\n", &["<>", "<>"]);
         check(b"\r\rone\n\rtwo\n", &["<one>", "<two>"]);
-        // Those who end lines with LF CR send an empty one.
+        // A client that ends its lines in LF CR sends an empty line this way.
         check(b"one\n\r\n\rtwo\n\r", &["<one>", "<>", "<two>"]);
     }
 
@@ -452,13 +452,13 @@ pub(super) mod tests {
             &["<one>", "<two>", "<three>", "<four>"],
         );
         check(b"\r\none\rtwo\r", &["<>", "<one>", "<two>"]);
-        // A Return on an empty line, first of all and later.
+        // The Return key on an empty line, at the start and later.
         check(
             b"\rone\rtwo\r\r\rthree\r",
             &["<one>", "<two>", "<>", "<>", "<three>"],
         );
         check(b"one\r\r\rtwo\r", &["<one>", "<two>"]);
-        // An LF or NUL behind such a CR is no line of its own, which would end a POLL's wait.
+        // An LF or NUL after such a CR is not an empty line, which would end a POLL's wait.
         check(
             b"one\rtwo\r\nthree\r\0four\r",
             &["<one>", "<two>", "<three>", "<four>"],
@@ -482,7 +482,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn a_first_line_that_ends_otherwise_makes_a_cr_end_nothing() {
+    fn after_a_first_line_that_ends_otherwise_a_cr_ends_no_line() {
         for end in ["\n", "\r\n", "\r\0", "\r\r\n", "\n\r"] {
             check(format!("one{end}a\rb\n").as_bytes(), &["<one>", "<a\\rb>"]);
         }
@@ -491,7 +491,7 @@ pub(super) mod tests {
             b"\xff\xfb\x01\xff\xfb\x03one\r\ntwo\rx\n",
             &["DONT 1", "DONT 3", "<one>", "<two\\rx>"],
         );
-        // What was dropped of the first line leaves it to the next.
+        // If the first line is erased, the next one decides.
         check(b"ab\xff\xf4one\rtwo\r", &["<one>", "<two>"]);
     }
 
@@ -510,7 +510,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn a_stream_that_begins_as_tls_does_holds_no_line() {
+    fn a_stream_that_begins_as_tls_does_contains_no_line() {
         check(b"\x16", &["TLS"]);
         for before in [&b"\n"[..], b"a\n", b"\xff\xf1"] {
             let found = items(
@@ -522,7 +522,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn keys_take_back_what_they_would_in_a_terminal() {
+    fn keys_erase_what_they_would_in_a_terminal() {
         for key in [&b"\x08"[..], b"\x7f", b"\xff\xf7"] {
             let typed = |pieces: [&[u8]; 3]| {
                 [pieces[0], &key.repeat(2), pieces[1], key, pieces[2]].concat()
@@ -530,7 +530,7 @@ pub(super) mod tests {
             check(&typed([b"abcd", b"e", b"f\n"]), &["<abf>"]);
             check(&typed([b"a", b"bc", b"\r\n"]), &["<b>"]);
             check(&typed(["aé🦆".as_bytes(), b"", b"b\n"]), &["<b>"]);
-            // Where it is no UTF-8, a byte is a character.
+            // Outside UTF-8, a byte counts as a character.
             check(&typed([b"a\xe9\xc3", b"\x80\x80", b"\n"]), &["<a\\x80>"]);
             check(&typed([b"a\n", b"b", b"c\n"]), &["<a>", "<c>"]);
             check(
@@ -552,13 +552,13 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn keys_count_for_the_length_as_what_they_leave() {
+    fn erased_characters_do_not_count_towards_the_length() {
         check(b"12345678\x089\n", &["<12345679>"]);
         check(b"12345678\x0890\n", &["too long", "skipped"]);
         let mut long = b"x\x08".repeat(100);
         long.extend(b"12345678\n");
         check(&long, &["<12345678>"]);
-        // Of a line that is too long nothing is there to be taken back, but all of it.
+        // A line that is too long can only be erased as a whole.
         check(b"123456789\x08\x08\x08a\n", &["too long", "skipped"]);
         check(b"123456789\xff\xf7a\nb\n", &["too long", "skipped", "<b>"]);
         check(b"123456789\x15a\n", &["too long", "<a>"]);
@@ -570,7 +570,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn a_cr_or_a_nul_that_ends_no_line_is_part_of_it() {
+    fn a_cr_or_nul_that_ends_no_line_is_part_of_it() {
         check_later(b"a\rb\n", &["<a\\rb>"]);
         check_later(b"a\r\rb\r\n", &["<a\\r\\rb>"]);
         check_later(b"a\0b\n", &["<a\\x00b>"]);
@@ -578,7 +578,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn a_line_holds_as_many_bytes_as_the_limit_says_and_no_more() {
+    fn a_line_has_at_most_as_many_bytes_as_the_limit_says() {
         for end in ["\n", "\r\n", "\r\0"] {
             let longest = ["1234567", "12345678", "12345\r78", "\u{1b}2345678"];
             for line in longest {

@@ -1,4 +1,4 @@
-//! Telnet's commands (RFC 854, RFC 855), a byte at a time: what each asks for.
+//! Follows telnet's commands (RFC 854, RFC 855) byte by byte, and says what each asks for.
 
 pub const IAC: u8 = 255;
 pub const DONT: u8 = 254;
@@ -25,7 +25,7 @@ pub enum Telnet {
     Option(u8),
     /// Within a subnegotiation, after this many of its bytes.
     Subnegotiation(u8),
-    /// After an IAC within a subnegotiation, which is counted.
+    /// After an IAC within a subnegotiation, which has this many bytes with it.
     SubnegotiationCommand(u8),
 }
 
@@ -34,15 +34,15 @@ pub enum Telnet {
 pub enum Step {
     /// Nothing, or nothing yet.
     Nothing,
-    /// To take these bytes, which have turned out to be no command, as text.
+    /// To take these bytes as text, since they turned out to be no command.
     Text(&'static [u8]),
-    /// To take back the line that has begun.
+    /// To erase the unfinished line.
     EraseLine,
-    /// To take back its last character.
+    /// To erase its last character.
     EraseCharacter,
     /// To answer the offer of an option with these bytes.
     Negotiation([u8; 3]),
-    /// To note that the client is there.
+    /// To note a sign of life.
     Sign,
     /// To tell the client that the server is there.
     AreYouThere,
@@ -62,8 +62,8 @@ impl Telnet {
                 is_taken = byte == IAC;
                 Step::Text(&[IAC])
             }
-            // These were options of half-duplex printers (RFC 652, RFC 658). Today such a byte is
-            // the end of a line in an encoding other than UTF-8.
+            // As options these belonged to half-duplex printers (RFC 652, RFC 658). Here such a byte
+            // ends a line, whose text is in an encoding other than UTF-8.
             (Telnet::Option(verb), b'\n' | b'\r') => {
                 is_taken = false;
                 Step::Text(match verb {
@@ -77,17 +77,17 @@ impl Telnet {
             (Telnet::Option(DO), option) => Step::Negotiation([IAC, WONT, option]),
             (Telnet::Option(_), _) => Step::Nothing,
             (Telnet::Subnegotiation(count), IAC) => {
-                self.go_on_with_subnegotiation(count, Telnet::SubnegotiationCommand)
+                self.count_subnegotiation(count, Telnet::SubnegotiationCommand)
             }
             (Telnet::Subnegotiation(count) | Telnet::SubnegotiationCommand(count), _) => {
-                self.go_on_with_subnegotiation(count, Telnet::Subnegotiation)
+                self.count_subnegotiation(count, Telnet::Subnegotiation)
             }
         };
         if is_taken {
             *input = &input[1..];
         }
         if step == Step::Sign {
-            // Several signs in a row say no more than one.
+            // A row of them is one sign of life.
             while let [IAC, NOP, rest @ ..] = *input {
                 *input = rest;
             }
@@ -109,11 +109,12 @@ impl Telnet {
         Step::Nothing
     }
 
-    /// Counts a byte of a subnegotiation. One of more than 255 bytes is none: its IAC was text.
-    fn go_on_with_subnegotiation(&mut self, count: u8, state: fn(u8) -> Telnet) -> Step {
+    /// Counts a byte of a subnegotiation, and goes on in the state `next`. After 255 bytes it is
+    /// taken for text.
+    fn count_subnegotiation(&mut self, count: u8, next: fn(u8) -> Telnet) -> Step {
         match count.checked_add(1) {
             Some(count) => {
-                *self = state(count);
+                *self = next(count);
                 Step::Nothing
             }
             None => Step::Text(&[IAC]),
@@ -127,13 +128,13 @@ mod tests {
     use crate::hub::line::tests::{check, check_later};
 
     #[test]
-    fn nop_and_are_you_there_are_told_apart_from_lines() {
+    fn nop_and_are_you_there_are_no_part_of_a_line() {
         check(b"\xff\xf1", &["sign"]);
         check(b"a\xff\xf6b\xff\xf1\n", &["are you there", "sign", "<ab>"]);
     }
 
     #[test]
-    fn behind_iac_only_240_to_254_are_commands() {
+    fn after_iac_only_240_to_254_are_commands() {
         check(b"SAY \xff\nJOIN\n", &["<SAY \\xff>", "<JOIN>"]);
         check(b"SAY \xff\r\nJOIN\r\n", &["<SAY \\xff>", "<JOIN>"]);
         check(b"a\n\xff\rb\n", &["<a>", "<\\xff\\rb>"]);
@@ -147,7 +148,7 @@ mod tests {
                 &[&format!("<{}>", line.escape_ascii()), "<b>"],
             );
         }
-        // An offer of a line's end is none.
+        // A verb before a line end is no offer.
         for verb in [WILL, WONT, DO, DONT] {
             let line = format!("<a\\xff\\x{verb:x}>");
             check(&[b'a', IAC, verb, b'\n', b'b', b'\n'], &[&line, "<b>"]);
@@ -156,7 +157,7 @@ mod tests {
                 &[&line, "<b>"],
             );
         }
-        // Longer than it may be, with such a byte.
+        // Such a byte may be the one that makes a line too long.
         check(b"1234567\xff\n", &["<1234567\\xff>"]);
         check(b"12345678\xff\na\n", &["too long", "skipped", "<a>"]);
     }
@@ -176,7 +177,7 @@ mod tests {
         ] {
             let fill = b"\n".repeat(fill);
             let stream = [b"a\xff\xfa", &fill[..], end, b"b\n"].concat();
-            // The bytes up to the 256th are taken, and what is behind them is text again.
+            // The bytes up to the 256th are dropped, and what follows is text again.
             let expected: &[&str] = match end {
                 b"\xff\xf0" => &["<a\\xff\\xf0b>"],
                 _ => &["<a\\xffb>"],
@@ -214,7 +215,7 @@ mod tests {
     }
 
     #[test]
-    fn a_telnet_command_between_cr_and_lf_does_not_tear_them_apart() {
+    fn a_telnet_command_between_cr_and_lf_does_not_separate_them() {
         check_later(b"a\r\xff\xf3\nb\n", &["<a>", "<b>"]);
         check_later(b"a\r\xff\xfb\x01\0b\n", &["DONT 1", "<a>", "<b>"]);
         check_later(b"a\r\xff\xfa\n\xff\xf0\n", &["<a>"]);
@@ -222,7 +223,7 @@ mod tests {
     }
 
     #[test]
-    fn an_interrupt_drops_the_unfinished_line() {
+    fn an_interrupt_erases_the_unfinished_line() {
         check_later(b"abc\xff\xf4d\n", &["<d>"]);
         check_later(b"a\nbc\r\xff\xf4\nd\n", &["<a>", "<>", "<d>"]);
         check_later(b"123456789\xff\xf4d\n", &["too long", "<d>"]);
