@@ -69,7 +69,7 @@ fn run(options: Options) -> ExitCode {
             .map_err(|error| format!("the event loop failed: {error}"))
     });
     match result {
-        // A program that reads priorities sees that this is an error.
+        // Logged, so that a program that reads priorities sees an error.
         Err(error) if form == LogForm::Syslog => {
             log::error!("{error}");
             ExitCode::FAILURE

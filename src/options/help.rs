@@ -1,9 +1,9 @@
-//! The text of `--help`, made from the table.
+//! Makes the text of `--help` from the table of options.
 
 use super::DEFAULT_ADDRESS;
 use super::table::{OPTIONS, Row};
 
-/// Where the explanations begin, in characters from the left.
+/// The column in which the explanations begin, counted from 0.
 const COLUMN: usize = 30;
 /// The longest line.
 const WIDTH: usize = 80;
@@ -66,7 +66,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn it_fits_into_80_columns_and_ends_with_one_line_end() {
+    fn help_fits_into_80_columns_and_ends_in_one_newline() {
         let help = help();
         for line in help.lines() {
             assert!(line.len() <= WIDTH, "{line}");
@@ -76,7 +76,7 @@ mod tests {
     }
 
     #[test]
-    fn every_option_is_in_it_with_its_default() {
+    fn help_shows_every_option_and_its_default() {
         let help = help();
         let (_, list) = help.split_once("Options:\n").unwrap();
         let list = list.split("\n\n").next().unwrap();

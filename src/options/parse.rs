@@ -1,6 +1,6 @@
 //! Reads a command line with the table of options.
 //!
-//! A usage error is a text that names the option, the value and the way out.
+//! A usage error names the option and the value, and says how to mend it.
 
 use std::path::PathBuf;
 
@@ -14,21 +14,21 @@ use crate::protocol::{NAME_BYTES_MAX, Name};
 /// What a command line asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Action {
-    /// To run the server.
+    /// Run the server.
     Run(Options),
-    /// To check options and files, show how much memory they could need, and exit.
+    /// Check options and files, show how much memory the server could need, and exit.
     Check(Options),
-    /// To make a key for a name, and put it into a users file.
+    /// Make a key for a name, put it into a users file, and exit.
     NewKey(PathBuf, Name),
-    /// To print a text and exit.
+    /// Print a text and exit.
     Print(String),
 }
 
-/// Reads a command line, which does not include the program's name.
+/// Reads a command line without the program's name.
 ///
 /// # Errors
 ///
-/// A text for people that names what is wrong with which option.
+/// A text for people that says what is wrong with which option.
 pub fn parse(args: &[String]) -> Result<Action, String> {
     let matches = declare().parse(args).map_err(|fail| explain(&fail))?;
     if matches.opt_present("help") {
@@ -70,7 +70,7 @@ fn declare() -> getopts::Options {
     options
 }
 
-/// Says what is wrong with the form of a command line, and the way out.
+/// Says what is wrong with the form of a command line.
 pub fn explain(fail: &Fail) -> String {
     let shown = |name: &str| match name.len() {
         1 => format!("-{name}"),
@@ -79,7 +79,7 @@ pub fn explain(fail: &Fail) -> String {
     match fail {
         Fail::ArgumentMissing(name) => format!("{}: its value is missing", shown(name)),
         Fail::UnrecognizedOption(name) => format!("{}: there is no such option", shown(name)),
-        Fail::OptionDuplicated(name) => format!("{}: give it once", shown(name)),
+        Fail::OptionDuplicated(name) => format!("{}: give it only once", shown(name)),
         Fail::UnexpectedArgument(name) => format!("{}: it takes no value", shown(name)),
         Fail::OptionMissing(name) => format!("{}: it is missing", shown(name)),
     }
@@ -88,12 +88,12 @@ pub fn explain(fail: &Fail) -> String {
 fn new_key(matches: &Matches, name: &str) -> Result<Action, String> {
     if matches.opt_present("check") {
         return Err(format!(
-            "--new-key {name}: this changes a file, which --check never does; give one of them"
+            "--new-key {name}: this changes a file, which --check never does; give only one of them"
         ));
     }
     let users = matches
         .opt_str("users")
-        .ok_or_else(|| format!("--new-key {name}: say with --users which file to put it into"))?;
+        .ok_or_else(|| format!("--new-key {name}: name the file for it with --users"))?;
     let parsed = Name::parse(name).ok_or_else(|| {
         format!(
             "--new-key {name}: a name is 1 to {NAME_BYTES_MAX} of A-Z a-z 0-9 _ - and begins with a \
@@ -120,7 +120,7 @@ fn read(matches: &Matches) -> Result<Options, String> {
         }
     }
     if matches.opt_present("quiet") && matches.opt_present("verbose") {
-        return Err("--quiet and --verbose: give one of them".into());
+        return Err("--quiet and --verbose: give only one of them".into());
     }
     for address in &options.listen {
         let is_open = options.check_open(address);
@@ -131,8 +131,8 @@ fn read(matches: &Matches) -> Result<Options, String> {
     Ok(options)
 }
 
-/// Sees that no session starts with more than the longest idle time: lowers the default, but refuses
-/// a given time.
+/// Fits the idle time of new sessions to the longest allowed: lowers the default, but refuses a
+/// given time that is too long.
 fn fit_idle(options: &mut Options, is_given: bool) -> Result<(), String> {
     let limits = &mut options.limits;
     let (idle, idle_max) = (limits.idle_s, limits.idle_max_s);
@@ -189,7 +189,7 @@ mod tests {
     }
 
     #[test]
-    fn without_arguments_there_are_defaults() {
+    fn without_arguments_the_defaults_are_in_force() {
         assert_eq!(options(""), Options::default());
     }
 
@@ -269,7 +269,7 @@ mod tests {
     }
 
     #[test]
-    fn a_network_is_open_only_to_those_with_keys_or_if_that_is_said() {
+    fn listening_on_a_network_needs_keys_or_an_explicit_open() {
         for network in ["0.0.0.0:1", "[::]:1", "192.0.2.1:1", "[2001:db8::1]:1"] {
             let line = format!("-l unix:/s -l {network}");
             let error = action(&line).unwrap_err();
@@ -285,7 +285,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_is_made_for_a_name_in_a_file() {
+    fn new_key_needs_a_name_and_a_users_file() {
         let name = Name::parse("ann").unwrap();
         let made = action("-u file --new-key ann").unwrap();
         assert_eq!(made, Action::NewKey("file".into(), name));
@@ -357,7 +357,7 @@ mod tests {
     }
 
     #[test]
-    fn a_log_holds_two_of_the_longest_messages() {
+    fn a_log_has_space_for_two_of_the_longest_messages() {
         let least = Limits {
             message_bytes_max: 10_000,
             ..Limits::default()
@@ -372,14 +372,14 @@ mod tests {
     }
 
     #[test]
-    fn help_is_shown_whatever_else_is_asked_for() {
+    fn help_comes_before_anything_else_on_the_command_line() {
         for line in ["--help", "-h -l nowhere", "-V -h stray"] {
             assert_eq!(printed(line), help());
         }
     }
 
     #[test]
-    fn the_version_is_the_packages() {
+    fn the_version_is_that_of_the_package() {
         let version = format!("chinwag {}\n", env!("CARGO_PKG_VERSION"));
         assert_eq!(printed("-V"), version);
         assert_eq!(printed("--version"), version);
