@@ -1,6 +1,6 @@
-//! What the server can be told on its command line: [`Options`], with their defaults.
+//! The options of the command line, and their defaults.
 //!
-//! [`table`] has a row for each option, from which [`parse()`] and `--help` are made.
+//! [`table`] has a row for each option. [`parse()`] and `--help` work from these rows.
 
 mod help;
 mod parse;
@@ -16,9 +16,9 @@ use crate::protocol::Limits;
 pub use parse::{Action, explain, parse};
 pub use value::{Number, Unit};
 
-/// Where the server listens if it is not told.
+/// Where the server listens by default.
 pub const DEFAULT_ADDRESS: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8255);
-/// Bytes that the system keeps for a connection in each direction, if it is not told.
+/// How many bytes the system keeps for a connection in each direction, by default.
 pub const SOCKET_BUFFER: usize = 32 * 1024;
 
 /// How much is logged.
@@ -26,7 +26,7 @@ pub const SOCKET_BUFFER: usize = 32 * 1024;
 pub enum Verbosity {
     /// Warnings and errors.
     Quiet,
-    /// What `RUST_LOG` says, or else also what happens to the server.
+    /// What `RUST_LOG` asks for; without it, also what happens to the server.
     #[default]
     Normal,
     /// Also what happens to sessions.
@@ -38,7 +38,7 @@ pub enum Verbosity {
 pub enum LogForm {
     /// Time, level and text.
     Plain,
-    /// The priority as `<4>`, and the text: for systemd, syslog and others that add the time.
+    /// The priority, such as `<4>`, and the text: for systemd, syslog and others that add the time.
     Syslog,
 }
 
@@ -61,26 +61,26 @@ impl LogForm {
     }
 }
 
-/// What the server was told.
+/// What a command line has set.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Options {
-    /// Where to listen, if that was said; see [`Options::addresses`].
+    /// Where to listen; empty if no option says so. See [`Options::addresses`].
     pub listen: Vec<Address>,
     /// Whether anyone who can reach a network address may join.
     pub is_open: bool,
-    /// What to allow.
+    /// The limits that the core enforces.
     pub limits: Limits,
-    /// Bytes that the system may keep for a connection, in each direction.
+    /// How many bytes the system may keep for a connection in each direction.
     pub socket_buffer: usize,
-    /// The permissions of Unix sockets' files; if there are none, the umask decides.
+    /// The permissions of Unix sockets' files. Without them, the umask decides.
     pub socket_mode: Option<u32>,
     /// The most memory that the settings may ever need, in bytes.
     pub memory_max: Option<usize>,
-    /// The file of those who may join; without one, anyone may.
+    /// The file that names everyone who may join. Without one, anyone may.
     pub users: Option<PathBuf>,
     /// How much to log.
     pub verbosity: Verbosity,
-    /// In which form, if that was said; see [`Options::log_form`].
+    /// The form of the log, if an option says so. See [`Options::log_form`].
     pub log: Option<LogForm>,
 }
 
@@ -101,8 +101,8 @@ impl Default for Options {
 }
 
 impl Options {
-    /// Where to listen: where it was said, or else at the default address, unless the server has
-    /// sockets that listen already.
+    /// Where to listen: at the given addresses, or else at the default address, unless the server
+    /// already has sockets that listen.
     pub fn addresses(&self, has_sockets: bool) -> &[Address] {
         static DEFAULT: [Address; 1] = [Address::Tcp(DEFAULT_ADDRESS)];
         match self.listen.is_empty() && !has_sockets {
@@ -111,7 +111,7 @@ impl Options {
         }
     }
 
-    /// The form of the log: the one that was said, or else the one that suits whoever reads it.
+    /// The form of the log: the given one, or else the one that suits its reader.
     pub fn log_form(&self, is_for_journal: bool) -> LogForm {
         let suitable = match is_for_journal {
             true => LogForm::Syslog,
@@ -120,11 +120,11 @@ impl Options {
         self.log.unwrap_or(suitable)
     }
 
-    /// Checks that nobody opens a server without a users file to a network by mistake.
+    /// Checks that a server without a users file is not opened to a network by mistake.
     ///
     /// # Errors
     ///
-    /// A text for people, if anyone who can reach this address could join.
+    /// A text for people, if anyone who can reach this address could join and no option allows that.
     pub fn check_open(&self, address: &Address) -> Result<(), String> {
         if !address.is_on_network() || self.users.is_some() || self.is_open {
             return Ok(());
@@ -140,31 +140,31 @@ mod tests {
     use super::*;
 
     #[test]
-    fn sockets_that_listen_already_replace_the_default_address_alone() {
+    fn sockets_that_already_listen_replace_only_the_default_address() {
         let default = Options::default();
         assert_eq!(default.addresses(false), [Address::Tcp(DEFAULT_ADDRESS)]);
         assert_eq!(default.addresses(true), []);
         let listen = vec![Address::Unix("/s".into())];
-        let told = Options {
+        let given = Options {
             listen: listen.clone(),
             ..default
         };
         for has_sockets in [false, true] {
-            assert_eq!(told.addresses(has_sockets), listen);
+            assert_eq!(given.addresses(has_sockets), listen);
         }
     }
 
     #[test]
-    fn the_log_has_the_form_that_was_said_or_else_the_one_that_suits_its_reader() {
+    fn the_log_has_the_given_form_or_else_the_one_that_suits_its_reader() {
         let default = Options::default();
         assert_eq!(default.log_form(false), LogForm::Plain);
         assert_eq!(default.log_form(true), LogForm::Syslog);
         for form in LogForm::ALL {
-            let told = Options {
+            let given = Options {
                 log: Some(form),
                 ..Options::default()
             };
-            assert_eq!([false, true].map(|is| told.log_form(is)), [form; 2]);
+            assert_eq!([false, true].map(|is| given.log_form(is)), [form; 2]);
             assert_eq!(LogForm::parse(form.as_str()), Ok(form));
         }
         assert!(LogForm::parse("Plain").is_err());

@@ -1,8 +1,8 @@
-//! The table of options: all that there is to know about one stands in its row.
+//! The table of options. Everything about an option is in its row.
 //!
 //! The parser, `--help` and the errors are made from this table, and tests compare README.md,
-//! PROTOCOL.md, the manual page and OpenWrt's files with it. (ripgrep has its flags in one place
-//! like that.)
+//! PROTOCOL.md, the manual page and OpenWrt's files with it. (ripgrep defines its flags in one place
+//! in the same way.)
 
 use std::path::PathBuf;
 
@@ -11,10 +11,10 @@ use super::{LogForm, Options, Verbosity};
 use crate::net::address::Address;
 use crate::protocol::IDLE_MIN_S;
 
-/// The longest time that can be set, in seconds: a year.
+/// The longest time that an option can set, in seconds: a year.
 const TIME_MAX_S: u64 = 365 * 24 * 3600;
-/// The most sessions that can be set, and so of what belongs to them: what the sessions' keys can
-/// tell apart, with some to spare.
+/// The highest limit on sessions, and on anything that comes with them: there are enough session
+/// keys for that many, with some to spare.
 const SESSIONS_MAX: u64 = 1 << 30;
 
 /// An option.
@@ -24,39 +24,39 @@ pub struct Row {
     pub letter: Option<char>,
     /// Its name, without the dashes.
     pub name: &'static str,
-    /// What its value is, and what becomes of it.
+    /// What its value is, and what the option does with it.
     pub kind: Kind,
     /// What it is for.
     pub help: &'static str,
 }
 
-/// What an option's value is, and what becomes of it.
+/// What an option's value is, and what the option does with it.
 #[derive(Debug)]
 pub enum Kind {
     /// A number.
     Number(Number),
     /// Something else.
     Text {
-        /// What stands for the value in `--help`.
+        /// The word for the value in `--help`.
         placeholder: &'static str,
         /// Whether the option may be given several times.
         is_list: bool,
-        /// Reads and stores a value; the error says what is wrong, for people.
+        /// Reads and stores a value; the error is a text for people.
         store: fn(&mut Options, &str) -> Result<(), String>,
-        /// Shows what some options come to.
+        /// Shows what is in force with these options.
         show: fn(&Options) -> Option<String>,
     },
-    /// There is no value: being given, the option does this.
+    /// The option has no value; giving it does this.
     Switch(fn(&mut Options)),
     /// The option says what to do instead of running the server. [`super::parse()`] does it.
     Action {
-        /// What stands for the value in `--help`; empty if there is none.
+        /// The word for the value in `--help`; empty if there is none.
         placeholder: &'static str,
     },
 }
 
 impl Row {
-    /// What stands for the value in `--help`; empty if the option takes none.
+    /// The word for the value in `--help`; empty if the option takes none.
     pub fn placeholder(&self) -> &'static str {
         match &self.kind {
             Kind::Number(number) => number.unit.placeholder(),
@@ -65,7 +65,7 @@ impl Row {
         }
     }
 
-    /// What holds without the option, if there is something to say.
+    /// What is in force without the option, if `--help` is to say so.
     pub fn default(&self) -> Option<String> {
         match &self.kind {
             Kind::Number(number) => number.default(),
@@ -316,7 +316,7 @@ mod tests {
     }
 
     #[test]
-    fn every_range_fits_its_field_and_holds_the_default() {
+    fn every_range_fits_its_field_and_includes_the_default() {
         for (name, number) in numbers() {
             for end in [*number.range.start(), *number.range.end()] {
                 let mut options = Options::default();

@@ -1,4 +1,4 @@
-//! Options whose value is a number: how it is written, what is allowed, and where it goes.
+//! Options whose value is a number: how it is written, what is allowed, and where it is stored.
 
 use std::ops::RangeInclusive;
 
@@ -18,7 +18,7 @@ pub enum Unit {
 }
 
 impl Unit {
-    /// What stands for the number in `--help`.
+    /// The word for the number in `--help`.
     pub fn placeholder(self) -> &'static str {
         match self {
             Unit::Seconds => "SECONDS",
@@ -28,7 +28,7 @@ impl Unit {
         }
     }
 
-    /// Writes a number in the shortest way in which it can be read.
+    /// Writes a number in the shortest form that can be read back.
     pub fn show(self, number: u64) -> String {
         match self {
             Unit::Mode => format!("{number:04o}"),
@@ -58,13 +58,13 @@ impl Unit {
 const KIBI: u64 = 1024;
 const MEBI: u64 = 1024 * 1024;
 
-/// Reads a number that is made of digits alone.
+/// Reads a number that consists of digits alone.
 fn decimal(text: &str) -> Option<u64> {
     let is_number = text.bytes().all(|b| b.is_ascii_digit());
     text.parse().ok().filter(|_| is_number)
 }
 
-/// A field that holds a number, or none until one is given.
+/// A field of [`Options`] that holds a number, or nothing until an option gives one.
 pub trait Field {
     /// Sets the field to a number that its option allows.
     fn set(&mut self, number: u64);
@@ -112,7 +112,7 @@ pub struct Number {
     pub unit: Unit,
     /// Which numbers are allowed.
     pub range: RangeInclusive<u64>,
-    /// Where it is kept; what is there without the option is the default.
+    /// The field that stores it. What the field holds at first is the default.
     pub field: fn(&mut Options) -> &mut dyn Field,
 }
 
@@ -123,7 +123,7 @@ impl Number {
         Some(self.unit.show(number))
     }
 
-    /// Sets the field to what a text says.
+    /// Reads a number and sets the field to it.
     ///
     /// # Errors
     ///
@@ -157,7 +157,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_shown_is_read_as_the_same_number() {
+    fn a_number_is_read_as_it_was_shown() {
         for (unit, number, shown) in [
             (Unit::Seconds, 3600, "3600"),
             (Unit::Count, 0, "0"),
@@ -238,7 +238,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_field_holds_at_first_is_the_default() {
+    fn the_default_is_what_the_field_holds_at_first() {
         let number = |field| Number {
             unit: Unit::Bytes,
             range: 0..=1,
