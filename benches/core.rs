@@ -11,8 +11,8 @@ use chinwag::chat::event_log::EventLog;
 use chinwag::hub::line::Splitter;
 use chinwag::protocol::Request;
 use criterion::{BatchSize, BenchmarkId, Criterion, Throughput};
-use support::crowd::Crowd;
-use support::fan_out::{Audience, Hall};
+use support::connections::{Audience, Connections};
+use support::sessions::Sessions;
 use support::{EVENT, SAY, Timers, limits};
 
 mod support;
@@ -74,34 +74,36 @@ fn fan_out(c: &mut Criterion) {
         group.bench_function(BenchmarkId::new("cursors", members), |b| {
             b.iter(|| audience.say());
         });
-        let mut hall = Hall::audience(members);
-        group.bench_function(BenchmarkId::new("turn", members), |b| b.iter(|| hall.say()));
+        let mut connections = Connections::of_push_members(members);
+        group.bench_function(BenchmarkId::new("turn", members), |b| {
+            b.iter(|| connections.say())
+        });
     }
     group.finish();
 }
 
 /// What must not take longer the more sessions there are.
-fn crowds(c: &mut Criterion) {
-    let mut crowds = SIZES.map(|size| (size, Crowd::scattered(size)));
-    on_each(c, "ping", &mut crowds, Crowd::ping);
-    on_each(c, "say", &mut crowds, Crowd::say);
-    on_each(c, "poll-100", &mut crowds, Crowd::poll);
-    on_each(c, "join-leave", &mut crowds, Crowd::join_and_leave);
-    on_each(c, "resume-detach", &mut crowds, Crowd::resume_and_detach);
+fn many_sessions(c: &mut Criterion) {
+    let mut states = SIZES.map(|size| (size, Sessions::in_many_rooms(size)));
+    on_each(c, "ping", &mut states, Sessions::ping);
+    on_each(c, "say", &mut states, Sessions::say);
+    on_each(c, "poll-100", &mut states, Sessions::poll);
+    on_each(c, "join-leave", &mut states, Sessions::join_and_leave);
+    on_each(c, "resume-detach", &mut states, Sessions::resume_and_detach);
 }
 
 /// The same in one large room, where a place among sorted names is found in logarithmic time.
 fn one_room(c: &mut Criterion) {
-    let mut crowds = SIZES.map(|size| (size, Crowd::together(size)));
-    let join_and_leave = Crowd::join_the_crowd_and_leave;
-    on_each(c, "one-room/join-leave", &mut crowds, join_and_leave);
-    on_each(c, "one-room/who", &mut crowds, Crowd::who);
+    let mut states = SIZES.map(|size| (size, Sessions::in_one_room(size)));
+    let join_and_leave = Sessions::join_large_room_and_leave;
+    on_each(c, "one-room/join-leave", &mut states, join_and_leave);
+    on_each(c, "one-room/who", &mut states, Sessions::who);
 }
 
 /// A whole turn of the loop for one connection among many that are silent.
 fn turns(c: &mut Criterion) {
-    let mut halls = SIZES.map(|size| (size, Hall::silent(size)));
-    on_each(c, "turn-ping", &mut halls, Hall::ping);
+    let mut states = SIZES.map(|size| (size, Connections::of_pull_members(size)));
+    on_each(c, "turn-ping", &mut states, Connections::ping);
 }
 
 /// Measures an operation in each of several states, named for their size.
@@ -124,9 +126,13 @@ fn expiry(c: &mut Criterion) {
     group.sample_size(10);
     for size in SIZES {
         group.throughput(Throughput::Elements(size as u64));
-        let expire = |mut crowd: Crowd| (crowd.expire(), crowd);
+        let expire = |mut sessions: Sessions| (sessions.expire(), sessions);
         group.bench_function(size.to_string(), |b| {
-            b.iter_batched(|| Crowd::scattered(size), expire, BatchSize::PerIteration);
+            b.iter_batched(
+                || Sessions::in_many_rooms(size),
+                expire,
+                BatchSize::PerIteration,
+            );
         });
     }
     group.finish();
@@ -141,7 +147,16 @@ fn main() {
         .warm_up_time(Duration::from_millis(300))
         .measurement_time(Duration::from_secs(1))
         .configure_from_args();
-    for measure in [lines, log, fan_out, crowds, one_room, turns, timers, expiry] {
+    for measure in [
+        lines,
+        log,
+        fan_out,
+        many_sessions,
+        one_room,
+        turns,
+        timers,
+        expiry,
+    ] {
         measure(&mut c);
     }
     c.final_summary();

@@ -15,8 +15,8 @@ use std::process::{Command, ExitCode};
 
 use chinwag::chat::event_log::EventLog;
 use chinwag::protocol::Request;
-use support::crowd::Crowd;
-use support::fan_out::Hall;
+use support::connections::Connections;
+use support::sessions::Sessions;
 use support::{EVENT, SAY, Timers, limits};
 
 mod support;
@@ -44,24 +44,24 @@ const BENCHES: [Bench; 21] = [
     bench("parse-say", 100, parse_say),
     bench("append", 5000, append),
     bench("fan-out-1000", 20, fan_out),
-    bench("say-1k", 2000, || on_crowd(SMALL, Crowd::say)),
-    bench("say-100k", 2000, || on_crowd(LARGE, Crowd::say)),
-    bench("poll-100-1k", 100, || on_crowd(SMALL, Crowd::poll)),
-    bench("poll-100-100k", 100, || on_crowd(LARGE, Crowd::poll)),
-    bench("ping-1k", 1000, || on_crowd(SMALL, Crowd::ping)),
-    bench("ping-100k", 1000, || on_crowd(LARGE, Crowd::ping)),
-    bench("join-leave-1k", 5000, || on_crowd(SMALL, Crowd::join_and_leave)),
-    bench("join-leave-100k", 5000, || on_crowd(LARGE, Crowd::join_and_leave)),
-    bench("resume-detach-1k", 1000, || on_crowd(SMALL, Crowd::resume_and_detach)),
-    bench("resume-detach-100k", 1000, || on_crowd(LARGE, Crowd::resume_and_detach)),
-    bench("turn-ping-1k", 1000, || on_silent(SMALL)),
-    bench("turn-ping-100k", 1000, || on_silent(LARGE)),
-    bench("who-1k", 100, || on_room(SMALL, Crowd::who)),
-    bench("who-100k", 100, || on_room(LARGE, Crowd::who)),
+    bench("say-1k", 2000, || on_sessions(SMALL, Sessions::say)),
+    bench("say-100k", 2000, || on_sessions(LARGE, Sessions::say)),
+    bench("poll-100-1k", 100, || on_sessions(SMALL, Sessions::poll)),
+    bench("poll-100-100k", 100, || on_sessions(LARGE, Sessions::poll)),
+    bench("ping-1k", 1000, || on_sessions(SMALL, Sessions::ping)),
+    bench("ping-100k", 1000, || on_sessions(LARGE, Sessions::ping)),
+    bench("join-leave-1k", 5000, || on_sessions(SMALL, Sessions::join_and_leave)),
+    bench("join-leave-100k", 5000, || on_sessions(LARGE, Sessions::join_and_leave)),
+    bench("resume-detach-1k", 1000, || on_sessions(SMALL, Sessions::resume_and_detach)),
+    bench("resume-detach-100k", 1000, || on_sessions(LARGE, Sessions::resume_and_detach)),
+    bench("turn-ping-1k", 1000, || on_connections(SMALL)),
+    bench("turn-ping-100k", 1000, || on_connections(LARGE)),
+    bench("who-1k", 100, || on_large_room(SMALL, Sessions::who)),
+    bench("who-100k", 100, || on_large_room(LARGE, Sessions::who)),
     bench("timer-1k", 1000, || on_timers(SMALL)),
     bench("timer-100k", 1000, || on_timers(LARGE)),
-    Bench { share: SMALL, ..bench("expire-1k", 1, || on_crowd(SMALL, expire)) },
-    Bench { share: LARGE, ..bench("expire-100k", 1, || on_crowd(LARGE, expire)) },
+    Bench { share: SMALL, ..bench("expire-1k", 1, || on_sessions(SMALL, expire)) },
+    Bench { share: LARGE, ..bench("expire-100k", 1, || on_sessions(LARGE, expire)) },
 ];
 
 const fn bench(name: &'static str, calls: usize, prepare: fn() -> Operation) -> Bench {
@@ -93,23 +93,23 @@ fn append() -> Operation {
 }
 
 fn fan_out() -> Operation {
-    let mut hall = Hall::audience(1000);
-    Box::new(move || hall.say())
+    let mut connections = Connections::of_push_members(1000);
+    Box::new(move || connections.say())
 }
 
-fn on_crowd(size: usize, operation: fn(&mut Crowd)) -> Operation {
-    let mut crowd = Crowd::scattered(size);
-    Box::new(move || operation(&mut crowd))
+fn on_sessions(size: usize, operation: fn(&mut Sessions)) -> Operation {
+    let mut sessions = Sessions::in_many_rooms(size);
+    Box::new(move || operation(&mut sessions))
 }
 
-fn on_room(size: usize, operation: fn(&mut Crowd)) -> Operation {
-    let mut crowd = Crowd::together(size);
-    Box::new(move || operation(&mut crowd))
+fn on_large_room(size: usize, operation: fn(&mut Sessions)) -> Operation {
+    let mut sessions = Sessions::in_one_room(size);
+    Box::new(move || operation(&mut sessions))
 }
 
-fn on_silent(size: usize) -> Operation {
-    let mut hall = Hall::silent(size);
-    Box::new(move || hall.ping())
+fn on_connections(size: usize) -> Operation {
+    let mut connections = Connections::of_pull_members(size);
+    Box::new(move || connections.ping())
 }
 
 fn on_timers(size: usize) -> Operation {
@@ -117,8 +117,8 @@ fn on_timers(size: usize) -> Operation {
     Box::new(move || timers.file_and_cancel())
 }
 
-fn expire(crowd: &mut Crowd) {
-    crowd.expire();
+fn expire(sessions: &mut Sessions) {
+    sessions.expire();
 }
 
 /// Callgrind counts from where this begins to where it ends.

@@ -4,8 +4,8 @@
 
 #![allow(dead_code, reason = "no benchmark program uses all of it")]
 
-pub mod crowd;
-pub mod fan_out;
+pub mod connections;
+pub mod sessions;
 
 use chinwag::protocol::Limits;
 use chinwag::time::{Millis, Now};

@@ -8,7 +8,7 @@ use chinwag::chat::{Caller, ConnId, Peer};
 use chinwag::hub::Hub;
 use chinwag::hub::conn::{Readiness, Transport};
 
-use super::crowd::Core;
+use super::sessions::Core;
 use super::{SAY, limits, moment};
 
 /// A room of push members, without the hub.
@@ -109,41 +109,41 @@ impl Transport for End {
 }
 
 /// A hub whose connections are all members of rooms.
-pub struct Hall {
+pub struct Connections {
     hub: Hub<End>,
     wires: Vec<Rc<Wire>>,
     turn: usize,
 }
 
-impl Hall {
+impl Connections {
     /// Push members of one room.
-    pub fn audience(members: usize) -> Hall {
-        let mut hall = Hall::new(members, |i| format!("JOIN n{i}\n"));
-        hall.say();
-        hall
+    pub fn of_push_members(members: usize) -> Connections {
+        let mut all = Connections::new(members, |i| format!("JOIN n{i}\n"));
+        all.say();
+        all
     }
 
     /// Pull members of rooms of a thousand.
-    pub fn silent(members: usize) -> Hall {
-        Hall::new(members, |i| {
+    pub fn of_pull_members(members: usize) -> Connections {
+        Connections::new(members, |i| {
             format!("JOIN n{i} room=r{} mode=pull\n", i / 1000)
         })
     }
 
-    fn new(members: usize, join: fn(usize) -> String) -> Hall {
-        let mut hall = Hall {
+    fn new(members: usize, join: fn(usize) -> String) -> Connections {
+        let mut all = Connections {
             hub: Hub::new(limits()),
             wires: Vec::with_capacity(members),
             turn: 0,
         };
         for i in 0..members {
             let wire = Rc::<Wire>::default();
-            let conn = (hall.hub.vacancy()).accept(End(wire.clone()), Peer::Local, moment(0));
+            let conn = (all.hub.vacancy()).accept(End(wire.clone()), Peer::Local, moment(0));
             assert_eq!(conn, Some(ConnId::at(i)));
-            hall.wires.push(wire);
-            hall.send(i, join(i).as_bytes());
+            all.wires.push(wire);
+            all.send(i, join(i).as_bytes());
         }
-        hall
+        all
     }
 
     /// One of many sends a PING, another one each time, and has its answer a turn later.

@@ -83,7 +83,7 @@ impl Core {
 
 /// Many sessions. All have come within half their idle time and let go of their connections, but for
 /// a hundred of them.
-pub struct Crowd {
+pub struct Sessions {
     core: Core,
     attached: Vec<Caller>,
     /// RESUME for each session that is not attached.
@@ -93,18 +93,18 @@ pub struct Crowd {
     turn: usize,
 }
 
-impl Crowd {
+impl Sessions {
     /// A crowd in rooms of a thousand.
-    pub fn scattered(sessions: usize) -> Crowd {
-        Crowd::new(sessions, ROOM)
+    pub fn in_many_rooms(sessions: usize) -> Sessions {
+        Sessions::new(sessions, ROOM)
     }
 
     /// A crowd in one room.
-    pub fn together(sessions: usize) -> Crowd {
-        Crowd::new(sessions, sessions)
+    pub fn in_one_room(sessions: usize) -> Sessions {
+        Sessions::new(sessions, sessions)
     }
 
-    fn new(sessions: usize, room_size: usize) -> Crowd {
+    fn new(sessions: usize, room_size: usize) -> Sessions {
         let mut core = Core::new();
         let mut gateway = core.connect();
         let mut resumes = Vec::with_capacity(sessions);
@@ -129,7 +129,7 @@ impl Crowd {
         let mut resident = core.connect();
         core.answer(&mut resident, b"JOIN resident mode=pull idle=3600");
         let visitor = core.connect();
-        let mut crowd = Crowd {
+        let mut all = Sessions {
             core,
             attached,
             resumes,
@@ -138,10 +138,10 @@ impl Crowd {
             turn: 0,
         };
         for _ in 0..ENDED {
-            crowd.join_and_leave();
-            crowd.say();
+            all.join_and_leave();
+            all.say();
         }
-        crowd
+        all
     }
 
     /// One of the attached sends a PING.
@@ -175,7 +175,7 @@ impl Crowd {
     }
 
     /// Somebody enters the first of the crowd's rooms, and leaves it.
-    pub fn join_the_crowd_and_leave(&mut self) {
+    pub fn join_large_room_and_leave(&mut self) {
         self.visit(b"JOIN visitor room=r0");
     }
 
