@@ -7,13 +7,7 @@ use super::Chat;
 use crate::protocol::{LeaveReason, Listing, Output};
 use crate::time::{Millis, Now};
 
-/// A row of the table: a name, and how to get its value.
-struct Row {
-    name: &'static str,
-    value: fn(&Chat, Now) -> u64,
-}
-
-/// Defines [`Stats`] and the table of all rows, in the order in which STATS shows them. A counter is
+/// Defines [`Stats`] and lists what STATS shows, in its order, from one table. A counter is
 /// `field as "name"`, which defines its field, too; a gauge is `"name" = value`.
 macro_rules! stats {
     ($($($(#[$doc:meta])+ $field:ident as)? $name:literal $(= $value:expr)?;)+) => {
@@ -25,12 +19,16 @@ macro_rules! stats {
             pub sessions_ended: [u64; LeaveReason::ALL.len()],
         }
 
-        const ROWS: &[Row] = &[$(
-            Row {
-                name: $name,
-                value: $(|chat, _| chat.stats.$field)? $($value)?,
-            },
-        )+];
+        impl Chat {
+            /// Gives the name and the value of each row.
+            fn each_stat(&self, now: Now, mut give: impl FnMut(&'static str, u64)) {
+                $({
+                    let value: fn(&Chat, Now) -> u64 =
+                        $(|chat, _| chat.stats.$field)? $($value)?;
+                    give($name, value(self, now));
+                })+
+            }
+        }
     };
 }
 
@@ -136,10 +134,9 @@ impl Chat {
     pub(super) fn list_stats(&self, now: Now) -> Listing {
         let mut listing = Listing::default();
         listing.add(Output::Version);
-        for row in ROWS {
-            let (name, value) = (row.name, (row.value)(self, now));
+        self.each_stat(now, |name, value| {
             listing.add(Output::Stat { name, value });
-        }
+        });
         listing
     }
 }
@@ -149,12 +146,22 @@ mod tests {
     use super::*;
     use crate::protocol::Limits;
 
+    fn rows(chat: &Chat) -> Vec<(&'static str, u64)> {
+        let mut rows = Vec::new();
+        chat.each_stat(Now::exactly(Millis(0), 0), |name, value| {
+            rows.push((name, value))
+        });
+        rows
+    }
+
     #[test]
     fn every_row_is_listed_and_fits_with_the_largest_value() {
-        let listing = Chat::new(Limits::default()).list_stats(Now::exactly(Millis(0), 0));
-        assert_eq!(listing.lines(), 1 + ROWS.len() as u64);
+        let chat = Chat::new(Limits::default());
+        let listing = chat.list_stats(Now::exactly(Millis(0), 0));
+        let rows = rows(&chat).len();
+        assert_eq!(listing.lines(), 1 + rows as u64);
         let digits = u64::MAX.to_string().len();
-        assert!(listing.room() > ROWS.len() * (digits - 1));
+        assert!(listing.room() > rows * (digits - 1));
     }
 
     #[test]
@@ -162,9 +169,8 @@ mod tests {
         let mut chat = Chat::new(Limits::default());
         for (count, reason) in (1..).zip(LeaveReason::ALL) {
             chat.stats.sessions_ended[reason.index()] = count;
-            let name = format!("sessions-{}", reason.as_str());
-            let row = ROWS.iter().find(|row| row.name == name).unwrap();
-            assert_eq!((row.value)(&chat, Now::exactly(Millis(0), 0)), count);
+            let name = format!("sessions-{reason}");
+            assert!(rows(&chat).contains(&(&name, count)), "{name}");
         }
     }
 }
