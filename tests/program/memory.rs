@@ -1,6 +1,8 @@
 //! What the server says of its memory, and a search for the settings and loads that make it take
 //! the most, by a seed: it must stay below the number that it logged when it started.
 //!
+//! All of it is the server's own process, so other tests may run at the same time.
+//!
 //! `CHINWAG_MEMORY_TRIES` sets how many loads are tried, from the seed `CHINWAG_MEMORY_SEED` on.
 //! With `--nocapture` each is printed, with its settings and the largest part of the ceiling that
 //! was resident.
