@@ -180,12 +180,12 @@ fn figures_of_protocol() -> Vec<(&'static str, Vec<Figure>)> {
                 word(BURST_S),
                 BYTES_PER_LINE,
                 BYTES_PER_LINE,
+                BYTES_PER_LINE + 1,
                 // Telnet's RFC, and its bytes.
                 854_u32,
                 255_u32,
                 240_u32,
                 254_u32,
-                255_u32,
                 255_u32,
                 255_u32,
                 256_u32,
