@@ -243,8 +243,16 @@ fn figures_of_protocol() -> Vec<(&'static str, Vec<Figure>)> {
         ("Replies", figures![REPLY_BYTES_MAX]),
         // What the tests of timeouts allow, in milliseconds.
         ("Time", figures![250_u32]),
-        // The bits of a secret.
-        ("Sessions", figures![128_u32, ENDED_MAX]),
+        // The bits of a secret, and the KiB of buffers.
+        (
+            "Sessions",
+            figures![
+                128_u32,
+                ENDED_MAX,
+                buffers_bytes_max(&limits).div_ceil(1024),
+                REPLY_BYTES_MAX
+            ],
+        ),
         ("Limits and keys", figures![BYTES_PER_LINE]),
         (
             "10 Limits",
