@@ -5,11 +5,12 @@
 //! environment the test fails.
 
 use std::fs;
-use std::path::Path;
+use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
 use std::time::Duration;
 
 use crate::process::{Finished, Process, Server, TempDir, has, has_netcat};
+use crate::script::sources::{blocks, document};
 
 /// A shell that runs a script with these arguments.
 fn shell(shell: &str, script: &str, args: &[&str]) -> Process {
@@ -233,71 +234,58 @@ fn bash_chats_without_any_other_program() {
     assert_eq!(finished.code, Some(0), "{finished:?}");
 }
 
-/// What a scheduler may run now and then: it keeps its session's token in a file, and prints
-/// every message exactly once.
-const CRON: &str = r#"
-    port=$1 file=$2
-    visit() { nc -N 127.0.0.1 "$port" | tr -d '\r'; }
-    poll() {
-        token=$(cat "$file" 2>/dev/null)
-        [ -n "$token" ] && printf 'RESUME %s\nPOLL max=2\n' "$token" | visit
-    }
-    answer=$(poll)
-    case $answer in
-        *'OK RESUME '*) ;;
-        *)
-            printf 'JOIN cron mode=pull idle=3600\n' | visit |
-                sed -n 's/^OK JOIN session=\([^ ]*\) .*/\1/p' >"$file"
-            answer=$(poll)
-            ;;
-    esac
-    while :; do
-        printf '%s\n' "$answer" | grep '^MSG '
-        case $answer in
-            *' more=0'*) break ;;
-        esac
-        answer=$(poll)
-    done
-"#;
+/// The commands of the README for a cron job: what it does once, and what on each run.
+fn cron_job() -> [String; 2] {
+    let readme = document("README.md");
+    let commands = blocks(&readme, "sh").into_iter().map(|(_, text)| text);
+    let of_cron: Vec<_> = commands
+        .filter(|text| text.contains("cron-session"))
+        .collect();
+    of_cron.try_into().expect("two blocks")
+}
 
+/// What a scheduler may run now and then, as the README shows it.
 #[test]
-fn a_script_that_polls_now_and_then_sees_each_message_once() {
+fn a_script_that_polls_now_and_then_sees_each_event_once() {
     if !has_netcat() {
         return;
     }
     let dir = TempDir::new();
-    let file = dir.join("token");
     let server = Server::start(&[]);
-    let mut bob = server.join("bob mode=pull");
-    let run = || {
-        let finished = shell("sh", CRON, &[server.port(), file.to_str().unwrap()]).finish();
-        assert_eq!(finished.code, Some(0), "{finished:?}");
+    let run = |script: &str| {
+        let script = script.replace("8255", server.port());
+        let mut command = Command::new("sh");
+        let command = command.args(["-c", &script]).current_dir(dir.join(""));
+        let finished = Process::start(command).finish();
         let texts = lines(&finished).into_iter().map(text_of).collect();
-        (texts, token_in(&file))
+        (finished.code, texts)
     };
-    let (messages, first): (Vec<String>, _) = run();
-    assert!(messages.is_empty(), "{messages:?}");
-    for n in 1..=5 {
+    let [once, on_each_run] = cron_job();
+    let nothing = (Some(0), Vec::<String>::new());
+    assert_eq!(run(&once), nothing);
+    let file = dir.join("cron-session");
+    let mode = fs::metadata(&file).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+    assert_eq!(run(&on_each_run), nothing);
+
+    // More than one POLL gives.
+    let mut bob = server.join("bob mode=pull");
+    for n in 1..=120 {
         bob.ask(&format!("SAY number {n}"), "OK SAY ");
     }
-    let (messages, second) = run();
-    assert_eq!(
-        messages,
-        ["1", "2", "3", "4", "5"].map(|n| format!("number {n}"))
-    );
-    assert_eq!(second, first);
-    let (messages, _) = run();
-    assert!(messages.is_empty(), "{messages:?}");
-    bob.ask("SAY number 6", "OK SAY ");
-    let (messages, third) = run();
-    assert_eq!(messages, ["number 6"]);
-    assert_eq!(third, first);
-}
+    let (code, texts) = run(&on_each_run);
+    assert_eq!((code, &*texts[0]), (Some(0), "bob"));
+    let said: Vec<_> = (1..=120).map(|n| format!("number {n}")).collect();
+    assert_eq!(texts[1..], said);
+    assert_eq!(run(&on_each_run), nothing);
 
-fn token_in(file: &Path) -> String {
-    let token = fs::read_to_string(file).unwrap();
-    assert!(!token.trim().is_empty());
-    token
+    // A reply that was cut off is not saved.
+    let session = fs::read_to_string(&file).unwrap();
+    bob.ask("SAY number 121", "OK SAY ");
+    let cut_off = on_each_run.replace("> reply", "| head -n 3 > reply");
+    assert_ne!(run(&cut_off).0, Some(0));
+    assert_eq!(fs::read_to_string(&file).unwrap(), session);
+    assert_eq!(run(&on_each_run), (Some(0), vec!["number 121".to_owned()]));
 }
 
 /// The text of a MSG line.
