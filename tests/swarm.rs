@@ -15,10 +15,10 @@ use serde_json::Value;
 
 /// The load generator, to be built by Cargo with the tests.
 fn swarm(address: &str, args: &str) -> Process {
-    let path = Path::new(env!("CARGO_BIN_EXE_chinwag")).with_file_name("examples/swarm");
+    let path = Path::new(env!("CARGO_BIN_EXE_chinwag")).with_file_name("swarm");
     assert!(
         path.exists(),
-        "there is no {}: say 'cargo build --example swarm', or 'cargo test' without --test",
+        "there is no {}: say 'cargo build', or 'cargo test' without -p",
         path.display()
     );
     let mut command = Command::new(path);
@@ -396,7 +396,7 @@ fn a_server_that_goes_away_is_told() {
 
 #[test]
 fn more_descriptors_than_there_may_be_are_told() {
-    let path = Path::new(env!("CARGO_BIN_EXE_chinwag")).with_file_name("examples/swarm");
+    let path = Path::new(env!("CARGO_BIN_EXE_chinwag")).with_file_name("swarm");
     let mut command = Command::new("sh");
     command
         .args(["-c", r#"ulimit -n 50; exec "$@""#, "sh"])

@@ -94,7 +94,7 @@ fn declare() -> Options {
 }
 
 fn usage(options: &Options) -> String {
-    options.usage("Usage: cargo run --release --example crowd -- [OPTIONS]\n\nMeasures what a crowd of sessions costs a chinwag server.")
+    options.usage("Usage: cargo run --release --bin crowd -- [OPTIONS]\n\nMeasures what a crowd of sessions costs a chinwag server.")
 }
 
 fn plan(matches: &Matches) -> Result<Plan, String> {
@@ -144,8 +144,8 @@ fn server_path(named: Option<String>) -> Result<PathBuf, String> {
         return Ok(path.into());
     }
     let own = std::env::current_exe().map_err(|error| format!("where is this program? {error}"))?;
-    // target/<profile>/examples/crowd
-    let target = own.ancestors().nth(3);
+    // target/<profile>/crowd
+    let target = own.ancestors().nth(2);
     let target = target.ok_or("name the server with --server")?;
     Ok(target.join("release/chinwag"))
 }

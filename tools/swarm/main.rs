@@ -5,7 +5,7 @@
 //!
 //! ```sh
 //! cargo run --release -- -c 1100 -s 1100 -a 1100 --rate 0 &
-//! cargo run --release --example swarm -- --receivers 1000 --window 100 --pid $!
+//! cargo run --release --bin swarm -- --receivers 1000 --window 100 --pid $!
 //! ```
 //!
 //! `--help` says the rest. One thread serves all connections, and should cost less than the server,
