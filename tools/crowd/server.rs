@@ -1,7 +1,6 @@
 //! A server of our own to measure: started on a processor of its own, and what the system tells of
 //! it: processor time, resident memory.
 
-use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
@@ -10,8 +9,9 @@ use std::process::{Child, ChildStderr, Command, Stdio};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 use socket2::SockRef;
+use tools::process::Process;
 
-use crate::client::{Client, PATIENCE, Watch};
+use crate::client::Client;
 
 /// What the system keeps of what is sent on a connection that does not block.
 const SEND_BUFFER_BYTES: usize = 16 * 1024;
@@ -96,55 +96,26 @@ impl Server {
         prepared.map_err(|error| format!("{}: cannot connect: {error}", self.address))
     }
 
-    /// Waits until the server waits: it has done all that it was told to.
-    pub fn rest(&self) -> Result<(), String> {
-        let watch = Watch::start();
-        loop {
-            let stat = self.read("stat")?;
-            // The name, which may hold spaces, ends with the last parenthesis.
-            let state = stat.rsplit_once(") ").map(|(_, rest)| rest.as_bytes()[0]);
-            match state {
-                Some(b'S') => return Ok(()),
-                Some(b'Z' | b'X') | None => return Err("the server has ended".into()),
-                _ if watch.elapsed() > PATIENCE => return Err("the server is never idle".into()),
-                _ => std::hint::spin_loop(),
-            }
-        }
-    }
-
     /// The processor time that it has taken, in nanoseconds, once it rests.
     pub fn cpu_ns(&self) -> Result<u64, String> {
-        self.schedule(0)
+        self.resting()?.cpu_ns()
     }
 
     /// How long it and this process have waited for others to leave a processor, in nanoseconds,
     /// once it rests.
     pub fn queued_ns(&self) -> Result<u64, String> {
-        let own = fs::read_to_string("/proc/self/schedstat");
-        let own = own.map_err(|error| format!("/proc/self/schedstat: {error}"))?;
-        Ok(self.schedule(1)? + schedule(&own, 1)?)
+        Ok(self.resting()?.queued_ns()? + Process::own().queued_ns()?)
     }
 
-    fn schedule(&self, place: usize) -> Result<u64, String> {
-        self.rest()?;
-        schedule(&self.read("schedstat")?, place)
-    }
-
-    /// Its resident memory in bytes, once it rests: counted page by page, which `status` does not.
+    /// Its resident memory in bytes, once it rests.
     pub fn resident(&self) -> Result<i64, String> {
-        self.rest()?;
-        let rollup = self.read("smaps_rollup")?;
-        let mut lines = rollup.lines();
-        let rss = lines.find_map(|line| line.strip_prefix("Rss:"));
-        let word = rss.and_then(|rest| rest.split_whitespace().next());
-        let kib: Option<i64> = word.and_then(|word| word.parse().ok());
-        let kib = kib.ok_or("smaps_rollup: no Rss in it; this takes Linux 4.14 or newer")?;
-        Ok(kib * 1024)
+        Ok(self.resting()?.resident_kib()? as i64 * 1024)
     }
 
-    fn read(&self, file: &str) -> Result<String, String> {
-        let path = format!("/proc/{}/{file}", self.child.id());
-        fs::read_to_string(&path).map_err(|error| format!("{path}: {error}"))
+    fn resting(&self) -> Result<Process, String> {
+        let process = Process::find(self.child.id())?;
+        process.await_rest()?;
+        Ok(process)
     }
 }
 
@@ -153,13 +124,6 @@ impl Drop for Server {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
-}
-
-/// One of the times in a `schedstat`.
-fn schedule(stat: &str, place: usize) -> Result<u64, String> {
-    let word = stat.split_whitespace().nth(place);
-    let time = word.and_then(|word| word.parse().ok());
-    time.ok_or_else(|| format!("schedstat: no times in it: '{}'", stat.trim_end()))
 }
 
 /// Reads the log up to where it tells the address; else all that it says.

@@ -5,9 +5,11 @@
 
 use std::time::Duration;
 
+use tools::process::Process;
+
 use crate::crowd::Crowd;
 use crate::now;
-use crate::probe::{Process, tcp_memory_bytes};
+use crate::probe::tcp_memory_bytes;
 
 /// If nothing happens for so long, what is on its way will not arrive.
 pub const GIVEN_UP: Duration = Duration::from_secs(5);

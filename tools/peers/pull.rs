@@ -7,9 +7,10 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::time::Duration;
 
+use tools::process::Process;
+
 use crate::asking::{Asking, asking};
 use crate::now;
-use crate::probe::Process;
 use crate::report::Report;
 use crate::settings::Settings;
 

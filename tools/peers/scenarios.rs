@@ -2,10 +2,12 @@
 
 use std::time::Duration;
 
+use tools::process::Process;
+
 use crate::adapter::{self, PAYLOAD};
 use crate::crowd::{Crowd, Plan};
 use crate::flood::{Run, Talk};
-use crate::probe::{Process, tcp_memory_bytes};
+use crate::probe::tcp_memory_bytes;
 use crate::pull;
 use crate::report::Report;
 use crate::settings::Settings;
@@ -53,7 +55,7 @@ impl<'a> Stage<'a> {
         let adapter = adapter::adapter(&settings.protocol).expect("settings know all protocols");
         Ok(Stage {
             settings,
-            process: Process::new(settings.pid)?,
+            process: Process::find(settings.pid)?,
             crowd: Crowd::new(adapter, settings.address)?,
         })
     }

@@ -1,11 +1,13 @@
 //! Many who come in all at once: how long that takes, who is not let in, and whether those who are
 //! in are told of everybody who comes after them.
 
+use tools::process::Process;
+
 use crate::adapter::MARK;
 use crate::crowd::{Crowd, Joined, Plan};
 use crate::flood::GIVEN_UP;
 use crate::now;
-use crate::probe::{Process, QueueLosses};
+use crate::probe::QueueLosses;
 use crate::report::Report;
 
 /// What a storm has come to.

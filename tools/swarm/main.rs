@@ -19,7 +19,6 @@ mod latency;
 mod ledger;
 mod line;
 mod options;
-mod process;
 mod progress;
 mod pulls;
 mod report;

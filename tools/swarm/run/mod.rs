@@ -16,11 +16,11 @@ use crate::crowd::Crowd;
 use crate::dial::{Dialer, raise_descriptors, resolve};
 use crate::ledger::Checked;
 use crate::options::{Pace, Plan};
-use crate::process::Process;
 use crate::progress::Progress;
 use crate::pulls::Work;
 use crate::report::Report;
 use crate::stats::lines_throttled;
+use tools::process::Process;
 
 pub use watch::throttled;
 
@@ -98,11 +98,11 @@ pub fn run(plan: &Plan) -> Result<Report, String> {
     raise_descriptors(plan.connections())?;
     let throttled = lines_throttled(address).map_err(|error| with_hint(error, plan))?;
     let server = plan.pid.map(Process::find).transpose()?;
-    let own = Process::own()?;
+    let own = Process::own();
     let mut swarm = Swarm::new(plan, address).map_err(|error| format!("cannot start: {error}"))?;
     swarm.throttled = throttled;
     if let Some(server) = &server {
-        swarm.report.resident_kib_start = Some(server.memory()?.resident_kib);
+        swarm.report.resident_kib_start = Some(server.resident_kib()?);
     }
     let measured = swarm.measure(server.as_ref(), &own);
     swarm.leave();
@@ -112,11 +112,10 @@ pub fn run(plan: &Plan) -> Result<Report, String> {
         report.lines_throttled = Some(after - before);
     }
     if let Some(server) = &server {
-        let memory = server.memory()?;
-        report.resident_kib_end = Some(memory.resident_kib);
-        report.resident_kib_peak = Some(memory.peak_kib);
+        report.resident_kib_end = Some(server.resident_kib()?);
+        report.resident_kib_peak = Some(server.peak_kib()?);
     }
-    report.swarm_resident_kib = own.memory()?.peak_kib;
+    report.swarm_resident_kib = own.peak_kib()?;
     Ok(report)
 }
 
@@ -177,7 +176,7 @@ impl<'a> Swarm<'a> {
         self.work(Phase::Settling)?;
         self.crowd.open();
         if let Some(server) = server {
-            self.report.resident_kib_joined = Some(server.memory()?.resident_kib);
+            self.report.resident_kib_joined = Some(server.resident_kib()?);
         }
         let cpu_ns = || Ok::<_, String>((server.map(Process::cpu_ns).transpose()?, own.cpu_ns()?));
         let before = cpu_ns()?;

@@ -1,0 +1,4 @@
+//! What the load generators have in common: swarm, and the load that compares servers.
+
+pub mod clock;
+pub mod process;
