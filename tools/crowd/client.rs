@@ -2,7 +2,9 @@
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use tools::clock::Clock;
 
 /// How long a reply may take before the measurement is given up.
 pub const PATIENCE: Duration = Duration::from_secs(60);
@@ -10,21 +12,6 @@ pub const PATIENCE: Duration = Duration::from_secs(60);
 /// Commands or groups of them that are sent at once: so few that they fit into what the system
 /// keeps for a connection, and the sender never waits for one who waits for him.
 const BLOCK: usize = 96;
-
-/// Shows how much time has passed since it was made.
-#[derive(Clone, Copy)]
-pub struct Watch(Instant);
-
-impl Watch {
-    #[expect(clippy::disallowed_methods, reason = "a measurement reads the clock")]
-    pub fn start() -> Watch {
-        Watch(Instant::now())
-    }
-
-    pub fn elapsed(self) -> Duration {
-        self.0.elapsed()
-    }
-}
 
 /// A connection.
 pub struct Client {
@@ -123,9 +110,9 @@ impl Client {
 
     /// Waits until a number that STATS tells is so low.
     pub fn await_stat(&mut self, name: &str, max: u64) -> Result<(), String> {
-        let watch = Watch::start();
+        let clock = Clock::start();
         while self.stat(name)? > max {
-            if watch.elapsed() > PATIENCE {
+            if clock.elapsed() > PATIENCE {
                 return Err(format!("STATS: {name} stays above {max}"));
             }
         }

@@ -4,7 +4,10 @@
 use std::path::Path;
 use std::time::Duration;
 
-use crate::client::{Client, PATIENCE, Watch};
+use tools::clock::Clock;
+use tools::latency::Latencies;
+
+use crate::client::{Client, PATIENCE};
 use crate::people::{Crowd, clients};
 use crate::report::Section;
 use crate::server::{Room, Server};
@@ -46,11 +49,11 @@ pub fn measure(program: &Path, sessions: usize) -> Result<Vec<Section>, String> 
     let start = server.resident()?;
 
     // Whoever comes later asks for less.
-    let watch = Watch::start();
+    let clock = Clock::start();
     let first_end = BEFORE_SECS + sessions as u64 / JOINS_PER_SECOND;
     let mut last_end = Duration::ZERO;
     let idle = |session: usize| {
-        let (now, end) = (watch.elapsed(), first_end + session as u64 % SPREAD_SECS);
+        let (now, end) = (clock.elapsed(), first_end + session as u64 % SPREAD_SECS);
         let idle = end.saturating_sub(now.as_secs()).max(1);
         last_end = last_end.max(now + Duration::from_secs(idle));
         idle
@@ -66,13 +69,11 @@ pub fn measure(program: &Path, sessions: usize) -> Result<Vec<Section>, String> 
     let mut pinger = Pinger::new(server.connect()?, control);
     let first_end = Duration::from_secs(first_end);
     let quiet = first_end.saturating_sub(QUIET);
-    while watch.elapsed() < quiet {
-        pause(quiet - watch.elapsed());
-    }
-    let before = pinger.ping_until(watch, PING_EVERY, |elapsed, _| elapsed >= first_end)?;
+    clock.sleep_until(quiet);
+    let before = pinger.ping_until(clock, PING_EVERY, |elapsed, _| elapsed >= first_end)?;
     let queued = server.queued_ns()?;
-    let during = pinger.ping_until(watch, PING_EVERY, |_, left| left == 0)?;
-    let rest = watch.elapsed().saturating_sub(last_end);
+    let during = pinger.ping_until(clock, PING_EVERY, |_, left| left == 0)?;
+    let rest = clock.elapsed().saturating_sub(last_end);
     let queued = server.queued_ns()? - queued;
     let after = server.resident()?;
     let mut section = Section::new("expire".into(), vec!["measured".into()]);
@@ -99,23 +100,18 @@ pub fn add_waits(
     section: &mut Section,
     key: &str,
     when: &str,
-    waits: Vec<Duration>,
+    mut waits: Latencies,
     target: Option<f64>,
 ) {
-    let mut waits = waits;
-    waits.sort();
-    let at = |share: f64| {
-        let place = (waits.len() as f64 * share).ceil() as usize;
-        let wait = waits.get(place.saturating_sub(1));
-        wait.map_or(f64::NAN, |wait| wait.as_secs_f64() * 1000.0)
-    };
-    let mut add = |name: &str, share, target| {
+    for (name, part, target) in [
+        ("p50", 0.5, None),
+        ("p99", 0.99, target),
+        ("max", 1.0, None),
+    ] {
         let what = format!("PING, {name}, {when}, ms");
-        section.add(&format!("ping-{key}-{name}"), what, vec![at(share)], target);
-    };
-    add("p50", 0.5, None);
-    add("p99", 0.99, target);
-    add("max", 1.0, None);
+        let cells = vec![waits.quantile_ms(part)];
+        section.add(&format!("ping-{key}-{name}"), what, cells, target);
+    }
 }
 
 fn add_memory(section: &mut Section, start: i64, full: i64, after: i64) {
@@ -148,16 +144,16 @@ impl Pinger {
     /// gives how long each waited for its answer, or was kept from being sent by one that waited.
     pub fn ping_until(
         &mut self,
-        watch: Watch,
+        clock: Clock,
         every: Duration,
         is_over: impl Fn(Duration, u64) -> bool,
-    ) -> Result<Vec<Duration>, String> {
-        let start = watch.elapsed();
-        let mut waits = Vec::new();
+    ) -> Result<Latencies, String> {
+        let start = clock.elapsed();
+        let mut waits = Latencies::default();
         let mut due = start;
         let mut ask = start;
         loop {
-            let now = watch.elapsed();
+            let now = clock.elapsed();
             if now >= ask {
                 let left = self.control.stat("sessions")?;
                 if is_over(now, left) {
@@ -168,20 +164,12 @@ impl Pinger {
                 }
                 ask = now + ASK_EVERY;
             }
-            let now = watch.elapsed();
-            let is_late = now > due;
-            if !is_late {
-                pause(due - now);
-            }
-            let from = if is_late { due } else { watch.elapsed() };
+            let is_late = clock.elapsed() > due;
+            clock.sleep_until(due);
+            let from = if is_late { due } else { clock.elapsed() };
             self.client.ask("PING\n", "OK PING")?;
-            waits.push(watch.elapsed() - from);
+            waits.record((clock.elapsed() - from).as_micros() as u64);
             due += every;
         }
     }
-}
-
-#[expect(clippy::disallowed_methods, reason = "PINGs come at their times")]
-fn pause(time: Duration) {
-    std::thread::sleep(time);
 }

@@ -8,7 +8,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use crate::client::Watch;
+use tools::clock::Clock;
+
 use crate::expire::{Pinger, add_waits};
 use crate::report::Section;
 use crate::server::{Room, Server, connections_possible};
@@ -48,11 +49,11 @@ pub fn measure(program: &Path, _sessions: usize) -> Result<Vec<Section>, String>
         let connect = |_| server.stream();
         let streams: Vec<TcpStream> = (0..count).map(connect).collect::<Result<_, String>>()?;
         let mut pinger = Pinger::new(server.connect()?, server.connect()?);
-        let watch = Watch::start();
+        let clock = Clock::start();
         let is_over = AtomicBool::new(false);
         let waits = thread::scope(|scope| {
             scope.spawn(|| flood(&streams, bytes, &is_over));
-            let waits = pinger.ping_until(watch, PING_EVERY, |elapsed, _| elapsed >= TIME);
+            let waits = pinger.ping_until(clock, PING_EVERY, |elapsed, _| elapsed >= TIME);
             is_over.store(true, Ordering::Relaxed);
             waits
         })?;
@@ -62,7 +63,7 @@ pub fn measure(program: &Path, _sessions: usize) -> Result<Vec<Section>, String>
         let what = format!("longest turn, {what}, ms");
         section.add(&format!("turn-{key}"), what, vec![turn], Some(TURN_MS_MAX));
         let what = "MB a second that the server took of it".into();
-        let rate = taken / 1e6 / watch.elapsed().as_secs_f64();
+        let rate = taken / 1e6 / clock.elapsed().as_secs_f64();
         section.add(&format!("taken-{key}"), what, vec![rate], None);
     }
     Ok(vec![section])

@@ -9,9 +9,10 @@ use std::time::Duration;
 
 use mio::{Events, Interest, Poll, Token};
 
+use tools::clock::Clock;
+
 use crate::adapter::{Adapter, MARK, Opening};
 use crate::client::{Client, Stage};
-use crate::now;
 
 const EVENTS_PER_TURN: usize = 1024;
 const READ_BYTES: usize = 256 * 1024;
@@ -104,7 +105,7 @@ impl Crowd {
     /// When the system fails; not when the server refuses somebody.
     pub fn join(&mut self, plan: Plan, mut arrival: impl FnMut(Arrival)) -> Result<Joined, String> {
         let first = self.clients.len();
-        let start = now();
+        let start = Clock::start();
         while self.clients.len() < first + plan.count || self.pending > 0 {
             while self.clients.len() < first + plan.count && self.pending < plan.at_once {
                 let who = self.clients.len();
@@ -167,7 +168,7 @@ impl Crowd {
     pub fn join_sender(&mut self, deadline: Duration) -> Result<usize, String> {
         let who = self.clients.len();
         self.connect(self.adapter.join_sender(), None)?;
-        let start = now();
+        let start = Clock::start();
         while self.pending > 0 {
             let left = deadline.saturating_sub(start.elapsed());
             if left.is_zero() {
@@ -191,7 +192,7 @@ impl Crowd {
 
     /// Lets time pass; who is asked for a sign of life gives one.
     pub fn rest(&mut self, duration: Duration) -> Result<(), String> {
-        let start = now();
+        let start = Clock::start();
         loop {
             let left = duration.saturating_sub(start.elapsed());
             if left.is_zero() {

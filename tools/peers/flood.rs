@@ -5,10 +5,11 @@
 
 use std::time::Duration;
 
+use tools::clock::Clock;
+use tools::latency::Latencies;
 use tools::process::Process;
 
 use crate::crowd::Crowd;
-use crate::now;
 use crate::probe::tcp_memory_bytes;
 
 /// If nothing happens for so long, what is on its way will not arrive.
@@ -34,8 +35,8 @@ pub struct Run {
     pub deliveries: u64,
     pub seconds: f64,
     pub cpu_ns: u64,
-    /// How long each delivery took, in microseconds and in order; only of a paced run.
-    pub latencies_us: Vec<u32>,
+    /// How long each delivery took; only of a paced run.
+    pub latencies: Latencies,
 }
 
 impl Run {
@@ -53,26 +54,17 @@ impl Run {
     pub fn rate(&self) -> f64 {
         self.deliveries as f64 / self.seconds
     }
-
-    /// What so many of a hundred deliveries did not take longer than, in milliseconds.
-    pub fn latency_ms(&self, percent: usize) -> f64 {
-        let count = self.latencies_us.len();
-        let at = (count * percent).div_ceil(100).saturating_sub(1);
-        self.latencies_us
-            .get(at)
-            .map_or(f64::NAN, |&us| f64::from(us) / 1e3)
-    }
 }
 
 impl Talk<'_> {
     /// Keeps `in_flight` messages on their way for that long, and waits for the last.
     pub fn windowed(&mut self, in_flight: u64, duration: Duration) -> Result<Run, String> {
-        let (start, cpu_start) = (now(), self.process.cpu_ns()?);
+        let (clock, cpu_start) = (Clock::start(), self.process.cpu_ns()?);
         let receivers = self.receivers;
         let (mut messages, mut deliveries) = (0, 0);
-        let (mut last, mut looked) = (start, start);
+        let (mut last, mut looked) = (clock.elapsed(), clock.elapsed());
         loop {
-            if start.elapsed() < duration {
+            if clock.elapsed() < duration {
                 let allowed = deliveries / receivers as u64 + in_flight;
                 self.say(allowed - messages);
                 messages = allowed;
@@ -86,12 +78,12 @@ impl Talk<'_> {
                 }
             })?;
             if deliveries > before {
-                last = now();
+                last = clock.elapsed();
             } else if events == 0 {
                 break;
             }
-            if looked.elapsed() >= LOOK {
-                looked = now();
+            if clock.elapsed() - looked >= LOOK {
+                looked = clock.elapsed();
                 self.tcp_peak = self.tcp_peak.max(tcp_memory_bytes()?);
             }
         }
@@ -106,9 +98,9 @@ impl Talk<'_> {
             messages,
             receivers,
             deliveries,
-            seconds: (last - start).as_secs_f64(),
+            seconds: last.as_secs_f64(),
             cpu_ns: self.process.cpu_ns()? - cpu_start,
-            latencies_us: Vec::new(),
+            latencies: Latencies::default(),
         })
     }
 
@@ -116,13 +108,12 @@ impl Talk<'_> {
     /// carries one mark, so the how-manieth mark it is tells which message has arrived.
     pub fn paced(&mut self, total: u64, distance: Duration) -> Result<Run, String> {
         let (receivers, first) = (self.receivers, self.marks_of_all()?);
-        let (start, cpu_start) = (now(), self.process.cpu_ns()?);
+        let (clock, cpu_start) = (Clock::start(), self.process.cpu_ns()?);
         let mut said_at = Vec::with_capacity(total as usize);
-        let mut latencies_us = Vec::with_capacity(total as usize * receivers);
-        let mut last = start;
-        let mut next = start;
-        while latencies_us.len() < total as usize * receivers {
-            let time = now();
+        let (mut latencies, mut deliveries) = (Latencies::default(), 0);
+        let (mut last, mut next) = (Duration::ZERO, Duration::ZERO);
+        while deliveries < total * receivers as u64 {
+            let time = clock.elapsed();
             while (said_at.len() as u64) < total && time >= next {
                 said_at.push(time);
                 self.say(1);
@@ -133,16 +124,17 @@ impl Talk<'_> {
                 true => GIVEN_UP,
                 // Rounded down to what the poll knows, so that the rest is not slept through.
                 false => {
-                    Duration::from_millis(next.saturating_duration_since(now()).as_millis() as u64)
+                    Duration::from_millis(next.saturating_sub(clock.elapsed()).as_millis() as u64)
                 }
             };
             let events = self.crowd.turn(timeout, |arrival| {
                 if arrival.who < receivers {
-                    last = now();
+                    last = clock.elapsed();
                     let from = (arrival.before - first) as usize;
                     for &said_at in &said_at[from..from + arrival.marks as usize] {
-                        latencies_us.push((last - said_at).as_micros() as u32);
+                        latencies.record((last - said_at).as_micros() as u64);
                     }
+                    deliveries += arrival.marks;
                 }
             })?;
             if is_done && events == 0 {
@@ -150,14 +142,13 @@ impl Talk<'_> {
             }
         }
         self.crowd.settle()?;
-        latencies_us.sort_unstable();
         Ok(Run {
             messages: total,
             receivers,
-            deliveries: latencies_us.len() as u64,
-            seconds: (last - start).as_secs_f64(),
+            deliveries,
+            seconds: last.as_secs_f64(),
             cpu_ns: self.process.cpu_ns()? - cpu_start,
-            latencies_us,
+            latencies,
         })
     }
 

@@ -21,7 +21,6 @@ mod settings;
 mod storm;
 
 use std::process::ExitCode;
-use std::time::Instant;
 
 use crate::settings::{Settings, Wish};
 
@@ -48,10 +47,4 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
-}
-
-/// The time.
-#[expect(clippy::disallowed_methods, reason = "measuring takes a clock")]
-fn now() -> Instant {
-    Instant::now()
 }

@@ -7,10 +7,10 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::time::Duration;
 
+use tools::clock::Clock;
 use tools::process::Process;
 
 use crate::asking::{Asking, asking};
-use crate::now;
 use crate::report::Report;
 use crate::settings::Settings;
 
@@ -137,7 +137,7 @@ impl Puller {
             given += got;
             requests += 1;
         }
-        let (start, cpu_start) = (now(), process.cpu_ns()?);
+        let (start, cpu_start) = (Clock::start(), process.cpu_ns()?);
         let mut asked = Asked {
             requests: 0,
             events: 0,
@@ -160,7 +160,7 @@ impl Puller {
     fn ask_for_nothing(&mut self, settings: &Settings, process: &Process) -> Result<Asked, String> {
         let in_flight = settings.in_flight as usize;
         let request = self.protocol.ask_for_nothing().repeat(in_flight);
-        let (start, cpu_start) = (now(), process.cpu_ns()?);
+        let (start, cpu_start) = (Clock::start(), process.cpu_ns()?);
         let mut requests = 0;
         while start.elapsed() < settings.duration {
             self.write(&request)?;

@@ -122,11 +122,11 @@ impl<'a> Stage<'a> {
         let messages = |duration: Duration| (duration.as_secs_f64() * f64::from(rate)) as u64;
         let mut talk = self.assemble(receivers, report)?;
         talk.paced(messages(WARM_UP), distance)?;
-        let run = talk.paced(messages(duration), distance)?;
+        let mut run = talk.paced(messages(duration), distance)?;
         report
             .count("messages_per_second", rate.into())
-            .decimal("latency_p50_ms", run.latency_ms(50))
-            .decimal("latency_p99_ms", run.latency_ms(99));
+            .decimal("latency_p50_ms", run.latencies.quantile_ms(0.5))
+            .decimal("latency_p99_ms", run.latencies.quantile_ms(0.99));
         self.report_run(&run, report)
     }
 

@@ -1,12 +1,12 @@
 //! Many who come in all at once: how long that takes, who is not let in, and whether those who are
 //! in are told of everybody who comes after them.
 
+use tools::clock::Clock;
 use tools::process::Process;
 
 use crate::adapter::MARK;
 use crate::crowd::{Crowd, Joined, Plan};
 use crate::flood::GIVEN_UP;
-use crate::now;
 use crate::probe::QueueLosses;
 use crate::report::Report;
 
@@ -31,7 +31,7 @@ pub fn storm(crowd: &mut Crowd, process: &Process, plan: Plan) -> Result<Storm, 
     let mark = crowd.adapter.joined_mark();
     crowd.count_byte(mark.unwrap_or(MARK));
     let (losses, cpu_ns) = (QueueLosses::read()?, process.cpu_ns()?);
-    let start = now();
+    let start = Clock::start();
     let mut marks = 0;
     let joined = crowd.join(plan, |arrival| marks += arrival.marks)?;
     let expected = arrivals(plan.count, plan.rooms_of);

@@ -1,4 +1,5 @@
 //! What the load generators have in common: swarm, and the load that compares servers.
 
 pub mod clock;
+pub mod latency;
 pub mod process;

@@ -1,8 +1,8 @@
-//! The clock, in microseconds from the start, and an alarm for the poll that rings as exactly.
+//! An alarm for the poll that rings as exactly as the clock can tell.
 
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use mio::event::Source;
 use mio::unix::SourceFd;
@@ -11,21 +11,7 @@ use rustix::time::{
     Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec, timerfd_create,
     timerfd_settime,
 };
-
-/// Tells how long ago it was made. A copy tells the same.
-#[derive(Clone, Copy)]
-pub struct Clock(Instant);
-
-impl Clock {
-    #[expect(clippy::disallowed_methods, reason = "the edge where time comes in")]
-    pub fn start() -> Clock {
-        Clock(Instant::now())
-    }
-
-    pub fn now_us(self) -> u64 {
-        self.0.elapsed().as_micros() as u64
-    }
-}
+use tools::clock::Clock;
 
 /// Wakes the poll. A poll's own timeout is in whole milliseconds, which is too coarse to send
 /// thousands of messages a second each at its time.

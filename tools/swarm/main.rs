@@ -15,7 +15,6 @@ mod clock;
 mod conn;
 mod crowd;
 mod dial;
-mod latency;
 mod ledger;
 mod line;
 mod options;

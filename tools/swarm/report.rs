@@ -4,8 +4,8 @@ use std::fmt::{self, Write};
 
 use serde_json::{Map, Value, json};
 
-use crate::latency::Latencies;
 use crate::options::{Pace, Plan};
+use tools::latency::Latencies;
 
 /// What was measured. Times are in microseconds.
 pub struct Report {
@@ -47,9 +47,9 @@ impl Report {
             pull_deliveries: 0,
             lost: 0,
             polls: 0,
-            latencies: Latencies::new(),
-            pull_latencies: Latencies::new(),
-            poll_latencies: Latencies::new(),
+            latencies: Latencies::default(),
+            pull_latencies: Latencies::default(),
+            poll_latencies: Latencies::default(),
             server_cpu_ns: None,
             swarm_cpu_ns: 0,
             resident_kib_start: None,

@@ -8,10 +8,10 @@
 
 mod room;
 
-use crate::latency::Latencies;
 use crate::line::{self, Line};
 use crate::texts::Texts;
 use room::{Message, Room, What};
+use tools::latency::Latencies;
 
 /// The place of one who is given a room's events.
 #[derive(Clone, Copy, Debug)]
@@ -70,8 +70,8 @@ impl Ledger {
             deliveries: 0,
             pull_deliveries: 0,
             lost: 0,
-            latencies: Latencies::new(),
-            pull_latencies: Latencies::new(),
+            latencies: Latencies::default(),
+            pull_latencies: Latencies::default(),
         }
     }
 

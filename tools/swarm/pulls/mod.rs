@@ -9,11 +9,11 @@ mod asks;
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
 
-use crate::latency::Latencies;
 use crate::ledger::{Checked, Ledger, Reader};
 use crate::line::{self, Line};
 use crate::options::Plan;
 use asks::Ask;
+use tools::latency::Latencies;
 
 /// A carrier sends nothing more while so many of its lines have no reply.
 const ASKS_MAX: usize = 48;
@@ -92,7 +92,7 @@ impl Pulls {
             is_lenient: false,
             joined: 0,
             polls: 0,
-            poll_latencies: Latencies::new(),
+            poll_latencies: Latencies::default(),
         }
     }
 

@@ -10,7 +10,7 @@ use mio::{Events, Interest, Poll, Token};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook_mio::v1_0::Signals;
 
-use crate::clock::{Alarm, Clock};
+use crate::clock::Alarm;
 use crate::conn::{Conn, Role, Stage};
 use crate::crowd::Crowd;
 use crate::dial::{Dialer, raise_descriptors, resolve};
@@ -20,6 +20,7 @@ use crate::progress::Progress;
 use crate::pulls::Work;
 use crate::report::Report;
 use crate::stats::lines_throttled;
+use tools::clock::Clock;
 use tools::process::Process;
 
 pub use watch::throttled;

@@ -15,8 +15,8 @@ pub struct Latencies {
     times: u64,
 }
 
-impl Latencies {
-    pub fn new() -> Latencies {
+impl Default for Latencies {
+    fn default() -> Latencies {
         let histogram = Histogram::new_with_bounds(1, LONGEST_US, 3);
         Latencies {
             histogram: histogram.expect("three digits up to an hour fit"),
@@ -24,7 +24,9 @@ impl Latencies {
             times: 0,
         }
     }
+}
 
+impl Latencies {
     pub fn record(&mut self, value_us: u64) {
         if value_us != self.value_us {
             self.flush();
@@ -43,7 +45,17 @@ impl Latencies {
         self.times = 0;
     }
 
-    /// The percentiles of the report with their names; none if nothing was recorded.
+    /// What so large a part of them did not take longer than, in milliseconds; not a number if
+    /// nothing was recorded.
+    pub fn quantile_ms(&mut self, part: f64) -> f64 {
+        self.flush();
+        match self.histogram.is_empty() {
+            true => f64::NAN,
+            false => self.histogram.value_at_quantile(part) as f64 / 1e3,
+        }
+    }
+
+    /// The usual percentiles with their names; none if nothing was recorded.
     pub fn summary(&mut self) -> Option<[(&'static str, u64); 5]> {
         self.flush();
         let histogram = &self.histogram;
