@@ -6,7 +6,9 @@
 
 use std::path::Path;
 
-use crate::client::{Client, in_blocks, one_by_one};
+use tools::client::Client;
+
+use crate::blocks::{in_blocks, one_by_one};
 use crate::people::{Crowd, IDLE, clients, write_token};
 use crate::report::Section;
 use crate::server::{Room, Server};

@@ -5,7 +5,7 @@
 //! server's process, or ratios within one run; the exit code says whether they could be had, and
 //! the table marks targets that are missed.
 
-mod client;
+mod blocks;
 mod cost;
 mod expire;
 mod junk;

@@ -4,10 +4,10 @@
 use std::path::Path;
 use std::time::Duration;
 
+use tools::client::{Client, PATIENCE};
 use tools::clock::Clock;
 use tools::latency::Latencies;
 
-use crate::client::{Client, PATIENCE};
 use crate::people::{Crowd, clients};
 use crate::report::Section;
 use crate::server::{Room, Server};

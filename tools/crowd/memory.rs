@@ -2,7 +2,9 @@
 
 use std::path::Path;
 
-use crate::client::{Client, Work, in_blocks};
+use tools::client::Client;
+
+use crate::blocks::{Work, in_blocks};
 use crate::people::{Crowd, IDLE, clients, read_join, write_name, write_token};
 use crate::report::Section;
 use crate::server::{Room, Server};

@@ -1,6 +1,8 @@
 //! Who is in the crowd: names, rooms, tokens, and how a crowd is built.
 
-use crate::client::{Client, Work, in_blocks};
+use tools::client::Client;
+
+use crate::blocks::{Work, in_blocks};
 use crate::server::Server;
 
 /// How many connections build a crowd and work on it.

@@ -9,9 +9,8 @@ use std::process::{Child, ChildStderr, Command, Stdio};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 use socket2::SockRef;
+use tools::client::Client;
 use tools::process::Process;
-
-use crate::client::Client;
 
 /// What the system keeps of what is sent on a connection that does not block.
 const SEND_BUFFER_BYTES: usize = 16 * 1024;
@@ -78,7 +77,7 @@ impl Server {
 
     /// A new connection.
     pub fn connect(&self) -> Result<Client, String> {
-        Client::connect(self.address)
+        Client::greeted(self.address)
     }
 
     /// A new connection that does not block, and whose greeting nobody reads. The system keeps

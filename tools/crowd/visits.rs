@@ -1,7 +1,9 @@
 //! What is done to the sessions of a crowd to see what it costs: each goes by in a visit, from
 //! RESUME to DETACH.
 
-use crate::client::{Client, Work};
+use tools::client::Client;
+
+use crate::blocks::Work;
 use crate::people::{Crowd, IDLE, Token, read_join, write_join, write_token};
 
 /// What is measured.

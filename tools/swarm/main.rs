@@ -23,7 +23,6 @@ mod pulls;
 mod report;
 mod run;
 mod senders;
-mod stats;
 mod texts;
 
 use std::fmt::Display;

@@ -19,7 +19,7 @@ use crate::options::{Pace, Plan};
 use crate::progress::Progress;
 use crate::pulls::Work;
 use crate::report::Report;
-use crate::stats::lines_throttled;
+use tools::client::Client;
 use tools::clock::Clock;
 use tools::process::Process;
 
@@ -384,6 +384,12 @@ impl<'a> Swarm<'a> {
         crowd.pulls.pump(index as u32, &crowd.ledger, out, now_us);
         conn.flush();
     }
+}
+
+/// How often the server has made clients wait because they sent too fast. None if it does not
+/// tell, as one with keys does not tell strangers.
+fn lines_throttled(address: SocketAddr) -> Result<Option<u64>, String> {
+    Ok(Client::greeted(address)?.stat("lines-throttled").ok())
 }
 
 /// What is wrong with a server that accepts a connection and does not answer is likely its limits.

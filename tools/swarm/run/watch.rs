@@ -1,10 +1,9 @@
 //! Seeing that it makes sense to go on, and showing how far it has come.
 
-use super::{PROGRESS_EVERY_US, Phase, Swarm};
+use super::{PROGRESS_EVERY_US, Phase, Swarm, lines_throttled};
 use crate::conn::{Role, Stage};
 use crate::ledger::Checked;
 use crate::options::Plan;
-use crate::stats::lines_throttled;
 
 /// When something takes that long, it is worth asking why.
 const LONG_US: u64 = 2_000_000;
