@@ -3,10 +3,7 @@
 //!
 //! One connection, with so many requests on their way.
 
-use std::io::{Read, Write};
-use std::net::TcpStream;
-use std::time::Duration;
-
+use tools::client::Client;
 use tools::clock::Clock;
 use tools::process::Process;
 
@@ -14,9 +11,6 @@ use crate::asking::{Asking, asking};
 use crate::report::Report;
 use crate::settings::Settings;
 
-/// How long a server may take for a reply.
-const REPLY_MAX: Duration = Duration::from_secs(10);
-const READ_BYTES: usize = 256 * 1024;
 /// How many events are written before their replies are read.
 const FILL_AT_ONCE: usize = 200;
 
@@ -71,40 +65,19 @@ impl Asked {
 /// The connection of the one who asks.
 struct Puller {
     protocol: Box<dyn Asking>,
-    stream: TcpStream,
-    input: Vec<u8>,
-    /// How many bytes of `input` are the beginning of a line.
-    kept: usize,
-    /// Of the reply that is coming in: lines that have come, and how many there will be.
-    lines: usize,
-    announced: Option<usize>,
+    client: Client,
 }
 
 impl Puller {
-    /// Connects.
     fn new(settings: &Settings) -> Result<Puller, String> {
         let name = &settings.protocol;
         let protocol = asking(name)
             .ok_or_else(|| format!("{name} has nothing to ask for; chinwag and resp have"))?;
-        let stream = TcpStream::connect(settings.address)
-            .and_then(|stream| {
-                stream.set_nodelay(true)?;
-                stream.set_read_timeout(Some(REPLY_MAX))?;
-                Ok(stream)
-            })
-            .map_err(|error| format!("cannot connect: {error}"))?;
-        let mut puller = Puller {
-            protocol,
-            stream,
-            input: vec![0; READ_BYTES],
-            kept: 0,
-            lines: 0,
-            announced: None,
-        };
-        let (text, lines) = puller.protocol.open();
-        puller.write(text.as_bytes())?;
-        puller.skip(lines)?;
-        Ok(puller)
+        let mut client = Client::open(settings.address)?;
+        let (text, lines) = protocol.open();
+        client.send(text.as_bytes())?;
+        skip(&mut client, lines)?;
+        Ok(Puller { protocol, client })
     }
 
     /// Adds events to what can be asked for.
@@ -114,8 +87,8 @@ impl Puller {
         for index in 1..=events {
             lines += self.protocol.add(index, &mut out);
             if index % FILL_AT_ONCE == 0 || index == events {
-                self.write(&out)?;
-                self.skip(lines)?;
+                self.client.send(&out)?;
+                skip(&mut self.client, lines)?;
                 out.clear();
                 lines = 0;
             }
@@ -163,8 +136,8 @@ impl Puller {
         let (start, cpu_start) = (Clock::start(), process.cpu_ns()?);
         let mut requests = 0;
         while start.elapsed() < settings.duration {
-            self.write(&request)?;
-            self.skip(in_flight)?;
+            self.client.send(&request)?;
+            skip(&mut self.client, in_flight)?;
             requests += in_flight as u64;
         }
         Ok(Asked {
@@ -175,72 +148,39 @@ impl Puller {
         })
     }
 
-    /// Asks so many times from round `first` on, with `in_flight` requests on their way as long as
+    /// Asks `count` times from round `first` on, with `in_flight` requests on their way as long as
     /// there are more to come, and gives how many events came.
     fn rounds(&mut self, first: usize, count: usize, in_flight: usize) -> Result<u64, String> {
         let (mut asked, mut answered, mut events) = (0, 0, 0);
+        // Of the reply that is coming in: lines that have come, and how many there will be.
+        let (mut lines, mut announced) = (0, None);
         let mut out = Vec::new();
         while answered < count {
-            out.clear();
-            while asked < count && asked - answered < in_flight {
-                self.protocol.ask(first + asked, &mut out);
-                asked += 1;
-            }
-            if !out.is_empty() {
-                self.write(&out)?;
-            }
-            let len = self.read()?;
-            let mut at = 0;
-            while let Some(end) = memchr::memchr(b'\n', &self.input[at..len]) {
-                let line = &self.input[at..at + end];
-                at += end + 1;
-                self.lines += 1;
-                if self.announced.is_none() {
-                    if let Some((lines, count)) = self.protocol.announced(self.lines, line) {
-                        self.announced = Some(lines);
-                        events += count as u64;
-                    }
+            if !self.client.has_line() {
+                out.clear();
+                while asked < count && asked - answered < in_flight {
+                    self.protocol.ask(first + asked, &mut out);
+                    asked += 1;
                 }
-                if self.announced == Some(self.lines) {
-                    (self.lines, self.announced) = (0, None);
-                    answered += 1;
+                self.client.send(&out)?;
+            }
+            let line = self.client.line_bytes()?;
+            lines += 1;
+            if announced.is_none() {
+                if let Some((all, count)) = self.protocol.announced(lines, line) {
+                    announced = Some(all);
+                    events += count as u64;
                 }
             }
-            self.keep(at, len);
+            if announced == Some(lines) {
+                (lines, announced) = (0, None);
+                answered += 1;
+            }
         }
         Ok(events)
     }
+}
 
-    fn write(&mut self, bytes: &[u8]) -> Result<(), String> {
-        let result = self.stream.write_all(bytes);
-        result.map_err(|error| format!("cannot send a request: {error}"))
-    }
-
-    /// Reads until so many lines have come.
-    fn skip(&mut self, mut lines: usize) -> Result<(), String> {
-        while lines > 0 {
-            let len = self.read()?;
-            let (mut at, input) = (0, &self.input[..len]);
-            for end in memchr::memchr_iter(b'\n', input).take(lines) {
-                (at, lines) = (end + 1, lines - 1);
-            }
-            self.keep(at, len);
-        }
-        Ok(())
-    }
-
-    /// Reads what has come behind what was kept; gives where it ends.
-    fn read(&mut self) -> Result<usize, String> {
-        match self.stream.read(&mut self.input[self.kept..]) {
-            Ok(len @ 1..) => Ok(self.kept + len),
-            Ok(_) => Err("the server has closed the connection".into()),
-            Err(error) => Err(format!("no reply came: {error}")),
-        }
-    }
-
-    /// Keeps the beginning of a line, for its end to be read behind it.
-    fn keep(&mut self, from: usize, to: usize) {
-        self.input.copy_within(from..to, 0);
-        self.kept = to - from;
-    }
+fn skip(client: &mut Client, lines: usize) -> Result<(), String> {
+    (0..lines).try_for_each(|_| client.line_bytes().map(|_| ()))
 }
