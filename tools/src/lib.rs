@@ -3,4 +3,5 @@
 pub mod client;
 pub mod clock;
 pub mod latency;
+pub mod net;
 pub mod process;

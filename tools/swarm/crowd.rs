@@ -93,7 +93,7 @@ impl<'a> Crowd<'a> {
         };
         let (name, room) = (self.name(index), &self.rooms[self.room(index)]);
         // An open connection is enough to stay alive: no traffic but what is to be measured.
-        let out = &mut conn.out;
+        let out = &mut conn.net.out;
         let line = write!(out, "JOIN {name} room={room} mode={mode} alive=tcp\r\n");
         line.expect("a Vec takes everything");
         conn.stage = Stage::Joining;

@@ -11,10 +11,8 @@
 //! `--help` says the rest. One thread serves all connections, and should cost less than the server,
 //! so as not to be what is measured; its report tells both.
 
-mod clock;
 mod conn;
 mod crowd;
-mod dial;
 mod ledger;
 mod line;
 mod options;

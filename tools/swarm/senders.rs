@@ -1,5 +1,7 @@
 //! When which message is said, and its text.
 
+use std::collections::BTreeSet;
+
 use crate::conn::Conn;
 use crate::ledger::PADDING;
 use crate::line::push_number;
@@ -20,9 +22,8 @@ pub struct Senders {
     /// With a rate: how many messages are due. With a window: whose turn it is.
     cursor: u64,
     /// Those who are behind, because their connections did not take what was due.
-    behind: Vec<u32>,
-    is_behind: Vec<bool>,
-    /// Those who have something to be written.
+    behind: BTreeSet<u32>,
+    /// Those who have something to be written, as often as they said something.
     pub spoke: Vec<u32>,
     pub messages: u64,
 }
@@ -36,8 +37,7 @@ impl Senders {
             start_us: 0,
             run_us: plan.run_us,
             cursor: 0,
-            behind: Vec::new(),
-            is_behind: vec![false; plan.senders],
+            behind: BTreeSet::new(),
             spoke: Vec::new(),
             messages: 0,
         }
@@ -101,7 +101,7 @@ impl Senders {
         while left > 0 && blocked < conns.len() {
             let sender = self.cursor as usize % conns.len();
             self.cursor += 1;
-            if conns[sender].out_len() >= OUT_BYTES_MAX {
+            if conns[sender].net.out_len() >= OUT_BYTES_MAX {
                 blocked += 1;
                 continue;
             }
@@ -112,7 +112,6 @@ impl Senders {
 
     fn pump_rate(&mut self, conns: &mut [Conn], rate: u32, now_us: u64) {
         for sender in std::mem::take(&mut self.behind) {
-            self.is_behind[sender as usize] = false;
             self.catch_up(sender, conns, rate);
         }
         let due = self.due(now_us, rate);
@@ -131,10 +130,8 @@ impl Senders {
             if number >= self.cursor {
                 return;
             }
-            if conn.out_len() >= OUT_BYTES_MAX {
-                if !std::mem::replace(&mut self.is_behind[sender as usize], true) {
-                    self.behind.push(sender);
-                }
+            if conn.net.out_len() >= OUT_BYTES_MAX {
+                self.behind.insert(sender);
                 return;
             }
             // The time when it was to be said, so that a wait for the server counts as one.
@@ -144,7 +141,7 @@ impl Senders {
     }
 
     fn say(&mut self, sender: u32, conn: &mut Conn, stamp_us: u64) {
-        let out = &mut conn.out;
+        let out = &mut conn.net.out;
         out.extend_from_slice(b"SAY ");
         let start = out.len();
         push_number(out, sender.into());
@@ -160,13 +157,6 @@ impl Senders {
         out.extend_from_slice(b"\r\n");
         self.said[sender as usize] += 1;
         self.messages += 1;
-        self.list(sender, conn);
-    }
-
-    fn list(&mut self, sender: u32, conn: &mut Conn) {
-        if !conn.is_listed {
-            conn.is_listed = true;
-            self.spoke.push(sender);
-        }
+        self.spoke.push(sender);
     }
 }

@@ -4,16 +4,15 @@ mod turn;
 mod watch;
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, ToSocketAddrs};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
-use mio::{Events, Interest, Poll, Token};
 use signal_hook::consts::{SIGINT, SIGTERM};
-use signal_hook_mio::v1_0::Signals;
+use signal_hook::flag;
 
-use crate::clock::Alarm;
 use crate::conn::{Conn, Role, Stage};
 use crate::crowd::Crowd;
-use crate::dial::{Dialer, raise_descriptors, resolve};
 use crate::ledger::Checked;
 use crate::options::{Pace, Plan};
 use crate::progress::Progress;
@@ -21,12 +20,13 @@ use crate::pulls::Work;
 use crate::report::Report;
 use tools::client::Client;
 use tools::clock::Clock;
+use tools::net::{Net, Ready, raise_descriptors};
 use tools::process::Process;
 
 pub use watch::throttled;
 
-/// Events that are fetched from the system at once.
-const EVENTS_PER_TURN: usize = 1024;
+/// Descriptors besides those of connections.
+const DESCRIPTORS_BESIDES: usize = 32;
 /// Connections that wait for their HELLO at once: fewer than a server lets wait to be accepted.
 const CONNECTING_MAX: usize = 512;
 /// Sessions that wait for the reply to their JOIN at once.
@@ -35,9 +35,6 @@ const JOINING_MAX: usize = 1024;
 const BUFFER_BYTES: usize = 256 * 1024;
 /// How often progress is shown.
 const PROGRESS_EVERY_US: u64 = 200_000;
-
-const SIGNALS: Token = Token(usize::MAX - 1);
-const ALARM: Token = Token(usize::MAX - 2);
 
 /// What all are doing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -63,11 +60,10 @@ enum Phase {
 pub struct Swarm<'a> {
     plan: &'a Plan,
     address: SocketAddr,
-    poll: Poll,
-    signals: Signals,
-    alarm: Alarm,
+    /// The first SIGINT or SIGTERM has come. The second ends the program.
+    is_interrupted: Arc<AtomicBool>,
     clock: Clock,
-    dialer: Dialer,
+    net: Net,
     progress: Progress,
     crowd: Crowd<'a>,
     conns: Vec<Conn>,
@@ -82,7 +78,6 @@ pub struct Swarm<'a> {
     phase_us: u64,
     /// How many connections wait for their end.
     leaving: usize,
-    interrupts: u32,
     /// How often the server had throttled clients before, if it tells.
     throttled: Option<u64>,
     has_asked_why: bool,
@@ -96,7 +91,7 @@ pub struct Swarm<'a> {
 /// What is in the way, or what the server did wrong.
 pub fn run(plan: &Plan) -> Result<Report, String> {
     let address = resolve(&plan.address)?;
-    raise_descriptors(plan.connections())?;
+    expect_descriptors(plan.connections())?;
     let throttled = lines_throttled(address).map_err(|error| with_hint(error, plan))?;
     let server = plan.pid.map(Process::find).transpose()?;
     let own = Process::own();
@@ -122,24 +117,20 @@ pub fn run(plan: &Plan) -> Result<Report, String> {
 
 impl<'a> Swarm<'a> {
     fn new(plan: &'a Plan, address: SocketAddr) -> io::Result<Swarm<'a>> {
-        let poll = Poll::new()?;
-        let mut signals = Signals::new([SIGINT, SIGTERM])?;
-        let registry = poll.registry();
-        registry.register(&mut signals, SIGNALS, Interest::READABLE)?;
-        let alarm = Alarm::new(registry, ALARM)?;
-        let mut id = [0; 4];
-        getrandom::fill(&mut id).map_err(|error| io::Error::other(error.to_string()))?;
-        let id = u32::from_ne_bytes(id);
+        let is_interrupted = Arc::new(AtomicBool::new(false));
+        for signal in [SIGINT, SIGTERM] {
+            flag::register_conditional_shutdown(signal, 130, Arc::clone(&is_interrupted))?;
+            flag::register(signal, Arc::clone(&is_interrupted))?;
+        }
+        let clock = Clock::start();
         // No two runs meet in a room.
-        let room = format!("swarm-{id:08x}");
+        let room = format!("swarm-{:08x}", fastrand::u32(..));
         Ok(Swarm {
             plan,
             address,
-            poll,
-            signals,
-            alarm,
-            clock: Clock::start(),
-            dialer: Dialer::new(address, id),
+            is_interrupted,
+            clock,
+            net: Net::new(address, clock)?,
             progress: Progress::new(plan.json),
             crowd: Crowd::new(plan, &room),
             conns: Vec::with_capacity(plan.connections()),
@@ -150,7 +141,6 @@ impl<'a> Swarm<'a> {
             shown_us: 0,
             phase_us: 0,
             leaving: 0,
-            interrupts: 0,
             throttled: None,
             has_asked_why: false,
             report: Report::new(plan),
@@ -228,14 +218,12 @@ impl<'a> Swarm<'a> {
         }
         if matches!(conn.role, Role::Dead) && conn.stage == Stage::Joined {
             // It reads again, but only to see the end.
-            let interest = Interest::READABLE | Interest::WRITABLE;
-            let registry = self.poll.registry();
-            let _ = registry.register(&mut conn.stream, Token(index), interest);
+            self.net.remember(index, &mut conn.net);
         }
-        conn.out.extend_from_slice(b"QUIT\r\n");
+        conn.net.out.extend_from_slice(b"QUIT\r\n");
         conn.stage = Stage::Leaving;
         self.leaving += 1;
-        conn.flush();
+        conn.net.flush();
     }
 
     fn finish(mut self) -> Report {
@@ -260,7 +248,7 @@ impl<'a> Swarm<'a> {
 
     /// Does what belongs to a phase until it is over.
     fn work(&mut self, phase: Phase) -> Checked<()> {
-        let mut events = Events::with_capacity(EVENTS_PER_TURN);
+        let mut ready = Vec::new();
         self.phase_us = self.clock.now_us();
         self.heard_us = self.phase_us;
         self.begin(phase);
@@ -269,7 +257,7 @@ impl<'a> Swarm<'a> {
             self.check(phase, now_us)?;
             self.act(phase, now_us)?;
             self.show(phase, now_us);
-            let turned = self.turn(phase, &mut events);
+            let turned = self.turn(phase, &mut ready);
             // What the server said tells more than that it closed the connection then.
             match self.crowd.failure.take() {
                 Some(failure) if phase < Phase::Quitting => return Err(failure),
@@ -305,7 +293,8 @@ impl<'a> Swarm<'a> {
             Phase::Joining => crowd.joined == plan.connections() - plan.carriers,
             Phase::Settling => self.conns.iter().all(|conn| self.is_settled(conn)),
             Phase::Running => {
-                self.interrupts > 0 || self.clock.now_us() >= self.phase_us + plan.run_us
+                self.is_interrupted.load(Ordering::Relaxed)
+                    || self.clock.now_us() >= self.phase_us + plan.run_us
             }
             Phase::Arriving => crowd.ledger.in_flight == 0 && crowd.pulls.is_done(),
             Phase::Fetching => crowd.pulls.is_done(),
@@ -342,7 +331,7 @@ impl<'a> Swarm<'a> {
                     let index = self.plan.carriers + self.asked;
                     self.asked += 1;
                     self.crowd.join(index, &mut self.conns[index]);
-                    self.conns[index].flush();
+                    self.conns[index].net.flush();
                 }
             }
             Phase::Running => {
@@ -351,9 +340,7 @@ impl<'a> Swarm<'a> {
                 let in_flight = &mut crowd.ledger.in_flight;
                 crowd.senders.pump(conns, in_flight, now_us);
                 for sender in crowd.senders.spoke.drain(..) {
-                    let conn = &mut conns[sender as usize];
-                    conn.is_listed = false;
-                    conn.flush();
+                    conns[sender as usize].net.flush();
                 }
                 while let Some(carrier) = self.crowd.pulls.next_due(now_us) {
                     self.pump(carrier as usize, now_us);
@@ -366,23 +353,40 @@ impl<'a> Swarm<'a> {
 
     fn connect(&mut self) -> Checked<()> {
         let index = self.conns.len();
-        let mut stream = self.dialer.dial()?;
-        let interest = Interest::READABLE | Interest::WRITABLE;
-        let registered = self
-            .poll
-            .registry()
-            .register(&mut stream, Token(index), interest);
-        registered.map_err(|error| format!("cannot poll connection {}: {error}", index + 1))?;
-        self.conns.push(Conn::new(stream, self.crowd.role(index)));
+        let net = self.net.connect(index, None)?;
+        self.conns.push(Conn::new(net, self.crowd.role(index)));
         Ok(())
     }
 
     /// Has a carrier do what it can do now.
     fn pump(&mut self, index: usize, now_us: u64) {
         let (crowd, conn) = (&mut self.crowd, &mut self.conns[index]);
-        let out = &mut conn.out;
+        let out = &mut conn.net.out;
         crowd.pulls.pump(index as u32, &crowd.ledger, out, now_us);
-        conn.flush();
+        conn.net.flush();
+    }
+}
+
+/// The address of a host and a port.
+fn resolve(address: &str) -> Result<SocketAddr, String> {
+    let found = address.to_socket_addrs().map(|mut found| found.next());
+    match found {
+        Ok(Some(found)) => Ok(found),
+        Ok(None) => Err(format!("--addr {address}: there is no such host")),
+        Err(error) => Err(format!("--addr {address}: {error}")),
+    }
+}
+
+/// Makes sure that so many connections can be open.
+fn expect_descriptors(connections: usize) -> Result<(), String> {
+    let needed = (connections + DESCRIPTORS_BESIDES) as u64;
+    let allowed = raise_descriptors(needed);
+    match allowed >= needed {
+        true => Ok(()),
+        false => Err(format!(
+            "{connections} connections take {needed} open files, and the system allows {allowed}; \
+             raise that as root with: ulimit -Hn {needed}; or give fewer connections"
+        )),
     }
 }
 

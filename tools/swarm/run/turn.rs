@@ -2,15 +2,13 @@
 
 use std::io;
 
-use mio::{Events, Token};
-
-use super::{ALARM, PROGRESS_EVERY_US, Phase, SIGNALS, Swarm};
+use super::{PROGRESS_EVERY_US, Phase, Ready, Swarm};
 use crate::conn::{Role, Stage};
 use crate::ledger::Checked;
 
 impl Swarm<'_> {
     /// Waits until something happens, and takes that in.
-    pub(super) fn turn(&mut self, phase: Phase, events: &mut Events) -> Checked<()> {
+    pub(super) fn turn(&mut self, phase: Phase, ready: &mut Vec<Ready>) -> Checked<()> {
         let mut deadline_us = self.shown_us + PROGRESS_EVERY_US;
         if phase == Phase::Running {
             let crowd = &self.crowd;
@@ -21,37 +19,16 @@ impl Swarm<'_> {
                 .flatten()
                 .fold(deadline_us.min(end_us), u64::min);
         }
-        let failed = |error: io::Error| format!("cannot wait for events: {error}");
-        let timeout = self.alarm.set(self.clock, deadline_us).map_err(failed)?;
-        match self.poll.poll(events, timeout) {
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => return Ok(()),
-            result => result.map_err(failed)?,
-        }
-        for event in events.iter() {
-            match event.token() {
-                ALARM => self.alarm.rung(),
-                SIGNALS => self.interrupt(),
-                Token(index) => {
-                    if event.is_writable() {
-                        self.conns[index].is_writable = true;
-                        self.conns[index].flush();
-                    }
-                    if event.is_readable() || event.is_error() {
-                        self.hear(phase, index, event.is_read_closed())?;
-                    }
-                }
+        self.net.wait(deadline_us, ready)?;
+        for ready in ready.iter() {
+            if ready.is_writable {
+                self.conns[ready.index].net.writable();
+            }
+            if ready.is_readable {
+                self.hear(phase, ready.index, ready.is_closed)?;
             }
         }
         Ok(())
-    }
-
-    /// Ends the run early; at the second time, ends everything.
-    fn interrupt(&mut self) {
-        self.interrupts += self.signals.pending().count() as u32;
-        if self.interrupts > 1 {
-            self.progress.end();
-            std::process::exit(130);
-        }
     }
 
     /// Reads from a connection all that there is.
@@ -89,8 +66,7 @@ impl Swarm<'_> {
                     return Err(format!("{name}: the server sent a line without an end"));
                 }
                 if matches!(conn.role, Role::Dead) && conn.stage == Stage::Joined {
-                    let gone = self.poll.registry().deregister(&mut conn.stream);
-                    return gone.map_err(|error| format!("cannot stop reading: {error}"));
+                    return self.net.forget(&mut conn.net);
                 }
             }
             if !has_more && !is_closed {
@@ -110,7 +86,7 @@ impl Swarm<'_> {
             self.leaving -= 1;
         }
         conn.stage = Stage::Gone;
-        let _ = self.poll.registry().deregister(&mut conn.stream);
+        let _ = self.net.forget(&mut conn.net);
     }
 
     /// What to tell about a connection that was not to end.

@@ -1,5 +1,7 @@
 //! Seeing that it makes sense to go on, and showing how far it has come.
 
+use std::sync::atomic::Ordering;
+
 use super::{PROGRESS_EVERY_US, Phase, Swarm, lines_throttled};
 use crate::conn::{Role, Stage};
 use crate::ledger::Checked;
@@ -11,7 +13,7 @@ const LONG_US: u64 = 2_000_000;
 impl Swarm<'_> {
     /// Sees that it makes sense to go on.
     pub(super) fn check(&mut self, phase: Phase, now_us: u64) -> Checked<()> {
-        if self.interrupts > 0 && phase < Phase::Running {
+        if self.is_interrupted.load(Ordering::Relaxed) && phase < Phase::Running {
             return Err("interrupted before all had joined; there is nothing to report".into());
         }
         let may_ask = phase != Phase::Running && phase < Phase::Quitting;
