@@ -9,7 +9,7 @@ use tools::clock::Clock;
 use tools::latency::Latencies;
 use tools::process::Process;
 
-use crate::crowd::Crowd;
+use crate::clients::Clients;
 use crate::probe::tcp_memory_bytes;
 
 /// If nothing happens for so long, what is on its way will not arrive.
@@ -19,10 +19,10 @@ const LOOK: Duration = Duration::from_millis(50);
 
 /// Who says something, and who is sent it.
 pub struct Talk<'a> {
-    pub crowd: &'a mut Crowd,
+    pub clients: &'a mut Clients,
     pub process: &'a Process,
     pub sender: usize,
-    /// The first so many clients of the crowd; nobody else counts.
+    /// As many of the first clients as are counted; nobody else is.
     pub receivers: usize,
     /// The most memory, in bytes, that TCP was seen to take in runs by the window.
     pub tcp_peak: u64,
@@ -72,7 +72,7 @@ impl Talk<'_> {
                 break;
             }
             let before = deliveries;
-            let events = self.crowd.turn(GIVEN_UP, |arrival| {
+            let events = self.clients.turn(GIVEN_UP, |arrival| {
                 if arrival.who < receivers {
                     deliveries += arrival.marks;
                 }
@@ -87,7 +87,7 @@ impl Talk<'_> {
                 self.tcp_peak = self.tcp_peak.max(tcp_memory_bytes()?);
             }
         }
-        self.crowd.settle()?;
+        self.clients.settle()?;
         if deliveries > messages * receivers as u64 {
             return Err(format!(
                 "{deliveries} marks came of {messages} messages to {receivers}: something else \
@@ -127,7 +127,7 @@ impl Talk<'_> {
                     Duration::from_millis(next.saturating_sub(clock.elapsed()).as_millis() as u64)
                 }
             };
-            let events = self.crowd.turn(timeout, |arrival| {
+            let events = self.clients.turn(timeout, |arrival| {
                 if arrival.who < receivers {
                     last = clock.elapsed();
                     let from = (arrival.before - first) as usize;
@@ -141,7 +141,7 @@ impl Talk<'_> {
                 break;
             }
         }
-        self.crowd.settle()?;
+        self.clients.settle()?;
         Ok(Run {
             messages: total,
             receivers,
@@ -154,7 +154,7 @@ impl Talk<'_> {
 
     fn say(&mut self, messages: u64) {
         if messages > 0 {
-            self.crowd.send(self.sender, |adapter, out| {
+            self.clients.send(self.sender, |adapter, out| {
                 for _ in 0..messages {
                     adapter.say(out);
                 }
@@ -164,13 +164,13 @@ impl Talk<'_> {
 
     /// How many messages each receiver was sent so far: all of them the same.
     fn marks_of_all(&self) -> Result<u64, String> {
-        let marks = self.crowd.marks(0);
-        match (0..self.receivers).find(|&who| self.crowd.marks(who) != marks) {
+        let marks = self.clients.marks(0);
+        match (0..self.receivers).find(|&who| self.clients.marks(who) != marks) {
             None => Ok(marks),
             Some(who) => Err(format!(
                 "receiver 0 was sent {marks} messages and receiver {who} {}: the server has lost \
                  some, so it cannot be told which arrive when",
-                self.crowd.marks(who)
+                self.clients.marks(who)
             )),
         }
     }

@@ -10,8 +10,7 @@
 
 mod adapter;
 mod asking;
-mod client;
-mod crowd;
+mod clients;
 mod flood;
 mod probe;
 mod pull;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use tools::process::Process;
 
 use crate::adapter::{self, PAYLOAD};
-use crate::crowd::{Crowd, Plan};
+use crate::clients::{Clients, Plan};
 use crate::flood::{Run, Talk};
 use crate::probe::tcp_memory_bytes;
 use crate::pull;
@@ -47,7 +47,7 @@ pub fn run(settings: &Settings) -> Result<Report, String> {
 struct Stage<'a> {
     settings: &'a Settings,
     process: Process,
-    crowd: Crowd,
+    clients: Clients,
 }
 
 impl<'a> Stage<'a> {
@@ -56,7 +56,7 @@ impl<'a> Stage<'a> {
         Ok(Stage {
             settings,
             process: Process::find(settings.pid)?,
-            crowd: Crowd::new(adapter, settings.address)?,
+            clients: Clients::new(adapter, settings.address)?,
         })
     }
 
@@ -68,7 +68,7 @@ impl<'a> Stage<'a> {
                 0 => count,
                 rooms_of => rooms_of,
             },
-            at_once: self.crowd.adapter.joins_at_once(),
+            at_once: self.clients.adapter.joins_at_once(),
             receive_buffer: None,
             deadline: self.settings.deadline,
         }
@@ -77,7 +77,7 @@ impl<'a> Stage<'a> {
     /// Lets the receivers and the sender in, and reports what memory they take.
     fn assemble(&mut self, receivers: usize, report: &mut Report) -> Result<Talk<'_>, String> {
         let start = self.process.resident_kib()?;
-        self.crowd.join_all(self.plan(receivers))?;
+        self.clients.join_all(self.plan(receivers))?;
         let joined = self.process.resident_kib()?;
         let growth = joined as f64 - start as f64;
         report
@@ -85,9 +85,9 @@ impl<'a> Stage<'a> {
             .count("resident_kib_start", start)
             .count("resident_kib_joined", joined)
             .decimal("bytes_per_session", growth * 1024.0 / receivers as f64);
-        let sender = self.crowd.join_sender(self.settings.deadline)?;
+        let sender = self.clients.join_sender(self.settings.deadline)?;
         Ok(Talk {
-            crowd: &mut self.crowd,
+            clients: &mut self.clients,
             process: &self.process,
             sender,
             receivers,
@@ -132,7 +132,7 @@ impl<'a> Stage<'a> {
 
     /// Nobody is there.
     fn start(&mut self, report: &mut Report) -> Result<(), String> {
-        self.crowd.rest(REST)?;
+        self.clients.rest(REST)?;
         report.count("resident_kib_start", self.process.resident_kib()?);
         Ok(())
     }
@@ -146,10 +146,10 @@ impl<'a> Stage<'a> {
         } = *self.settings;
         self.assemble(receivers, report)?;
         // What a server does after somebody came is over by then.
-        self.crowd.rest(REST)?;
+        self.clients.rest(REST)?;
         let joined = self.process.resident_kib()?;
         let (wakeups, cpu_ns) = (self.process.wakeups()?, self.process.cpu_ns()?);
-        self.crowd.rest(duration)?;
+        self.clients.rest(duration)?;
         let wakeups = self.process.wakeups()? - wakeups;
         let cpu_ns = self.process.cpu_ns()? - cpu_ns;
         let seconds = duration.as_secs_f64();
@@ -159,7 +159,7 @@ impl<'a> Stage<'a> {
             .count("wakeups", wakeups)
             .decimal("wakeups_per_second", wakeups as f64 / seconds)
             .decimal("cpu_ms_per_second", cpu_ns as f64 / 1e6 / seconds)
-            .count("cut_off", self.crowd.cut_off() as u64);
+            .count("cut_off", self.clients.cut_off() as u64);
         Ok(())
     }
 
@@ -181,10 +181,10 @@ impl<'a> Stage<'a> {
         let alone = talk.windowed(in_flight, duration)?;
         let tcp_alone = std::mem::take(&mut talk.tcp_peak);
 
-        let first = talk.crowd.len();
-        talk.crowd.join_all(plan)?;
+        let first = talk.clients.len();
+        talk.clients.join_all(plan)?;
         for who in first..first + deaf {
-            talk.crowd.stop_reading(who)?;
+            talk.clients.stop_reading(who)?;
         }
         talk.process.reset_peak()?;
         let resident = talk.process.peak_kib()?;
@@ -200,7 +200,7 @@ impl<'a> Stage<'a> {
             .decimal("tcp_memory_peak_growth_alone_mib", growth(tcp_alone));
 
         for who in first..first + deaf {
-            self.crowd.read_at_last(who);
+            self.clients.read_at_last(who);
         }
         let growth = self.process.peak_kib()? - resident;
         report
@@ -221,9 +221,9 @@ impl<'a> Stage<'a> {
             at_once: count,
             ..self.plan(count)
         };
-        let storm = storm::storm(&mut self.crowd, &self.process, plan)?;
+        let storm = storm::storm(&mut self.clients, &self.process, plan)?;
         storm.report(report);
-        report.count("cut_off", self.crowd.cut_off() as u64);
+        report.count("cut_off", self.clients.cut_off() as u64);
         Ok(())
     }
 
@@ -233,7 +233,7 @@ impl<'a> Stage<'a> {
             .count("messages", run.messages)
             .count("deliveries", run.deliveries)
             .count("lost", run.lost())
-            .count("cut_off", self.crowd.cut_off() as u64)
+            .count("cut_off", self.clients.cut_off() as u64)
             .decimal("deliveries_per_second", run.rate())
             .decimal("cpu_us_per_delivery", run.cpu_us_per_delivery())
             .decimal("cpu_percent", run.cpu_ns as f64 / 1e7 / run.seconds)

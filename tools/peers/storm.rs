@@ -5,7 +5,7 @@ use tools::clock::Clock;
 use tools::process::Process;
 
 use crate::adapter::MARK;
-use crate::crowd::{Crowd, Joined, Plan};
+use crate::clients::{Clients, Joined, Plan};
 use crate::flood::GIVEN_UP;
 use crate::probe::QueueLosses;
 use crate::report::Report;
@@ -26,27 +26,27 @@ struct Told {
     seconds: f64,
 }
 
-/// Lets a crowd in, and waits until everybody is told of it.
-pub fn storm(crowd: &mut Crowd, process: &Process, plan: Plan) -> Result<Storm, String> {
-    let mark = crowd.adapter.joined_mark();
-    crowd.count_byte(mark.unwrap_or(MARK));
+/// Lets many in at once, and waits until everybody is told of it.
+pub fn storm(clients: &mut Clients, process: &Process, plan: Plan) -> Result<Storm, String> {
+    let mark = clients.adapter.joined_mark();
+    clients.count_byte(mark.unwrap_or(MARK));
     let (losses, cpu_ns) = (QueueLosses::read()?, process.cpu_ns()?);
     let start = Clock::start();
     let mut marks = 0;
-    let joined = crowd.join(plan, |arrival| marks += arrival.marks)?;
+    let joined = clients.join(plan, |arrival| marks += arrival.marks)?;
     let expected = arrivals(plan.count, plan.rooms_of);
     let mut seconds = joined.seconds;
     // Each has one mark more, for its own coming.
     while mark.is_some() && marks < expected + joined.confirmed as u64 {
         let before = marks;
-        crowd.turn(GIVEN_UP, |arrival| marks += arrival.marks)?;
+        clients.turn(GIVEN_UP, |arrival| marks += arrival.marks)?;
         if marks == before {
             break;
         }
         seconds = start.elapsed().as_secs_f64();
     }
     let losses = QueueLosses::read()?.since(losses);
-    crowd.settle()?;
+    clients.settle()?;
     Ok(Storm {
         plan,
         joined,

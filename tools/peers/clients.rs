@@ -3,18 +3,16 @@
 //!
 //! What is said and when is the scenarios' business; clients that are in only count marks.
 
-use std::io::{self, Read};
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use mio::{Events, Interest, Poll, Token};
-
 use tools::clock::Clock;
+use tools::net::{Conn, Net, Ready};
 
-use crate::adapter::{Adapter, MARK, Opening};
-use crate::client::{Client, Stage};
+use crate::adapter::{Adapter, MARK, Opening, contains};
 
-const EVENTS_PER_TURN: usize = 1024;
+/// What is remembered of what a client was sent last.
+const TAIL_BYTES: usize = 80;
 const READ_BYTES: usize = 256 * 1024;
 /// A server that sends nothing for so long has nothing more to send.
 const SILENCE: Duration = Duration::from_millis(100);
@@ -26,7 +24,7 @@ pub struct Arrival {
     pub marks: u64,
 }
 
-/// How a crowd came in.
+/// How clients came in.
 #[derive(Clone, Copy, Default)]
 pub struct Joined {
     pub confirmed: usize,
@@ -48,12 +46,55 @@ pub struct Plan {
     pub deadline: Duration,
 }
 
+/// How far in a client is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    Joining,
+    In,
+    /// It was not let in.
+    Refused,
+    /// It was in, and the server has closed its connection.
+    CutOff,
+}
+
+/// One client. What it is for is not known here.
+struct Client {
+    conn: Conn,
+    stage: Stage,
+    /// What tells that it is in.
+    confirmation: &'static [u8],
+    /// The end of what it was sent before it was in.
+    tail: Vec<u8>,
+    /// Marks that it was sent.
+    marks: u64,
+}
+
+impl Client {
+    /// Looks through what it was sent for the confirmation that it is in; true if that is there.
+    fn is_confirmed_by(&mut self, block: &[u8]) -> bool {
+        self.tail.extend_from_slice(block);
+        if contains(&self.tail, self.confirmation) {
+            self.stage = Stage::In;
+            self.tail = Vec::new();
+            return true;
+        }
+        let excess = self.tail.len().saturating_sub(TAIL_BYTES);
+        self.tail.drain(..excess);
+        false
+    }
+
+    /// Whether it ever was in.
+    fn was_in(&self) -> bool {
+        matches!(self.stage, Stage::In | Stage::CutOff)
+    }
+}
+
 /// The clients of one server. They are numbered in the order of their coming.
-pub struct Crowd {
+pub struct Clients {
     pub adapter: Box<dyn Adapter>,
-    address: SocketAddr,
-    poll: Poll,
-    events: Events,
+    clock: Clock,
+    net: Net,
+    ready: Vec<Ready>,
     clients: Vec<Client>,
     buffer: Vec<u8>,
     /// The byte that is counted.
@@ -61,15 +102,16 @@ pub struct Crowd {
     pending: usize,
 }
 
-impl Crowd {
+impl Clients {
     /// Nobody, yet.
-    pub fn new(adapter: Box<dyn Adapter>, address: SocketAddr) -> Result<Crowd, String> {
-        let poll = Poll::new().map_err(|error| format!("cannot set up the poll: {error}"))?;
-        Ok(Crowd {
+    pub fn new(adapter: Box<dyn Adapter>, address: SocketAddr) -> Result<Clients, String> {
+        let clock = Clock::start();
+        let net = Net::new(address, clock);
+        Ok(Clients {
             adapter,
-            address,
-            poll,
-            events: Events::with_capacity(EVENTS_PER_TURN),
+            clock,
+            net: net.map_err(|error| format!("cannot set up the poll: {error}"))?,
+            ready: Vec::new(),
             clients: Vec::new(),
             buffer: vec![0; READ_BYTES],
             mark: MARK,
@@ -134,7 +176,7 @@ impl Crowd {
             match client.stage {
                 Stage::In | Stage::CutOff => joined.confirmed += 1,
                 Stage::Refused => joined.refused += 1,
-                Stage::Connecting | Stage::Joining => joined.unconfirmed += 1,
+                Stage::Joining => joined.unconfirmed += 1,
             }
         }
         self.pending = 0;
@@ -204,9 +246,7 @@ impl Crowd {
 
     /// Has a client never read again. (The poll may still tell of it once.)
     pub fn stop_reading(&mut self, who: usize) -> Result<(), String> {
-        let stream = &mut self.clients[who].stream;
-        let result = self.poll.registry().deregister(stream);
-        result.map_err(|error| format!("cannot stop polling a client: {error}"))
+        self.net.forget(&mut self.clients[who].conn)
     }
 
     /// Reads what is left for those who did not read, to see who was cut off.
@@ -217,8 +257,8 @@ impl Crowd {
     /// Sends bytes as one of the clients: now, or as soon as its stream takes them.
     pub fn send(&mut self, who: usize, bytes: impl FnOnce(&dyn Adapter, &mut Vec<u8>)) {
         let client = &mut self.clients[who];
-        bytes(&*self.adapter, &mut client.out);
-        client.flush();
+        bytes(&*self.adapter, &mut client.conn.out);
+        client.conn.flush();
     }
 
     /// One turn: sleeps until something happens or `timeout` is over, and counts what has come.
@@ -228,68 +268,47 @@ impl Crowd {
         timeout: Duration,
         mut arrival: impl FnMut(Arrival),
     ) -> Result<usize, String> {
-        // Out of the way, while the clients that they are about are changed.
-        let mut events = std::mem::replace(&mut self.events, Events::with_capacity(0));
-        let result = self.poll.poll(&mut events, Some(timeout));
-        let mut count = 0;
-        for event in events.iter() {
-            count += 1;
-            let who = event.token().0;
-            if event.is_writable() {
-                self.writable(who);
+        let until_us = self.clock.now_us() + timeout.as_micros() as u64;
+        self.net.wait(until_us, &mut self.ready)?;
+        for at in 0..self.ready.len() {
+            let ready = self.ready[at];
+            if ready.is_writable {
+                self.clients[ready.index].conn.writable();
             }
-            if event.is_readable() {
-                self.read(who, &mut arrival);
+            if ready.is_readable {
+                self.read(ready.index, &mut arrival);
             }
         }
-        self.events = events;
-        match result {
-            Err(error) if error.kind() != io::ErrorKind::Interrupted => {
-                Err(format!("the poll failed: {error}"))
-            }
-            _ => Ok(count),
-        }
+        Ok(self.ready.len())
     }
 
     fn connect(&mut self, opening: Opening, receive_buffer: Option<usize>) -> Result<(), String> {
-        let who = self.clients.len();
-        let mut client =
-            Client::connect(self.address, receive_buffer, opening).map_err(|error| {
-                format!("cannot open connection {who}: {error}; does ulimit -n allow so many?")
-            })?;
-        let interest = Interest::READABLE | Interest::WRITABLE;
-        self.poll
-            .registry()
-            .register(&mut client.stream, Token(who), interest)
-            .map_err(|error| format!("cannot poll connection {who}: {error}"))?;
+        let mut conn = self.net.connect(self.clients.len(), receive_buffer)?;
+        conn.out = opening.bytes;
+        conn.flush();
         self.pending += 1;
-        self.clients.push(client);
+        self.clients.push(Client {
+            conn,
+            stage: Stage::Joining,
+            confirmation: opening.confirmation,
+            tail: Vec::new(),
+            marks: 0,
+        });
         Ok(())
-    }
-
-    fn writable(&mut self, who: usize) {
-        let client = &mut self.clients[who];
-        if client.stage == Stage::Connecting && !client.go_on_connecting() {
-            return self.closed(who);
-        }
-        client.flush();
     }
 
     fn read(&mut self, who: usize, arrival: &mut impl FnMut(Arrival)) {
         loop {
-            let client = &mut self.clients[who];
-            match client.stream.read(&mut self.buffer) {
-                Ok(len @ 1..) => {
+            match self.clients[who].conn.read(&mut self.buffer) {
+                Ok(Some(len)) => {
                     self.take(who, len, arrival);
                     // Less than was asked for is all there is.
                     if len < self.buffer.len() {
                         return;
                     }
                 }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) if error.kind() == io::ErrorKind::NotConnected => return,
-                Ok(0) | Err(_) => return self.closed(who),
+                Ok(None) => return,
+                Err(_) => return self.closed(who),
             }
         }
     }
@@ -308,8 +327,8 @@ impl Crowd {
         } else if let Some(answer) = self.adapter.keep_alive(block) {
             // Asked for while messages come it is not seen. That does no harm: all servers are
             // set up to ask not before an hour is over.
-            client.out.extend(answer);
-            client.flush();
+            client.conn.out.extend(answer);
+            client.conn.flush();
         }
         if client.stage == Stage::Joining && client.is_confirmed_by(block) {
             self.pending -= 1;
@@ -319,7 +338,7 @@ impl Crowd {
     fn closed(&mut self, who: usize) {
         let client = &mut self.clients[who];
         client.stage = match client.stage {
-            Stage::Connecting | Stage::Joining => {
+            Stage::Joining => {
                 self.pending = self.pending.saturating_sub(1);
                 Stage::Refused
             }
