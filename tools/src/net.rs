@@ -169,6 +169,8 @@ impl Net {
         loop {
             let socket = Socket::new(Domain::for_address(self.address), Type::STREAM, None)?;
             socket.set_nonblocking(true)?;
+            // A port may have had connections to other addresses a minute ago.
+            socket.set_reuse_address(true)?;
             socket.set_tcp_nodelay(true)?;
             if let Some(bytes) = receive_buffer {
                 socket.set_recv_buffer_size(bytes)?;
