@@ -21,6 +21,7 @@ use std::process::ExitCode;
 
 use getopts::{Matches, Options};
 use report::Section;
+use tools::json::Object;
 
 const SESSIONS: usize = 1_000_000;
 const SESSIONS_MIN: usize = 1_000;
@@ -157,13 +158,13 @@ fn run(plan: &Plan) -> Result<String, String> {
         sections.extend(measure(&plan.server, plan.sessions)?);
     }
     if plan.is_json {
-        let sections: Vec<String> = sections.iter().map(Section::json).collect();
-        return Ok(format!(
-            "{{\"sessions\":{},\"cores\":{},{}}}\n",
-            plan.sessions,
-            server::core_count(),
-            sections.join(",")
-        ));
+        let mut object = Object::default();
+        object.put("sessions", plan.sessions);
+        object.put("cores", server::core_count());
+        for section in &sections {
+            section.add_to(&mut object);
+        }
+        return Ok(format!("{object}\n"));
     }
     let tables: Vec<String> = sections.iter().map(Section::table).collect();
     Ok(tables.join("\n"))

@@ -2,6 +2,8 @@
 
 use std::fmt::Write;
 
+use tools::json::Object;
+
 /// Rows that have the same columns.
 pub struct Section {
     name: String,
@@ -61,16 +63,16 @@ impl Section {
         text
     }
 
-    /// The section as a member of a JSON object.
-    pub fn json(&self) -> String {
+    /// Adds the section to a JSON object.
+    pub fn add_to(&self, object: &mut Object) {
+        let mut rows = Object::default();
+        for row in &self.rows {
+            rows.put(&row.key, row.json());
+        }
+        let mut section = Object::default();
         let columns: Vec<String> = self.columns.iter().map(|c| format!("\"{c}\"")).collect();
-        let rows: Vec<String> = self.rows.iter().map(Row::json).collect();
-        format!(
-            "\"{}\":{{\"columns\":[{}],\"rows\":{{{}}}}}",
-            self.name,
-            columns.join(","),
-            rows.join(",")
-        )
+        section.put("columns", format_args!("[{}]", columns.join(", ")));
+        object.put(&self.name, section.put("rows", rows));
     }
 }
 
@@ -79,18 +81,18 @@ impl Row {
         Some(*self.cells.last()? <= self.target?)
     }
 
-    fn json(&self) -> String {
+    fn json(&self) -> Object {
         let number = |cell: &f64| match cell.is_finite() {
             true => format!("{cell:.3}"),
             false => "null".into(),
         };
         let cells: Vec<String> = self.cells.iter().map(number).collect();
-        let mut text = format!("\"{}\":{{\"values\":[{}]", self.key, cells.join(","));
+        let mut object = Object::default();
+        object.put("values", format_args!("[{}]", cells.join(", ")));
         if let (Some(target), Some(is_met)) = (self.target, self.is_met()) {
-            let _ = write!(text, ",\"target\":{target},\"met\":{is_met}");
+            object.put("target", target).put("met", is_met);
         }
-        text.push('}');
-        text
+        object
     }
 }
 

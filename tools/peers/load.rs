@@ -14,7 +14,6 @@ mod clients;
 mod flood;
 mod probe;
 mod pull;
-mod report;
 mod scenarios;
 mod settings;
 mod storm;

@@ -5,23 +5,23 @@
 
 use tools::client::Client;
 use tools::clock::Clock;
+use tools::json::Object;
 use tools::process::Process;
 
 use crate::asking::{Asking, asking};
-use crate::report::Report;
 use crate::settings::Settings;
 
 /// How many events are written before their replies are read.
 const FILL_AT_ONCE: usize = 200;
 
 /// One asks for everything that was said.
-pub fn pull(settings: &Settings, process: &Process, report: &mut Report) -> Result<(), String> {
+pub fn pull(settings: &Settings, process: &Process, report: &mut Object) -> Result<(), String> {
     let mut puller = Puller::new(settings)?;
     puller.fill(settings.events)?;
     let asked = puller.pull(settings, process)?;
     report
-        .count("events_held", settings.events as u64)
-        .count("events", asked.events)
+        .put("events_held", settings.events as u64)
+        .put("events", asked.events)
         .decimal(
             "events_per_request",
             asked.events as f64 / asked.requests as f64,
@@ -32,7 +32,7 @@ pub fn pull(settings: &Settings, process: &Process, report: &mut Report) -> Resu
 }
 
 /// One asks for what is not there.
-pub fn ask(settings: &Settings, process: &Process, report: &mut Report) -> Result<(), String> {
+pub fn ask(settings: &Settings, process: &Process, report: &mut Object) -> Result<(), String> {
     let asked = Puller::new(settings)?.ask_for_nothing(settings, process)?;
     asked.report(settings, report);
     Ok(())
@@ -51,11 +51,11 @@ impl Asked {
         self.cpu_ns as f64 / 1e3
     }
 
-    fn report(&self, settings: &Settings, report: &mut Report) {
+    fn report(&self, settings: &Settings, report: &mut Object) {
         let requests = self.requests as f64;
         report
-            .count("in_flight", settings.in_flight)
-            .count("requests", self.requests)
+            .put("in_flight", settings.in_flight)
+            .put("requests", self.requests)
             .decimal("seconds", self.seconds)
             .decimal("requests_per_second", requests / self.seconds)
             .decimal("cpu_us_per_request", self.cpu_us() / requests);

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use tools::json::Object;
 use tools::process::Process;
 
 use crate::adapter::{self, PAYLOAD};
@@ -9,7 +10,6 @@ use crate::clients::{Clients, Plan};
 use crate::flood::{Run, Talk};
 use crate::probe::tcp_memory_bytes;
 use crate::pull;
-use crate::report::Report;
 use crate::settings::Settings;
 use crate::storm;
 
@@ -23,13 +23,13 @@ const DEAF_BUFFER: usize = 4 * 1024;
 const MIB: f64 = 1024.0 * 1024.0;
 
 /// Runs the scenario that the settings name.
-pub fn run(settings: &Settings) -> Result<Report, String> {
+pub fn run(settings: &Settings) -> Result<Object, String> {
     let mut stage = Stage::new(settings)?;
-    let mut report = Report::default();
+    let mut report = Object::default();
     report
         .text("scenario", &settings.scenario)
         .text("protocol", &settings.protocol)
-        .count("payload_bytes", PAYLOAD.len() as u64);
+        .put("payload_bytes", PAYLOAD.len() as u64);
     match settings.scenario.as_str() {
         "start" => stage.start(&mut report)?,
         "idle" => stage.idle(&mut report)?,
@@ -75,15 +75,15 @@ impl<'a> Stage<'a> {
     }
 
     /// Lets the receivers and the sender in, and reports what memory they take.
-    fn assemble(&mut self, receivers: usize, report: &mut Report) -> Result<Talk<'_>, String> {
+    fn assemble(&mut self, receivers: usize, report: &mut Object) -> Result<Talk<'_>, String> {
         let start = self.process.resident_kib()?;
         self.clients.join_all(self.plan(receivers))?;
         let joined = self.process.resident_kib()?;
         let growth = joined as f64 - start as f64;
         report
-            .count("receivers", receivers as u64)
-            .count("resident_kib_start", start)
-            .count("resident_kib_joined", joined)
+            .put("receivers", receivers as u64)
+            .put("resident_kib_start", start)
+            .put("resident_kib_joined", joined)
             .decimal("bytes_per_session", growth * 1024.0 / receivers as f64);
         let sender = self.clients.join_sender(self.settings.deadline)?;
         Ok(Talk {
@@ -96,7 +96,7 @@ impl<'a> Stage<'a> {
     }
 
     /// One to many, with so many messages on their way.
-    fn flood(&mut self, report: &mut Report) -> Result<(), String> {
+    fn flood(&mut self, report: &mut Object) -> Result<(), String> {
         let Settings {
             receivers,
             in_flight,
@@ -106,12 +106,12 @@ impl<'a> Stage<'a> {
         let mut talk = self.assemble(receivers, report)?;
         talk.windowed(in_flight, WARM_UP)?;
         let run = talk.windowed(in_flight, duration)?;
-        report.count("in_flight", in_flight);
+        report.put("in_flight", in_flight);
         self.report_run(&run, report)
     }
 
     /// One to many, at a steady pace.
-    fn paced(&mut self, report: &mut Report) -> Result<(), String> {
+    fn paced(&mut self, report: &mut Object) -> Result<(), String> {
         let Settings {
             receivers,
             rate,
@@ -124,21 +124,21 @@ impl<'a> Stage<'a> {
         talk.paced(messages(WARM_UP), distance)?;
         let mut run = talk.paced(messages(duration), distance)?;
         report
-            .count("messages_per_second", rate.into())
+            .put("messages_per_second", rate)
             .decimal("latency_p50_ms", run.latencies.quantile_ms(0.5))
             .decimal("latency_p99_ms", run.latencies.quantile_ms(0.99));
         self.report_run(&run, report)
     }
 
     /// Nobody is there.
-    fn start(&mut self, report: &mut Report) -> Result<(), String> {
+    fn start(&mut self, report: &mut Object) -> Result<(), String> {
         self.clients.rest(REST)?;
-        report.count("resident_kib_start", self.process.resident_kib()?);
+        report.put("resident_kib_start", self.process.resident_kib()?);
         Ok(())
     }
 
     /// Many are there and nothing happens.
-    fn idle(&mut self, report: &mut Report) -> Result<(), String> {
+    fn idle(&mut self, report: &mut Object) -> Result<(), String> {
         let Settings {
             receivers,
             duration,
@@ -154,17 +154,17 @@ impl<'a> Stage<'a> {
         let cpu_ns = self.process.cpu_ns()? - cpu_ns;
         let seconds = duration.as_secs_f64();
         report
-            .count("resident_kib_idle", joined)
+            .put("resident_kib_idle", joined)
             .decimal("seconds", seconds)
-            .count("wakeups", wakeups)
+            .put("wakeups", wakeups)
             .decimal("wakeups_per_second", wakeups as f64 / seconds)
             .decimal("cpu_ms_per_second", cpu_ns as f64 / 1e6 / seconds)
-            .count("cut_off", self.clients.cut_off() as u64);
+            .put("cut_off", self.clients.cut_off() as u64);
         Ok(())
     }
 
     /// One to many of whom some never read, compared with the same without those.
-    fn deaf(&mut self, report: &mut Report) -> Result<(), String> {
+    fn deaf(&mut self, report: &mut Object) -> Result<(), String> {
         let Settings {
             receivers,
             deaf,
@@ -204,10 +204,10 @@ impl<'a> Stage<'a> {
         }
         let growth = self.process.peak_kib()? - resident;
         report
-            .count("deaf", deaf as u64)
-            .count("deaf_receive_buffer_bytes", DEAF_BUFFER as u64)
-            .count("in_flight", in_flight)
-            .count("resident_peak_growth_kib", growth)
+            .put("deaf", deaf as u64)
+            .put("deaf_receive_buffer_bytes", DEAF_BUFFER as u64)
+            .put("in_flight", in_flight)
+            .put("resident_peak_growth_kib", growth)
             .decimal("deliveries_per_second_alone", alone.rate())
             .decimal("cpu_us_per_delivery_alone", alone.cpu_us_per_delivery())
             .decimal("rate_kept", beside.rate() / alone.rate());
@@ -215,7 +215,7 @@ impl<'a> Stage<'a> {
     }
 
     /// All come at once.
-    fn storm(&mut self, report: &mut Report) -> Result<(), String> {
+    fn storm(&mut self, report: &mut Object) -> Result<(), String> {
         let count = self.settings.receivers;
         let plan = Plan {
             at_once: count,
@@ -223,21 +223,21 @@ impl<'a> Stage<'a> {
         };
         let storm = storm::storm(&mut self.clients, &self.process, plan)?;
         storm.report(report);
-        report.count("cut_off", self.clients.cut_off() as u64);
+        report.put("cut_off", self.clients.cut_off() as u64);
         Ok(())
     }
 
-    fn report_run(&self, run: &Run, report: &mut Report) -> Result<(), String> {
+    fn report_run(&self, run: &Run, report: &mut Object) -> Result<(), String> {
         report
             .decimal("seconds", run.seconds)
-            .count("messages", run.messages)
-            .count("deliveries", run.deliveries)
-            .count("lost", run.lost())
-            .count("cut_off", self.clients.cut_off() as u64)
+            .put("messages", run.messages)
+            .put("deliveries", run.deliveries)
+            .put("lost", run.lost())
+            .put("cut_off", self.clients.cut_off() as u64)
             .decimal("deliveries_per_second", run.rate())
             .decimal("cpu_us_per_delivery", run.cpu_us_per_delivery())
             .decimal("cpu_percent", run.cpu_ns as f64 / 1e7 / run.seconds)
-            .count("resident_kib_end", self.process.resident_kib()?);
+            .put("resident_kib_end", self.process.resident_kib()?);
         Ok(())
     }
 }

@@ -2,13 +2,13 @@
 //! in are told of everybody who comes after them.
 
 use tools::clock::Clock;
+use tools::json::Object;
 use tools::process::Process;
 
 use crate::adapter::MARK;
 use crate::clients::{Clients, Joined, Plan};
 use crate::flood::GIVEN_UP;
 use crate::probe::QueueLosses;
-use crate::report::Report;
 
 /// What a storm has come to.
 pub struct Storm {
@@ -69,22 +69,22 @@ fn arrivals(count: usize, rooms_of: usize) -> u64 {
 
 impl Storm {
     /// Adds it to a report.
-    pub fn report(&self, report: &mut Report) {
+    pub fn report(&self, report: &mut Object) {
         report
-            .count("receivers", self.plan.count as u64)
-            .count("rooms_of", self.plan.rooms_of as u64)
-            .count("confirmed", self.joined.confirmed as u64)
-            .count("refused", self.joined.refused as u64)
-            .count("unconfirmed", self.joined.unconfirmed as u64)
+            .put("receivers", self.plan.count as u64)
+            .put("rooms_of", self.plan.rooms_of as u64)
+            .put("confirmed", self.joined.confirmed as u64)
+            .put("refused", self.joined.refused as u64)
+            .put("unconfirmed", self.joined.unconfirmed as u64)
             .decimal("seconds_confirmed", self.joined.seconds)
-            .count("listen_overflows", self.losses.overflows)
-            .count("listen_drops", self.losses.drops)
-            .count("syn_queue_drops", self.losses.syn_drops)
+            .put("listen_overflows", self.losses.overflows)
+            .put("listen_drops", self.losses.drops)
+            .put("syn_queue_drops", self.losses.syn_drops)
             .decimal("cpu_ms", self.cpu_ns as f64 / 1e6);
         if let Some(told) = &self.told {
             report
-                .count("joined_expected", told.expected)
-                .count("joined_delivered", told.delivered)
+                .put("joined_expected", told.expected)
+                .put("joined_delivered", told.delivered)
                 .decimal("seconds_delivered", told.seconds);
         }
     }

@@ -1,7 +1,8 @@
 //! How long things took.
 
 use hdrhistogram::Histogram;
-use serde_json::{Value, json};
+
+use crate::json::Object;
 
 /// An hour, in microseconds: what took longer counts as that.
 const LONGEST_US: u64 = 3_600_000_000;
@@ -71,11 +72,12 @@ impl Latencies {
         })
     }
 
-    /// The same as an object; null if nothing was recorded.
-    pub fn json(&mut self) -> Value {
-        match self.summary() {
-            Some(summary) => summary.into_iter().map(|(k, v)| (k, json!(v))).collect(),
-            None => Value::Null,
+    /// The same as an object; none if nothing was recorded.
+    pub fn json(&mut self) -> Option<Object> {
+        let mut object = Object::default();
+        for (name, us) in self.summary()? {
+            object.put(name, us);
         }
+        Some(object)
     }
 }

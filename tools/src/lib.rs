@@ -2,6 +2,7 @@
 
 pub mod client;
 pub mod clock;
+pub mod json;
 pub mod latency;
 pub mod net;
 pub mod process;

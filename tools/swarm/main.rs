@@ -55,8 +55,8 @@ fn run(plan: &Plan) -> ExitCode {
                 complain(run::throttled(plan));
             }
             match plan.json {
-                true => print(&format!("{}\n", report.json())),
-                false => print(&report.text()),
+                true => print(&format!("{}\n", report.json(plan))),
+                false => print(&report.text(plan)),
             }
         }
         Err(error) => {

@@ -2,16 +2,18 @@
 
 use std::fmt::{self, Write};
 
-use serde_json::{Map, Value, json};
-
-use crate::options::{Pace, Plan};
+use tools::json::Object;
 use tools::latency::Latencies;
 
+use crate::options::{Pace, Plan};
+
 /// What was measured. Times are in microseconds.
+#[derive(Default)]
 pub struct Report {
-    plan: Plan,
-    connect_us: u64,
-    join_us: u64,
+    /// While connections were made.
+    pub connect_us: u64,
+    /// Until all had joined.
+    pub join_us: u64,
     pub run_us: u64,
     pub messages: u64,
     pub unsent: u64,
@@ -30,108 +32,72 @@ pub struct Report {
     pub resident_kib_end: Option<u64>,
     pub swarm_resident_kib: u64,
     pub lines_throttled: Option<u64>,
-    /// Somebody was told of that already.
+    /// The user was told of that already.
     pub has_told_throttled: bool,
 }
 
 impl Report {
-    pub fn new(plan: &Plan) -> Report {
-        Report {
-            plan: plan.clone(),
-            connect_us: 0,
-            join_us: 0,
-            run_us: 0,
-            messages: 0,
-            unsent: 0,
-            deliveries: 0,
-            pull_deliveries: 0,
-            lost: 0,
-            polls: 0,
-            latencies: Latencies::default(),
-            pull_latencies: Latencies::default(),
-            poll_latencies: Latencies::default(),
-            server_cpu_ns: None,
-            swarm_cpu_ns: 0,
-            resident_kib_start: None,
-            resident_kib_joined: None,
-            resident_kib_peak: None,
-            resident_kib_end: None,
-            swarm_resident_kib: 0,
-            lines_throttled: None,
-            has_told_throttled: false,
-        }
-    }
-
-    /// All have joined: so long were connections made, and so long it took in all.
-    pub fn joined(&mut self, connect_us: u64, join_us: u64) {
-        self.connect_us = connect_us;
-        self.join_us = join_us;
-    }
-
     /// The object of `--json`; `--help` has its names.
-    pub fn json(&mut self) -> Value {
-        let (rate, window) = match self.plan.pace {
+    pub fn json(&mut self, plan: &Plan) -> Object {
+        let (rate, window) = match plan.pace {
             Pace::Rate(rate) => (Some(rate), None),
             Pace::Window(window) => (None, Some(window)),
         };
-        let plan = json!({
-            "receivers": self.plan.receivers,
-            "senders": self.plan.senders,
-            "pull": self.plan.pulls,
-            "dead": self.plan.dead,
-            "rooms": self.plan.rooms,
-            "message_bytes": self.plan.size,
-            "rate_per_s": rate,
-            "window": window,
-        });
-        let traffic = json!({
-            "connections": self.plan.connections(),
-            "connections_per_s": self.connections_per_s(),
-            "sessions": self.plan.sessions(),
-            "join_s": seconds(self.join_us),
-            "run_s": seconds(self.run_us),
-            "messages": self.messages,
-            "messages_per_s": self.per_second(self.messages),
-            "unsent": self.unsent,
-            "deliveries": self.deliveries,
-            "deliveries_per_s": self.per_second(self.deliveries),
-            "pull_deliveries": self.pull_deliveries,
-            "lost": self.lost,
-            "latency_us": self.latencies.json(),
-            "pull_latency_us": self.pull_latencies.json(),
-            "polls": self.polls,
-            "polls_per_s": self.per_second(self.polls),
-            "poll_us": self.poll_latencies.json(),
-        });
-        let costs = json!({
-            "cpu_us_per_delivery": self.server_cpu_ns.and_then(|ns| self.us_per_delivery(ns)),
-            "cpu_percent": self.server_cpu_ns.map(|ns| self.percent(ns)),
-            "resident_kib_start": self.resident_kib_start,
-            "resident_kib_joined": self.resident_kib_joined,
-            "resident_kib_peak": self.resident_kib_peak,
-            "resident_kib_end": self.resident_kib_end,
-            "bytes_per_session": self.bytes_per_session(),
-            "lines_throttled": self.lines_throttled,
-            "swarm_cpu_us_per_delivery": self.us_per_delivery(self.swarm_cpu_ns),
-            "swarm_resident_kib": self.swarm_resident_kib,
-        });
-        let parts = [plan, traffic, costs].into_iter();
-        let fields = parts.filter_map(|part| match part {
-            Value::Object(fields) => Some(fields),
-            _ => None,
-        });
-        Value::Object(fields.flatten().collect::<Map<_, _>>())
+        let mut object = Object::default();
+        object
+            .put("receivers", plan.receivers)
+            .put("senders", plan.senders)
+            .put("pull", plan.pulls)
+            .put("dead", plan.dead)
+            .put("rooms", plan.rooms)
+            .put("message_bytes", plan.size)
+            .maybe("rate_per_s", rate)
+            .maybe("window", window)
+            .put("connections", plan.connections())
+            .decimal("connections_per_s", self.connections_per_s(plan))
+            .put("sessions", plan.sessions())
+            .decimal("join_s", seconds(self.join_us))
+            .decimal("run_s", seconds(self.run_us))
+            .put("messages", self.messages)
+            .decimal("messages_per_s", self.per_second(self.messages))
+            .put("unsent", self.unsent)
+            .put("deliveries", self.deliveries)
+            .decimal("deliveries_per_s", self.per_second(self.deliveries))
+            .put("pull_deliveries", self.pull_deliveries)
+            .put("lost", self.lost)
+            .maybe("latency_us", self.latencies.json())
+            .maybe("pull_latency_us", self.pull_latencies.json())
+            .put("polls", self.polls)
+            .decimal("polls_per_s", self.per_second(self.polls))
+            .maybe("poll_us", self.poll_latencies.json())
+            .decimal(
+                "cpu_us_per_delivery",
+                self.us_per_delivery(self.server_cpu_ns),
+            )
+            .decimal("cpu_percent", self.percent(self.server_cpu_ns))
+            .maybe("resident_kib_start", self.resident_kib_start)
+            .maybe("resident_kib_joined", self.resident_kib_joined)
+            .maybe("resident_kib_peak", self.resident_kib_peak)
+            .maybe("resident_kib_end", self.resident_kib_end)
+            .decimal("bytes_per_session", self.bytes_per_session(plan))
+            .maybe("lines_throttled", self.lines_throttled)
+            .decimal(
+                "swarm_cpu_us_per_delivery",
+                self.us_per_delivery(Some(self.swarm_cpu_ns)),
+            )
+            .put("swarm_resident_kib", self.swarm_resident_kib);
+        object
     }
 
     /// The text for people.
-    pub fn text(&mut self) -> String {
+    pub fn text(&mut self, plan: &Plan) -> String {
         let mut out = String::new();
-        self.write(&mut out).expect("a String takes everything");
+        self.write(plan, &mut out)
+            .expect("a String takes everything");
         out
     }
 
-    fn write(&mut self, out: &mut String) -> fmt::Result {
-        let plan = &self.plan;
+    fn write(&mut self, plan: &Plan, out: &mut String) -> fmt::Result {
         let pace = match plan.pace {
             Pace::Rate(rate) => format!("{} a second", grouped(rate.into())),
             Pace::Window(window) => format!("{} under way", grouped(window.into())),
@@ -145,116 +111,96 @@ impl Report {
             out,
             "join        {} connections ({}/s), {} sessions after {:.3} s",
             grouped(plan.connections() as u64),
-            grouped(self.connections_per_s() as u64),
+            grouped(self.connections_per_s(plan) as u64),
             grouped(plan.sessions() as u64),
             seconds(self.join_us)
         )?;
-        let rate = |count: u64| {
-            let per_second = grouped(self.per_second(count) as u64);
-            format!(
-                "{} in {:.3} s, {per_second}/s",
-                grouped(count),
-                seconds(self.run_us)
-            )
-        };
-        writeln!(out, "messages    {}", rate(self.messages))?;
-        if self.unsent > 0 {
-            writeln!(
-                out,
-                "not sent    {}: the server did not take them in time",
-                grouped(self.unsent)
-            )?;
-        }
-        writeln!(out, "deliveries  {}", rate(self.deliveries))?;
-        writeln!(out, "lost        {}", grouped(self.lost))?;
-        if self.polls > 0 {
-            writeln!(out, "polls       {}", rate(self.polls))?;
+        for (name, count, is_usual) in [
+            ("messages", self.messages, true),
+            ("not sent", self.unsent, false),
+            ("deliveries", self.deliveries, true),
+            ("lost", self.lost, true),
+            ("polls", self.polls, false),
+        ] {
+            if count > 0 || is_usual {
+                let (all, each) = (grouped(count), grouped(self.per_second(count) as u64));
+                let time_s = seconds(self.run_us);
+                writeln!(out, "{name:<12}{all} in {time_s:.3} s, {each}/s")?;
+            }
         }
         for (name, latencies) in [
             ("latency", &mut self.latencies),
             ("pull", &mut self.pull_latencies),
             ("a poll", &mut self.poll_latencies),
         ] {
-            let Some(summary) = latencies.summary() else {
-                continue;
+            if let Some(summary) = latencies.summary() {
+                let values = summary.map(|(name, us)| format!("{name} {}", grouped(us)));
+                let values = values.join("  ").replace("p99_9", "p99.9");
+                writeln!(out, "{name:<12}{values} us")?;
+            }
+        }
+        for (name, ns) in [
+            ("server CPU", self.server_cpu_ns),
+            ("swarm CPU", Some(self.swarm_cpu_ns)),
+        ] {
+            let (each, part) = (self.us_per_delivery(ns), self.percent(ns));
+            let each = match each.is_finite() {
+                true => format!("{each:.3} us a delivery, "),
+                false => String::new(),
             };
-            let values = summary.map(|(name, us)| format!("{name} {}", grouped(us)));
-            writeln!(
-                out,
-                "{name:<12}{} us",
-                values.join("  ").replace("p99_9", "p99.9")
-            )?;
+            if part.is_finite() {
+                writeln!(out, "{name:<12}{each}{part:.1} % of a processor")?;
+            }
         }
-        self.write_costs(out)
-    }
-
-    fn write_costs(&self, out: &mut String) -> fmt::Result {
-        if let Some(ns) = self.server_cpu_ns {
-            writeln!(out, "server CPU  {}", self.cpu(ns))?;
-        }
-        writeln!(out, "swarm CPU   {}", self.cpu(self.swarm_cpu_ns))?;
-        let figures = [
+        let memory = [
             self.resident_kib_start,
             self.resident_kib_joined,
             self.resident_kib_peak,
             self.resident_kib_end,
         ];
-        if let [Some(start), Some(joined), Some(peak), Some(end)] = figures {
-            let each = self.bytes_per_session().unwrap_or_default();
+        if let [Some(start), Some(joined), Some(peak), Some(end)] =
+            memory.map(|kib| kib.map(grouped))
+        {
+            let each = grouped(self.bytes_per_session(plan) as u64);
             writeln!(
                 out,
-                "memory      {} KiB at the start, {} when all had joined ({} bytes a session), at \
-                 most {}, {} at the end",
-                grouped(start),
-                grouped(joined),
-                grouped(each as u64),
-                grouped(peak),
-                grouped(end)
+                "memory      {start} KiB at the start, {joined} when all had joined ({each} bytes a \
+                 session), at most {peak}, {end} at the end"
             )?;
         }
         Ok(())
     }
 
-    fn cpu(&self, ns: u64) -> String {
-        let each = match self.us_per_delivery(ns) {
-            Some(us) => format!("{us:.3} us a delivery, "),
-            None => String::new(),
-        };
-        format!("{each}{:.1} % of a processor", self.percent(ns))
-    }
-
-    fn connections_per_s(&self) -> f64 {
-        rounded(self.plan.connections() as f64 / seconds(self.connect_us.max(1)))
+    fn connections_per_s(&self, plan: &Plan) -> f64 {
+        plan.connections() as f64 / seconds(self.connect_us.max(1))
     }
 
     fn per_second(&self, count: u64) -> f64 {
-        rounded(count as f64 / seconds(self.run_us.max(1)))
+        count as f64 / seconds(self.run_us.max(1))
     }
 
-    fn us_per_delivery(&self, ns: u64) -> Option<f64> {
-        (self.deliveries > 0).then(|| rounded(ns as f64 / 1000.0 / self.deliveries as f64))
+    /// Not a number if nothing was delivered, or it is not known.
+    fn us_per_delivery(&self, ns: Option<u64>) -> f64 {
+        match ns {
+            Some(ns) if self.deliveries > 0 => ns as f64 / 1000.0 / self.deliveries as f64,
+            _ => f64::NAN,
+        }
     }
 
-    fn percent(&self, ns: u64) -> f64 {
-        rounded(ns as f64 / 10.0 / self.run_us.max(1) as f64)
+    fn percent(&self, ns: Option<u64>) -> f64 {
+        ns.map_or(f64::NAN, |ns| ns as f64 / 10.0 / self.run_us.max(1) as f64)
     }
 
-    /// By how many bytes the server has grown for each session; none if it has not.
-    fn bytes_per_session(&self) -> Option<f64> {
-        let kib = self
-            .resident_kib_joined?
-            .checked_sub(self.resident_kib_start?)?;
-        Some(rounded(kib as f64 * 1024.0 / self.plan.sessions() as f64))
+    /// By how many bytes the server has grown for each session; not a number if it has not.
+    fn bytes_per_session(&self, plan: &Plan) -> f64 {
+        let growth = self.resident_kib_joined.zip(self.resident_kib_start);
+        let kib = growth.and_then(|(joined, start)| joined.checked_sub(start));
+        kib.map_or(f64::NAN, |kib| kib as f64 * 1024.0 / plan.sessions() as f64)
     }
 }
 
 fn seconds(us: u64) -> f64 {
     us as f64 / 1e6
-}
-
-/// With four decimals, which is more than what is measured is worth.
-fn rounded(value: f64) -> f64 {
-    (value * 1e4).round() / 1e4
 }
 
 /// A number with commas.

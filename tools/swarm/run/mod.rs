@@ -143,7 +143,7 @@ impl<'a> Swarm<'a> {
             leaving: 0,
             throttled: None,
             has_asked_why: false,
-            report: Report::new(plan),
+            report: Report::default(),
         })
     }
 
@@ -163,7 +163,8 @@ impl<'a> Swarm<'a> {
             }
             self.work(joining)?;
         }
-        self.report.joined(connect_us, self.clock.now_us());
+        self.report.connect_us = connect_us;
+        self.report.join_us = self.clock.now_us();
         self.work(Phase::Settling)?;
         self.crowd.open();
         if let Some(server) = server {

@@ -1,0 +1,43 @@
+//! A result as one line of JSON.
+
+use std::fmt::{self, Display, Formatter, Write};
+
+/// An object: names and values in the order in which they were given.
+#[derive(Default)]
+pub struct Object {
+    fields: String,
+}
+
+impl Object {
+    /// Adds a text, which must not need escaping.
+    pub fn text(&mut self, name: &str, value: &str) -> &mut Self {
+        self.put(name, format_args!("\"{value}\""))
+    }
+
+    /// Adds what is JSON as it is shown: a whole number, a truth value, an object.
+    pub fn put(&mut self, name: &str, value: impl Display) -> &mut Self {
+        let comma = if self.fields.is_empty() { "" } else { ", " };
+        let _ = write!(self.fields, "{comma}\"{name}\": {value}");
+        self
+    }
+
+    /// The same; null if there is none.
+    pub fn maybe(&mut self, name: &str, value: Option<impl Display>) -> &mut Self {
+        match value {
+            Some(value) => self.put(name, value),
+            None => self.put(name, "null"),
+        }
+    }
+
+    /// Adds a number with four digits behind the point; null if it is none.
+    pub fn decimal(&mut self, name: &str, value: f64) -> &mut Self {
+        let number = value.is_finite().then(|| format!("{value:.4}"));
+        self.maybe(name, number)
+    }
+}
+
+impl Display for Object {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        write!(f, "{{{}}}", self.fields)
+    }
+}
