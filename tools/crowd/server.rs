@@ -1,28 +1,24 @@
 //! A server of our own to measure: started on a processor of its own, and what the system tells of
 //! it: processor time, resident memory.
 
-use std::io::{BufRead, BufReader, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::io::Write;
+use std::net::TcpStream;
 use std::path::Path;
-use std::process::{Child, ChildStderr, Command, Stdio};
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 use socket2::SockRef;
 use tools::client::Client;
 use tools::process::Process;
+use tools::server;
 
 /// What the system keeps of what is sent on a connection that does not block.
 const SEND_BUFFER_BYTES: usize = 16 * 1024;
-/// What the server logs of itself before it serves.
-const LISTENING: &str = "listening on ";
 
-/// A running server, killed with this.
+/// A running server.
 pub struct Server {
-    child: Child,
-    address: SocketAddr,
-    /// Kept open: the server logs to it.
-    _log: BufReader<ChildStderr>,
+    server: server::Server,
+    process: Process,
 }
 
 /// What a server is to allow beside one idle time for all.
@@ -38,53 +34,39 @@ impl Server {
     /// each, as far as there are two.
     pub fn start(program: &Path, room: &Room) -> Result<Server, String> {
         let cores = cores()?;
-        let shown = program.display();
         pin(cores[0])?;
-        let most = room.sessions.max(room.connections).to_string();
-        let spawned = Command::new(program)
-            .args(["--listen", "127.0.0.1:0", "--rate", "0"])
-            .args(["--handshake", "86400", "--max-idle", "86400"])
-            .args(["--idle", "86400", "--log-bytes", room.log_bytes])
-            .args(["--max-connections", &room.connections.to_string()])
-            .args(["--max-sessions", &room.sessions.to_string()])
-            .args(["--max-rooms", &room.rooms.to_string()])
-            .args(["--max-per-address", &most])
-            .env("RUST_LOG", "warn,chinwag::server=info")
-            .stdin(Stdio::null())
-            .stderr(Stdio::piped())
-            .spawn();
+        let started = server::Server::start(
+            program,
+            &[
+                &["--rate", "0", "--handshake", "86400"][..],
+                &["--idle", "86400", "--max-idle", "86400"],
+                &["--log-bytes", room.log_bytes],
+                &["--max-connections", &room.connections.to_string()],
+                &["--max-sessions", &room.sessions.to_string()],
+                &["--max-rooms", &room.rooms.to_string()],
+                &[
+                    "--max-per-address",
+                    &room.sessions.max(room.connections).to_string(),
+                ],
+            ]
+            .concat(),
+        );
         pin(*cores.last().unwrap_or(&cores[0]))?;
-        let mut child = spawned.map_err(|error| {
-            format!("{shown}: cannot be started: {error}; build it with 'cargo build --release', or name one with --server")
-        })?;
-        let Some(log) = child.stderr.take() else {
-            return Err(format!("{shown}: has no standard error"));
-        };
-        let mut log = BufReader::new(log);
-        match listening(&mut log) {
-            Ok(address) => Ok(Server {
-                child,
-                address,
-                _log: log,
-            }),
-            Err(seen) => {
-                let _ = child.kill();
-                let _ = child.wait();
-                Err(format!("{shown}: does not listen: {}", seen.trim_end()))
-            }
-        }
+        let server = started?;
+        let process = Process::find(server.pid())?;
+        Ok(Server { server, process })
     }
 
     /// A new connection.
     pub fn connect(&self) -> Result<Client, String> {
-        Client::greeted(self.address)
+        self.server.connect()
     }
 
     /// A new connection that does not block, and whose greeting nobody reads. The system keeps
     /// little for it: many of them would else take all that it has for sockets, and then it drops
     /// what others send.
     pub fn stream(&self) -> Result<TcpStream, String> {
-        let connected = TcpStream::connect(self.address);
+        let connected = TcpStream::connect(self.server.address);
         let prepared = connected.and_then(|stream| {
             SockRef::from(&stream).set_send_buffer_size(SEND_BUFFER_BYTES)?;
             stream.set_nonblocking(true)?;
@@ -92,7 +74,7 @@ impl Server {
             (&stream).write_all(b"PING\n")?;
             Ok(stream)
         });
-        prepared.map_err(|error| format!("{}: cannot connect: {error}", self.address))
+        prepared.map_err(|error| format!("{}: cannot connect: {error}", self.server.address))
     }
 
     /// The processor time that it has taken, in nanoseconds, once it rests.
@@ -111,32 +93,10 @@ impl Server {
         Ok(self.resting()?.resident_kib()? as i64 * 1024)
     }
 
-    fn resting(&self) -> Result<Process, String> {
-        let process = Process::find(self.child.id())?;
-        process.await_rest()?;
-        Ok(process)
+    fn resting(&self) -> Result<&Process, String> {
+        self.process.await_rest()?;
+        Ok(&self.process)
     }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-/// Reads the log up to where it tells the address; else all that it says.
-fn listening(log: &mut impl BufRead) -> Result<SocketAddr, String> {
-    let mut seen = String::new();
-    let mut line = String::new();
-    while log.read_line(&mut line).is_ok_and(|len| len > 0) {
-        if let Some((_, address)) = line.split_once(LISTENING) {
-            return address.trim().parse().map_err(|_| line.clone());
-        }
-        seen.push_str(&line);
-        line.clear();
-    }
-    Err(seen)
 }
 
 /// How many processors there are for us: with one, the figures for time are the worse.

@@ -6,3 +6,4 @@ pub mod json;
 pub mod latency;
 pub mod net;
 pub mod process;
+pub mod server;

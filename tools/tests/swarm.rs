@@ -2,28 +2,128 @@
 //! wrong.
 
 mod fake;
-#[allow(dead_code, reason = "its tests need a part of it")]
-mod process;
 
-use std::net::SocketAddr;
-use std::path::Path;
-use std::process::Command;
+use std::fs;
+use std::io::Write;
+use std::net::{SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
 
 use fake::{Delivery, honest};
-use process::{Client, Finished, Process, Server, Watch};
 use serde_json::Value;
+use tools::client::Client;
+use tools::clock::Clock;
 
-/// The load generator, to be built by Cargo with the tests.
-fn swarm(address: &str, args: &str) -> Process {
-    let path = Path::new(env!("CARGO_BIN_EXE_chinwag")).with_file_name("swarm");
+/// How long a test waits for what is to happen soon. Only a test that fails takes as long.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// The server, to be built by Cargo with the tests.
+fn server_program() -> PathBuf {
+    let path = Path::new(env!("CARGO_BIN_EXE_swarm")).with_file_name("chinwag");
     assert!(
         path.exists(),
-        "there is no {}: say 'cargo build', or 'cargo test' without -p",
+        "there is no {}: say 'cargo test' without -p, or 'cargo build' before",
         path.display()
     );
-    let mut command = Command::new(path);
+    path
+}
+
+/// A server whose limits are its defaults, but for these options.
+struct Server(tools::server::Server);
+
+impl Server {
+    fn bounded(options: &[&str]) -> Server {
+        Server(tools::server::Server::start(&server_program(), options).unwrap())
+    }
+
+    /// One that lets one machine have everything, at any speed.
+    fn start(options: &[&str]) -> Server {
+        Server::bounded(&[&["--rate", "0", "--max-per-address", "100000"], options].concat())
+    }
+
+    fn address(&self) -> String {
+        self.0.address.to_string()
+    }
+
+    fn connect(&self) -> Client {
+        self.0.connect().unwrap()
+    }
+}
+
+fn await_stat(client: &mut Client, name: &str, is_there: impl Fn(u64) -> bool) {
+    let clock = Clock::start();
+    while !is_there(client.stat(name).unwrap()) {
+        assert!(clock.elapsed() < PATIENCE, "{name}");
+    }
+}
+
+/// A program that was started, killed if it does not end in time.
+struct Running(Child);
+
+impl Running {
+    fn start(command: &mut Command) -> Running {
+        let command = command.stdin(Stdio::null());
+        Running(
+            command
+                .stdout(Stdio::piped())
+                .stderr(Stdio::piped())
+                .spawn()
+                .unwrap(),
+        )
+    }
+
+    /// Waits for its end.
+    fn finish(self) -> Finished {
+        let (sender, ended) = mpsc::channel();
+        let pid = self.0.id();
+        thread::spawn(move || sender.send(self.0.wait_with_output()));
+        let output = ended.recv_timeout(PATIENCE).unwrap_or_else(|_| {
+            signal(pid, "KILL");
+            panic!("it does not end: {:?}", ended.recv());
+        });
+        let output = output.unwrap();
+        Finished {
+            code: output.status.code(),
+            out: String::from_utf8(output.stdout).unwrap(),
+            err: String::from_utf8(output.stderr).unwrap(),
+        }
+    }
+}
+
+fn signal(pid: u32, name: &str) {
+    let status = Command::new("kill")
+        .args(["-s", name, &pid.to_string()])
+        .status();
+    assert!(status.unwrap().success());
+}
+
+/// What a program has left behind.
+#[derive(Debug)]
+struct Finished {
+    code: Option<i32>,
+    out: String,
+    err: String,
+}
+
+impl Finished {
+    /// Expects that a program has refused to do its work, for a reason that has these texts.
+    fn expect_refusal(&self, code: i32, texts: &[&str]) {
+        assert_eq!(self.code, Some(code), "{self:?}");
+        assert_eq!(self.out, "");
+        for text in texts {
+            assert!(self.err.contains(text), "no {text:?}: {}", self.err);
+        }
+    }
+}
+
+/// The load generator.
+fn swarm(address: &str, args: &str) -> Running {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_swarm"));
     command.args(["--addr", address]);
-    Process::start(command.args(args.split_whitespace()))
+    Running::start(command.args(args.split_whitespace()))
 }
 
 /// Runs it to its end.
@@ -33,7 +133,7 @@ fn run(address: &str, args: &str) -> Finished {
 
 /// Runs it to its end, which is to be a good one; gives its report.
 fn report(server: &Server, args: &str) -> Report {
-    let finished = run(server.address(), &format!("--json {args}"));
+    let finished = run(&server.address(), &format!("--json {args}"));
     assert_eq!(finished.code, Some(0), "{finished:?}");
     assert_eq!(finished.err, "");
     Report::of(&finished)
@@ -67,10 +167,10 @@ impl Report {
 /// Checks that the server has nobody left, as when everyone has said goodbye.
 fn expect_empty(server: &Server) {
     let mut client = server.connect();
-    client.await_stat("connections", 1);
-    assert_eq!(client.stat("sessions"), 0);
-    assert_eq!(client.stat("sessions-expired"), 0);
-    assert_eq!(client.stat("rooms"), 0);
+    await_stat(&mut client, "connections", |count| count == 1);
+    for name in ["sessions", "sessions-expired", "rooms"] {
+        assert_eq!(client.stat(name), Ok(0), "{name}");
+    }
 }
 
 // The real server
@@ -78,7 +178,7 @@ fn expect_empty(server: &Server) {
 #[test]
 fn a_window_is_reported_with_all_that_it_took() {
     let server = Server::start(&[]);
-    let pid = server.process.id();
+    let pid = server.0.pid();
     let args = format!("--receivers 20 --senders 2 --window 10 --seconds 0.3 --pid {pid}");
     let report = report(&server, &args);
     let messages = report.count("messages");
@@ -164,7 +264,7 @@ fn rooms_share_receivers_and_senders() {
     let report = report(&server, args);
     assert_eq!(report.count("deliveries"), 2 * report.count("messages"));
     expect_empty(&server);
-    assert_eq!(server.connect().stat("sessions-total"), 9);
+    assert_eq!(server.connect().stat("sessions-total"), Ok(9));
 }
 
 #[test]
@@ -221,9 +321,9 @@ fn what_a_small_log_loses_is_counted_exactly() {
 #[test]
 fn people_are_given_a_text() {
     let server = Server::start(&[]);
-    let pid = server.process.id();
+    let pid = server.0.pid();
     let args = format!("--receivers 2 --pull 2 --poll-every 0.1 --seconds 0.2 --pid {pid}");
-    let finished = run(server.address(), &args);
+    let finished = run(&server.address(), &args);
     assert_eq!(finished.code, Some(0), "{finished:?}");
     assert_eq!(finished.err, "");
     for beginning in [
@@ -251,7 +351,7 @@ fn people_are_given_a_text() {
 fn the_help_has_every_name_of_the_report() {
     let server = Server::start(&[]);
     let report = report(&server, "--receivers 1 --rate 10 --seconds 0.1");
-    let help = run(server.address(), "--help");
+    let help = run(&server.address(), "--help");
     assert_eq!(help.code, Some(0));
     let latency = report.0["latency_us"].as_object().unwrap();
     for name in report.0.as_object().unwrap().keys().chain(latency.keys()) {
@@ -267,15 +367,12 @@ fn the_help_has_every_name_of_the_report() {
 fn an_interrupt_ends_the_run_with_its_report() {
     let server = Server::start(&[]);
     let process = swarm(
-        server.address(),
+        &server.address(),
         "--receivers 3 --pull 9 --rate 500 --seconds 600 --json",
     );
     let mut client = server.connect();
-    let watch = Watch::start();
-    while client.stat("events") < 100 {
-        assert!(!watch.is_over());
-    }
-    process.signal("INT");
+    await_stat(&mut client, "events", |count| count >= 100);
+    signal(process.0.id(), "INT");
     let finished = process.finish();
     assert_eq!(finished.code, Some(0), "{finished:?}");
     let report = Report::of(&finished);
@@ -328,26 +425,26 @@ fn a_server_that_is_not_there_or_another_is_named() {
     let finished = run("127.0.0.1:1", "");
     finished.expect_refusal(1, &["127.0.0.1:1", "refused", "chinwag --listen"]);
     let server = Server::start(&[]);
-    let finished = run(server.address(), "--pid 2147483647");
+    let finished = run(&server.address(), "--pid 2147483647");
     finished.expect_refusal(1, &["--pid 2147483647", "No such file"]);
 }
 
 #[test]
 fn limits_that_are_too_low_are_named_with_the_server_to_start() {
-    let server = Server::start_bounded(&["--max-sessions", "20"]);
-    let finished = run(server.address(), "--receivers 70");
+    let server = Server::bounded(&["--max-sessions", "20"]);
+    let finished = run(&server.address(), "--receivers 70");
     let server_to_start = "chinwag -c 72 -s 71 -a 72 -r 1 --rate 0";
     finished.expect_refusal(1, &["BYE full", server_to_start]);
-    let finished = run(server.address(), "--receivers 30");
+    let finished = run(&server.address(), "--receivers 30");
     finished.expect_refusal(1, &["JOIN: ERR full", "chinwag -c 32 -s 31 "]);
     let finished = run(
-        server.address(),
+        &server.address(),
         "--receivers 1 --pull 30 --pull-connections 2",
     );
     finished.expect_refusal(1, &["JOIN of p", "ERR full", "chinwag -c 5 -s 32 -a 32 "]);
-    let finished = run(server.address(), "--receivers 1 --size 1025");
+    let finished = run(&server.address(), "--receivers 1 --size 1025");
     finished.expect_refusal(1, &["s0: SAY: ERR message-too-long", " -m 1025"]);
-    let finished = run(server.address(), "--pull 1 --poll-every 2000");
+    let finished = run(&server.address(), "--pull 1 --poll-every 2000");
     finished.expect_refusal(1, &["p0", "--max-idle 4120"]);
     // Whoever was let in has gone again.
     expect_empty(&server);
@@ -355,21 +452,24 @@ fn limits_that_are_too_low_are_named_with_the_server_to_start() {
 
 #[test]
 fn keys_are_named_as_what_it_does_not_have() {
-    let dir = process::TempDir::new();
+    let dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join("keys");
+    let _ = fs::remove_dir_all(&dir);
+    fs::create_dir_all(&dir).unwrap();
     let users = dir.join("users");
     let path = users.to_str().unwrap();
-    let made = Process::start(process::program().args(["--users", path, "--new-key", "ann"]));
-    assert_eq!(made.finish().code, Some(0));
+    let mut command = Command::new(server_program());
+    let made = Running::start(command.args(["--users", path, "--new-key", "ann"])).finish();
+    assert_eq!(made.code, Some(0), "{made:?}");
     let server = Server::start(&["--users", path]);
-    let finished = run(server.address(), "--receivers 1");
+    let finished = run(&server.address(), "--receivers 1");
     finished.expect_refusal(1, &["ERR not-authorized", "--users"]);
 }
 
 #[test]
 fn a_rate_that_the_server_does_not_grant_is_told() {
-    let server = Server::start_bounded(&["--rate", "20"]);
+    let server = Server::bounded(&["--rate", "20"]);
     let args = "--receivers 1 --rate 200 --seconds 0.5 --json";
-    let finished = run(server.address(), args);
+    let finished = run(&server.address(), args);
     assert_eq!(finished.code, Some(0), "{finished:?}");
     assert!(finished.err.contains("makes clients wait"), "{finished:?}");
     assert!(
@@ -384,24 +484,22 @@ fn a_rate_that_the_server_does_not_grant_is_told() {
 
 #[test]
 fn a_server_that_goes_away_is_told() {
-    let mut server = Server::start(&[]);
-    let process = swarm(server.address(), "--receivers 3 --window 5 --seconds 600");
+    let server = Server::start(&[]);
+    let process = swarm(&server.address(), "--receivers 3 --window 5 --seconds 600");
     let mut client = server.connect();
-    client.await_stat("sessions-attached", 4);
-    server.process.signal("TERM");
-    server.process.expect_error("shutting down");
+    await_stat(&mut client, "sessions-attached", |count| count == 4);
+    signal(server.0.pid(), "TERM");
     let finished = process.finish();
     finished.expect_refusal(1, &["BYE shutdown"]);
 }
 
 #[test]
 fn more_descriptors_than_there_may_be_are_told() {
-    let path = Path::new(env!("CARGO_BIN_EXE_chinwag")).with_file_name("swarm");
     let mut command = Command::new("sh");
     command
         .args(["-c", r#"ulimit -n 50; exec "$@""#, "sh"])
-        .arg(path);
-    let process = Process::start(command.args(["--addr", "127.0.0.1:1", "--receivers", "60"]));
+        .arg(env!("CARGO_BIN_EXE_swarm"));
+    let process = Running::start(command.args(["--addr", "127.0.0.1:1", "--receivers", "60"]));
     let finished = process.finish();
     finished.expect_refusal(
         1,
@@ -635,14 +733,11 @@ fn a_line_of_no_protocol_is_found_out() {
 
 #[test]
 fn a_server_of_another_protocol_is_told() {
-    let server = Server::start(&[]);
-    let mut client = Client::connect(server.address());
-    client.expect("HELLO chinwag/");
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap().to_string();
     let process = swarm(&address, "");
     let (mut stream, _) = listener.accept().unwrap();
-    std::io::Write::write_all(&mut stream, b"220 mail.example.org ESMTP\r\n").unwrap();
+    stream.write_all(b"220 mail.example.org ESMTP\r\n").unwrap();
     let finished = process.finish();
     finished.expect_refusal(
         1,
