@@ -8,9 +8,9 @@ use tools::client::{Client, PATIENCE};
 use tools::clock::Clock;
 use tools::latency::Latencies;
 
-use crate::people::{Crowd, clients};
-use crate::report::Section;
 use crate::server::{Room, Server};
+use crate::sessions::{Crowd, clients};
+use crate::table::Section;
 
 const ROOM_SIZE: usize = 10;
 const LOG_BYTES: &str = "4K";

@@ -11,8 +11,8 @@ use std::time::Duration;
 use tools::clock::Clock;
 
 use crate::expire::{Pinger, add_waits};
-use crate::report::Section;
 use crate::server::{Room, Server, connections_possible};
+use crate::table::Section;
 
 /// As many as the server takes by default, but for some.
 const CONNECTIONS: usize = 992;

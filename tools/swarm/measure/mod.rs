@@ -10,9 +10,9 @@ mod cost;
 mod expire;
 mod junk;
 mod memory;
-mod people;
-mod report;
 mod server;
+mod sessions;
+mod table;
 mod visits;
 
 use std::io::Write;
@@ -20,7 +20,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use getopts::{Matches, Options};
-use report::Section;
+use table::Section;
 use tools::json::Object;
 
 const SESSIONS: usize = 1_000_000;

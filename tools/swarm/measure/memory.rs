@@ -5,9 +5,9 @@ use std::path::Path;
 use tools::client::Client;
 
 use crate::blocks::{Work, in_blocks};
-use crate::people::{Crowd, IDLE, clients, read_join, write_name, write_token};
-use crate::report::Section;
 use crate::server::{Room, Server};
+use crate::sessions::{Crowd, IDLE, clients, read_join, write_name, write_token};
+use crate::table::Section;
 
 /// Those who hold a connection are as many, if the limit on open files allows it.
 const CONNECTED: usize = 10_000;

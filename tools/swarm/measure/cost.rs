@@ -9,9 +9,9 @@ use std::path::Path;
 use tools::client::Client;
 
 use crate::blocks::{in_blocks, one_by_one};
-use crate::people::{Crowd, IDLE, clients, write_token};
-use crate::report::Section;
 use crate::server::{Room, Server};
+use crate::sessions::{Crowd, IDLE, clients, write_token};
+use crate::table::Section;
 use crate::visits::{Deed, Leaving, Member, Visits};
 
 const ROUNDS: usize = 10;

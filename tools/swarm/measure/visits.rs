@@ -4,7 +4,7 @@
 use tools::client::Client;
 
 use crate::blocks::Work;
-use crate::people::{Crowd, IDLE, Token, read_join, write_join, write_token};
+use crate::sessions::{Crowd, IDLE, Token, read_join, write_join, write_token};
 
 /// What is measured.
 #[derive(Clone, Copy, PartialEq)]
