@@ -20,29 +20,14 @@ mod storm;
 
 use std::process::ExitCode;
 
-use crate::settings::{Settings, Wish};
+use tools::arguments;
+
+use crate::settings::Settings;
 
 fn main() -> ExitCode {
-    let args: Vec<String> = std::env::args().skip(1).collect();
-    let settings = match Settings::parse(&args) {
-        Ok(Wish::Help(text)) => {
-            print!("{text}");
-            return ExitCode::SUCCESS;
-        }
-        Ok(Wish::Run(settings)) => settings,
-        Err(error) => {
-            eprintln!("load: {error}\nTry 'load --help'.");
-            return ExitCode::from(2);
-        }
-    };
-    match scenarios::run(&settings) {
-        Ok(report) => {
-            println!("{report}");
-            ExitCode::SUCCESS
-        }
-        Err(error) => {
-            eprintln!("load: {} {}: {error}", settings.protocol, settings.scenario);
-            ExitCode::FAILURE
-        }
-    }
+    arguments::run("load", Settings::parse, |settings| {
+        let report = scenarios::run(&settings);
+        let failed = |error| format!("{} {}: {error}", settings.protocol, settings.scenario);
+        Ok(format!("{}\n", report.map_err(failed)?))
+    })
 }

@@ -5,17 +5,9 @@ use std::net::SocketAddr;
 use std::str::FromStr;
 use std::time::Duration;
 
-use getopts::{Matches, Options};
+use tools::arguments::{Action, Arguments, Flag, help};
 
 use crate::adapter;
-
-/// What to do.
-pub enum Wish {
-    /// Show this text.
-    Help(String),
-    /// Run a scenario.
-    Run(Settings),
-}
 
 /// A scenario, the server, and how many of everything.
 pub struct Settings {
@@ -44,106 +36,65 @@ impl Settings {
     /// # Errors
     ///
     /// A text for people that names the argument and what is wrong with it.
-    pub fn parse(args: &[String]) -> Result<Wish, String> {
-        let options = options();
-        let matches = options.parse(args).map_err(|error| error.to_string())?;
-        if matches.opt_present("help") {
+    pub fn parse(args: &[String]) -> Result<Action<Settings>, String> {
+        let args = Arguments::read(FLAGS, args)?;
+        if args.wants_help() {
             let brief = format!("Usage: load SCENARIO [OPTIONS]\n\nScenarios: {SCENARIOS}");
-            return Ok(Wish::Help(options.usage(&brief)));
+            return Ok(Action::Print(help(&brief, FLAGS)));
         }
-        let scenario = match matches.free.as_slice() {
+        let scenario = match args.words() {
             [scenario] if SCENARIOS.split(", ").any(|known| known == scenario) => scenario.clone(),
             [] => return Err(format!("no scenario is given; there are {SCENARIOS}")),
             [other] => return Err(format!("{other}: no such scenario; there are {SCENARIOS}")),
             [_, other, ..] => return Err(format!("{other}: one scenario at a time")),
         };
-        let protocol = matches
-            .opt_str("protocol")
-            .ok_or("--protocol is not given")?;
+        let protocol: String = required(&args, "protocol")?;
         if adapter::adapter(&protocol).is_none() {
             let names = adapter::NAMES;
             return Err(format!("--protocol {protocol}: there are {names}"));
         }
-        let receivers = number(&matches, "receivers", 1000, 1..=1_000_000)?;
-        let deaf = number(&matches, "deaf", 100, 1..=1_000_000)?;
+        let receivers = args.number("receivers", 1..=1_000_000, 1000)?;
+        let deaf = args.number("deaf", 1..=1_000_000, 100)?;
         if scenario == "deaf" && deaf >= receivers {
             return Err(format!(
                 "--deaf {deaf}: it has to be less than --receivers {receivers}"
             ));
         }
-        let seconds = |name, default| number(&matches, name, default, 0.01..=3600.0);
-        let deadline = seconds("deadline", 60.0)?;
-        let duration = seconds("seconds", 5.0)?;
-        Ok(Wish::Run(Settings {
+        let seconds = |name, default_s| args.seconds_as_us(name, default_s);
+        Ok(Action::Run(Settings {
             scenario,
             protocol,
-            address: required(&matches, "address")?,
-            pid: required(&matches, "pid")?,
+            address: required(&args, "address")?,
+            pid: required(&args, "pid")?,
             receivers,
-            in_flight: number(&matches, "in-flight", 100, 1..=1_000_000)?,
-            duration: Duration::from_secs_f64(duration),
-            rate: number(&matches, "rate", 100, 1..=1_000_000)?,
-            rooms_of: number(&matches, "rooms-of", 0, 0..=1_000_000)?,
+            in_flight: args.number("in-flight", 1..=1_000_000, 100)?,
+            duration: Duration::from_micros(seconds("seconds", 5)?),
+            rate: args.number("rate", 1..=1_000_000, 100)?,
+            rooms_of: args.number("rooms-of", 0..=1_000_000, 0)?,
             deaf,
-            events: number(&matches, "events", 100_000, 1..=10_000_000)?,
-            deadline: Duration::from_secs_f64(deadline),
+            events: args.number("events", 1..=10_000_000, 100_000)?,
+            deadline: Duration::from_micros(seconds("deadline", 60)?),
         }))
     }
 }
 
-fn options() -> Options {
-    let mut options = Options::new();
-    options.optopt("", "protocol", adapter::NAMES, "NAME");
-    options.optopt("", "address", "where the server listens", "IP:PORT");
-    options.optopt("", "pid", "the server's process", "N");
-    options.optopt("", "receivers", "clients that are sent to (1000)", "N");
-    options.optopt(
-        "",
-        "in-flight",
-        "messages or requests on their way (100)",
-        "N",
-    );
-    options.optopt("", "seconds", "how long to measure (5)", "S");
-    options.optopt("", "rate", "paced: messages a second (100)", "N");
-    options.optopt(
-        "",
-        "rooms-of",
-        "clients that share a room; 0 for all (0)",
-        "N",
-    );
-    options.optopt("", "deaf", "deaf: how many never read (100)", "N");
-    options.optopt("", "events", "pull: events to be fetched (100000)", "N");
-    options.optopt("", "deadline", "for all to come in (60)", "S");
-    options.optflag("h", "help", "show this text");
-    options
-}
+#[rustfmt::skip]
+const FLAGS: &[Flag] = &[
+    ["protocol", "NAME", adapter::NAMES],
+    ["address", "IP:PORT", "where the server listens"],
+    ["pid", "N", "the server's process"],
+    ["receivers", "N", "clients that are sent to (1000)"],
+    ["in-flight", "N", "messages or requests on their way (100)"],
+    ["seconds", "S", "how long to measure (5)"],
+    ["rate", "N", "paced: messages a second (100)"],
+    ["rooms-of", "N", "clients that share a room; 0 for all (0)"],
+    ["deaf", "N", "deaf: how many never read (100)"],
+    ["events", "N", "pull: events to be fetched (100000)"],
+    ["deadline", "S", "for all to come in (60)"],
+];
 
-fn required<T: FromStr<Err: Display>>(matches: &Matches, name: &str) -> Result<T, String> {
-    let text = matches
-        .opt_str(name)
-        .ok_or(format!("--{name} is not given"))?;
+fn required<T: FromStr<Err: Display>>(args: &Arguments, name: &str) -> Result<T, String> {
+    let text = args.text(name).ok_or(format!("--{name} is not given"))?;
     text.parse()
         .map_err(|error| format!("--{name} {text}: {error}"))
-}
-
-fn number<T>(
-    matches: &Matches,
-    name: &str,
-    default: T,
-    range: std::ops::RangeInclusive<T>,
-) -> Result<T, String>
-where
-    T: FromStr + PartialOrd + Display,
-{
-    let Some(text) = matches.opt_str(name) else {
-        return Ok(default);
-    };
-    match text.parse() {
-        Ok(value) if range.contains(&value) => Ok(value),
-        _ => Err(format!(
-            "--{name} {text}: it has to be a number from {} to {}",
-            range.start(),
-            range.end()
-        )),
-    }
 }

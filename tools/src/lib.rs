@@ -1,5 +1,6 @@
 //! What the load generators have in common: swarm, and the load that compares servers.
 
+pub mod arguments;
 pub mod client;
 pub mod clock;
 pub mod json;
