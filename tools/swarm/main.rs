@@ -15,6 +15,7 @@ mod conn;
 mod crowd;
 mod ledger;
 mod line;
+mod measure;
 mod options;
 mod progress;
 mod pulls;
@@ -23,60 +24,32 @@ mod run;
 mod senders;
 mod texts;
 
-use std::fmt::Display;
-use std::io::{Write, stderr, stdout};
 use std::process::ExitCode;
 
-use options::{Action, Plan};
+use tools::arguments::{self, Action};
+
+/// What is to be done.
+enum Task {
+    Load(options::Plan),
+    Measure(measure::Plan),
+}
 
 fn main() -> ExitCode {
-    let args: Result<Vec<String>, _> = std::env::args_os()
-        .skip(1)
-        .map(|arg| arg.into_string())
-        .collect();
-    let action = args
-        .map_err(|arg| format!("{}: this is not UTF-8", arg.to_string_lossy()))
-        .and_then(|args| options::parse(&args));
-    match action {
-        Err(error) => {
-            complain(format_args!("{error}\nTry 'swarm --help'."));
-            ExitCode::from(2)
-        }
-        Ok(Action::Print(text)) => print(&text),
-        Ok(Action::Run(plan)) => run(&plan),
-    }
+    arguments::run("swarm", parse, |task| match task {
+        Task::Load(plan) => run::run(&plan),
+        Task::Measure(plan) => measure::run(&plan),
+    })
 }
 
-fn run(plan: &Plan) -> ExitCode {
-    match run::run(plan) {
-        Ok(mut report) => {
-            let is_throttled = report.lines_throttled.is_some_and(|times| times > 0);
-            if is_throttled && !report.has_told_throttled {
-                complain(run::throttled(plan));
-            }
-            match plan.json {
-                true => print(&format!("{}\n", report.json(plan))),
-                false => print(&report.text(plan)),
-            }
-        }
-        Err(error) => {
-            complain(error);
-            ExitCode::FAILURE
-        }
+fn parse(args: &[String]) -> Result<Action<Task>, String> {
+    match args {
+        [first, args @ ..] if first == "measure" => Ok(match measure::parse(args)? {
+            Action::Run(plan) => Action::Run(Task::Measure(plan)),
+            Action::Print(text) => Action::Print(text),
+        }),
+        args => Ok(match options::parse(args)? {
+            Action::Run(plan) => Action::Run(Task::Load(plan)),
+            Action::Print(text) => Action::Print(text),
+        }),
     }
-}
-
-fn print(text: &str) -> ExitCode {
-    match stdout().write_all(text.as_bytes()) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            complain(format_args!("cannot write to standard output: {error}"));
-            ExitCode::FAILURE
-        }
-    }
-}
-
-/// Tells people what is wrong. If nobody reads that, it cannot be helped.
-fn complain(what: impl Display) {
-    let _ = writeln!(stderr(), "swarm: {what}");
 }

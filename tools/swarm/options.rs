@@ -2,17 +2,14 @@
 //!
 //! A usage error is a text that names the option, the value and the way out.
 
-use chinwag::options::explain;
-use getopts::Matches;
+use tools::arguments::{Action, Arguments, Flag, help};
 
 /// The least bytes that a message's sender, number and time can take.
-pub const SIZE_MIN: u64 = "65535 4294967295 86400000000".len() as u64;
+const SIZE_MIN: usize = "65535 4294967295 86400000000".len();
 /// The longest message that a server can be told to take.
-const SIZE_MAX: u64 = 1024 * 1024;
-/// The longest run, in seconds: a day.
-const SECONDS_MAX: u64 = 24 * 3600;
+const SIZE_MAX: usize = 1024 * 1024;
 /// The most connections to one address: Linux has about 28,000 ports for them.
-const CONNECTIONS_MAX: u64 = 28_000;
+const CONNECTIONS_MAX: usize = 28_000;
 /// The longest message that a server takes if it is not told.
 const SERVER_MESSAGE_MAX: usize = 1024;
 /// The bytes that a server's log has if it is not told.
@@ -56,12 +53,6 @@ pub struct Plan {
     /// The server's process, if it is on this machine.
     pub pid: Option<u32>,
     pub json: bool,
-}
-
-/// What the command line asks for.
-pub enum Action {
-    Run(Plan),
-    Print(String),
 }
 
 impl Plan {
@@ -109,34 +100,30 @@ impl Plan {
 /// # Errors
 ///
 /// A text for people that names what is wrong with which option.
-pub fn parse(args: &[String]) -> Result<Action, String> {
-    let options = declare();
-    let matches = options.parse(args).map_err(|fail| explain(&fail))?;
-    if matches.opt_present("help") {
-        return Ok(Action::Print(help(&options)));
+pub fn parse(args: &[String]) -> Result<Action<Plan>, String> {
+    let args = Arguments::read(FLAGS, args)?;
+    if args.wants_help() {
+        return Ok(Action::Print(help(BRIEF, FLAGS) + EXPLANATION));
     }
-    if let Some(argument) = matches.free.first() {
-        return Err(format!(
-            "unexpected argument '{argument}': everything is said with options"
-        ));
-    }
-    let pulls = count(&matches, "pull", 0, 10_000_000, 0)?;
-    let carriers = count(&matches, "pull-connections", 1, CONNECTIONS_MAX, 64)?;
+    args.expect_no_words()?;
+    let connections = |name, default| args.number(name, 0..=CONNECTIONS_MAX, default);
+    let pulls = args.number("pull", 0..=10_000_000, 0)?;
+    let carriers = args.number("pull-connections", 1..=CONNECTIONS_MAX, 64)?;
     let plan = Plan {
-        address: address(&matches)?,
-        receivers: count(&matches, "receivers", 0, CONNECTIONS_MAX, 50)?,
-        senders: count(&matches, "senders", 0, CONNECTIONS_MAX, 1)?,
+        address: address(&args)?,
+        receivers: connections("receivers", 50)?,
+        senders: connections("senders", 1)?,
         pulls,
         carriers: carriers.min(pulls),
-        dead: count(&matches, "dead", 0, CONNECTIONS_MAX, 0)?,
-        rooms: count(&matches, "rooms", 1, CONNECTIONS_MAX, 1)?,
-        size: count(&matches, "size", 1, SIZE_MAX, 64)?,
-        pace: pace(&matches)?,
-        poll_every_us: microseconds(&matches, "poll-every", 10)?,
-        run_us: microseconds(&matches, "seconds", 10)?,
-        patience_us: microseconds(&matches, "patience", 10)?,
-        pid: whole(&matches, "pid", 1, i32::MAX as u64)?.map(|pid| pid as u32),
-        json: matches.opt_present("json"),
+        dead: connections("dead", 0)?,
+        rooms: args.number("rooms", 1..=CONNECTIONS_MAX, 1)?,
+        size: args.number("size", 1..=SIZE_MAX, 64)?,
+        pace: pace(&args)?,
+        poll_every_us: args.seconds_as_us("poll-every", 10)?,
+        run_us: args.seconds_as_us("seconds", 10)?,
+        patience_us: args.seconds_as_us("patience", 10)?,
+        pid: args.given("pid", 1..=i32::MAX as u32)?,
+        json: args.has("json"),
     };
     check(&plan)?;
     Ok(Action::Run(plan))
@@ -147,13 +134,13 @@ fn check(plan: &Plan) -> Result<(), String> {
     if connections == 0 {
         return Err("there is nobody to connect: give --receivers, --senders or --pull".into());
     }
-    if connections as u64 > CONNECTIONS_MAX {
+    if connections > CONNECTIONS_MAX {
         return Err(format!(
             "{connections} connections: one machine has ports for about {CONNECTIONS_MAX}; give \
              fewer --receivers, --senders, --dead or --pull-connections"
         ));
     }
-    if (plan.size as u64) < SIZE_MIN && plan.senders > 0 {
+    if plan.size < SIZE_MIN && plan.senders > 0 {
         return Err(format!(
             "--size {}: each message holds its sender, number and time, which take up to \
              {SIZE_MIN} bytes; give at least {SIZE_MIN}",
@@ -163,8 +150,8 @@ fn check(plan: &Plan) -> Result<(), String> {
     Ok(())
 }
 
-fn address(matches: &Matches) -> Result<String, String> {
-    let text = matches.opt_str("addr");
+fn address(args: &Arguments) -> Result<String, String> {
+    let text = args.text("addr");
     let text = text.unwrap_or_else(|| "127.0.0.1:8255".into());
     let port = text.rsplit_once(':').map(|(_, port)| port.parse::<u16>());
     match port {
@@ -175,145 +162,43 @@ fn address(matches: &Matches) -> Result<String, String> {
     }
 }
 
-fn pace(matches: &Matches) -> Result<Pace, String> {
-    let rate = whole(matches, "rate", 1, 10_000_000)?;
-    let window = whole(matches, "window", 1, 1_000_000)?;
+fn pace(args: &Arguments) -> Result<Pace, String> {
+    let rate = args.given("rate", 1..=10_000_000)?;
+    let window = args.given("window", 1..=1_000_000)?;
     match (rate, window) {
         (Some(_), Some(_)) => Err("--rate and --window: give one of them".into()),
-        (Some(rate), None) => Ok(Pace::Rate(rate as u32)),
-        (None, window) => Ok(Pace::Window(window.unwrap_or(100) as u32)),
+        (Some(rate), None) => Ok(Pace::Rate(rate)),
+        (None, window) => Ok(Pace::Window(window.unwrap_or(100))),
     }
 }
 
-fn whole(matches: &Matches, name: &str, min: u64, max: u64) -> Result<Option<u64>, String> {
-    let Some(text) = matches.opt_str(name) else {
-        return Ok(None);
-    };
-    let is_number = text.bytes().all(|b| b.is_ascii_digit());
-    match text.parse().ok().filter(|n| (min..=max).contains(n)) {
-        Some(number) if is_number => Ok(Some(number)),
-        _ => Err(format!(
-            "--{name} {text}: give a number from {min} to {max}"
-        )),
-    }
-}
+#[rustfmt::skip]
+const FLAGS: &[Flag] = &[
+    ["addr", "HOST:PORT", "the server (127.0.0.1:8255)"],
+    ["receivers", "N", "push sessions that read what comes (50)"],
+    ["senders", "M", "sessions that say messages, in turn (1)"],
+    ["size", "B", "a message's length in bytes, at least 28 (64)"],
+    ["rate", "R", "messages a second in all, each at its time, whether the others got through or not"],
+    ["window", "W", "or this many messages under way at once, each until all receivers have it (100)"],
+    ["pull", "P", "pull sessions (0)"],
+    ["poll-every", "SECONDS", "the time between two polls of a pull session (10)"],
+    ["pull-connections", "N",
+     "connections that serve the pull sessions, in turn if there are fewer (64)"],
+    ["dead", "D", "push sessions that join and never read again (0)"],
+    ["rooms", "N", "rooms over which all are spread evenly (1)"],
+    ["seconds", "T", "for how long messages are said; may have decimals (10)"],
+    ["patience", "SECONDS", "how long the server may be silent when something has to come (10)"],
+    ["pid", "PID", "the server's process, to show what it takes"],
+    ["json", "", "print the report as one JSON object"],
+];
 
-fn count(
-    matches: &Matches,
-    name: &str,
-    min: u64,
-    max: u64,
-    default: usize,
-) -> Result<usize, String> {
-    Ok(whole(matches, name, min, max)?.map_or(default, |n| n as usize))
-}
+const BRIEF: &str = "\
+Usage: swarm [OPTIONS]
+       swarm measure [OPTIONS]
 
-/// Seconds with up to six decimals, as microseconds.
-fn microseconds(matches: &Matches, name: &str, default: u64) -> Result<u64, String> {
-    let Some(text) = matches.opt_str(name) else {
-        return Ok(default * 1_000_000);
-    };
-    let (whole, part) = text.split_once('.').unwrap_or((&text, "0"));
-    let is_number = |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit());
-    let micros = (is_number(whole) && is_number(part) && part.len() <= 6)
-        .then(|| format!("{whole}{part:0<6}").parse().ok())
-        .flatten();
-    micros
-        .filter(|micros| (1..=SECONDS_MAX * 1_000_000).contains(micros))
-        .ok_or_else(|| format!("--{name} {text}: give seconds up to {SECONDS_MAX}, like 10 or 0.5"))
-}
-
-fn declare() -> getopts::Options {
-    let mut options = getopts::Options::new();
-    options
-        .optopt("", "addr", "the server (127.0.0.1:8255)", "HOST:PORT")
-        .optopt(
-            "",
-            "receivers",
-            "push sessions that read what comes (50)",
-            "N",
-        )
-        .optopt(
-            "",
-            "senders",
-            "sessions that say messages, in turn (1)",
-            "M",
-        )
-        .optopt(
-            "",
-            "size",
-            "a message's length in bytes, at least 28 (64)",
-            "B",
-        )
-        .optopt(
-            "",
-            "rate",
-            "messages a second in all, each at its time, whether the others got through or not",
-            "R",
-        )
-        .optopt(
-            "",
-            "window",
-            "or so many messages under way at once, each until all receivers have it (100)",
-            "W",
-        )
-        .optopt("", "pull", "pull sessions (0)", "P")
-        .optopt(
-            "",
-            "poll-every",
-            "the time between two polls of a pull session (10)",
-            "SECONDS",
-        )
-        .optopt(
-            "",
-            "pull-connections",
-            "connections that serve the pull sessions, in turn if there are fewer (64)",
-            "N",
-        )
-        .optopt(
-            "",
-            "dead",
-            "push sessions that join and never read again (0)",
-            "D",
-        )
-        .optopt(
-            "",
-            "rooms",
-            "rooms over which all are spread evenly (1)",
-            "N",
-        )
-        .optopt(
-            "",
-            "seconds",
-            "for how long messages are said; may have decimals (10)",
-            "T",
-        )
-        .optopt(
-            "",
-            "patience",
-            "how long the server may be silent when something has to come (10)",
-            "SECONDS",
-        )
-        .optopt(
-            "",
-            "pid",
-            "the server's process, to show what it takes",
-            "PID",
-        )
-        .optflag("", "json", "print the report as one JSON object")
-        .optflag("h", "help", "show this text");
-    options
-}
-
-/// The text of `--help`.
-fn help(options: &getopts::Options) -> String {
-    let usage = options.usage(
-        "Usage: swarm [OPTIONS]\n\n\
-         Puts load on a chinwag server, checks that everybody is given everything exactly once and\n\
-         in order, and reports how fast that went and what it took.",
-    );
-    format!("{usage}{EXPLANATION}")
-}
+Puts load on a chinwag server, checks that everybody is given everything exactly once and in order,
+and reports how fast that went and what it took. With 'measure' it starts servers of its own and
+measures what a million sessions cost them: see 'swarm measure --help'.";
 
 const EXPLANATION: &str = "
 A server with its defaults refuses much of this. One for up to 1,000 receivers:

@@ -35,7 +35,8 @@ impl Progress {
 
     /// Tells something that is not the end.
     pub fn tell(&self, text: &str) {
-        self.bar.suspend(|| crate::complain(text));
+        self.bar
+            .suspend(|| tools::arguments::complain("swarm", text));
     }
 
     /// Takes the bar away.

@@ -8,11 +8,11 @@ use std::path::Path;
 
 use tools::client::Client;
 
-use crate::blocks::{in_blocks, one_by_one};
-use crate::server::{Room, Server};
-use crate::sessions::{Crowd, IDLE, clients, write_token};
-use crate::table::Section;
-use crate::visits::{Deed, Leaving, Member, Visits};
+use crate::measure::blocks::{in_blocks, one_by_one};
+use crate::measure::server::{Room, Server};
+use crate::measure::sessions::{Crowd, IDLE, clients, write_token};
+use crate::measure::table::Section;
+use crate::measure::visits::{Deed, Leaving, Member, Visits};
 
 const ROUNDS: usize = 10;
 /// Each server's figure is divided by that of the first.

@@ -8,9 +8,9 @@ use tools::client::{Client, PATIENCE};
 use tools::clock::Clock;
 use tools::latency::Latencies;
 
-use crate::server::{Room, Server};
-use crate::sessions::{Crowd, clients};
-use crate::table::Section;
+use crate::measure::server::{Room, Server};
+use crate::measure::sessions::{Crowd, clients};
+use crate::measure::table::Section;
 
 const ROOM_SIZE: usize = 10;
 const LOG_BYTES: &str = "4K";

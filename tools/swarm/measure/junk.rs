@@ -10,9 +10,9 @@ use std::time::Duration;
 
 use tools::clock::Clock;
 
-use crate::expire::{Pinger, add_waits};
-use crate::server::{Room, Server, connections_possible};
-use crate::table::Section;
+use crate::measure::expire::{Pinger, add_waits};
+use crate::measure::server::{Room, Server, connections_possible};
+use crate::measure::table::Section;
 
 /// As many as the server takes by default, but for some.
 const CONNECTIONS: usize = 992;

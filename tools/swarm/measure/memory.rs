@@ -4,10 +4,10 @@ use std::path::Path;
 
 use tools::client::Client;
 
-use crate::blocks::{Work, in_blocks};
-use crate::server::{Room, Server};
-use crate::sessions::{Crowd, IDLE, clients, read_join, write_name, write_token};
-use crate::table::Section;
+use crate::measure::blocks::{Work, in_blocks};
+use crate::measure::server::{Room, Server};
+use crate::measure::sessions::{Crowd, IDLE, clients, read_join, write_name, write_token};
+use crate::measure::table::Section;
 
 /// Those who hold a connection are as many, if the limit on open files allows it.
 const CONNECTED: usize = 10_000;
@@ -26,7 +26,7 @@ const GROWTH_BYTES_MAX: f64 = 64.0 * 1024.0;
 
 pub fn measure(program: &Path, sessions: usize) -> Result<Vec<Section>, String> {
     let mut section = Section::new("memory".into(), vec!["bytes".into()]);
-    let connected = crate::server::connections_possible(CONNECTED).min(sessions);
+    let connected = crate::measure::server::connections_possible(CONNECTED).min(sessions);
     bare(program, connected, &mut section)?;
     attached(program, connected, &mut section)?;
     for room_size in [1_000, 10] {

@@ -15,17 +15,15 @@ mod sessions;
 mod table;
 mod visits;
 
-use std::io::Write;
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
-use std::process::ExitCode;
 
-use getopts::{Matches, Options};
 use table::Section;
+use tools::arguments::{Action, Arguments, Flag, complain, help};
 use tools::json::Object;
 
-const SESSIONS: usize = 1_000_000;
-const SESSIONS_MIN: usize = 1_000;
-const SESSIONS_MAX: usize = 10_000_000;
+const SESSIONS_DEFAULT: usize = 1_000_000;
+const SESSIONS: RangeInclusive<usize> = 1_000..=10_000_000;
 
 type Measure = fn(&Path, usize) -> Result<Vec<Section>, String>;
 const PARTS: [(&str, Measure); 4] = [
@@ -36,90 +34,44 @@ const PARTS: [(&str, Measure); 4] = [
 ];
 
 /// What is asked for.
-struct Plan {
+pub struct Plan {
     server: PathBuf,
     sessions: usize,
     is_json: bool,
     parts: Vec<(&'static str, Measure)>,
 }
 
-fn main() -> ExitCode {
-    let args: Vec<String> = std::env::args_os()
-        .skip(1)
-        .map(|arg| arg.to_string_lossy().into_owned())
-        .collect();
-    let options = declare();
-    let plan = match options.parse(&args) {
-        Ok(matches) if matches.opt_present("help") => return show(&usage(&options), 0),
-        Ok(matches) => plan(&matches),
-        Err(fail) => Err(fail.to_string()),
-    };
-    match plan {
-        Err(error) => {
-            eprintln!("crowd: {error}\nTry '--help'.");
-            ExitCode::from(2)
-        }
-        Ok(plan) => match run(&plan) {
-            Ok(text) => show(&text, 0),
-            Err(error) => {
-                eprintln!("crowd: {error}");
-                ExitCode::FAILURE
-            }
+const FLAGS: &[Flag] = &[
+    ["server", "PATH", "the server (chinwag beside this program)"],
+    ["sessions", "N", "how many sessions there are (1000000)"],
+    ["only", "PARTS", "some of memory, cost, expire, junk"],
+    ["json", "", "print one JSON object"],
+];
+
+const BRIEF: &str = "\
+Usage: swarm measure [OPTIONS]
+
+Starts servers and measures what a million sessions cost them: memory, processor time a command, what
+happens when all expire within ten seconds, and when a thousand connections send junk. Targets that
+are missed are marked. 'cargo build --release' builds the server with this program.";
+
+/// Reads the command line, behind the word that asks for this.
+pub fn parse(args: &[String]) -> Result<Action<Plan>, String> {
+    let args = Arguments::read(FLAGS, args)?;
+    if args.wants_help() {
+        return Ok(Action::Print(help(BRIEF, FLAGS)));
+    }
+    args.expect_no_words()?;
+    let own = std::env::current_exe().map_err(|error| format!("where is this program? {error}"))?;
+    Ok(Action::Run(Plan {
+        server: match args.text("server") {
+            Some(path) => path.into(),
+            None => own.with_file_name("chinwag"),
         },
-    }
-}
-
-fn show(text: &str, code: u8) -> ExitCode {
-    match std::io::stdout().write_all(text.as_bytes()) {
-        Ok(()) => ExitCode::from(code),
-        Err(error) => {
-            eprintln!("crowd: cannot write to standard output: {error}");
-            ExitCode::FAILURE
-        }
-    }
-}
-
-fn declare() -> Options {
-    let mut options = Options::new();
-    options.optopt(
-        "",
-        "server",
-        "the server (chinwag in target/release)",
-        "PATH",
-    );
-    options.optopt("", "sessions", "how many sessions there are (1000000)", "N");
-    options.optopt("", "only", "some of memory, cost, expire, junk", "PARTS");
-    options.optflag("", "json", "print one JSON object");
-    options.optflag("h", "help", "show this text");
-    options
-}
-
-fn usage(options: &Options) -> String {
-    options.usage("Usage: cargo run --release --bin crowd -- [OPTIONS]\n\nMeasures what a crowd of sessions costs a chinwag server.")
-}
-
-fn plan(matches: &Matches) -> Result<Plan, String> {
-    if let Some(argument) = matches.free.first() {
-        return Err(format!(
-            "unexpected argument '{argument}': everything is said with options"
-        ));
-    }
-    let sessions = match matches.opt_str("sessions") {
-        None => SESSIONS,
-        Some(word) => word
-            .parse()
-            .ok()
-            .filter(|n| (SESSIONS_MIN..=SESSIONS_MAX).contains(n))
-            .ok_or_else(|| {
-                format!("--sessions {word}: give a number from {SESSIONS_MIN} to {SESSIONS_MAX}")
-            })?,
-    };
-    Ok(Plan {
-        server: server_path(matches.opt_str("server"))?,
-        sessions,
-        is_json: matches.opt_present("json"),
-        parts: parts(matches.opt_str("only").as_deref())?,
-    })
+        sessions: args.number("sessions", SESSIONS, SESSIONS_DEFAULT)?,
+        is_json: args.has("json"),
+        parts: parts(args.text("only").as_deref())?,
+    }))
 }
 
 fn parts(only: Option<&str>) -> Result<Vec<(&'static str, Measure)>, String> {
@@ -139,22 +91,11 @@ fn parts(only: Option<&str>) -> Result<Vec<(&'static str, Measure)>, String> {
     Ok(asked.copied().collect())
 }
 
-/// The server that was named, or that was built beside this.
-fn server_path(named: Option<String>) -> Result<PathBuf, String> {
-    if let Some(path) = named {
-        return Ok(path.into());
-    }
-    let own = std::env::current_exe().map_err(|error| format!("where is this program? {error}"))?;
-    // target/<profile>/crowd
-    let target = own.ancestors().nth(2);
-    let target = target.ok_or("name the server with --server")?;
-    Ok(target.join("release/chinwag"))
-}
-
-fn run(plan: &Plan) -> Result<String, String> {
+/// Measures what the plan says; gives tables, or an object.
+pub fn run(plan: &Plan) -> Result<String, String> {
     let mut sections = Vec::new();
     for (name, measure) in &plan.parts {
-        eprintln!("crowd: measuring {name}");
+        complain("swarm", format_args!("measuring {name}"));
         sections.extend(measure(&plan.server, plan.sessions)?);
     }
     if plan.is_json {

@@ -2,8 +2,8 @@
 
 use tools::client::Client;
 
-use crate::blocks::{Work, in_blocks};
-use crate::server::Server;
+use crate::measure::blocks::{Work, in_blocks};
+use crate::measure::server::Server;
 
 /// How many connections build a crowd and work on it.
 const CONNECTIONS: usize = 4;

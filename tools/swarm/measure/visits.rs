@@ -3,8 +3,8 @@
 
 use tools::client::Client;
 
-use crate::blocks::Work;
-use crate::sessions::{Crowd, IDLE, Token, read_join, write_join, write_token};
+use crate::measure::blocks::Work;
+use crate::measure::sessions::{Crowd, IDLE, Token, read_join, write_join, write_token};
 
 /// What is measured.
 #[derive(Clone, Copy, PartialEq)]

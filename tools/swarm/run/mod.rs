@@ -18,12 +18,11 @@ use crate::options::{Pace, Plan};
 use crate::progress::Progress;
 use crate::pulls::Work;
 use crate::report::Report;
+use tools::arguments::complain;
 use tools::client::Client;
 use tools::clock::Clock;
 use tools::net::{Net, Ready, raise_descriptors};
 use tools::process::Process;
-
-pub use watch::throttled;
 
 /// Descriptors besides those of connections.
 const DESCRIPTORS_BESIDES: usize = 32;
@@ -84,12 +83,12 @@ pub struct Swarm<'a> {
     report: Report,
 }
 
-/// Does what the plan says.
+/// Does what the plan says; gives the report.
 ///
 /// # Errors
 ///
 /// What is in the way, or what the server did wrong.
-pub fn run(plan: &Plan) -> Result<Report, String> {
+pub fn run(plan: &Plan) -> Result<String, String> {
     let address = resolve(&plan.address)?;
     expect_descriptors(plan.connections())?;
     let throttled = lines_throttled(address).map_err(|error| with_hint(error, plan))?;
@@ -112,7 +111,14 @@ pub fn run(plan: &Plan) -> Result<Report, String> {
         report.resident_kib_peak = Some(server.peak_kib()?);
     }
     report.swarm_resident_kib = own.peak_kib()?;
-    Ok(report)
+    let is_throttled = report.lines_throttled.is_some_and(|times| times > 0);
+    if is_throttled && !report.has_told_throttled {
+        complain("swarm", watch::throttled(plan));
+    }
+    Ok(match plan.json {
+        true => format!("{}\n", report.json(plan)),
+        false => report.text(plan),
+    })
 }
 
 impl<'a> Swarm<'a> {
