@@ -1,5 +1,6 @@
 //! What is particular to each protocol: how a client comes in, how that is confirmed, how something
-//! is said, and how a sign of life is given. How much is sent, and when, is the same for all.
+//! is said or asked for, and how a sign of life is given. How much is sent, and when, is the same for
+//! all.
 //!
 //! A message carries exactly one [`MARK`], and nothing else that a server sends does, so deliveries
 //! are counted without knowing the protocol.
@@ -8,260 +9,218 @@
 pub const MARK: u8 = b'~';
 
 /// What is said: 64 bytes in all scenarios.
-pub const PAYLOAD: &[u8; 64] = b"The quick brown fox jumps over the lazy dog, sixty-four bytes.!~";
+pub const PAYLOAD: &str = "The quick brown fox jumps over the lazy dog, sixty-four bytes.!~";
 
 /// What a client sends when it is connected, and what the answer contains once it is in.
+#[derive(Clone)]
 pub struct Opening {
     pub bytes: Vec<u8>,
     pub confirmation: &'static [u8],
 }
 
-/// One protocol.
-pub trait Adapter {
-    /// How a receiver comes into a room.
-    fn join(&self, who: usize, room: usize) -> Opening;
-
-    /// How somebody comes in who will say something in room 0.
-    fn join_sender(&self) -> Opening;
-
-    /// Says [`PAYLOAD`] in room 0.
-    fn say(&self, out: &mut Vec<u8>);
-
-    /// What to answer to a sign of life that the server asks for in `block`.
-    fn keep_alive(&self, _block: &[u8]) -> Option<Vec<u8>> {
-        None
+impl Opening {
+    fn new(bytes: impl Into<Vec<u8>>, confirmation: &'static [u8]) -> Opening {
+        Opening {
+            bytes: bytes.into(),
+            confirmation,
+        }
     }
+}
 
+/// One protocol.
+pub struct Adapter {
+    /// How a receiver of that number comes into a room.
+    pub join: fn(usize, usize) -> Opening,
+    /// How a client comes in that will say something in room 0.
+    pub join_sender: Opening,
+    /// Says [`PAYLOAD`] in room 0.
+    pub say: Vec<u8>,
+    /// How the server asks for a sign of life, and what is answered.
+    pub keep_alive: Option<(&'static [u8], &'static [u8])>,
     /// A byte that a client is sent once for its own coming, and once for each that comes into its
     /// room from then on, itself included; if it is told of that.
-    fn joined_mark(&self) -> Option<u8> {
-        None
-    }
-
+    pub joined_mark: Option<u8>,
     /// How many may be connecting at once without the server's queue of them, whose length is built
     /// in, being too short.
-    fn joins_at_once(&self) -> usize {
-        256
-    }
+    pub joins_at_once: usize,
+    /// How what was said can be asked for.
+    pub asking: Option<Asking>,
 }
 
-/// The adapter of that name.
-pub fn adapter(name: &str) -> Option<Box<dyn Adapter>> {
-    Some(match name {
-        "chinwag" => Box::new(Chinwag),
-        "floor" => Box::new(Floor),
-        "irc" => Box::new(Irc),
-        "mqtt" => Box::new(Mqtt),
-        "nats" => Box::new(Nats),
-        "resp" => Box::new(Resp),
-        _ => return None,
-    })
+/// How events are asked for. Replies are lines, and a reply tells early on how many it has.
+pub struct Asking {
+    /// What is sent first, and how many lines come of it.
+    pub open: (&'static str, usize),
+    /// Adds the event of that number, from 1 on.
+    pub add: fn(usize) -> String,
+    /// How many lines come of that.
+    pub lines_of_add: usize,
+    /// Asks for the events that come next, given how often that was done from the first one on.
+    pub ask: fn(usize) -> String,
+    /// Asks in the cheapest way, with nothing to be given: the reply is one line.
+    pub ask_for_nothing: &'static str,
+    /// If a reply of which this many lines have come, the last of which is given, tells its size.
+    pub announced: fn(usize, &[u8]) -> Option<Size>,
 }
+
+/// How many lines a reply has, and how many events.
+type Size = (usize, usize);
 
 /// The names of all adapters.
 pub const NAMES: &str = "chinwag, floor, irc, mqtt, nats, resp";
 
-struct Chinwag;
+/// The adapter of that name.
+pub fn adapter(name: &str) -> Option<Adapter> {
+    Some(match name {
+        "chinwag" => chinwag(),
+        "floor" => plain(|_, _| Opening::new("", b"\n"), PAYLOAD),
+        "irc" => Adapter {
+            join_sender: irc("sender", 0),
+            keep_alive: Some((b"PING :", b"PONG :here\r\n")),
+            joins_at_once: 8,
+            ..plain(
+                |who, room| irc(&format!("n{who}"), room),
+                &format!("PRIVMSG #r0 :{PAYLOAD}"),
+            )
+        },
+        "mqtt" => mqtt(),
+        "nats" => Adapter {
+            join_sender: Opening::new("CONNECT {\"verbose\":false}\r\nPING\r\n", b"PONG"),
+            keep_alive: Some((b"PING\r\n", b"PONG\r\n")),
+            ..plain(
+                |_, room| {
+                    let hello = "CONNECT {\"verbose\":false}\r\n";
+                    Opening::new(format!("{hello}SUB r{room} 1\r\nPING\r\n"), b"PONG")
+                },
+                &format!("PUB r0 64\r\n{PAYLOAD}"),
+            )
+        },
+        "resp" => redis(),
+        _ => return None,
+    })
+}
 
-impl Adapter for Chinwag {
-    fn join(&self, who: usize, room: usize) -> Opening {
-        Opening {
-            bytes: format!("JOIN n{who} room=r{room} idle=3600\r\n").into_bytes(),
-            confirmation: b"OK JOIN",
-        }
+/// A protocol without anything in particular, in which a line says something. Its sender comes in
+/// like everybody.
+fn plain(join: fn(usize, usize) -> Opening, say: &str) -> Adapter {
+    Adapter {
+        join,
+        join_sender: join(0, 0),
+        say: format!("{say}\r\n").into_bytes(),
+        keep_alive: None,
+        joined_mark: None,
+        joins_at_once: 256,
+        asking: None,
     }
+}
 
-    fn join_sender(&self) -> Opening {
-        Opening {
-            bytes: b"JOIN sender room=r0 idle=3600\r\n".to_vec(),
-            confirmation: b"OK JOIN",
-        }
-    }
-
-    fn say(&self, out: &mut Vec<u8>) {
-        out.extend_from_slice(b"SAY ");
-        out.extend_from_slice(PAYLOAD);
-        out.extend_from_slice(b"\r\n");
-    }
-
-    fn keep_alive(&self, block: &[u8]) -> Option<Vec<u8>> {
-        contains(block, b"EXPIRING ").then(|| b"PING\r\n".to_vec())
-    }
-
-    fn joined_mark(&self) -> Option<u8> {
+fn chinwag() -> Adapter {
+    let join = |who, room| {
+        let bytes = format!("JOIN n{who} room=r{room} idle=3600\r\n");
+        Opening::new(bytes, b"OK JOIN")
+    };
+    Adapter {
+        join_sender: Opening::new("JOIN sender room=r0 idle=3600\r\n", b"OK JOIN"),
+        keep_alive: Some((b"EXPIRING ", b"PING\r\n")),
         // In `OK JOIN`, in `JOINED`, and nowhere else before somebody speaks.
-        Some(b'J')
+        joined_mark: Some(b'J'),
+        asking: Some(Asking {
+            // Its own JOINED is taken away, so that a log without events has nothing to give.
+            open: (
+                "JOIN puller room=r0 mode=pull idle=3600\r\nPOLL\r\n",
+                1 + 1 + 2,
+            ),
+            add: |_| format!("SAY {PAYLOAD}\r\n"),
+            lines_of_add: 1,
+            ask: |round| match round {
+                0 => "POLL after=1\r\n".into(),
+                _ => "POLL\r\n".into(),
+            },
+            ask_for_nothing: "POLL\r\n",
+            announced: |_, line| {
+                let count = number(line.strip_prefix(b"OK POLL ")?)?;
+                Some((1 + count, count))
+            },
+        }),
+        ..plain(join, &format!("SAY {PAYLOAD}"))
     }
 }
 
-struct Floor;
-
-impl Adapter for Floor {
-    fn join(&self, _who: usize, _room: usize) -> Opening {
-        self.join_sender()
-    }
-
-    fn join_sender(&self) -> Opening {
-        Opening {
-            bytes: Vec::new(),
-            confirmation: b"\n",
-        }
-    }
-
-    fn say(&self, out: &mut Vec<u8>) {
-        out.extend_from_slice(PAYLOAD);
-        out.extend_from_slice(b"\r\n");
-    }
-}
-
-struct Irc;
-
-impl Irc {
-    fn open(nick: &str, room: usize) -> Opening {
-        let bytes = format!("NICK {nick}\r\nUSER {nick} 0 * :{nick}\r\nJOIN #r{room}\r\n");
-        Opening {
-            bytes: bytes.into_bytes(),
-            // The end of the list of members.
-            confirmation: b" 366 ",
-        }
+fn redis() -> Adapter {
+    let join = |_, room| Opening::new(format!("SUBSCRIBE r{room}\r\n"), b"subscribe\r\n");
+    Adapter {
+        join_sender: Opening::new("PING\r\n", b"+PONG"),
+        say: resp(&["PUBLISH", "r0", PAYLOAD]).into(),
+        asking: Some(Asking {
+            open: ("PING\r\n", 1),
+            add: |index| resp(&["XADD", "s", &format!("{index}-0"), "m", PAYLOAD]),
+            lines_of_add: 2,
+            ask: |round| {
+                let after = format!("{}-0", round * 100);
+                resp(&["XREAD", "COUNT", "100", "STREAMS", "s", &after])
+            },
+            ask_for_nothing: "*1\r\n$4\r\nPING\r\n",
+            // One stream: its name's length and its name, how many entries; and eight lines for each.
+            announced: |lines, line| match lines {
+                5 => number(line.strip_prefix(b"*")?).map(|count| (5 + 8 * count, count)),
+                _ => None,
+            },
+        }),
+        ..plain(join, "")
     }
 }
 
-impl Adapter for Irc {
-    fn join(&self, who: usize, room: usize) -> Opening {
-        Irc::open(&format!("n{who}"), room)
-    }
-
-    fn join_sender(&self) -> Opening {
-        Irc::open("sender", 0)
-    }
-
-    fn say(&self, out: &mut Vec<u8>) {
-        out.extend_from_slice(b"PRIVMSG #r0 :");
-        out.extend_from_slice(PAYLOAD);
-        out.extend_from_slice(b"\r\n");
-    }
-
-    fn keep_alive(&self, block: &[u8]) -> Option<Vec<u8>> {
-        contains(block, b"PING :").then(|| b"PONG :here\r\n".to_vec())
-    }
-
-    fn joins_at_once(&self) -> usize {
-        8
+fn mqtt() -> Adapter {
+    let join = |who, room| {
+        let topic = mqtt_string(&format!("r{room}"));
+        let subscribe = mqtt_packet(0x82, &[&[0, 1], &topic[..], &[0]]);
+        let bytes = [mqtt_connect(&format!("n{who}")), subscribe].concat();
+        // SUBACK of packet 1, granted with QoS 0.
+        Opening::new(bytes, &[0x90, 3, 0, 1, 0])
+    };
+    Adapter {
+        // CONNACK, accepted.
+        join_sender: Opening::new(mqtt_connect("sender"), &[0x20, 2, 0, 0]),
+        say: mqtt_packet(0x30, &[&mqtt_string("r0"), PAYLOAD.as_bytes()]),
+        joins_at_once: 64,
+        ..plain(join, "")
     }
 }
 
-struct Mqtt;
-
-impl Mqtt {
-    /// A string with its length before it.
-    fn string(text: &str) -> Vec<u8> {
-        let mut out = (text.len() as u16).to_be_bytes().to_vec();
-        out.extend_from_slice(text.as_bytes());
-        out
-    }
-
-    /// A packet, whose length has to fit into seven bits.
-    fn packet(kind: u8, body: &[u8]) -> Vec<u8> {
-        assert!(body.len() < 128);
-        let mut out = vec![kind, body.len() as u8];
-        out.extend_from_slice(body);
-        out
-    }
-
-    /// CONNECT with a clean session and no keep-alive.
-    fn connect(client: &str) -> Vec<u8> {
-        let mut body = Mqtt::string("MQTT");
-        body.extend_from_slice(&[4, 2, 0, 0]);
-        body.extend(Mqtt::string(client));
-        Mqtt::packet(0x10, &body)
-    }
+fn irc(nick: &str, room: usize) -> Opening {
+    let bytes = format!("NICK {nick}\r\nUSER {nick} 0 * :{nick}\r\nJOIN #r{room}\r\n");
+    // The end of the list of members.
+    Opening::new(bytes, b" 366 ")
 }
 
-impl Adapter for Mqtt {
-    fn join(&self, who: usize, room: usize) -> Opening {
-        let mut bytes = Mqtt::connect(&format!("n{who}"));
-        let mut body = vec![0, 1];
-        body.extend(Mqtt::string(&format!("r{room}")));
-        body.push(0);
-        bytes.extend(Mqtt::packet(0x82, &body));
-        Opening {
-            bytes,
-            // SUBACK of packet 1, granted with QoS 0.
-            confirmation: &[0x90, 3, 0, 1, 0],
-        }
-    }
-
-    fn join_sender(&self) -> Opening {
-        Opening {
-            bytes: Mqtt::connect("sender"),
-            // CONNACK, accepted.
-            confirmation: &[0x20, 2, 0, 0],
-        }
-    }
-
-    fn say(&self, out: &mut Vec<u8>) {
-        let mut body = Mqtt::string("r0");
-        body.extend_from_slice(PAYLOAD);
-        out.extend(Mqtt::packet(0x30, &body));
-    }
-
-    fn joins_at_once(&self) -> usize {
-        64
-    }
+/// CONNECT with a clean session and no keep-alive.
+fn mqtt_connect(client: &str) -> Vec<u8> {
+    let head = [&mqtt_string("MQTT")[..], &[4, 2, 0, 0]].concat();
+    mqtt_packet(0x10, &[&head, &mqtt_string(client)])
 }
 
-struct Nats;
-
-impl Adapter for Nats {
-    fn join(&self, _who: usize, room: usize) -> Opening {
-        let text = format!("CONNECT {{\"verbose\":false}}\r\nSUB r{room} 1\r\nPING\r\n");
-        Opening {
-            bytes: text.into_bytes(),
-            confirmation: b"PONG",
-        }
-    }
-
-    fn join_sender(&self) -> Opening {
-        Opening {
-            bytes: b"CONNECT {\"verbose\":false}\r\nPING\r\n".to_vec(),
-            confirmation: b"PONG",
-        }
-    }
-
-    fn say(&self, out: &mut Vec<u8>) {
-        out.extend_from_slice(b"PUB r0 64\r\n");
-        out.extend_from_slice(PAYLOAD);
-        out.extend_from_slice(b"\r\n");
-    }
-
-    fn keep_alive(&self, block: &[u8]) -> Option<Vec<u8>> {
-        contains(block, b"PING\r\n").then(|| b"PONG\r\n".to_vec())
-    }
+/// A string with its length before it.
+fn mqtt_string(text: &str) -> Vec<u8> {
+    [&(text.len() as u16).to_be_bytes(), text.as_bytes()].concat()
 }
 
-struct Resp;
+/// A packet, whose length has to fit into seven bits.
+fn mqtt_packet(kind: u8, parts: &[&[u8]]) -> Vec<u8> {
+    let body = parts.concat();
+    assert!(body.len() < 128);
+    [&[kind, body.len() as u8], &body[..]].concat()
+}
 
-impl Adapter for Resp {
-    fn join(&self, _who: usize, room: usize) -> Opening {
-        Opening {
-            bytes: format!("SUBSCRIBE r{room}\r\n").into_bytes(),
-            confirmation: b"subscribe\r\n",
-        }
-    }
+/// A command of redis's.
+fn resp(words: &[&str]) -> String {
+    let words_of = |word: &&str| format!("${}\r\n{word}\r\n", word.len());
+    let words: Vec<String> = words.iter().map(words_of).collect();
+    format!("*{}\r\n{}", words.len(), words.concat())
+}
 
-    fn join_sender(&self) -> Opening {
-        Opening {
-            bytes: b"PING\r\n".to_vec(),
-            confirmation: b"+PONG",
-        }
-    }
-
-    fn say(&self, out: &mut Vec<u8>) {
-        out.extend_from_slice(b"*3\r\n$7\r\nPUBLISH\r\n$2\r\nr0\r\n$64\r\n");
-        out.extend_from_slice(PAYLOAD);
-        out.extend_from_slice(b"\r\n");
-    }
+fn number(text: &[u8]) -> Option<usize> {
+    let digits = text.split(|byte| !byte.is_ascii_digit()).next()?;
+    std::str::from_utf8(digits).ok()?.parse().ok()
 }
 
 /// Whether `needle` is somewhere in `block`.

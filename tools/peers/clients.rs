@@ -91,7 +91,7 @@ impl Client {
 
 /// The clients of one server. They are numbered in the order of their coming.
 pub struct Clients {
-    pub adapter: Box<dyn Adapter>,
+    pub adapter: Adapter,
     clock: Clock,
     net: Net,
     ready: Vec<Ready>,
@@ -104,7 +104,7 @@ pub struct Clients {
 
 impl Clients {
     /// Nobody, yet.
-    pub fn new(adapter: Box<dyn Adapter>, address: SocketAddr) -> Result<Clients, String> {
+    pub fn new(adapter: Adapter, address: SocketAddr) -> Result<Clients, String> {
         let clock = Clock::start();
         let net = Net::new(address, clock);
         Ok(Clients {
@@ -151,7 +151,7 @@ impl Clients {
         while self.clients.len() < first + plan.count || self.pending > 0 {
             while self.clients.len() < first + plan.count && self.pending < plan.at_once {
                 let who = self.clients.len();
-                let opening = self.adapter.join(who, (who - first) / plan.rooms_of);
+                let opening = (self.adapter.join)(who, (who - first) / plan.rooms_of);
                 self.connect(opening, plan.receive_buffer)?;
                 // Those who are connected already do not have to wait for the rest.
                 if self.pending % 64 == 0 {
@@ -209,7 +209,7 @@ impl Clients {
     /// Lets one in who will say something, and gives its number.
     pub fn join_sender(&mut self, deadline: Duration) -> Result<usize, String> {
         let who = self.clients.len();
-        self.connect(self.adapter.join_sender(), None)?;
+        self.connect(self.adapter.join_sender.clone(), None)?;
         let start = Clock::start();
         while self.pending > 0 {
             let left = deadline.saturating_sub(start.elapsed());
@@ -254,11 +254,13 @@ impl Clients {
         self.read(who, &mut |_| ());
     }
 
-    /// Sends bytes as one of the clients: now, or as soon as its stream takes them.
-    pub fn send(&mut self, who: usize, bytes: impl FnOnce(&dyn Adapter, &mut Vec<u8>)) {
-        let client = &mut self.clients[who];
-        bytes(&*self.adapter, &mut client.conn.out);
-        client.conn.flush();
+    /// Says messages as one of the clients: now, or as soon as its stream takes them.
+    pub fn say(&mut self, who: usize, messages: u64) {
+        let conn = &mut self.clients[who].conn;
+        for _ in 0..messages {
+            conn.out.extend_from_slice(&self.adapter.say);
+        }
+        conn.flush();
     }
 
     /// One turn: sleeps until something happens or `timeout` is over, and counts what has come.
@@ -324,11 +326,13 @@ impl Clients {
                 marks,
             });
             client.marks += marks;
-        } else if let Some(answer) = self.adapter.keep_alive(block) {
+        } else if let Some((asked, answer)) = self.adapter.keep_alive {
             // Asked for while messages come it is not seen. That does no harm: all servers are
             // set up to ask not before an hour is over.
-            client.conn.out.extend(answer);
-            client.conn.flush();
+            if contains(block, asked) {
+                client.conn.out.extend_from_slice(answer);
+                client.conn.flush();
+            }
         }
         if client.stage == Stage::Joining && client.is_confirmed_by(block) {
             self.pending -= 1;

@@ -66,7 +66,7 @@ impl Talk<'_> {
         loop {
             if clock.elapsed() < duration {
                 let allowed = deliveries / receivers as u64 + in_flight;
-                self.say(allowed - messages);
+                self.clients.say(self.sender, allowed - messages);
                 messages = allowed;
             } else if deliveries >= messages * receivers as u64 {
                 break;
@@ -116,7 +116,7 @@ impl Talk<'_> {
             let time = clock.elapsed();
             while (said_at.len() as u64) < total && time >= next {
                 said_at.push(time);
-                self.say(1);
+                self.clients.say(self.sender, 1);
                 next += distance;
             }
             let is_done = said_at.len() as u64 == total;
@@ -150,16 +150,6 @@ impl Talk<'_> {
             cpu_ns: self.process.cpu_ns()? - cpu_start,
             latencies,
         })
-    }
-
-    fn say(&mut self, messages: u64) {
-        if messages > 0 {
-            self.clients.send(self.sender, |adapter, out| {
-                for _ in 0..messages {
-                    adapter.say(out);
-                }
-            });
-        }
     }
 
     /// How many messages each receiver was sent so far: all of them the same.

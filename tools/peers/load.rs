@@ -1,7 +1,7 @@
 //! The load: many clients of one chat or publish-subscribe server, and what that costs the server.
 //!
 //! One scenario a run; the result is one line of JSON. Everything is the same for all servers, but
-//! for what stands in `adapter` and `asking`. `tools/peers/run` starts the servers, and runs this
+//! for what stands in `adapter`. `tools/peers/run` starts the servers, and runs this
 //! on a CPU of its own. Deliveries are counted by a byte that each message has once, and since they
 //! come in order, the count also tells which message has arrived, and so how long it took. The time
 //! that a server takes is what the system counted for its threads; memory is counted page by page.
@@ -9,7 +9,6 @@
 //! nothing else should run there.
 
 mod adapter;
-mod asking;
 mod clients;
 mod flood;
 mod probe;

@@ -8,7 +8,7 @@ use tools::clock::Clock;
 use tools::json::Object;
 use tools::process::Process;
 
-use crate::asking::{Asking, asking};
+use crate::adapter::{Asking, adapter};
 use crate::settings::Settings;
 
 /// How many events are written before their replies are read.
@@ -64,17 +64,18 @@ impl Asked {
 
 /// The connection of the one who asks.
 struct Puller {
-    protocol: Box<dyn Asking>,
+    protocol: Asking,
     client: Client,
 }
 
 impl Puller {
     fn new(settings: &Settings) -> Result<Puller, String> {
         let name = &settings.protocol;
-        let protocol = asking(name)
+        let protocol = adapter(name)
+            .and_then(|adapter| adapter.asking)
             .ok_or_else(|| format!("{name} has nothing to ask for; chinwag and resp have"))?;
         let mut client = Client::open(settings.address)?;
-        let (text, lines) = protocol.open();
+        let (text, lines) = protocol.open;
         client.send(text.as_bytes())?;
         skip(&mut client, lines)?;
         Ok(Puller { protocol, client })
@@ -85,7 +86,8 @@ impl Puller {
         let mut out = Vec::new();
         let mut lines = 0;
         for index in 1..=events {
-            lines += self.protocol.add(index, &mut out);
+            out.extend_from_slice((self.protocol.add)(index).as_bytes());
+            lines += self.protocol.lines_of_add;
             if index % FILL_AT_ONCE == 0 || index == events {
                 self.client.send(&out)?;
                 skip(&mut self.client, lines)?;
@@ -132,11 +134,11 @@ impl Puller {
     /// Asks for nothing again and again, for that long.
     fn ask_for_nothing(&mut self, settings: &Settings, process: &Process) -> Result<Asked, String> {
         let in_flight = settings.in_flight as usize;
-        let request = self.protocol.ask_for_nothing().repeat(in_flight);
+        let request = self.protocol.ask_for_nothing.repeat(in_flight);
         let (start, cpu_start) = (Clock::start(), process.cpu_ns()?);
         let mut requests = 0;
         while start.elapsed() < settings.duration {
-            self.client.send(&request)?;
+            self.client.send(request.as_bytes())?;
             skip(&mut self.client, in_flight)?;
             requests += in_flight as u64;
         }
@@ -159,7 +161,7 @@ impl Puller {
             if !self.client.has_line() {
                 out.clear();
                 while asked < count && asked - answered < in_flight {
-                    self.protocol.ask(first + asked, &mut out);
+                    out.extend_from_slice((self.protocol.ask)(first + asked).as_bytes());
                     asked += 1;
                 }
                 self.client.send(&out)?;
@@ -167,7 +169,7 @@ impl Puller {
             let line = self.client.line_bytes()?;
             lines += 1;
             if announced.is_none() {
-                if let Some((all, count)) = self.protocol.announced(lines, line) {
+                if let Some((all, count)) = (self.protocol.announced)(lines, line) {
                     announced = Some(all);
                     events += count as u64;
                 }

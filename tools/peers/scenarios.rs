@@ -68,7 +68,7 @@ impl<'a> Stage<'a> {
                 0 => count,
                 rooms_of => rooms_of,
             },
-            at_once: self.clients.adapter.joins_at_once(),
+            at_once: self.clients.adapter.joins_at_once,
             receive_buffer: None,
             deadline: self.settings.deadline,
         }

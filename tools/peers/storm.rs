@@ -28,7 +28,7 @@ struct Told {
 
 /// Lets many in at once, and waits until everybody is told of it.
 pub fn storm(clients: &mut Clients, process: &Process, plan: Plan) -> Result<Storm, String> {
-    let mark = clients.adapter.joined_mark();
+    let mark = clients.adapter.joined_mark;
     clients.count_byte(mark.unwrap_or(MARK));
     let (losses, cpu_ns) = (QueueLosses::read()?, process.cpu_ns()?);
     let start = Clock::start();
