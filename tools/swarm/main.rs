@@ -23,6 +23,7 @@ mod report;
 mod run;
 mod senders;
 mod texts;
+mod token;
 
 use std::process::ExitCode;
 

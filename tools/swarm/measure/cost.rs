@@ -8,11 +8,10 @@ use std::path::Path;
 
 use tools::client::Client;
 
-use crate::measure::blocks::{in_blocks, one_by_one};
-use crate::measure::server::{Room, Server};
-use crate::measure::sessions::{Crowd, IDLE, clients, write_token};
+use crate::measure::server::{Bounds, Server};
+use crate::measure::sessions::{BLOCK, IDLE_S, Sessions, clients, exchange, read_join, write_join};
 use crate::measure::table::Section;
-use crate::measure::visits::{Deed, Leaving, Member, Visits};
+use crate::token::Token;
 
 const ROUNDS: usize = 10;
 /// Each server's figure is divided by that of the first.
@@ -22,9 +21,9 @@ const RATIO_MAX: f64 = 1.3;
 /// How often something is done in a round: in blocks, and one at a time.
 const IN_BLOCKS: usize = 10_000;
 const ONE_BY_ONE: usize = 1_000;
-/// How many join at once, and leave before the next measurement: few beside any crowd.
+/// How many join at once, and leave before the next measurement: few compared with the others.
 const JOINS: usize = 500;
-/// Beside what is measured, so much of it is done before, to have in the caches what belongs there.
+/// One in so many is done before, unmeasured, to have in the caches what belongs there.
 const WARM_UP: usize = 4;
 
 /// Members of a room.
@@ -33,41 +32,42 @@ const ROOM_SIZES: [usize; 2] = [1_000, 10];
 const EVENTS: u32 = 10;
 const LOG_BYTES: &str = "64K";
 
-/// In which order sessions are taken.
+/// What is measured, from RESUME to DETACH.
 #[derive(Clone, Copy, PartialEq)]
-enum Order {
-    Random,
-    Sequential,
+enum Deed {
+    Ping,
+    Join,
+    Resume,
+    /// Of this many events.
+    Poll(u32),
 }
 
-impl Order {
-    fn word(self) -> &'static str {
-        match self {
-            Order::Random => "random",
-            Order::Sequential => "sequential",
-        }
-    }
-}
-
-/// How many commands are under way.
-#[derive(Clone, Copy, PartialEq)]
-enum Pace {
-    Blocks,
-    One,
-}
-
-const DEEDS: [Deed; 5] = [
-    Deed::Ping,
-    Deed::Join,
-    Deed::Resume,
-    Deed::Poll { events: 0 },
-    Deed::Poll { events: EVENTS },
+/// Deeds with their names for programs and for people, who are told all commands of one.
+const DEEDS: [(Deed, &str, &str); 5] = [
+    (Deed::Ping, "ping", "PING"),
+    (Deed::Join, "join", "JOIN+DETACH"),
+    (Deed::Resume, "resume", "RESUME+DETACH"),
+    (Deed::Poll(0), "poll-0", "RESUME+POLL+DETACH, 0 events"),
+    (
+        Deed::Poll(EVENTS),
+        "poll-10",
+        "RESUME+POLL+DETACH, 10 events",
+    ),
 ];
 
-const WAYS: [(Order, Pace); 3] = [
-    (Order::Random, Pace::Blocks),
-    (Order::Sequential, Pace::Blocks),
-    (Order::Random, Pace::One),
+#[derive(Clone, Copy)]
+struct Way {
+    /// Sessions are taken in random order, not in the order in which they joined.
+    is_random: bool,
+    /// How many commands are sent at once.
+    block: usize,
+}
+
+#[rustfmt::skip]
+const WAYS: [Way; 3] = [
+    Way { is_random: true, block: BLOCK },
+    Way { is_random: false, block: BLOCK },
+    Way { is_random: true, block: 1 },
 ];
 
 pub fn measure(program: &Path, sessions: usize) -> Result<Vec<Section>, String> {
@@ -83,120 +83,116 @@ pub fn measure(program: &Path, sessions: usize) -> Result<Vec<Section>, String> 
             .iter()
             .map(|&size| Place::new(program, size, room_size));
         let mut places = places.collect::<Result<Vec<_>, _>>()?;
-        for figures in measure_all(&mut places)? {
-            let mut cells: Vec<f64> = figures.ns.iter().map(|ns| median(ns)).collect();
-            cells.push(figures.ratio());
-            section.add(&figures.key(), figures.what(), cells, Some(RATIO_MAX));
+        let mut rows = rows(places.len());
+        for round in 0..ROUNDS {
+            for row in &mut rows {
+                for turn in 0..places.len() {
+                    let index = (turn + round) % places.len();
+                    row.ns[index].push(places[index].measure(row.deed, row.way)?);
+                }
+            }
+        }
+        for row in rows {
+            row.add_to(&mut section);
         }
         sections.push(section);
     }
     Ok(sections)
 }
 
-/// One row: what is done, in which way, and the times of each round, server by server.
-struct Figures {
+/// What is done, in which way, and the times of each round, server by server.
+struct Row {
     deed: Deed,
-    order: Order,
-    pace: Pace,
+    way: Way,
+    key: String,
+    what: String,
     ns: Vec<Vec<f64>>,
 }
 
-impl Figures {
-    fn key(&self) -> String {
-        let (deed, order) = (self.deed.key(), self.order.word());
-        let pace = match self.pace {
-            Pace::Blocks => "in-blocks",
-            Pace::One => "one-at-a-time",
-        };
-        format!("{deed}-{order}-{pace}")
-    }
-
-    /// The last server's time in that of the first, round by round: the machine's speed may change
-    /// between two.
-    fn ratio(&self) -> f64 {
-        let pairs = self.ns[0].iter().zip(&self.ns[self.ns.len() - 1]);
-        let ratios: Vec<f64> = pairs.map(|(first, last)| last / first).collect();
-        median(&ratios)
-    }
-
-    fn what(&self) -> String {
-        let (deed, order) = (self.deed.words(), self.order.word());
-        let pace = match self.pace {
-            Pace::Blocks => "in blocks",
-            Pace::One => "one at a time",
-        };
-        match self.deed {
-            Deed::Ping => format!("{deed}, {pace}"),
-            _ => format!("{deed}, {order}, {pace}"),
-        }
-    }
-}
-
-fn measure_all(places: &mut [Place]) -> Result<Vec<Figures>, String> {
+fn rows(servers: usize) -> Vec<Row> {
     let mut rows = Vec::new();
-    for deed in DEEDS {
-        for (order, pace) in WAYS {
-            // It has no session to choose.
-            if deed == Deed::Ping && order == Order::Sequential {
-                continue;
-            }
-            rows.push(Figures {
+    for (deed, key, what) in DEEDS {
+        for way in WAYS {
+            let order = if way.is_random {
+                "random"
+            } else {
+                "sequential"
+            };
+            let pace = if way.block == 1 {
+                "one at a time"
+            } else {
+                "in blocks"
+            };
+            let what = match deed {
+                // It has no session to choose.
+                Deed::Ping if !way.is_random => continue,
+                Deed::Ping => format!("{what}, {pace}"),
+                _ => format!("{what}, {order}, {pace}"),
+            };
+            let key = format!("{key}-{order}-{}", pace.replace(' ', "-"));
+            let ns = vec![Vec::new(); servers];
+            rows.push(Row {
                 deed,
-                order,
-                pace,
-                ns: vec![Vec::new(); places.len()],
+                way,
+                key,
+                what,
+                ns,
             });
         }
     }
-    for round in 0..ROUNDS {
-        for row in &mut rows {
-            for turn in 0..places.len() {
-                let index = (turn + round) % places.len();
-                let ns = places[index].measure(row.deed, row.order, row.pace)?;
-                row.ns[index].push(ns);
-            }
-        }
+    rows
+}
+
+impl Row {
+    fn add_to(self, section: &mut Section) {
+        // Of the last server and the first, round by round: the machine's speed may change between
+        // two.
+        let pairs = self.ns[0].iter().zip(&self.ns[self.ns.len() - 1]);
+        let ratio = median(pairs.map(|(first, last)| last / first).collect());
+        let mut cells: Vec<f64> = self.ns.into_iter().map(median).collect();
+        cells.push(ratio);
+        section.add(&self.key, self.what, cells, Some(RATIO_MAX));
     }
-    Ok(rows)
 }
 
-fn median(figures: &[f64]) -> f64 {
-    let mut sorted = figures.to_vec();
-    sorted.sort_by(f64::total_cmp);
-    (sorted[(sorted.len() - 1) / 2] + sorted[sorted.len() / 2]) / 2.0
+fn median(mut figures: Vec<f64>) -> f64 {
+    figures.sort_by(f64::total_cmp);
+    (figures[(figures.len() - 1) / 2] + figures[figures.len() / 2]) / 2.0
 }
 
-/// A server with its crowd.
+/// A server with its sessions.
 struct Place {
     server: Server,
     clients: Vec<Client>,
-    crowd: Crowd,
-    /// All sessions in an order of chance: none comes again before all others did, so that none
-    /// is taken twice at once.
+    sessions: Sessions,
+    /// All sessions in random order: none comes again before all others did, so that none is taken
+    /// twice at once.
     shuffled: Vec<u32>,
     /// How many were taken, in either order.
     taken: usize,
-    /// Names that were used, those of the crowd among them.
+    /// Names that were used, those of the sessions among them.
     names: usize,
 }
 
 impl Place {
     fn new(program: &Path, size: usize, room_size: usize) -> Result<Place, String> {
-        let room = Room {
-            connections: 16,
-            sessions: size + 2 * JOINS,
-            rooms: size.div_ceil(room_size),
-            log_bytes: LOG_BYTES,
-        };
-        let server = Server::start(program, &room)?;
+        let server = Server::start(
+            program,
+            &Bounds {
+                connections: 16,
+                sessions: size + 2 * JOINS,
+                rooms: size.div_ceil(room_size),
+                log_bytes: LOG_BYTES,
+            },
+        )?;
         let mut clients = clients(&server)?;
-        let crowd = Crowd::build(&mut clients, size, room_size, |_| IDLE)?;
+        let sessions = Sessions::build(&mut clients, size, room_size, |_| IDLE_S)?;
         let mut shuffled: Vec<u32> = (0..size as u32).collect();
         fastrand::Rng::with_seed(size as u64).shuffle(&mut shuffled);
         Ok(Place {
             server,
             clients,
-            crowd,
+            sessions,
             shuffled,
             taken: 0,
             names: size,
@@ -204,78 +200,104 @@ impl Place {
     }
 
     /// Processor time in nanoseconds for each, after some to warm up.
-    fn measure(&mut self, deed: Deed, order: Order, pace: Pace) -> Result<f64, String> {
-        let count = match (deed, pace) {
-            (Deed::Join, _) => JOINS,
-            (_, Pace::Blocks) => IN_BLOCKS,
-            (_, Pace::One) => ONE_BY_ONE,
+    fn measure(&mut self, deed: Deed, way: Way) -> Result<f64, String> {
+        let count = match deed {
+            Deed::Join => JOINS,
+            _ if way.block == 1 => ONE_BY_ONE,
+            _ => IN_BLOCKS,
         };
         if deed == Deed::Ping {
-            self.hold_sessions()?;
+            // Each connection holds a session, no matter which.
+            for (client, session) in self.clients.iter_mut().zip(&self.shuffled) {
+                let mut line = Vec::new();
+                self.sessions.tokens[*session as usize].resume(&mut line);
+                client.send(&[&line, &b"\n"[..]].concat())?;
+                client.expect("OK RESUME ")?;
+            }
         }
-        let warm = self.perform(deed, order, pace, count / WARM_UP)?;
+        let mut joined = self.perform(deed, way, count / WARM_UP)?;
         let start = self.server.cpu_ns()?;
-        let joined = self.perform(deed, order, pace, count)?;
+        joined.extend(self.perform(deed, way, count)?);
         let end = self.server.cpu_ns()?;
         if deed == Deed::Ping {
             for client in &mut self.clients {
                 client.ask("DETACH\n", "OK DETACH")?;
             }
         }
-        self.dismiss([warm, joined].concat())?;
+        self.dismiss(&joined)?;
         Ok((end - start) as f64 / count as f64)
     }
 
-    /// Does something so often; gives who has joined.
+    /// Does something so often; gives who has joined, and in which room.
     fn perform(
         &mut self,
         deed: Deed,
-        order: Order,
-        pace: Pace,
+        way: Way,
         count: usize,
-    ) -> Result<Vec<Member>, String> {
-        let picks = (self.taken..self.taken + count).map(|place| {
-            let place = place % self.shuffled.len();
-            match order {
-                Order::Random => self.shuffled[place],
-                Order::Sequential => place as u32,
-            }
-        });
-        let mut visits = Visits {
-            deed,
-            picks: picks.collect(),
-            first_name: self.names,
-            crowd: &mut self.crowd,
-            joined: Vec::new(),
+    ) -> Result<Vec<(Token, usize)>, String> {
+        let (sessions, shuffled, taken) = (&self.sessions, &self.shuffled, self.taken);
+        let pick = |index: usize| match (taken + index) % shuffled.len() {
+            place if way.is_random => shuffled[place] as usize,
+            place => place,
         };
-        match pace {
-            Pace::Blocks => in_blocks(&mut self.clients, count, &mut visits)?,
-            Pace::One => one_by_one(&mut self.clients[0], count, &mut visits)?,
-        }
+        let room = |index| sessions.room_of(pick(index));
+        let given = |index, wanted: u32| wanted.min(sessions.newest[room(index)]);
+        let clients = match way.block {
+            1 => &mut self.clients[..1],
+            _ => &mut self.clients[..],
+        };
+        let mut joined = Vec::new();
+        let write = |index, out: &mut Vec<u8>| match deed {
+            Deed::Ping => out.extend_from_slice(b"PING\n"),
+            Deed::Join => write_join(self.names + index, room(index), IDLE_S, out),
+            Deed::Resume | Deed::Poll(_) => {
+                sessions.tokens[pick(index)].resume(out);
+                if let Deed::Poll(events) = deed {
+                    let after = sessions.newest[room(index)] - given(index, events);
+                    out.extend_from_slice(format!("\nPOLL after={after}").as_bytes());
+                }
+                out.extend_from_slice(b"\nDETACH\n");
+            }
+        };
+        let read = |index, client: &mut Client| {
+            match deed {
+                Deed::Ping => return client.expect("OK PING").map(|_| ()),
+                Deed::Join => joined.push((read_join(client)?, room(index))),
+                Deed::Resume => _ = client.expect("OK RESUME ")?,
+                Deed::Poll(events) => {
+                    client.expect("OK RESUME ")?;
+                    let count = given(index, events);
+                    client.expect(&format!("OK POLL {count} "))?;
+                    for _ in 0..count {
+                        client.line()?;
+                    }
+                }
+            }
+            client.expect("OK DETACH").map(|_| ())
+        };
+        exchange(clients, way.block, count, write, read)?;
         self.taken += count;
         self.names += count;
-        Ok(visits.joined)
+        for (_, room) in &joined {
+            self.sessions.newest[*room] += 1;
+        }
+        Ok(joined)
     }
 
-    /// Has each connection hold a session, for the commands that need none in particular.
-    fn hold_sessions(&mut self) -> Result<(), String> {
-        for (client, session) in self.clients.iter_mut().zip(&self.shuffled) {
-            let mut line = b"RESUME ".to_vec();
-            write_token(&self.crowd.tokens[*session as usize], &mut line);
-            line.push(b'\n');
-            client.send(&line)?;
+    /// Lets those leave who have joined.
+    fn dismiss(&mut self, joined: &[(Token, usize)]) -> Result<(), String> {
+        let write = |index: usize, out: &mut Vec<u8>| {
+            joined[index].0.resume(out);
+            out.extend_from_slice(b"\nLEAVE\n");
+        };
+        let read = |_, client: &mut Client| {
             client.expect("OK RESUME ")?;
+            client.expect("OK LEAVE").map(|_| ())
+        };
+        exchange(&mut self.clients, BLOCK, joined.len(), write, read)?;
+        for (_, room) in joined {
+            self.sessions.newest[*room] += 1;
         }
         Ok(())
-    }
-
-    /// Has those leave who have joined.
-    fn dismiss(&mut self, members: Vec<Member>) -> Result<(), String> {
-        let count = members.len();
-        let mut leaving = Leaving {
-            members,
-            crowd: &mut self.crowd,
-        };
-        in_blocks(&mut self.clients, count, &mut leaving)
     }
 }

@@ -8,8 +8,8 @@ use tools::client::{Client, PATIENCE};
 use tools::clock::Clock;
 use tools::latency::Latencies;
 
-use crate::measure::server::{Room, Server};
-use crate::measure::sessions::{Crowd, clients};
+use crate::measure::server::{Bounds, Server};
+use crate::measure::sessions::{Sessions, clients};
 use crate::measure::table::Section;
 
 const ROOM_SIZE: usize = 10;
@@ -35,13 +35,13 @@ const MIB: f64 = 1024.0 * 1024.0;
 
 pub fn measure(program: &Path, sessions: usize) -> Result<Vec<Section>, String> {
     let rooms = sessions.div_ceil(ROOM_SIZE);
-    let room = Room {
+    let bounds = Bounds {
         connections: 16,
         sessions: sessions + 16,
         rooms: rooms + 16,
         log_bytes: LOG_BYTES,
     };
-    let server = Server::start(program, &room)?;
+    let server = Server::start(program, &bounds)?;
     let mut control = server.connect()?;
     control.ask("JOIN first\n", "OK JOIN ")?;
     control.expect("JOINED ")?;
@@ -58,7 +58,7 @@ pub fn measure(program: &Path, sessions: usize) -> Result<Vec<Section>, String> 
         last_end = last_end.max(now + Duration::from_secs(idle));
         idle
     };
-    Crowd::build(&mut clients(&server)?, sessions, ROOM_SIZE, idle)?;
+    Sessions::build(&mut clients(&server)?, sessions, ROOM_SIZE, idle)?;
     let full = server.resident()?;
     if control.stat("sessions-expired")? > 0 {
         return Err(

@@ -11,7 +11,7 @@ use std::time::Duration;
 use tools::clock::Clock;
 
 use crate::measure::expire::{Pinger, add_waits};
-use crate::measure::server::{Room, Server, connections_possible};
+use crate::measure::server::{Bounds, Server, connections_possible};
 use crate::measure::table::Section;
 
 /// As many as the server takes by default, but for some.
@@ -39,13 +39,13 @@ pub fn measure(program: &Path, _sessions: usize) -> Result<Vec<Section>, String>
     let name = format!("junk from {count} connections");
     let mut section = Section::new(name, vec!["measured".into()]);
     for (key, what, bytes) in KINDS {
-        let room = Room {
+        let bounds = Bounds {
             connections: count + 8,
             sessions: 16,
             rooms: 16,
             log_bytes: "64K",
         };
-        let server = Server::start(program, &room)?;
+        let server = Server::start(program, &bounds)?;
         let connect = |_| server.stream();
         let streams: Vec<TcpStream> = (0..count).map(connect).collect::<Result<_, String>>()?;
         let mut pinger = Pinger::new(server.connect()?, server.connect()?);

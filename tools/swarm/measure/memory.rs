@@ -4,9 +4,8 @@ use std::path::Path;
 
 use tools::client::Client;
 
-use crate::measure::blocks::{Work, in_blocks};
-use crate::measure::server::{Room, Server};
-use crate::measure::sessions::{Crowd, IDLE, clients, read_join, write_name, write_token};
+use crate::measure::server::{Bounds, Server};
+use crate::measure::sessions::{BLOCK, IDLE_S, Sessions, clients, exchange, read_join, write_name};
 use crate::measure::table::Section;
 
 /// Those who hold a connection are as many, if the limit on open files allows it.
@@ -49,13 +48,13 @@ impl Start {
         sessions: usize,
         rooms: usize,
     ) -> Result<Start, String> {
-        let room = Room {
+        let bounds = Bounds {
             connections: connections + 16,
             sessions: sessions + 16,
             rooms: rooms + 16,
             log_bytes: LOG_BYTES,
         };
-        let server = Server::start(program, &room)?;
+        let server = Server::start(program, &bounds)?;
         let mut control = server.connect()?;
         // All that a first member takes is there.
         control.ask("JOIN first\n", "OK JOIN ")?;
@@ -130,7 +129,7 @@ fn detached(
     let rooms = count.div_ceil(room_size);
     let mut start = Start::new(program, 16, count, rooms)?;
     let mut clients = clients(&start.server)?;
-    let crowd = Crowd::build(&mut clients, count, room_size, |_| IDLE)?;
+    let sessions = Sessions::build(&mut clients, count, room_size, |_| IDLE_S)?;
     let key = format!("detached-{room_size}");
     let what = format!("a detached pull session, of {count} in rooms of {room_size}");
     let cells = vec![start.growth(count)?];
@@ -139,10 +138,9 @@ fn detached(
     let what = "  of that, its share of the events that rooms keep".into();
     section.add(&format!("{key}-log"), what, vec![logs], None);
 
-    let mut talk = Talk::new(&crowd);
-    in_blocks(&mut clients, talk.lines(), &mut talk)?;
+    talk(&mut clients, &sessions)?;
     let full = start.server.resident()?;
-    in_blocks(&mut clients, talk.lines(), &mut talk)?;
+    talk(&mut clients, &sessions)?;
     let growth = (start.server.resident()? - full) as f64;
     let what = format!("  growth by {MESSAGES} messages not polled, in all");
     section.add(
@@ -155,47 +153,28 @@ fn detached(
 }
 
 /// One member of each of some rooms says something, so often that the logs are full of it.
-struct Talk<'a> {
-    crowd: &'a Crowd,
-    rooms: usize,
-}
-
-impl Talk<'_> {
-    /// Messages that are said before the next room's turn.
+fn talk(clients: &mut [Client], sessions: &Sessions) -> Result<(), String> {
+    /// Messages that are said before it is the next room's turn.
     const AT_ONCE: usize = 10;
-
-    fn new(crowd: &Crowd) -> Talk<'_> {
-        let rooms = crowd.newest.len().min(ROOMS_SPOKEN_TO);
-        Talk { crowd, rooms }
-    }
-
-    fn lines(&self) -> usize {
-        MESSAGES / Self::AT_ONCE
-    }
-}
-
-impl Work for Talk<'_> {
-    fn write(&mut self, index: usize, out: &mut Vec<u8>) {
-        out.extend_from_slice(b"RESUME ");
+    let rooms = sessions.newest.len().min(ROOMS_SPOKEN_TO);
+    let write = |index: usize, out: &mut Vec<u8>| {
         // Another member each time, since others are still at it.
-        let (room, member) = (index % self.rooms, index / self.rooms);
-        let session = room + member * self.crowd.newest.len();
-        let tokens = &self.crowd.tokens;
-        write_token(&tokens[session % tokens.len()], out);
+        let (room, member) = (index % rooms, index / rooms);
+        let session = room + member * sessions.newest.len();
+        sessions.tokens[session % sessions.tokens.len()].resume(out);
         out.push(b'\n');
-        for _ in 0..Self::AT_ONCE {
-            out.extend_from_slice(
-                b"SAY nobody is going to fetch this before the session is over\n",
-            );
+        for _ in 0..AT_ONCE {
+            let say = b"SAY nobody is going to fetch this before the session is over\n";
+            out.extend_from_slice(say);
         }
         out.extend_from_slice(b"DETACH\n");
-    }
-
-    fn read(&mut self, _: usize, client: &mut Client) -> Result<(), String> {
+    };
+    let read = |_, client: &mut Client| {
         client.expect("OK RESUME ")?;
-        for _ in 0..Self::AT_ONCE {
+        for _ in 0..AT_ONCE {
             client.expect("OK SAY ")?;
         }
         client.expect("OK DETACH").map(|_| ())
-    }
+    };
+    exchange(clients, BLOCK, MESSAGES / AT_ONCE, write, read)
 }

@@ -5,7 +5,6 @@
 //! server's process, or ratios within one run; the exit code says whether they could be had, and
 //! the table marks targets that are missed.
 
-mod blocks;
 mod cost;
 mod expire;
 mod junk;
@@ -13,7 +12,6 @@ mod memory;
 mod server;
 mod sessions;
 mod table;
-mod visits;
 
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};

@@ -21,8 +21,8 @@ pub struct Server {
     process: Process,
 }
 
-/// What a server is to allow beside one idle time for all.
-pub struct Room {
+/// What a server is to allow.
+pub struct Bounds {
     pub connections: usize,
     pub sessions: usize,
     pub rooms: usize,
@@ -32,7 +32,7 @@ pub struct Room {
 impl Server {
     /// Starts a server that bounds as little as it can, and puts it and this process on a processor
     /// each, as far as there are two.
-    pub fn start(program: &Path, room: &Room) -> Result<Server, String> {
+    pub fn start(program: &Path, bounds: &Bounds) -> Result<Server, String> {
         let cores = cores()?;
         pin(cores[0])?;
         let started = server::Server::start(
@@ -40,13 +40,13 @@ impl Server {
             &[
                 &["--rate", "0", "--handshake", "86400"][..],
                 &["--idle", "86400", "--max-idle", "86400"],
-                &["--log-bytes", room.log_bytes],
-                &["--max-connections", &room.connections.to_string()],
-                &["--max-sessions", &room.sessions.to_string()],
-                &["--max-rooms", &room.rooms.to_string()],
+                &["--log-bytes", bounds.log_bytes],
+                &["--max-connections", &bounds.connections.to_string()],
+                &["--max-sessions", &bounds.sessions.to_string()],
+                &["--max-rooms", &bounds.rooms.to_string()],
                 &[
                     "--max-per-address",
-                    &room.sessions.max(room.connections).to_string(),
+                    &bounds.sessions.max(bounds.connections).to_string(),
                 ],
             ]
             .concat(),

@@ -1,19 +1,47 @@
-//! Who is in the crowd: names, rooms, tokens, and how a crowd is built.
+//! Pull sessions that no connection holds: their names, rooms and tokens, how they come to be, and
+//! how commands are sent for them.
 
 use tools::client::Client;
 
-use crate::measure::blocks::{Work, in_blocks};
 use crate::measure::server::Server;
+use crate::token::Token;
 
-/// How many connections build a crowd and work on it.
+/// How many connections work on the sessions.
 const CONNECTIONS: usize = 4;
-const TOKEN_BYTES: usize = 20;
+
+/// Groups of commands that are sent at once: few enough to fit into what the system keeps for a
+/// connection, so that neither side waits for the other to read.
+pub const BLOCK: usize = 96;
 
 /// An idle time in seconds that outlasts every measurement.
-pub const IDLE: u64 = 86_400;
+pub const IDLE_S: u64 = 86_400;
 
-/// A session's token in the size that a crowd's memory allows.
-pub type Token = [u8; TOKEN_BYTES];
+/// Sends groups of commands in blocks over several connections in turn, so that the server always
+/// has something to do while one block is read. `write` appends the commands of a group, and `read`
+/// reads their replies.
+pub fn exchange(
+    clients: &mut [Client],
+    block: usize,
+    count: usize,
+    mut write: impl FnMut(usize, &mut Vec<u8>),
+    mut read: impl FnMut(usize, &mut Client) -> Result<(), String>,
+) -> Result<(), String> {
+    let mut out = Vec::new();
+    let (ahead, blocks) = (clients.len(), count.div_ceil(block));
+    let groups = |at: usize| at * block..count.min((at + 1) * block);
+    for at in 0..blocks + ahead {
+        let client = &mut clients[at % ahead];
+        if let Some(sent) = at.checked_sub(ahead) {
+            groups(sent).try_for_each(|index| read(index, client))?;
+        }
+        if at < blocks {
+            out.clear();
+            groups(at).for_each(|index| write(index, &mut out));
+            client.send(&out)?;
+        }
+    }
+    Ok(())
+}
 
 /// Appends a name of 8 to 12 letters, another for each number below 300 million; those of
 /// neighbours have nothing in common.
@@ -31,91 +59,57 @@ pub fn write_name(number: usize, out: &mut Vec<u8>) {
     }
 }
 
-/// Appends the words of a token as the protocol spells it.
-pub fn write_token(token: &Token, out: &mut Vec<u8>) {
-    const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    for byte in token {
-        out.push(DIGITS[usize::from(byte >> 4)]);
-        out.push(DIGITS[usize::from(byte & 15)]);
-    }
+/// Appends a JOIN and a DETACH.
+pub fn write_join(number: usize, room: usize, idle_s: u64, out: &mut Vec<u8>) {
+    out.extend_from_slice(b"JOIN ");
+    write_name(number, out);
+    out.extend_from_slice(b" room=");
+    write_name(room, out);
+    out.extend_from_slice(format!(" mode=pull idle={idle_s}\nDETACH\n").as_bytes());
 }
 
 /// Reads the reply to a JOIN.
 pub fn read_join(client: &mut Client) -> Result<Token, String> {
     let rest = client.expect("OK JOIN session=")?;
-    let mut token = [0; TOKEN_BYTES];
-    let digits = rest.as_bytes().get(..2 * TOKEN_BYTES);
-    let digit = |byte: u8| (byte as char).to_digit(16).map(|digit| digit as u8);
-    for (place, pair) in digits.unwrap_or_default().chunks(2).enumerate() {
-        let (high, low) = (digit(pair[0]), digit(pair[1]));
-        let (Some(high), Some(low)) = (high, low) else {
-            return Err(format!("the server said 'OK JOIN session={rest}'"));
-        };
-        token[place] = high << 4 | low;
-    }
-    Ok(token)
+    let digits = rest.split(' ').next().unwrap_or_default();
+    Token::parse(digits.as_bytes()).ok_or_else(|| format!("the server said 'session={rest}'"))
 }
 
-/// Pull sessions that are in rooms of one size, round robin, and that no connection holds.
-pub struct Crowd {
+/// Sessions in rooms of one size, round robin.
+pub struct Sessions {
     pub tokens: Vec<Token>,
     /// The number of each room's newest event.
     pub newest: Vec<u32>,
 }
 
-impl Crowd {
-    pub fn room_of(&self, session: usize) -> usize {
-        session % self.newest.len()
-    }
-
-    /// Has `count` sessions JOIN and DETACH, in rooms of `room_size`. Each asks for the idle time
-    /// that `idle` gives.
+impl Sessions {
+    /// `count` sessions that JOIN and DETACH, in rooms of `room_size`. Each asks for the idle time
+    /// that `idle_s` gives.
     pub fn build(
         clients: &mut [Client],
         count: usize,
         room_size: usize,
-        idle: impl FnMut(usize) -> u64,
-    ) -> Result<Crowd, String> {
+        mut idle_s: impl FnMut(usize) -> u64,
+    ) -> Result<Sessions, String> {
         let rooms = count.div_ceil(room_size);
-        let mut building = Building {
-            crowd: Crowd {
-                tokens: Vec::with_capacity(count),
-                newest: vec![0; rooms],
+        let mut tokens = Vec::with_capacity(count);
+        let mut newest = vec![0; rooms];
+        exchange(
+            clients,
+            BLOCK,
+            count,
+            |index, out| write_join(index, index % rooms, idle_s(index), out),
+            |index, client| {
+                tokens.push(read_join(client)?);
+                newest[index % rooms] += 1;
+                client.expect("OK DETACH").map(|_| ())
             },
-            idle,
-        };
-        in_blocks(clients, count, &mut building)?;
-        Ok(building.crowd)
-    }
-}
-
-struct Building<F> {
-    crowd: Crowd,
-    idle: F,
-}
-
-/// Appends a JOIN and a DETACH.
-pub fn write_join(number: usize, room: usize, idle: u64, out: &mut Vec<u8>) {
-    out.extend_from_slice(b"JOIN ");
-    write_name(number, out);
-    out.extend_from_slice(b" room=");
-    write_name(room, out);
-    out.extend_from_slice(format!(" mode=pull idle={idle}\nDETACH\n").as_bytes());
-}
-
-impl<F: FnMut(usize) -> u64> Work for Building<F> {
-    fn write(&mut self, index: usize, out: &mut Vec<u8>) {
-        let idle = (self.idle)(index);
-        write_join(index, self.crowd.room_of(index), idle, out);
+        )?;
+        Ok(Sessions { tokens, newest })
     }
 
-    fn read(&mut self, index: usize, client: &mut Client) -> Result<(), String> {
-        let token = read_join(client)?;
-        client.expect("OK DETACH")?;
-        self.crowd.tokens.push(token);
-        let room = self.crowd.room_of(index);
-        self.crowd.newest[room] += 1;
-        Ok(())
+    pub fn room_of(&self, session: usize) -> usize {
+        session % self.newest.len()
     }
 }
 
