@@ -1,24 +1,23 @@
 //! Pull sessions, each served by one of a few connections in its turn.
 //!
 //! A session is no more than its token and the number of its next event. A carrier is a connection
-//! that RESUMEs one of its sessions, POLLs for it, and DETACHes when it is another's turn; one that
-//! has a single session keeps it. It does not wait for replies before it goes on.
-
-mod asks;
+//! that has a share of the sessions: it RESUMEs one, POLLs for it and DETACHes it, and goes on to the
+//! next without waiting for the replies. A carrier that has a single session keeps it.
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
+use std::fmt;
+use std::io::Write;
+
+use tools::latency::Latencies;
 
 use crate::ledger::{Checked, Ledger, Reader};
 use crate::line::{self, Line};
 use crate::options::Plan;
-use asks::Ask;
-use tools::latency::Latencies;
+use crate::token::Token;
 
-/// A carrier sends nothing more while so many of its lines have no reply.
+/// A carrier sends nothing more while this many of its lines have no reply.
 const ASKS_MAX: usize = 48;
-/// The length of a token in bytes, of which each is two digits.
-const TOKEN_BYTES: usize = 20;
 
 /// What the carriers do for all their sessions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,31 +25,37 @@ pub enum Work {
     Join,
     /// Poll, each at its time.
     Poll,
-    /// Poll at once whoever has not got everything.
+    /// Poll at once for each session that has not got everything.
     Finish,
     Leave,
     Nothing,
 }
 
+/// A verb that was sent and has no reply yet.
+#[derive(Clone, Copy)]
+struct Ask {
+    verb: &'static str,
+    session: u32,
+    /// When it was to be sent.
+    due_us: u64,
+}
+
 /// The rest of a reply to POLL.
 struct Body {
+    poll: Ask,
     lines: u32,
-    session: u32,
     reader: Reader,
     last: u64,
     has_more: bool,
-    due_us: u64,
 }
 
 #[derive(Default)]
 struct Carrier {
     asks: VecDeque<Ask>,
     body: Option<Body>,
-    /// Sessions that got a part of what there is, and when their polls were due.
-    again: VecDeque<(u32, u64)>,
-    /// The session that it will have when all its lines are carried out.
-    attached: Option<u32>,
-    /// How many sessions it has seen to, in this work.
+    /// Polls that were given a part of what there is.
+    behind: VecDeque<Ask>,
+    /// For how many sessions something was sent, in this work.
     walked: u64,
     /// It waits for its time to poll.
     is_filed: bool,
@@ -59,15 +64,15 @@ struct Carrier {
 /// All pull sessions. Session `i` is carried by `i % carriers`.
 pub struct Pulls {
     work: Work,
-    /// All zero if the session has not joined.
-    tokens: Vec<[u8; TOKEN_BYTES]>,
+    /// Of those that have joined; the default before.
+    tokens: Vec<Token>,
     /// 0 until it polls for the first time.
     next: Vec<u32>,
     rooms: Vec<String>,
     carriers: Vec<Carrier>,
     /// When carriers have to poll next.
     schedule: BinaryHeap<Reverse<(u64, u32)>>,
-    idle: u64,
+    idle_s: u64,
     poll_every_us: u64,
     start_us: u64,
     /// An ERR does not matter any more.
@@ -81,12 +86,12 @@ impl Pulls {
     pub fn new(plan: &Plan, rooms: Vec<String>) -> Pulls {
         Pulls {
             work: Work::Nothing,
-            tokens: vec![[0; TOKEN_BYTES]; plan.pulls],
+            tokens: vec![Token::default(); plan.pulls],
             next: vec![0; plan.pulls],
             rooms,
             carriers: (0..plan.carriers).map(|_| Carrier::default()).collect(),
             schedule: BinaryHeap::new(),
-            idle: plan.pull_idle(),
+            idle_s: plan.pull_idle(),
             poll_every_us: plan.poll_every_us,
             start_us: 0,
             is_lenient: false,
@@ -101,25 +106,20 @@ impl Pulls {
         self.work = work;
         self.start_us = now_us;
         self.schedule.clear();
-        for index in 0..self.carriers.len() as u32 {
-            let carrier = &mut self.carriers[index as usize];
+        for carrier in &mut self.carriers {
             carrier.walked = 0;
-            carrier.again.clear();
+            carrier.behind.clear();
             carrier.is_filed = false;
-            if work == Work::Poll {
-                self.file(index);
-            }
         }
     }
 
     /// Whether all work is done that has an end.
     pub fn is_done(&self) -> bool {
-        let mut carriers = self.carriers.iter().enumerate();
-        carriers.all(|(index, carrier)| {
-            carrier.asks.is_empty()
-                && carrier.body.is_none()
-                && carrier.again.is_empty()
-                && (self.work == Work::Nothing || carrier.walked == self.share(index as u32))
+        let mut carriers = self.carriers.iter().zip(0..);
+        carriers.all(|(carrier, index)| {
+            let is_through = self.work == Work::Nothing || carrier.walked == self.share(index);
+            let is_idle = carrier.asks.is_empty() && carrier.body.is_none();
+            is_through && is_idle && carrier.behind.is_empty()
         })
     }
 
@@ -139,34 +139,82 @@ impl Pulls {
         Some(index)
     }
 
-    /// Has a carrier send what is to be sent now.
+    /// Lets a carrier send what is to be sent now.
     pub fn pump(&mut self, index: u32, ledger: &Ledger, out: &mut Vec<u8>, now_us: u64) {
+        let share = self.share(index);
         while self.carriers[index as usize].asks.len() < ASKS_MAX {
-            if let Some((session, due_us)) = self.carriers[index as usize].again.pop_front() {
-                self.poll(session, due_us, ledger, out);
+            let carrier = &mut self.carriers[index as usize];
+            if let Some(poll) = carrier.behind.pop_front() {
+                self.send(index, poll, ledger, out);
                 continue;
             }
-            let walked = self.carriers[index as usize].walked;
-            let share = self.share(index);
-            let session = self.session(index, walked % share);
-            match self.work {
+            let walked = carrier.walked;
+            let session = index + (walked % share) as u32 * self.carriers.len() as u32;
+            let (verb, due_us) = match self.work {
                 Work::Nothing => return,
-                Work::Poll if self.due_us(index, walked) > now_us => break,
-                Work::Poll => self.poll(session, self.due_us(index, walked), ledger, out),
+                Work::Poll => ("POLL", self.due_us(index, walked)),
                 _ if walked == share => return,
-                Work::Join => self.join(session, out),
-                Work::Finish => {
-                    let end = ledger.end(self.room(session));
-                    if u64::from(self.next[session as usize]) < end {
-                        self.poll(session, now_us, ledger, out);
-                    }
+                Work::Join => ("JOIN", now_us),
+                Work::Finish => ("POLL", now_us),
+                Work::Leave => ("LEAVE", now_us),
+            };
+            if due_us > now_us {
+                let carrier = &mut self.carriers[index as usize];
+                if !std::mem::replace(&mut carrier.is_filed, true) {
+                    self.schedule.push(Reverse((due_us, index)));
                 }
-                Work::Leave => self.leave(session, out),
+                return;
+            }
+            let place = session as usize;
+            let is_idle = match self.work {
+                Work::Finish => u64::from(self.next[place]) >= ledger.end(self.room(session)),
+                Work::Leave => self.tokens[place] == Token::default(),
+                _ => false,
+            };
+            if !is_idle {
+                let ask = Ask {
+                    verb,
+                    session,
+                    due_us,
+                };
+                self.send(index, ask, ledger, out);
             }
             self.carriers[index as usize].walked += 1;
         }
-        if self.work == Work::Poll {
-            self.file(index);
+    }
+
+    /// Sends a verb, with the session attached.
+    fn send(&mut self, index: u32, ask: Ask, ledger: &Ledger, out: &mut Vec<u8>) {
+        let Ask { verb, session, .. } = ask;
+        let (room, keeps) = (self.room(session), self.share(index) == 1);
+        let (carrier, place) = (&mut self.carriers[index as usize], session as usize);
+        let mut push = |verb| carrier.asks.push_back(Ask { verb, ..ask });
+        if !keeps && verb != "JOIN" {
+            self.tokens[place].resume(out);
+            out.extend_from_slice(b"\r\n");
+            push("RESUME");
+        }
+        out.extend_from_slice(verb.as_bytes());
+        let written = match verb {
+            "JOIN" => {
+                let (room, idle_s) = (&self.rooms[room as usize], self.idle_s);
+                write!(out, " p{session} room={room} mode=pull idle={idle_s}")
+            }
+            "POLL" if self.next[place] == 0 => {
+                // What happened before all had joined is passed over.
+                let end = ledger.opened(room);
+                self.next[place] = end as u32;
+                write!(out, " max=1000 after={}", end - 1)
+            }
+            "POLL" => write!(out, " max=1000"),
+            _ => Ok(()),
+        };
+        written.expect("a Vec takes everything");
+        out.extend_from_slice(b"\r\n");
+        push(verb);
+        if !keeps && verb != "LEAVE" {
+            out.extend_from_slice(b"DETACH\r\n");
+            push("DETACH");
         }
     }
 
@@ -199,7 +247,7 @@ impl Pulls {
     ) -> Checked<()> {
         let carrier = &mut self.carriers[index as usize];
         if let Some(body) = &mut carrier.body {
-            let name = body.session;
+            let session = body.poll.session;
             let taken = match *line {
                 Line::Message { .. } | Line::Event { .. } => {
                     ledger.take_event(&mut body.reader, whole, line, now_us)
@@ -214,20 +262,23 @@ impl Pulls {
             body.lines -= 1;
             let ended = self.end_body(index, now_us);
             return taken
-                .map_err(|fault| format!("p{name}: {fault}"))
+                .map_err(|fault| format!("p{session}: {fault}"))
                 .and(ended);
         }
-        let (Line::Ok(_) | Line::Err(_)) = line else {
+        let words = match *line {
+            Line::Ok(words) => Ok(words),
+            Line::Err(_) => Err(()),
             // A notice, or something new.
-            return Ok(());
+            _ => return Ok(()),
         };
         let ask = carrier.asks.pop_front();
         let ask = ask.ok_or("a reply came to nothing that was asked")?;
-        match *line {
-            Line::Ok(words) => self.reply(index, ask, words, ledger, now_us),
-            Line::Err(_) if self.is_lenient => Ok(()),
-            _ => Err(format!("{ask}: {}", line::shown(whole))),
-        }
+        let taken = match words {
+            Ok(words) => self.reply(index, ask, words, ledger, now_us),
+            Err(()) if self.is_lenient => Some(Ok(())),
+            Err(()) => None,
+        };
+        taken.unwrap_or_else(|| Err(format!("{ask}: {}", line::shown(whole))))
     }
 
     /// What some carrier still waits for.
@@ -239,6 +290,7 @@ impl Pulls {
         }
     }
 
+    /// Takes an OK; none if it is not the reply to that verb.
     fn reply(
         &mut self,
         index: u32,
@@ -246,40 +298,30 @@ impl Pulls {
         words: &[u8],
         ledger: &mut Ledger,
         now_us: u64,
-    ) -> Checked<()> {
+    ) -> Option<Checked<()>> {
         let (verb, rest) = line::word(words);
-        let unclear = || format!("{ask}: this is no reply to it: OK {}", line::shown(words));
-        match (ask, verb) {
-            (Ask::Join(session), b"JOIN") => {
-                let joined = self.has_joined(session, rest, ledger);
-                joined.ok_or_else(unclear)?
-            }
-            (Ask::Resume(_), b"RESUME") | (Ask::Detach, b"DETACH") | (Ask::Leave(_), b"LEAVE") => {
-                Ok(())
-            }
-            (Ask::Poll(session, due_us), b"POLL") => {
-                let head = || {
-                    let (lines, rest) = line::number(rest)?;
-                    let last = line::field_number(rest, b"last=")?;
-                    Some((u32::try_from(lines).ok()?, last, rest))
-                };
-                let (lines, last, rest) = head().ok_or_else(unclear)?;
-                let reader = Reader {
-                    room: self.room(session),
-                    next: self.next[session as usize].into(),
-                    is_pull: true,
-                };
+        if verb != ask.verb.as_bytes() {
+            return None;
+        }
+        let session = ask.session;
+        match ask.verb {
+            "JOIN" => self.has_joined(session, rest, ledger),
+            "POLL" => {
+                let (lines, rest) = line::number(rest)?;
                 self.carriers[index as usize].body = Some(Body {
-                    lines,
-                    session,
-                    reader,
-                    last,
+                    poll: ask,
+                    lines: u32::try_from(lines).ok()?,
+                    reader: Reader {
+                        room: self.room(session),
+                        next: self.next[session as usize].into(),
+                        is_pull: true,
+                    },
+                    last: line::field_number(rest, b"last=")?,
                     has_more: line::field_number(rest, b"more=").unwrap_or(0) > 0,
-                    due_us,
                 });
-                self.end_body(index, now_us)
+                Some(self.end_body(index, now_us))
             }
-            _ => Err(unclear()),
+            _ => Some(Ok(())),
         }
     }
 
@@ -292,26 +334,18 @@ impl Pulls {
     ) -> Option<Checked<()>> {
         let token = line::field(words, b"session=")?;
         let seq = line::field_number(words, b"seq=")?;
-        let idle = line::field_number(words, b"idle=")?;
-        let kept = &mut self.tokens[session as usize];
-        if token.len() != 2 * TOKEN_BYTES {
-            return None;
-        }
-        for (byte, digits) in kept.iter_mut().zip(token.chunks(2)) {
-            let digit = |digit: u8| (digit as char).to_digit(16);
-            *byte = (digit(digits[0])? << 4 | digit(digits[1])?) as u8;
-        }
-        let room = self.room(session);
-        ledger.joined(room, seq);
+        let idle_s = line::field_number(words, b"idle=")?;
+        self.tokens[session as usize] = Token::parse(token)?;
+        ledger.joined(self.room(session), seq);
         self.joined += 1;
-        if idle < self.idle {
-            return Some(Err(format!(
-                "p{session} would expire between two polls: it needs an idle time of {} s and got \
-                 {idle}; poll more often, or start the server with --max-idle {}",
-                self.idle, self.idle
-            )));
-        }
-        Some(Ok(()))
+        let needed_s = self.idle_s;
+        Some(match idle_s < needed_s {
+            false => Ok(()),
+            true => Err(format!(
+                "p{session} would expire between two polls: it needs an idle time of {needed_s} s \
+                 and got {idle_s}; poll more often, or start the server with --max-idle {needed_s}"
+            )),
+        })
     }
 
     /// Ends a reply to POLL when all its lines were taken.
@@ -320,21 +354,22 @@ impl Pulls {
         let Some(body) = carrier.body.take_if(|body| body.lines == 0) else {
             return Ok(());
         };
+        let Ask {
+            session, due_us, ..
+        } = body.poll;
         if body.reader.next != body.last + 1 {
             return Err(format!(
-                "p{}: the reply to POLL ended with event {}, and said last={}",
-                body.session,
+                "p{session}: the reply to POLL ended with event {}, and said last={}",
                 body.reader.next - 1,
                 body.last
             ));
         }
-        self.next[body.session as usize] = body.reader.next as u32;
-        self.polls += 1;
-        self.poll_latencies
-            .record(now_us.saturating_sub(body.due_us));
         if body.has_more {
-            carrier.again.push_back((body.session, body.due_us));
+            carrier.behind.push_back(body.poll);
         }
+        self.next[session as usize] = body.reader.next as u32;
+        self.polls += 1;
+        self.poll_latencies.record(now_us.saturating_sub(due_us));
         Ok(())
     }
 
@@ -347,33 +382,15 @@ impl Pulls {
         (self.tokens.len() - index as usize).div_ceil(self.carriers.len()) as u64
     }
 
-    /// The number of the `nth` session of a carrier.
-    fn session(&self, index: u32, nth: u64) -> u32 {
-        index + nth as u32 * self.carriers.len() as u32
-    }
-
     /// When the `nth` poll of a carrier is due: all polls are spread evenly.
     fn due_us(&self, index: u32, nth: u64) -> u64 {
         let offset_us = self.poll_every_us * u64::from(index) / self.carriers.len() as u64;
         self.start_us + (nth * self.poll_every_us + offset_us) / self.share(index)
     }
+}
 
-    fn file(&mut self, index: u32) {
-        let carrier = &mut self.carriers[index as usize];
-        if carrier.is_filed || carrier.asks.len() >= ASKS_MAX {
-            return;
-        }
-        carrier.is_filed = true;
-        let walked = carrier.walked;
-        let due_us = self.due_us(index, walked);
-        self.schedule.push(Reverse((due_us, index)));
-    }
-
-    fn ask(&mut self, index: u32, ask: Ask) {
-        self.carriers[index as usize].asks.push_back(ask);
-    }
-
-    fn carrier_of(&self, session: u32) -> u32 {
-        session % self.carriers.len() as u32
+impl fmt::Display for Ask {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} of p{}", self.verb, self.session)
     }
 }
