@@ -22,7 +22,6 @@ mod pulls;
 mod report;
 mod run;
 mod senders;
-mod texts;
 mod token;
 
 use std::process::ExitCode;

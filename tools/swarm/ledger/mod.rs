@@ -9,7 +9,6 @@
 mod room;
 
 use crate::line::{self, Line};
-use crate::texts::Texts;
 use room::{Message, Room, What};
 use tools::latency::Latencies;
 
@@ -37,7 +36,6 @@ struct Sender {
 pub struct Ledger {
     rooms: Vec<Room>,
     senders: Vec<Sender>,
-    texts: Texts,
     /// A message's length, in bytes.
     size: usize,
     /// Messages that were said and are not known to have reached their senders' receivers all.
@@ -64,7 +62,6 @@ impl Ledger {
         Ledger {
             rooms: (0..rooms).map(|_| Room::default()).collect(),
             senders: (0..senders).map(sender).collect(),
-            texts: Texts::new(64 * (size + 80)),
             size,
             in_flight: 0,
             deliveries: 0,
@@ -132,7 +129,7 @@ impl Ledger {
             .entries
             .range_mut(room.entries.len().min(place as usize)..)
         {
-            let text = self.texts.get(entry.text);
+            let text = &entry.text[..];
             if lines == lines_max || text.is_empty() || !bytes[at..].starts_with(text) {
                 break;
             }
@@ -171,11 +168,10 @@ impl Ledger {
         self.learn(reader.room, place, what)?;
         let room = &mut self.rooms[reader.room as usize];
         let entry = &mut room.entries[place];
-        let known = self.texts.get(entry.text);
-        if !known.is_empty() && known != whole {
+        if !entry.text.is_empty() && *entry.text != *whole {
             return Err(format!("event {seq} is not what others were given"));
         }
-        entry.text = self.texts.store(whole);
+        entry.text = whole.into();
         self.in_flight -= u64::from(entry.pass(reader.is_pull));
         if let Some((_, stamp_us)) = said {
             entry.stamp_us = stamp_us;

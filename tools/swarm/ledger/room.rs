@@ -4,7 +4,6 @@ use std::collections::VecDeque;
 use std::fmt;
 
 use super::Checked;
-use crate::texts::Text;
 
 /// How far behind the newest event that is known another may be before that is out of reason.
 const LEAP_MAX: u64 = 1 << 24;
@@ -31,7 +30,8 @@ pub struct Entry {
     /// Its sender was told that it has this number.
     pub is_confirmed: bool,
     pub stamp_us: u64,
-    pub text: Text,
+    /// The line that was given, with its end; empty until somebody is given it.
+    pub text: Box<[u8]>,
     /// Receivers that have still to be given it.
     pub awaited: u32,
     /// Pull sessions that have still to be given it.
@@ -77,7 +77,7 @@ impl Room {
                 what: What::Unknown,
                 is_confirmed: false,
                 stamp_us: 0,
-                text: Text::default(),
+                text: Box::default(),
                 awaited: self.receivers.unwrap_or(u32::MAX),
                 unpolled: self.pulls,
             });
