@@ -32,8 +32,6 @@ pub struct Report {
     pub resident_kib_end: Option<u64>,
     pub swarm_resident_kib: u64,
     pub lines_throttled: Option<u64>,
-    /// The user was told of that already.
-    pub has_told_throttled: bool,
 }
 
 impl Report {

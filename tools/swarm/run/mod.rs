@@ -18,7 +18,6 @@ use crate::options::{Pace, Plan};
 use crate::progress::Progress;
 use crate::pulls::Work;
 use crate::report::Report;
-use tools::arguments::complain;
 use tools::client::Client;
 use tools::clock::Clock;
 use tools::net::{Net, Ready, raise_descriptors};
@@ -80,6 +79,7 @@ pub struct Swarm<'a> {
     /// How often the server had throttled clients before, if it tells.
     throttled: Option<u64>,
     has_asked_why: bool,
+    has_told_throttled: bool,
     report: Report,
 }
 
@@ -101,20 +101,16 @@ pub fn run(plan: &Plan) -> Result<String, String> {
     }
     let measured = swarm.measure(server.as_ref(), &own);
     swarm.leave();
+    swarm.progress.show("");
     measured?;
+    let throttled = swarm.tell_throttled();
     let mut report = swarm.finish();
-    if let (Some(before), Ok(Some(after))) = (throttled, lines_throttled(address)) {
-        report.lines_throttled = Some(after - before);
-    }
+    report.lines_throttled = throttled;
     if let Some(server) = &server {
         report.resident_kib_end = Some(server.resident_kib()?);
         report.resident_kib_peak = Some(server.peak_kib()?);
     }
     report.swarm_resident_kib = own.peak_kib()?;
-    let is_throttled = report.lines_throttled.is_some_and(|times| times > 0);
-    if is_throttled && !report.has_told_throttled {
-        complain("swarm", watch::throttled(plan));
-    }
     Ok(match plan.json {
         true => format!("{}\n", report.json(plan)),
         false => report.text(plan),
@@ -149,6 +145,7 @@ impl<'a> Swarm<'a> {
             leaving: 0,
             throttled: None,
             has_asked_why: false,
+            has_told_throttled: false,
             report: Report::default(),
         })
     }
@@ -234,7 +231,6 @@ impl<'a> Swarm<'a> {
     }
 
     fn finish(mut self) -> Report {
-        self.progress.end();
         let crowd = &mut self.crowd;
         self.report.messages = crowd.senders.messages;
         self.report.deliveries = crowd.ledger.deliveries + crowd.ledger.pull_deliveries;

@@ -2,10 +2,11 @@
 
 use std::sync::atomic::Ordering;
 
+use tools::arguments::complain;
+
 use super::{PROGRESS_EVERY_US, Phase, Swarm, lines_throttled};
 use crate::conn::{Role, Stage};
 use crate::ledger::Checked;
-use crate::options::Plan;
 
 /// When something takes that long, it is worth asking why.
 const LONG_US: u64 = 2_000_000;
@@ -17,8 +18,9 @@ impl Swarm<'_> {
             return Err("interrupted before all had joined; there is nothing to report".into());
         }
         let may_ask = phase != Phase::Running && phase < Phase::Quitting;
-        if may_ask && now_us - self.phase_us > LONG_US {
-            self.ask_why();
+        if may_ask && now_us - self.phase_us > LONG_US && !self.has_asked_why {
+            self.has_asked_why = true;
+            self.tell_throttled();
         }
         let silence_us = match phase {
             Phase::Running => return Ok(()),
@@ -80,18 +82,21 @@ impl Swarm<'_> {
         self.crowd.pulls.awaited()
     }
 
-    /// Warns, once, if the server makes us wait.
-    fn ask_why(&mut self) {
-        if std::mem::replace(&mut self.has_asked_why, true) {
-            return;
+    /// Gives how often the server has made us wait since the start, if it tells; the first time that
+    /// it has, people are told.
+    pub(super) fn tell_throttled(&mut self) -> Option<u64> {
+        let after = lines_throttled(self.address).ok().flatten()?;
+        let times = after.checked_sub(self.throttled?)?;
+        if times > 0 && !std::mem::replace(&mut self.has_told_throttled, true) {
+            self.progress.show("");
+            let text = "the server makes clients wait that send fast, so this measures its --rate";
+            let server = self.plan.server();
+            complain(
+                "swarm",
+                format_args!("{text}; start it like this: {server}"),
+            );
         }
-        let before = self.throttled;
-        if let (Some(before), Ok(Some(after))) = (before, lines_throttled(self.address)) {
-            if after > before {
-                self.progress.tell(&throttled(self.plan));
-                self.report.has_told_throttled = true;
-            }
-        }
+        Some(times)
     }
 
     pub(super) fn show(&mut self, phase: Phase, now_us: u64) {
@@ -100,7 +105,6 @@ impl Swarm<'_> {
         }
         self.shown_us = now_us;
         let (crowd, plan) = (&self.crowd, self.plan);
-        let delivered = crowd.ledger.deliveries + crowd.ledger.pull_deliveries;
         let (what, done, of) = match phase {
             Phase::Connecting => ("connected", crowd.greeted, plan.connections()),
             Phase::JoiningPulls | Phase::Joining | Phase::Settling => {
@@ -116,24 +120,13 @@ impl Swarm<'_> {
             }
             Phase::Arriving | Phase::Fetching => {
                 let messages = crowd.senders.messages;
-                let under_way = crowd.ledger.in_flight.min(messages);
-                (
-                    "messages arrived",
-                    (messages - under_way) as usize,
-                    messages as usize,
-                )
+                let arrived = messages - crowd.ledger.in_flight.min(messages);
+                ("messages arrived", arrived as usize, messages as usize)
             }
             _ => ("gone", self.conns.len() - self.leaving, self.conns.len()),
         };
-        self.progress.show(what, done, of, delivered);
+        let delivered = crowd.ledger.deliveries + crowd.ledger.pull_deliveries;
+        let text = format!("{done} of {of} {what}, {delivered} deliveries");
+        self.progress.show(&text);
     }
-}
-
-/// What to tell when the server has made us wait.
-pub fn throttled(plan: &Plan) -> String {
-    format!(
-        "the server makes clients wait that send fast, so this measures its --rate; start it like \
-         this: {}",
-        plan.server()
-    )
 }
