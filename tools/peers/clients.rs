@@ -25,7 +25,6 @@ pub struct Arrival {
 }
 
 /// How clients came in.
-#[derive(Clone, Copy, Default)]
 pub struct Joined {
     pub confirmed: usize,
     pub refused: usize,
@@ -37,8 +36,9 @@ pub struct Joined {
 #[derive(Clone, Copy)]
 pub struct Plan {
     pub count: usize,
-    /// How many share a room; the first ones share room 0.
-    pub rooms_of: usize,
+    /// How many share a room; the first ones share room 0. None if it is one that will say
+    /// something there.
+    pub rooms_of: Option<usize>,
     /// How many may be on their way in at once.
     pub at_once: usize,
     /// What the system may keep for each of what it does not read; none for the system's default.
@@ -81,11 +81,6 @@ impl Client {
         let excess = self.tail.len().saturating_sub(TAIL_BYTES);
         self.tail.drain(..excess);
         false
-    }
-
-    /// Whether it ever was in.
-    fn was_in(&self) -> bool {
-        matches!(self.stage, Stage::In | Stage::CutOff)
     }
 }
 
@@ -151,7 +146,10 @@ impl Clients {
         while self.clients.len() < first + plan.count || self.pending > 0 {
             while self.clients.len() < first + plan.count && self.pending < plan.at_once {
                 let who = self.clients.len();
-                let opening = (self.adapter.join)(who, (who - first) / plan.rooms_of);
+                let opening = match plan.rooms_of {
+                    Some(rooms_of) => (self.adapter.join)(who, (who - first) / rooms_of),
+                    None => self.adapter.join_sender.clone(),
+                };
                 self.connect(opening, plan.receive_buffer)?;
                 // Those who are connected already do not have to wait for the rest.
                 if self.pending % 64 == 0 {
@@ -166,19 +164,16 @@ impl Clients {
                 self.turn(left, &mut arrival)?;
             }
         }
-        let seconds = start.elapsed().as_secs_f64();
-        let mut joined = Joined {
-            seconds,
-            unconfirmed: plan.count - (self.clients.len() - first),
-            ..Joined::default()
+        let stages = self.clients[first..].iter().map(|client| client.stage);
+        let count = |is: fn(Stage) -> bool| stages.clone().filter(|&stage| is(stage)).count();
+        let confirmed = count(|stage| matches!(stage, Stage::In | Stage::CutOff));
+        let refused = count(|stage| stage == Stage::Refused);
+        let joined = Joined {
+            confirmed,
+            refused,
+            unconfirmed: plan.count - confirmed - refused,
+            seconds: start.elapsed().as_secs_f64(),
         };
-        for client in &self.clients[first..] {
-            match client.stage {
-                Stage::In | Stage::CutOff => joined.confirmed += 1,
-                Stage::Refused => joined.refused += 1,
-                Stage::Joining => joined.unconfirmed += 1,
-            }
-        }
         self.pending = 0;
         Ok(joined)
     }
@@ -193,7 +188,8 @@ impl Clients {
         if joined.confirmed == plan.count {
             return self.settle();
         }
-        let stray = self.clients.iter().find(|client| !client.was_in());
+        let is_stray = |client: &&Client| matches!(client.stage, Stage::Joining | Stage::Refused);
+        let stray = self.clients.iter().find(is_stray);
         let last = stray.map_or(&[][..], |client| &client.tail);
         Err(format!(
             "of {} clients {} were refused, and {} not confirmed within {:.0} s; one was sent \
@@ -206,24 +202,17 @@ impl Clients {
         ))
     }
 
-    /// Lets one in who will say something, and gives its number.
+    /// Lets a client in that will say something, and gives its number.
     pub fn join_sender(&mut self, deadline: Duration) -> Result<usize, String> {
-        let who = self.clients.len();
-        self.connect(self.adapter.join_sender.clone(), None)?;
-        let start = Clock::start();
-        while self.pending > 0 {
-            let left = deadline.saturating_sub(start.elapsed());
-            if left.is_zero() {
-                break;
-            }
-            self.turn(left, |_| ())?;
-        }
-        if self.clients[who].stage != Stage::In {
-            let tail = self.clients[who].tail.escape_ascii();
-            return Err(format!("the sender was not let in; it was sent \"{tail}\""));
-        }
-        self.settle()?;
-        Ok(who)
+        let sender = Plan {
+            count: 1,
+            rooms_of: None,
+            at_once: 1,
+            receive_buffer: None,
+            deadline,
+        };
+        self.join_all(sender)?;
+        Ok(self.clients.len() - 1)
     }
 
     /// Waits until the server has nothing more to send.

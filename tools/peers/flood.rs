@@ -56,30 +56,65 @@ impl Run {
     }
 }
 
+/// When messages are said.
+#[derive(Clone, Copy)]
+pub enum Pace {
+    /// This many are on their way.
+    Window(u64),
+    /// This many a second.
+    Rate(u32),
+}
+
 impl Talk<'_> {
-    /// Keeps `in_flight` messages on their way for that long, and waits for the last.
-    pub fn windowed(&mut self, in_flight: u64, duration: Duration) -> Result<Run, String> {
+    /// Says messages for that long, and waits for the last. Each receiver is sent them in order, and
+    /// each carries one mark, so the count of its marks tells which message has arrived.
+    pub fn run(&mut self, pace: Pace, duration: Duration) -> Result<Run, String> {
+        let first = match pace {
+            Pace::Window(_) => 0,
+            Pace::Rate(_) => self.marks_of_all()?,
+        };
         let (clock, cpu_start) = (Clock::start(), self.process.cpu_ns()?);
         let receivers = self.receivers;
+        let mut said_at = Vec::new();
         let (mut messages, mut deliveries) = (0, 0);
-        let (mut last, mut looked) = (clock.elapsed(), clock.elapsed());
+        let mut latencies = Latencies::default();
+        let (mut last, mut looked) = (Duration::ZERO, Duration::ZERO);
         loop {
-            if clock.elapsed() < duration {
-                let allowed = deliveries / receivers as u64 + in_flight;
-                self.clients.say(self.sender, allowed - messages);
-                messages = allowed;
-            } else if deliveries >= messages * receivers as u64 {
+            let time = clock.elapsed();
+            let (due, next) = match pace {
+                Pace::Window(_) if time >= duration => (messages, None),
+                Pace::Window(in_flight) => {
+                    (deliveries / receivers as u64 + in_flight, Some(GIVEN_UP))
+                }
+                Pace::Rate(rate) => {
+                    let by = |time: Duration| (time.as_secs_f64() * f64::from(rate)) as u64;
+                    let due = (by(time) + 1).min(by(duration));
+                    let next = Duration::from_secs_f64(due as f64 / f64::from(rate));
+                    (due, (due < by(duration)).then(|| next.saturating_sub(time)))
+                }
+            };
+            if due > messages {
+                self.clients.say(self.sender, due - messages);
+                said_at.resize(due as usize, time);
+                messages = due;
+            }
+            if next.is_none() && deliveries >= messages * receivers as u64 {
                 break;
             }
-            let before = deliveries;
-            let events = self.clients.turn(GIVEN_UP, |arrival| {
+            let timeout = next.unwrap_or(GIVEN_UP);
+            let events = self.clients.turn(timeout, |arrival| {
                 if arrival.who < receivers {
                     deliveries += arrival.marks;
+                    last = clock.elapsed();
+                    if let Pace::Rate(_) = pace {
+                        let from = (arrival.before - first) as usize;
+                        for &said_at in &said_at[from..from + arrival.marks as usize] {
+                            latencies.record((last - said_at).as_micros() as u64);
+                        }
+                    }
                 }
             })?;
-            if deliveries > before {
-                last = clock.elapsed();
-            } else if events == 0 {
+            if events == 0 && timeout == GIVEN_UP {
                 break;
             }
             if clock.elapsed() - looked >= LOOK {
@@ -96,54 +131,6 @@ impl Talk<'_> {
         }
         Ok(Run {
             messages,
-            receivers,
-            deliveries,
-            seconds: last.as_secs_f64(),
-            cpu_ns: self.process.cpu_ns()? - cpu_start,
-            latencies: Latencies::default(),
-        })
-    }
-
-    /// Says so many messages, at equal distances. Each receiver is sent them in order, and each
-    /// carries one mark, so the how-manieth mark it is tells which message has arrived.
-    pub fn paced(&mut self, total: u64, distance: Duration) -> Result<Run, String> {
-        let (receivers, first) = (self.receivers, self.marks_of_all()?);
-        let (clock, cpu_start) = (Clock::start(), self.process.cpu_ns()?);
-        let mut said_at = Vec::with_capacity(total as usize);
-        let (mut latencies, mut deliveries) = (Latencies::default(), 0);
-        let (mut last, mut next) = (Duration::ZERO, Duration::ZERO);
-        while deliveries < total * receivers as u64 {
-            let time = clock.elapsed();
-            while (said_at.len() as u64) < total && time >= next {
-                said_at.push(time);
-                self.clients.say(self.sender, 1);
-                next += distance;
-            }
-            let is_done = said_at.len() as u64 == total;
-            let timeout = match is_done {
-                true => GIVEN_UP,
-                // Rounded down to what the poll knows, so that the rest is not slept through.
-                false => {
-                    Duration::from_millis(next.saturating_sub(clock.elapsed()).as_millis() as u64)
-                }
-            };
-            let events = self.clients.turn(timeout, |arrival| {
-                if arrival.who < receivers {
-                    last = clock.elapsed();
-                    let from = (arrival.before - first) as usize;
-                    for &said_at in &said_at[from..from + arrival.marks as usize] {
-                        latencies.record((last - said_at).as_micros() as u64);
-                    }
-                    deliveries += arrival.marks;
-                }
-            })?;
-            if is_done && events == 0 {
-                break;
-            }
-        }
-        self.clients.settle()?;
-        Ok(Run {
-            messages: total,
             receivers,
             deliveries,
             seconds: last.as_secs_f64(),

@@ -15,7 +15,6 @@ mod probe;
 mod pull;
 mod scenarios;
 mod settings;
-mod storm;
 
 use std::process::ExitCode;
 

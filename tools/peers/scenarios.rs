@@ -2,16 +2,16 @@
 
 use std::time::Duration;
 
+use tools::clock::Clock;
 use tools::json::Object;
 use tools::process::Process;
 
-use crate::adapter::{self, PAYLOAD};
+use crate::adapter::{self, MARK, PAYLOAD};
 use crate::clients::{Clients, Plan};
-use crate::flood::{Run, Talk};
-use crate::probe::tcp_memory_bytes;
+use crate::flood::{GIVEN_UP, Pace, Run, Talk};
+use crate::probe::{QueueLosses, tcp_memory_bytes};
 use crate::pull;
 use crate::settings::Settings;
-use crate::storm;
 
 /// How long a run is before the one that counts.
 const WARM_UP: Duration = Duration::from_millis(500);
@@ -29,12 +29,12 @@ pub fn run(settings: &Settings) -> Result<Object, String> {
     report
         .text("scenario", &settings.scenario)
         .text("protocol", &settings.protocol)
-        .put("payload_bytes", PAYLOAD.len() as u64);
+        .put("payload_bytes", PAYLOAD.len());
     match settings.scenario.as_str() {
         "start" => stage.start(&mut report)?,
         "idle" => stage.idle(&mut report)?,
-        "flood" => stage.flood(&mut report)?,
-        "paced" => stage.paced(&mut report)?,
+        "flood" => stage.talk(Pace::Window(settings.in_flight), &mut report)?,
+        "paced" => stage.talk(Pace::Rate(settings.rate), &mut report)?,
         "deaf" => stage.deaf(&mut report)?,
         "storm" => stage.storm(&mut report)?,
         "pull" => pull::pull(settings, &stage.process, &mut report)?,
@@ -64,10 +64,10 @@ impl<'a> Stage<'a> {
     fn plan(&self, count: usize) -> Plan {
         Plan {
             count,
-            rooms_of: match self.settings.rooms_of {
+            rooms_of: Some(match self.settings.rooms_of {
                 0 => count,
                 rooms_of => rooms_of,
-            },
+            }),
             at_once: self.clients.adapter.joins_at_once,
             receive_buffer: None,
             deadline: self.settings.deadline,
@@ -81,7 +81,7 @@ impl<'a> Stage<'a> {
         let joined = self.process.resident_kib()?;
         let growth = joined as f64 - start as f64;
         report
-            .put("receivers", receivers as u64)
+            .put("receivers", receivers)
             .put("resident_kib_start", start)
             .put("resident_kib_joined", joined)
             .decimal("bytes_per_session", growth * 1024.0 / receivers as f64);
@@ -95,38 +95,19 @@ impl<'a> Stage<'a> {
         })
     }
 
-    /// One to many, with so many messages on their way.
-    fn flood(&mut self, report: &mut Object) -> Result<(), String> {
-        let Settings {
-            receivers,
-            in_flight,
-            duration,
-            ..
-        } = *self.settings;
-        let mut talk = self.assemble(receivers, report)?;
-        talk.windowed(in_flight, WARM_UP)?;
-        let run = talk.windowed(in_flight, duration)?;
-        report.put("in_flight", in_flight);
-        self.report_run(&run, report)
-    }
-
-    /// One to many, at a steady pace.
-    fn paced(&mut self, report: &mut Object) -> Result<(), String> {
-        let Settings {
-            receivers,
-            rate,
-            duration,
-            ..
-        } = *self.settings;
-        let distance = Duration::from_secs(1) / rate;
-        let messages = |duration: Duration| (duration.as_secs_f64() * f64::from(rate)) as u64;
-        let mut talk = self.assemble(receivers, report)?;
-        talk.paced(messages(WARM_UP), distance)?;
-        let mut run = talk.paced(messages(duration), distance)?;
-        report
-            .put("messages_per_second", rate)
-            .decimal("latency_p50_ms", run.latencies.quantile_ms(0.5))
-            .decimal("latency_p99_ms", run.latencies.quantile_ms(0.99));
+    /// One to many, with a number of messages on their way or a number of them a second.
+    fn talk(&mut self, pace: Pace, report: &mut Object) -> Result<(), String> {
+        let settings = self.settings;
+        let mut talk = self.assemble(settings.receivers, report)?;
+        talk.run(pace, WARM_UP)?;
+        let mut run = talk.run(pace, settings.duration)?;
+        match pace {
+            Pace::Window(in_flight) => report.put("in_flight", in_flight),
+            Pace::Rate(rate) => report
+                .put("messages_per_second", rate)
+                .decimal("latency_p50_ms", run.latencies.quantile_ms(0.5))
+                .decimal("latency_p99_ms", run.latencies.quantile_ms(0.99)),
+        };
         self.report_run(&run, report)
     }
 
@@ -159,7 +140,7 @@ impl<'a> Stage<'a> {
             .put("wakeups", wakeups)
             .decimal("wakeups_per_second", wakeups as f64 / seconds)
             .decimal("cpu_ms_per_second", cpu_ns as f64 / 1e6 / seconds)
-            .put("cut_off", self.clients.cut_off() as u64);
+            .put("cut_off", self.clients.cut_off());
         Ok(())
     }
 
@@ -176,9 +157,10 @@ impl<'a> Stage<'a> {
             receive_buffer: Some(DEAF_BUFFER),
             ..self.plan(deaf)
         };
+        let pace = Pace::Window(in_flight);
         let mut talk = self.assemble(receivers - deaf, report)?;
-        talk.windowed(in_flight, WARM_UP)?;
-        let alone = talk.windowed(in_flight, duration)?;
+        talk.run(pace, WARM_UP)?;
+        let alone = talk.run(pace, duration)?;
         let tcp_alone = std::mem::take(&mut talk.tcp_peak);
 
         let first = talk.clients.len();
@@ -189,7 +171,7 @@ impl<'a> Stage<'a> {
         talk.process.reset_peak()?;
         let resident = talk.process.peak_kib()?;
         let tcp = tcp_memory_bytes()?;
-        let beside = talk.windowed(in_flight, duration)?;
+        let beside = talk.run(pace, duration)?;
         // What is there after everybody else has read everything is there for those who do not.
         let tcp_held = tcp_memory_bytes()?;
         let tcp_beside = talk.tcp_peak;
@@ -204,8 +186,8 @@ impl<'a> Stage<'a> {
         }
         let growth = self.process.peak_kib()? - resident;
         report
-            .put("deaf", deaf as u64)
-            .put("deaf_receive_buffer_bytes", DEAF_BUFFER as u64)
+            .put("deaf", deaf)
+            .put("deaf_receive_buffer_bytes", DEAF_BUFFER)
             .put("in_flight", in_flight)
             .put("resident_peak_growth_kib", growth)
             .decimal("deliveries_per_second_alone", alone.rate())
@@ -214,16 +196,55 @@ impl<'a> Stage<'a> {
         self.report_run(&beside, report)
     }
 
-    /// All come at once.
+    /// All come at once: how long that takes, who is not let in, and whether those who are in are
+    /// told of everybody who comes after them, where the server tells that.
     fn storm(&mut self, report: &mut Object) -> Result<(), String> {
         let count = self.settings.receivers;
         let plan = Plan {
             at_once: count,
             ..self.plan(count)
         };
-        let storm = storm::storm(&mut self.clients, &self.process, plan)?;
-        storm.report(report);
-        report.put("cut_off", self.clients.cut_off() as u64);
+        let clients = &mut self.clients;
+        let mark = clients.adapter.joined_mark;
+        clients.count_byte(mark.unwrap_or(MARK));
+        let (losses, cpu_ns) = (QueueLosses::read()?, self.process.cpu_ns()?);
+        let start = Clock::start();
+        let mut marks = 0;
+        let joined = clients.join(plan, |arrival| marks += arrival.marks)?;
+        let rooms_of = plan.rooms_of.unwrap_or(count);
+        let expected = arrivals(count, rooms_of);
+        let mut seconds = joined.seconds;
+        // Each has one mark more, for its own coming.
+        while mark.is_some() && marks < expected + joined.confirmed as u64 {
+            let before = marks;
+            clients.turn(GIVEN_UP, |arrival| marks += arrival.marks)?;
+            if marks == before {
+                break;
+            }
+            seconds = start.elapsed().as_secs_f64();
+        }
+        let losses = QueueLosses::read()?.since(losses);
+        clients.settle()?;
+        let cpu_ns = self.process.cpu_ns()? - cpu_ns;
+        report
+            .put("receivers", count)
+            .put("rooms_of", rooms_of)
+            .put("confirmed", joined.confirmed)
+            .put("refused", joined.refused)
+            .put("unconfirmed", joined.unconfirmed)
+            .decimal("seconds_confirmed", joined.seconds)
+            .put("listen_overflows", losses.overflows)
+            .put("listen_drops", losses.drops)
+            .put("syn_queue_drops", losses.syn_drops)
+            .decimal("cpu_ms", cpu_ns as f64 / 1e6);
+        if mark.is_some() {
+            let delivered = marks.saturating_sub(joined.confirmed as u64);
+            report
+                .put("joined_expected", expected)
+                .put("joined_delivered", delivered)
+                .decimal("seconds_delivered", seconds);
+        }
+        report.put("cut_off", clients.cut_off());
         Ok(())
     }
 
@@ -233,11 +254,18 @@ impl<'a> Stage<'a> {
             .put("messages", run.messages)
             .put("deliveries", run.deliveries)
             .put("lost", run.lost())
-            .put("cut_off", self.clients.cut_off() as u64)
+            .put("cut_off", self.clients.cut_off())
             .decimal("deliveries_per_second", run.rate())
             .decimal("cpu_us_per_delivery", run.cpu_us_per_delivery())
             .decimal("cpu_percent", run.cpu_ns as f64 / 1e7 / run.seconds)
             .put("resident_kib_end", self.process.resident_kib()?);
         Ok(())
     }
+}
+
+/// How often somebody is told that somebody has come, if each is told of itself and of all that
+/// come into its room after it.
+fn arrivals(count: usize, rooms_of: usize) -> u64 {
+    let in_room = |size: usize| (size * (size + 1) / 2) as u64;
+    (count / rooms_of) as u64 * in_room(rooms_of) + in_room(count % rooms_of)
 }
