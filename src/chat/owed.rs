@@ -124,22 +124,12 @@ impl Chat {
         }
     }
 
-    /// Moves a session's cursor past the first `bytes` bytes of its [`OwedLines`].
-    fn advance_push(&mut self, key: SessionKey, mut bytes: usize, now: Now, out: &mut Vec<u8>) {
-        let lost = self.take_loss(key, now);
+    /// Moves a session's cursor past the first `bytes` bytes of the lines that it was owed.
+    fn advance_push(&mut self, key: SessionKey, bytes: usize, now: Now, out: &mut Vec<u8>) {
         let session = &mut self.sessions[key.index()];
         let log = &self.rooms[session.room.index()].log;
-        if let Some(lost) = lost {
-            lost.write(out);
-            let lost_bytes = bytes.min(out.len());
-            out.drain(..lost_bytes);
-            bytes -= lost_bytes;
-            if bytes == 0 {
-                let announced = log.fit(session.cursor, 1, usize::MAX);
-                out.extend(log.range(session.cursor, announced).concat());
-                let bytes = log.tail_bytes(session.cursor) - log.tail_bytes(announced);
-                return mark_delivered(session, log, announced, bytes, &mut self.stats);
-            }
+        if session.cursor < log.first() {
+            return self.advance_past_loss(key, bytes, now, out);
         }
         let (cursor, missing) = log.advance(session.cursor, bytes);
         if missing > 0 {
@@ -147,6 +137,25 @@ impl Chat {
             out.extend_from_slice(&cut[cut.len() - missing..]);
         }
         mark_delivered(session, log, cursor, bytes + missing, &mut self.stats);
+    }
+
+    /// Likewise, if the log has overtaken the session, so that a LOST came first. If nothing of the
+    /// events behind it was written, the event that it announces has to follow.
+    fn advance_past_loss(&mut self, key: SessionKey, bytes: usize, now: Now, out: &mut Vec<u8>) {
+        if let Some(lost) = self.take_loss(key, now) {
+            lost.write(out);
+        }
+        let lost_bytes = bytes.min(out.len());
+        out.drain(..lost_bytes);
+        if bytes > lost_bytes {
+            return self.advance_push(key, bytes - lost_bytes, now, out);
+        }
+        let session = &mut self.sessions[key.index()];
+        let log = &self.rooms[session.room.index()].log;
+        let announced = log.fit(session.cursor, 1, usize::MAX);
+        out.extend(log.range(session.cursor, announced).concat());
+        let bytes = log.tail_bytes(session.cursor) - log.tail_bytes(announced);
+        mark_delivered(session, log, announced, bytes, &mut self.stats);
     }
 
     /// Moves a session's cursor past events that its room's log has dropped, and returns the LOST that

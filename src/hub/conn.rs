@@ -305,8 +305,10 @@ impl<T: Transport> Conn<T> {
     pub fn may_be_read(&self) -> bool {
         let may_come = self.is_readable && matches!(self.life, Life::Open | Life::Broken);
         let has_input = may_come || self.has_unanswered();
-        let takes_answers = self.is_broken() || self.out_len() <= self.out_len_max();
-        has_input && takes_answers && !self.is_closing() && !self.is_throttled()
+        has_input
+            && !self.is_closing()
+            && !self.is_throttled()
+            && (self.is_broken() || self.out_len() <= self.out_len_max())
     }
 
     /// Whether the client has to wait because it has sent too fast.

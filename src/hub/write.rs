@@ -74,7 +74,7 @@ impl<T: Transport> Hub<T> {
                 true => Owed::Nothing,
                 false => self.chat.owed(&conn.caller),
             };
-            if conn.out_len() == 0 && owed.slices().iter().all(|slice| slice.is_empty()) {
+            if conn.out_len() == 0 && !matches!(owed, Owed::Lines { .. }) {
                 let Owed::Answer(receipt) = owed else {
                     return self.end_stall(key, now);
                 };
@@ -101,7 +101,10 @@ impl<T: Transport> Hub<T> {
                             conn.append(&self.rest);
                         }
                         if is_all {
-                            return self.end_stall(key, now);
+                            if conn.is_stalled() {
+                                self.end_stall(key, now);
+                            }
+                            return;
                         }
                     }
                 }
