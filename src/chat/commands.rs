@@ -10,7 +10,7 @@ use super::session::Session;
 use super::{Chat, by_name, by_room_name};
 use crate::protocol::{
     Bye, Command, Error, Event, Join, LeaveReason, Listing, Membership, Mode, Name, Output,
-    Parting, Poll, Query, Reply, Resume, Secret, Token,
+    Parting, Poll, Presence, Query, Reply, Resume, Secret, Token,
 };
 use crate::time::Now;
 
@@ -226,7 +226,10 @@ impl Chat {
             let fits = members.add(Output::Member {
                 name: member.name,
                 mode: member.mode,
-                is_attached: member.conn().is_some(),
+                presence: match member.conn() {
+                    Some(_) => Presence::Attached,
+                    None => Presence::Detached,
+                },
                 silent_s: member.silent_s(now.at),
             });
             if !fits {

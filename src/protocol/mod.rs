@@ -42,7 +42,7 @@ pub use limits::{
 };
 pub use name::{DEFAULT_ROOM, Folded, NAME_BYTES_MAX, Name};
 pub use output::{
-    Listing, Membership, Output, REPLY_BYTES_MAX, REPLY_HEAD_BYTES_MAX, Reply, UNASKED,
+    Listing, Membership, Output, Presence, REPLY_BYTES_MAX, REPLY_HEAD_BYTES_MAX, Reply, UNASKED,
 };
 pub use quote::QUOTE_CHARS_MAX;
 pub use request::Request;

@@ -13,6 +13,7 @@ use super::limits::Limits;
 use super::name::{NAME_BYTES_MAX, Name};
 use super::token::Token;
 use super::verb::{VERBS, Verb};
+use super::words::words;
 
 /// The version of the protocol that this server speaks.
 const PROTOCOL_VERSION: u32 = 1;
@@ -62,7 +63,7 @@ pub enum Output<'a> {
     Member {
         name: Name,
         mode: Mode,
-        is_attached: bool,
+        presence: Presence,
         silent_s: u64,
     },
     Room {
@@ -111,12 +112,9 @@ impl Output<'_> {
             Output::Member {
                 name,
                 mode,
-                is_attached,
+                presence,
                 silent_s,
-            } => {
-                let attached = if is_attached { "attached" } else { "detached" };
-                write_line!(out, "MEMBER {name} {mode} {attached} {silent_s}");
-            }
+            } => write_line!(out, "MEMBER {name} {mode} {presence} {silent_s}"),
             Output::Room {
                 name,
                 members,
@@ -149,6 +147,16 @@ impl Output<'_> {
             Output::Alive => write_line!(out, "ALIVE"),
             Output::Bye(bye) => write_line!(out, "BYE {} {}", bye.as_str(), bye.text()),
         }
+    }
+}
+
+words! {
+    /// Whether a member's session has a connection.
+    pub enum Presence {
+        /// It has one.
+        Attached = "attached",
+        /// It has none.
+        Detached = "detached",
     }
 }
 
@@ -540,10 +548,10 @@ mod tests {
     #[test]
     fn each_line_has_its_words_in_order() {
         let name = Name::parse("Ann").unwrap();
-        let member = |mode, is_attached, silent_s| Output::Member {
+        let member = |mode, presence, silent_s| Output::Member {
             name,
             mode,
-            is_attached,
+            presence,
             silent_s,
         };
         let event = |event| Output::Event {
@@ -556,8 +564,8 @@ mod tests {
         #[rustfmt::skip]
         let table = [
             (Output::Hello, format!("HELLO chinwag/{VERSION} protocol=1\r\n")),
-            (member(Mode::Push, true, 0), "MEMBER Ann push attached 0\r\n".into()),
-            (member(Mode::Pull, false, 60), "MEMBER Ann pull detached 60\r\n".into()),
+            (member(Mode::Push, Presence::Attached, 0), "MEMBER Ann push attached 0\r\n".into()),
+            (member(Mode::Pull, Presence::Detached, 60), "MEMBER Ann pull detached 60\r\n".into()),
             (Output::Room { name, members: 2, newest: 9 }, "ROOM Ann 2 9\r\n".into()),
             (Output::Version, format!("STAT version {VERSION}\r\n")),
             (Output::Stat { name: "events", value: 5 }, "STAT events 5\r\n".into()),
