@@ -52,7 +52,7 @@ impl<'a> Owed<'a> {
         }
     }
 
-    /// Makes the receipt for the first `bytes` bytes of the lines, if that is any.
+    /// Makes the receipt for the first `bytes` bytes of the lines, unless `bytes` is 0.
     pub fn written(&self, bytes: usize) -> Option<Receipt> {
         let Owed::Lines { session, slices } = self else {
             return None;
@@ -67,7 +67,7 @@ impl<'a> Owed<'a> {
 }
 
 impl Receipt {
-    /// Whether all was written.
+    /// Whether everything has been written.
     pub fn is_all(&self) -> bool {
         self.is_all
     }
@@ -142,8 +142,9 @@ impl Chat {
     /// Likewise, if the log has overtaken the session, so that a LOST came first. If nothing of the
     /// events behind it was written, the event that it announces has to follow.
     fn advance_past_loss(&mut self, key: SessionKey, bytes: usize, now: Now, out: &mut Vec<u8>) {
-        if let Some(lost) = self.take_loss(key, now) {
-            lost.write(out);
+        if let Some(count) = self.take_loss(key, now) {
+            let next_seq = self.sessions[key.index()].cursor;
+            Output::Lost { count, next_seq }.write(out);
         }
         let lost_bytes = bytes.min(out.len());
         out.drain(..lost_bytes);
@@ -158,17 +159,17 @@ impl Chat {
         mark_delivered(session, log, announced, bytes, &mut self.stats);
     }
 
-    /// Moves a session's cursor past events that its room's log has dropped, and returns the LOST that
-    /// says so. Logs that once, until the session has caught up with its room.
-    pub(super) fn take_loss(&mut self, key: SessionKey, now: Now) -> Option<Output<'static>> {
+    /// Moves a session's cursor past events that its room's log has dropped, and returns how many those
+    /// were, for a LOST. Logs the first loss until the session has caught up with its room.
+    pub(super) fn take_loss(&mut self, key: SessionKey, now: Now) -> Option<u64> {
         let session = &mut self.sessions[key.index()];
         let room = &self.rooms[session.room.index()];
-        let next_seq = room.log.first();
-        if session.cursor >= next_seq {
+        let first = room.log.first();
+        if session.cursor >= first {
             return None;
         }
-        let count = next_seq - session.cursor;
-        session.cursor = next_seq;
+        let count = first - session.cursor;
+        session.cursor = first;
         self.stats.events_lost += count;
         if !std::mem::replace(&mut session.is_behind, true) {
             let origin = self.usages.origin(session.origin);
@@ -177,7 +178,7 @@ impl Chat {
                 log::info!("{name} in {room} has fallen behind and lost events");
             }
         }
-        Some(Output::Lost { count, next_seq })
+        Some(count)
     }
 
     /// Appends to `out` the events that the server owes a push session, up to the length of a reply:

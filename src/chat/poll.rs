@@ -74,8 +74,9 @@ impl Chat {
         let session = &mut self.sessions[key.index()];
         let log = &self.rooms[session.room.index()].log;
         let mut events = Listing::default();
-        if let Some(lost) = lost {
-            events.add(lost);
+        if let Some(count) = lost {
+            let next_seq = session.cursor;
+            events.add(Output::Lost { count, next_seq });
         }
         let lines_left = u64::from(max.get()) - events.lines();
         let bytes_left = events.room().min(bytes_max);
