@@ -79,7 +79,7 @@ impl Chat {
             events.add(Output::Lost { count, next_seq });
         }
         let lines_left = u64::from(max.get()) - events.lines();
-        let bytes_left = events.room().min(bytes_max);
+        let bytes_left = events.space_bytes().min(bytes_max);
         let mut to = log.fit(session.cursor, lines_left, bytes_left);
         if to == session.cursor && events.lines() == 0 {
             // One long event may make the reply longer than others.

@@ -161,7 +161,7 @@ mod tests {
         let rows = rows(&chat).len();
         assert_eq!(listing.lines(), 1 + rows as u64);
         let digits = u64::MAX.to_string().len();
-        assert!(listing.room() > rows * (digits - 1));
+        assert!(listing.space_bytes() > rows * (digits - 1));
     }
 
     #[test]

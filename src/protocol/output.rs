@@ -315,7 +315,7 @@ impl fmt::Display for Error {
     }
 }
 
-/// Lines behind a reply's first line, as many as fit.
+/// The lines after a reply's first line, as many as fit.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Listing {
     lines: u64,
@@ -332,7 +332,7 @@ impl Listing {
     }
 
     /// How many more bytes fit.
-    pub fn room(&self) -> usize {
+    pub fn space_bytes(&self) -> usize {
         Self::BYTES_MAX.saturating_sub(self.text.len())
     }
 
@@ -510,7 +510,7 @@ mod tests {
             let line = "x".repeat(len);
             while full.add_written(|out| out.extend_from_slice(line.as_bytes())) {}
             assert_eq!(full.lines(), (Listing::BYTES_MAX / len) as u64);
-            assert!(full.room() < len);
+            assert!(full.space_bytes() < len);
             full.lines = u64::MAX;
             for reply in with_body(&full) {
                 let text = text(Output::Reply(&reply));
@@ -526,12 +526,12 @@ mod tests {
         let mut listing = Listing::default();
         let almost = vec![b'x'; Listing::BYTES_MAX - 3];
         assert!(listing.add_written(|out| out.extend_from_slice(&almost)));
-        assert_eq!(listing.room(), 3);
+        assert_eq!(listing.space_bytes(), 3);
         let before = listing.clone();
         assert!(!listing.add_written(|out| write_line!(out, "no")));
         assert_eq!(listing, before);
         assert!(listing.add_written(|out| write_line!(out, "y")));
-        assert_eq!((listing.lines(), listing.room()), (2, 0));
+        assert_eq!((listing.lines(), listing.space_bytes()), (2, 0));
         assert!(!listing.add_written(|out| out.push(b'x')));
     }
 
@@ -540,7 +540,7 @@ mod tests {
         let mut events = listing(&["LOST 1 2"]);
         let long = vec![b'x'; Listing::BYTES_MAX];
         events.add_lines(2, [b"MSG\r\n", &long]);
-        assert_eq!((events.lines(), events.room()), (3, 0));
+        assert_eq!((events.lines(), events.space_bytes()), (3, 0));
         assert!(events.text.starts_with(b"LOST 1 2\r\nMSG\r\nx"));
         assert!(!events.add_written(|out| out.push(b'x')));
     }
