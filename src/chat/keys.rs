@@ -148,8 +148,7 @@ pub fn parse_line(line: &str) -> Result<Option<(Name, KeyHash)>, &'static str> {
     let (name, hash) = line
         .split_once(':')
         .ok_or("a line must be name:hash, but this one has no colon")?;
-    let name = Name::parse(name.trim_end())
-        .ok_or("a name is 1 to 24 of A-Z a-z 0-9 _ - and begins with a letter or digit")?;
+    let name = Name::parse(name.trim_end()).ok_or(Name::RULE)?;
     let hash = KeyHash::parse(hash.trim_start())
         .ok_or("after the colon must come the 64 hexadecimal digits of the key's SHA-256")?;
     Ok(Some((name, hash)))

@@ -111,7 +111,6 @@ pub fn name(word: &str) -> Result<Name, Error> {
             None if word.len() > NAME_BYTES_MAX => format!("; this one has {}", word.len()),
             None => String::new(),
         };
-        let rule = "a name is 1 to 24 of A-Z a-z 0-9 _ - and begins with a letter or digit";
-        Error::BadLine(Code::BadName, format!("{rule}{found}").into())
+        Error::BadLine(Code::BadName, format!("{}{found}", Name::RULE).into())
     })
 }

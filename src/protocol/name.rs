@@ -16,6 +16,9 @@ pub struct Name([u8; NAME_BYTES_MAX]);
 pub struct Folded([u64; NAME_BYTES_MAX / 8]);
 
 impl Name {
+    /// What a name is, for whoever has written something else.
+    pub const RULE: &str = "a name is 1 to 24 of A-Z a-z 0-9 _ - and begins with a letter or digit";
+
     /// The name that a word spells, if it is one.
     pub const fn parse(word: &str) -> Option<Name> {
         let bytes = word.as_bytes();
