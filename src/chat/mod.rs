@@ -12,7 +12,7 @@
 //! | has written output for a [`Pending`] command | [`Chat::carry_out`] | an `Outcome` |
 //! | has read all there is | [`Chat::due`], then [`Chat::settle`] | what is [`Due`]; a [`Notice`] |
 //! | may write events | [`Chat::next_audience`] | the connections that may get some |
-//! | can write to one | [`Chat::owed`] | [`Owed`] lines or a POLL's answer, with a [`Receipt`] |
+//! | can write to one | [`Chat::owed`] | [`Owed`] lines or a POLL's reply, with a [`Receipt`] |
 //! | has written some of it | [`Chat::advance`] | what has to follow |
 //! | closes a connection | [`Chat::say_goodbye`], [`Chat::disconnect`] | |
 //! | has nothing to do | [`Chat::next_deadline`] | until when it may sleep |

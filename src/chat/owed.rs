@@ -20,9 +20,9 @@ pub enum Owed<'a> {
     /// Nothing.
     Nothing,
     /// The reply to a POLL that waits, once there is an event.
-    Later,
+    PollWaits,
     /// The reply to a POLL that has waited: [`Chat::advance`] appends it to the output.
-    Answer(Receipt),
+    PollReply(Receipt),
     /// Lines for a push session, to write after the output: a LOST if the log has overtaken its
     /// cursor, and events.
     Lines {
@@ -48,7 +48,7 @@ impl<'a> Owed<'a> {
     pub fn slices(&self) -> &[&'a [u8]; 3] {
         match self {
             Owed::Lines { slices, .. } => slices,
-            Owed::Nothing | Owed::Later | Owed::Answer(_) => &[&[]; 3],
+            Owed::Nothing | Owed::PollWaits | Owed::PollReply(_) => &[&[]; 3],
         }
     }
 
@@ -95,12 +95,12 @@ impl Chat {
                     slices: [&self.line, head, tail],
                 }
             }
-            Delivery::Awaited(_) if has_events => Owed::Answer(Receipt {
+            Delivery::Awaited(_) if has_events => Owed::PollReply(Receipt {
                 session: key,
                 bytes: None,
                 is_all: true,
             }),
-            Delivery::Awaited(_) => Owed::Later,
+            Delivery::Awaited(_) => Owed::PollWaits,
             Delivery::Pushed | Delivery::Kept => Owed::Nothing,
         }
     }

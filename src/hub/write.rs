@@ -75,7 +75,7 @@ impl<T: Transport> Hub<T> {
                 false => self.chat.owed(&conn.caller),
             };
             if conn.out_len() == 0 && !matches!(owed, Owed::Lines { .. }) {
-                let Owed::Answer(receipt) = owed else {
+                let Owed::PollReply(receipt) = owed else {
                     return self.end_stall(key, now);
                 };
                 self.chat.advance(receipt, now, conn.out());
