@@ -41,8 +41,8 @@ pub struct Ceiling {
     pub parts: Vec<Part>,
     /// The most that the system keeps for the connections' sockets, in bytes.
     pub kernel_bytes: u64,
-    /// The most that clients of Unix sockets can keep in their own sockets, in bytes; none if the
-    /// server has no Unix socket.
+    /// The most that clients of Unix sockets can keep in their own sockets, in bytes; `None` without a
+    /// Unix socket.
     pub client_bytes: Option<u64>,
     limits: Limits,
 }

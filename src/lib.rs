@@ -1,7 +1,7 @@
 //! The parts of chinwag, a chat server for very small Linux boxes.
 //!
-//! A core that is told the time and knows no sockets, and around it a thin shell that alone touches
-//! sockets and clocks. Each of these uses only what stands below it:
+//! A core that gets the time as a number and knows no sockets, and around it a thin shell that alone
+//! touches sockets and clocks. Each of these uses only what stands below it:
 //!
 //! - `main` does what the command line asks for.
 //! - [`server`] polls sockets and reads the clocks, turn by turn, and writes the log.
@@ -31,7 +31,7 @@
 //! | what a room keeps, and what it drops | `chat/room.rs`, `chat/event_log.rs` |
 //! | push against pull: the events that wait for a session | `chat/owed.rs`, `chat/audience.rs`; POLL: `chat/poll.rs` |
 //! | slow readers, and clients that take nothing | `hub/write.rs`, `hub/read.rs`, `chat/deadlines.rs` |
-//! | what a client is told without asking | `chat/notice.rs`, `chat/ended.rs` |
+//! | what the server sends without being asked | `chat/notice.rs`, `chat/ended.rs` |
 //! | how much a connection may cost in a turn, and what comes first | `hub/mod.rs`, `hub/read.rs` |
 //! | how a connection begins, is answered, and ends | `hub/conn.rs`, `chat/connections.rs`, `chat/answer.rs`, `chat/caller.rs` |
 //! | how fast a client may send | `chat/rate.rs` |

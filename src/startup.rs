@@ -34,14 +34,13 @@ pub struct Prepared {
 pub(crate) struct Settings {
     /// The options, with no more connections than the system has descriptors for.
     pub options: Options,
-    /// The most bytes that a client can keep in its Unix socket; none if the server has no Unix
-    /// socket.
+    /// The most bytes that a client can keep in its Unix socket; `None` without a Unix socket.
     unix_client_bytes: Option<u64>,
 }
 
-/// Who may join, and the memory that the server can need with their keys.
+/// The names that may join, and the memory that the server can need with their keys.
 pub(crate) struct Users {
-    /// None if anyone may join.
+    /// `None` lets anyone join.
     pub keys: Option<Keys>,
     pub ceiling: Ceiling,
 }

@@ -89,7 +89,7 @@ pub struct Conn<T> {
     pub(super) is_to_read: bool,
     /// Whether it is on the hub's list of connections to write to.
     pub(super) is_to_write: bool,
-    /// The last time limit that [`Transport::watch_peer`] was given.
+    /// The last time limit that [`Transport::watch_peer`] got.
     pub(super) watched_s: Option<u32>,
 }
 
@@ -98,7 +98,7 @@ pub struct Conn<T> {
 enum Life {
     /// Both sides may send.
     Open,
-    /// The client has ended its side. It still gets its answers and what its session is owed.
+    /// The client has ended its side. It still gets its replies and its session's events.
     HalfClosed,
     /// Nothing reaches the client any more. What it has sent is still read and carried out.
     Broken,
@@ -432,7 +432,7 @@ pub struct Readiness {
 pub struct Written {
     /// How many bytes the stream took.
     pub bytes: usize,
-    /// How many of them belong to what is owed.
+    /// How many of them were owed lines.
     pub of_owed: usize,
 }
 

@@ -1,6 +1,6 @@
 //! Moves bytes between connections and `chat`: what one turn of the server's loop does.
 //!
-//! Each turn reads what is readable, then fires the timers that are due, then writes what is owed.
+//! Each turn reads what is readable, then fires the timers that are due, then writes output and events.
 //! Sockets come before timers, so that no client expires whose PING was waiting while the server
 //! itself was stopped: timers fire only up to a time by which everything that clients had sent is
 //! known to have been read. No connection gets more than its budget in one turn; the hub returns

@@ -241,7 +241,7 @@ impl<T: Transport> Hub<T> {
         }
     }
 
-    /// Writes what a connection is owed, and carries out a command that waits for that.
+    /// Writes a connection's output and events, and carries out a command that waits for that.
     fn answer_after_output(&mut self, key: ConnId, pending: Pending, now: Now) {
         self.write(key, now, usize::MAX);
         let (_, caller, out) = self.conns[key.index()].parts();

@@ -1,4 +1,4 @@
-//! Writes what connections are owed.
+//! Writes connections' output and their sessions' events.
 
 use std::io;
 
@@ -40,7 +40,7 @@ impl<T: Transport> Hub<T> {
     /// it may have something to read.
     pub(super) fn finish(&mut self, key: ConnId, now: Now) {
         let conn = &self.conns[key.index()];
-        // Looking up what it is owed has a cost, and most connections are not done.
+        // Looking for owed lines has a cost, and most connections are not done.
         if conn.may_be_done() && self.in_hand != Some(key) {
             let is_owed = !matches!(self.chat.owed(&conn.caller), Owed::Nothing);
             if conn.is_done(is_owed) {
@@ -59,7 +59,7 @@ impl<T: Transport> Hub<T> {
         }
     }
 
-    /// Writes what a connection is owed until its stream takes no more, or until it has written
+    /// Writes a connection's output and events until its stream takes no more, or until it has written
     /// `bytes_enough`.
     pub(super) fn write(&mut self, key: ConnId, now: Now, bytes_enough: usize) {
         let mut sum = 0;

@@ -296,7 +296,7 @@ pub const OPTIONS: &[Row] = &[
 fn add_address(options: &mut Options, text: &str) -> Result<(), String> {
     let address = Address::parse(text)?;
     if options.listen.contains(&address) {
-        return Err("this address is given twice".into());
+        return Err("this address appears twice".into());
     }
     options.listen.push(address);
     Ok(())

@@ -59,7 +59,7 @@ pub fn bad_argument(text: impl Into<Cow<'static, str>>) -> Error {
 pub fn set<T>(slot: &mut Option<T>, key: &str, value: T) -> Result<bool, Error> {
     match slot.replace(value) {
         None => Ok(true),
-        Some(_) => Err(bad_argument(format!("{key}= is given twice"))),
+        Some(_) => Err(bad_argument(format!("{key}= appears twice"))),
     }
 }
 

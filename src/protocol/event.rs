@@ -31,9 +31,9 @@ impl LeaveReason {
 pub enum Event<'a> {
     /// A member said something.
     Msg {
-        /// Who.
+        /// The member.
         name: Name,
-        /// What.
+        /// The message.
         text: &'a str,
     },
     /// A session became a member.

@@ -160,7 +160,7 @@ words! {
     }
 }
 
-/// What a client is told about the session that it got.
+/// What the server tells a client about the session that it got.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[allow(missing_docs, reason = "PROTOCOL.md documents its words")]
 pub struct Membership {
@@ -288,7 +288,7 @@ impl fmt::Display for Error {
             }
             Error::NoSession => "this connection has no session: JOIN or RESUME first",
             Error::AlreadyJoined => "this connection has a session: LEAVE or DETACH first",
-            Error::UnknownSession => "there is no session of that token; JOIN anew",
+            Error::UnknownSession => "there is no session with that token; JOIN again",
             Error::SessionEnded { reason, ago_s } => {
                 return write!(f, "{reason} {ago_s}");
             }

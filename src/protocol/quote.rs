@@ -14,7 +14,7 @@ pub fn is_short(word: &str) -> bool {
 }
 
 /// Puts a word between quotes and shows the characters in it that cannot be seen. A long word may be
-/// a key or a token, which belong in no log, so only its length is told.
+/// a key or a token, which belong in no log, so this shows only its length.
 pub fn quote(word: &str) -> String {
     if !is_short(word) {
         return format!("a word of {} characters", word.chars().count());

@@ -83,7 +83,7 @@ fn decode_suspect(line: &[u8]) -> Result<&str, Error> {
             }
         }
         Err(error) => {
-            // The first thing that is wrong is told.
+            // The error names the first thing that is wrong.
             let (before, after) = line.split_at(error.valid_up_to());
             decode_suspect(before)?;
             let (at, why) = (before.len(), "is no UTF-8");

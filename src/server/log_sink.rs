@@ -184,7 +184,7 @@ fn reopen(shared: &File) -> io::Result<File> {
     }
 }
 
-/// Writes what a file takes at once; none if the system has no flag for that.
+/// Writes what a file takes at once. Returns `None` if the system has no flag for that.
 fn write_without_waiting(file: &File, bytes: &[u8]) -> Option<io::Result<usize>> {
     // At the current position, if the file has one.
     const HERE: u64 = u64::MAX;

@@ -9,7 +9,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Folders whose sentences are not checked yet. Once one has been rewritten, take it out.
-const NOT_CHECKED_YET: &[&str] = &["src", "benches", "fuzz"];
+const NOT_CHECKED_YET: &[&str] = &["benches", "fuzz", "tools"];
 
 /// Where one of the phrases is right: a file, and a part of the sentence, in small letters and without
 /// punctuation. An entry that is no longer needed fails.
