@@ -62,11 +62,17 @@ fn is_in(path: &str, part: &str) -> bool {
     rest.is_some_and(|rest| rest.is_empty() || rest == ".rs" || rest.starts_with('/'))
 }
 
+/// The text of a file up to its own tests.
+fn without_tests(text: &str) -> &str {
+    text.split("\n#[cfg(test)]\n").next().unwrap()
+}
+
 /// What the code of a file names: words, and `a::b` for each `b` that is taken out of `a`, alone or
 /// with others in braces. Comments do not count, nor do the file's own tests.
 fn names(text: &str) -> BTreeSet<String> {
-    let code = text.split("#[cfg(test)]\nmod ").next().unwrap();
-    let code = code.lines().map(|line| line.split("//").next().unwrap());
+    let code = without_tests(text)
+        .lines()
+        .map(|line| line.split("//").next().unwrap());
     let code = code.collect::<Vec<_>>().join("\n");
     let mut names = BTreeSet::new();
     // The path before each brace that is open.
@@ -184,7 +190,7 @@ fn only_the_output_writes_lines_of_the_protocol() {
     marks.push(r"\r\n".to_owned());
     let (mut missing, mut wrong) = (marks.clone(), Vec::new());
     for (path, text) in sources("src") {
-        let code = text.split("mod tests {").next().unwrap();
+        let code = without_tests(&text);
         let found = marks.iter().filter(|mark| code.contains(mark.as_str()));
         if path == "protocol/output.rs" {
             let found: Vec<_> = found.collect();
