@@ -1,8 +1,8 @@
-//! How long the core's operations take, without sockets: `cargo bench --bench core`.
+//! Measures how long the core's operations take, without sockets: `cargo bench --bench core`.
 //!
-//! Where a benchmark's name ends in a number, that is how many sessions, timers or receivers there
-//! are. The time of an operation on one of them is to stay the same, but for what memory takes that is
-//! not in the processor's caches.
+//! A number at the end of a benchmark's name is the number of sessions, timers or receivers. An
+//! operation on one of them should take equally long whatever that number is, apart from the time
+//! that memory outside the processor's caches costs.
 
 use std::hint::black_box;
 use std::time::Duration;
@@ -49,13 +49,13 @@ fn lines(c: &mut Criterion) {
     });
 }
 
-/// Whether the server would carry a line out.
+/// Whether the server would carry out a line.
 fn is_command(line: &[u8]) -> bool {
     let request = Request::read(black_box(line), &limits());
     matches!(black_box(request), Request::Command(_))
 }
 
-/// A log that is full: for each event others go.
+/// Appends to a full log: each event drops old ones.
 fn log(c: &mut Criterion) {
     let mut log = EventLog::new(limits().log_bytes);
     for _ in 0..2000 {
@@ -65,7 +65,7 @@ fn log(c: &mut Criterion) {
     c.bench_function("append", |b| b.iter(|| log.append(black_box(EVENT))));
 }
 
-/// One event for many: the time for all, and how many that is a second.
+/// Brings one event to many members: the time for all of them, and how many get it in a second.
 fn fan_out(c: &mut Criterion) {
     let mut group = c.benchmark_group("fan-out");
     for members in [100, 1000] {
@@ -82,7 +82,7 @@ fn fan_out(c: &mut Criterion) {
     group.finish();
 }
 
-/// What must not take longer the more sessions there are.
+/// Measures what must not take longer the more sessions there are.
 fn many_sessions(c: &mut Criterion) {
     let mut states = SIZES.map(|size| (size, Sessions::in_many_rooms(size)));
     on_each(c, "ping", &mut states, Sessions::ping);
@@ -92,7 +92,7 @@ fn many_sessions(c: &mut Criterion) {
     on_each(c, "resume-detach", &mut states, Sessions::resume_and_detach);
 }
 
-/// The same in one large room, where a place among sorted names is found in logarithmic time.
+/// Measures the same in one large room, where finding a name takes logarithmic time.
 fn one_room(c: &mut Criterion) {
     let mut states = SIZES.map(|size| (size, Sessions::in_one_room(size)));
     let join_and_leave = Sessions::join_large_room_and_leave;
@@ -100,13 +100,13 @@ fn one_room(c: &mut Criterion) {
     on_each(c, "one-room/who", &mut states, Sessions::who);
 }
 
-/// A whole turn of the loop for one connection among many that are silent.
+/// Measures a whole turn of the loop for one connection among many silent ones.
 fn turns(c: &mut Criterion) {
     let mut states = SIZES.map(|size| (size, Connections::of_pull_members(size)));
     on_each(c, "turn-ping", &mut states, Connections::ping);
 }
 
-/// Measures an operation in each of several states, named for their size.
+/// Measures an operation in each of several states, which are named by their size.
 fn on_each<T>(c: &mut Criterion, name: &str, states: &mut [(usize, T)], operation: fn(&mut T)) {
     let mut group = c.benchmark_group(name);
     for (size, state) in states {
@@ -120,7 +120,7 @@ fn timers(c: &mut Criterion) {
     on_each(c, "timer", &mut timers, Timers::file_and_cancel);
 }
 
-/// All sessions expire: the time for all, and how many that is a second.
+/// Lets all sessions expire: the time for all of them, and how many expire in a second.
 fn expiry(c: &mut Criterion) {
     let mut group = c.benchmark_group("expire");
     group.sample_size(10);

@@ -1,9 +1,9 @@
-//! How many instructions the core's operations take: `cargo bench --bench instructions [NAME...]`.
+//! Counts the instructions of the core's operations: `cargo bench --bench instructions [NAME...]`.
 //!
-//! The program runs itself under valgrind's callgrind, once for each operation, and prints the
-//! instructions of one. Unlike times, these are the same on a busy machine; `.ci/budget` compares
-//! them with benches/budget.txt. What callgrind found stays in target/tmp/NAME.callgrind, for
-//! callgrind_annotate, which shows lines too if the program was built with
+//! The program runs itself under valgrind's callgrind, once for each benchmark, and prints how many
+//! instructions one operation takes. Unlike times, these are the same on a busy machine;
+//! `.ci/budget` compares them with benches/budget.txt. Callgrind's findings stay in
+//! target/tmp/NAME.callgrind for callgrind_annotate, which shows lines too if the program was built with
 //! `CARGO_PROFILE_BENCH_DEBUG=line-tables-only CARGO_PROFILE_BENCH_STRIP=false`.
 
 use std::env;
@@ -21,18 +21,19 @@ use support::{EVENT, SAY, Timers, limits};
 
 mod support;
 
-/// Has the program do one operation.
+/// The argument that makes the program run one benchmark, for valgrind to count.
 const RUN: &str = "--run";
 
 type Operation = Box<dyn FnMut()>;
 
-/// What is measured.
+/// A benchmark.
 struct Bench {
     name: &'static str,
-    /// How often the operation is repeated; one that can be is first done as often unmeasured.
+    /// How often the operation is repeated. If that is more than once, it is first done as often
+    /// without counting.
     calls: usize,
-    /// On how many one call works; what is printed is for one of them.
-    share: usize,
+    /// How many sessions one call works on. The printed number is for one of them.
+    sessions_per_call: usize,
     prepare: fn() -> Operation,
 }
 
@@ -60,15 +61,15 @@ const BENCHES: [Bench; 21] = [
     bench("who-100k", 100, || on_large_room(LARGE, Sessions::who)),
     bench("timer-1k", 1000, || on_timers(SMALL)),
     bench("timer-100k", 1000, || on_timers(LARGE)),
-    Bench { share: SMALL, ..bench("expire-1k", 1, || on_sessions(SMALL, expire)) },
-    Bench { share: LARGE, ..bench("expire-100k", 1, || on_sessions(LARGE, expire)) },
+    Bench { sessions_per_call: SMALL, ..bench("expire-1k", 1, || on_sessions(SMALL, expire)) },
+    Bench { sessions_per_call: LARGE, ..bench("expire-100k", 1, || on_sessions(LARGE, expire)) },
 ];
 
 const fn bench(name: &'static str, calls: usize, prepare: fn() -> Operation) -> Bench {
     Bench {
         name,
         calls,
-        share: 1,
+        sessions_per_call: 1,
         prepare,
     }
 }
@@ -77,7 +78,7 @@ fn parse(line: &[u8]) {
     black_box(Request::read(black_box(line), &limits()));
 }
 
-/// From the heap, where it is always aligned alike.
+/// Parses a line on the heap, where its alignment is always the same.
 fn parse_say() -> Operation {
     let line = SAY.to_vec();
     Box::new(move || parse(&line))
@@ -121,7 +122,7 @@ fn expire(sessions: &mut Sessions) {
     sessions.expire();
 }
 
-/// Callgrind counts from where this begins to where it ends.
+/// Repeats an operation. Callgrind counts what happens in this function.
 #[inline(never)]
 fn measured(operation: &mut dyn FnMut(), calls: usize) {
     for _ in 0..calls {
@@ -145,7 +146,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// Does an operation so often as is to be measured; this is what valgrind runs.
+/// Runs one benchmark: this is what valgrind runs.
 fn run(name: &str) -> Result<(), String> {
     let bench = BENCHES.iter().find(|bench| bench.name == name);
     let bench = bench.ok_or_else(|| format!("there is no {name}"))?;
@@ -157,15 +158,15 @@ fn run(name: &str) -> Result<(), String> {
     Ok(())
 }
 
-/// Counts and prints all operations whose name contains one of the words; all, if there are none.
+/// Runs and prints all benchmarks whose names contain one of the words, or all if there are no words.
 fn count_all(args: &[String]) -> Result<(), String> {
-    // Cargo and people who mean other benchmarks add options.
+    // Cargo adds options, and so do people for other benchmarks.
     let words: Vec<&String> = args.iter().filter(|arg| !arg.starts_with('-')).collect();
     let is_meant = |bench: &&Bench| {
         words.is_empty() || words.iter().any(|word| bench.name.contains(word.as_str()))
     };
     if !has_valgrind()? {
-        eprintln!("instructions: skipped, for there is no valgrind: apt-get install valgrind");
+        eprintln!("instructions: skipped, since there is no valgrind: apt-get install valgrind");
         return Ok(());
     }
     for bench in BENCHES.iter().filter(is_meant) {
@@ -174,7 +175,7 @@ fn count_all(args: &[String]) -> Result<(), String> {
     Ok(())
 }
 
-/// Whether valgrind is there; in continuous integration it has to be.
+/// Whether there is valgrind. In continuous integration its absence is an error.
 fn has_valgrind() -> Result<bool, String> {
     match Command::new("valgrind").arg("--version").output() {
         Ok(_) => Ok(true),
@@ -185,13 +186,13 @@ fn has_valgrind() -> Result<bool, String> {
     }
 }
 
-/// The instructions of one operation.
+/// Counts the instructions of one operation.
 fn count(bench: &Bench) -> Result<u64, String> {
     let file = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("{}.callgrind", bench.name));
-    let program = env::current_exe().map_err(|error| format!("its own program: {error}"))?;
+    let program = env::current_exe().map_err(|error| format!("no path to itself: {error}"))?;
     let path = env::var_os("PATH").unwrap_or_default();
     let output = Command::new("valgrind")
-        // Nothing of the caller's surroundings is to count.
+        // The caller's environment must not change the count.
         .env_clear()
         .env("PATH", path)
         .args(["--tool=callgrind", "--toggle-collect=*measured*"])
@@ -208,10 +209,10 @@ fn count(bench: &Bench) -> Result<u64, String> {
         fs::read_to_string(&file).map_err(|error| format!("{}: {error}", file.display()))?;
     let total = found.lines().find_map(|line| line.strip_prefix("totals: "));
     match total.and_then(|total| total.parse::<u64>().ok()) {
-        Some(total) if total > 0 => Ok(total / (bench.calls * bench.share) as u64),
+        Some(total) if total > 0 => Ok(total / (bench.calls * bench.sessions_per_call) as u64),
         _ => Err(format!(
-            "{} counts nothing: the program has to keep the names of its functions, as Cargo's \
-             bench profile has it",
+            "{} counts nothing: the program must keep the names of its functions, as it does in \
+             Cargo's bench profile",
             file.display()
         )),
     }

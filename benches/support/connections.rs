@@ -1,4 +1,4 @@
-//! Many connections: rooms in which all are sent what one says, and clients that are silent.
+//! Many connections: of push members, who all get what one of them says, and of silent pull members.
 
 use std::cell::{Cell, RefCell};
 use std::io::{self, Read, Write};
@@ -37,7 +37,7 @@ impl Audience {
         audience
     }
 
-    /// One says something, and all take it. Gives how many bytes those were.
+    /// Says something, and hands it to all members. Returns how many bytes they got.
     pub fn say(&mut self) -> usize {
         self.core.answer(&mut self.clients[0], SAY);
         let chat = &mut self.core.chat;
@@ -56,14 +56,14 @@ impl Audience {
     }
 }
 
-/// A client's end and the server's end share this.
+/// What a client and the server's end of its stream share.
 #[derive(Default)]
 struct Wire {
     input: RefCell<Vec<u8>>,
     taken: Cell<usize>,
 }
 
-/// A stream that takes everything, keeps nothing of it, and counts it.
+/// The server's end of a stream, which takes everything and only counts it.
 struct End(Rc<Wire>);
 
 impl Read for End {
@@ -97,7 +97,7 @@ impl Write for End {
 }
 
 impl Transport for End {
-    fn watch_peer(&mut self, _idle: Option<u32>) {}
+    fn watch_peer(&mut self, _: Option<u32>) {}
 
     fn untaken(&self) -> u32 {
         0
@@ -108,7 +108,7 @@ impl Transport for End {
     }
 }
 
-/// A hub whose connections are all members of rooms.
+/// A hub, and the other ends of its connections. Each of them is attached to a session.
 pub struct Connections {
     hub: Hub<End>,
     wires: Vec<Rc<Wire>>,
@@ -116,14 +116,14 @@ pub struct Connections {
 }
 
 impl Connections {
-    /// Push members of one room.
+    /// Connects push members of one room.
     pub fn of_push_members(members: usize) -> Connections {
         let mut all = Connections::new(members, |i| format!("JOIN n{i}\n"));
         all.say();
         all
     }
 
-    /// Pull members of rooms of a thousand.
+    /// Connects pull members of rooms of a thousand.
     pub fn of_pull_members(members: usize) -> Connections {
         Connections::new(members, |i| {
             format!("JOIN n{i} room=r{} mode=pull\n", i / 1000)
@@ -146,7 +146,7 @@ impl Connections {
         all
     }
 
-    /// One of many sends a PING, another one each time, and has its answer a turn later.
+    /// Sends a PING on a connection, each time on another, and takes a turn, which answers it.
     pub fn ping(&mut self) {
         self.turn = (self.turn + 7919) % self.wires.len();
         let before = self.wires[self.turn].taken.get();
@@ -154,7 +154,7 @@ impl Connections {
         assert!(self.wires[self.turn].taken.get() > before);
     }
 
-    /// One says something, and a turn of the loop later all have it.
+    /// Says something, and takes a turn, after which all members have it.
     pub fn say(&mut self) {
         let last = self.wires.len() - 1;
         let before = self.wires[last].taken.get();

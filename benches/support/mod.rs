@@ -1,4 +1,4 @@
-//! What the benchmarks measure: the core in states that it may come into, and one operation each.
+//! What the benchmarks measure: states that the core can get into, and operations on them.
 //!
 //! Nothing here measures. An operation does what the server's loop would do, and can be repeated.
 
@@ -17,13 +17,13 @@ pub const EVENT: &[u8] = b"MSG 123456 1763800000000 ann Shall we have another cu
 /// A message of a common length, as its sender types it.
 pub const SAY: &[u8] = b"SAY Shall we have another cup of tea?";
 
-/// Whether `cargo bench` runs the program. `cargo test --all-targets` runs it too; measuring would
-/// take long without optimization, and tells nothing.
+/// Whether `cargo bench` runs the program. `cargo test --all-targets` runs it too, but without
+/// optimization measuring takes long and says nothing.
 pub fn is_bench() -> bool {
     std::env::args().any(|arg| arg == "--bench")
 }
 
-/// The defaults, for as many as there may be.
+/// The default limits, but with no bound on how many there are of anything.
 pub fn limits() -> Limits {
     Limits {
         connections_max: usize::MAX,
@@ -35,12 +35,12 @@ pub fn limits() -> Limits {
     }
 }
 
-/// The moment so many milliseconds after the start.
-pub fn moment(at: u64) -> Now {
-    Now::exactly(Millis(at), 1_763_800_000_000 + at)
+/// The time `at_ms` milliseconds after the start.
+pub fn moment(at_ms: u64) -> Now {
+    Now::exactly(Millis(at_ms), 1_763_800_000_000 + at_ms)
 }
 
-/// A wheel with timers that are due within two hours, the longest that sessions have.
+/// A wheel with timers that are due within the next two hours, like those of sessions.
 pub struct Timers {
     wheel: Wheel,
     timers: u32,
@@ -61,14 +61,14 @@ impl Timers {
         timers
     }
 
-    /// Files one more, and takes it out again.
+    /// Files one more timer and cancels it.
     pub fn file_and_cancel(&mut self) {
         self.file();
         self.wheel.cancel(self.timers);
     }
 
     fn file(&mut self) {
-        // Deadlines in no order, with a stride that meets each millisecond.
+        // Deadlines in no order; the stride comes to each millisecond once.
         self.deadlines += 1;
         let when = Millis(1 + self.deadlines * 3_600_007 % 7_200_000);
         self.wheel.file(self.timers, when);

@@ -1,4 +1,4 @@
-//! Many sessions, and one client among them.
+//! Many sessions, and what one client among them does.
 
 use chinwag::chat::{Caller, Chat, ConnId, Input, Outcome, Peer, TimerBudget};
 use chinwag::protocol::Request;
@@ -6,24 +6,24 @@ use chinwag::time::Now;
 
 use super::{SAY, limits, moment};
 
-/// How many members the rooms of a scattered crowd have.
+/// How many members each room has, if there are many rooms.
 const ROOM: usize = 1000;
-/// How many of a crowd's sessions are attached.
+/// How many of the sessions are attached.
 const ATTACHED: usize = 100;
-/// Within how many milliseconds a crowd comes; its idle time is twice as long.
+/// The time in which all sessions are created. Their idle time is twice as long.
 const ARRIVAL_MS: usize = 1_800_000;
-/// Timers that the loop looks at in one turn.
+/// The most timers that the loop looks at in one turn.
 const TIMERS: usize = 256;
-/// As many ended sessions as are remembered, and some.
+/// More ended sessions than the server remembers.
 const ENDED: usize = 1100;
 
-/// The core without the hub: answers lines.
+/// The core without the hub.
 pub struct Core {
     pub chat: Chat,
     pub now: Now,
     conns: u32,
-    /// The line in hand, at an address that is always aligned alike: what looking at text takes
-    /// depends on that.
+    /// The line to answer. Its alignment is always the same, since the cost of looking at text
+    /// depends on it.
     line: Vec<u8>,
     out: Vec<u8>,
 }
@@ -46,10 +46,10 @@ impl Core {
         let client = self
             .chat
             .connect(conn, Peer::Local, self.now, &mut self.out);
-        client.expect("there is room for as many as can be counted")
+        client.expect("no limit is in the way")
     }
 
-    /// Reads and answers one line, which has to be right.
+    /// Reads and answers one line, which must succeed.
     pub fn answer(&mut self, client: &mut Caller, line: &[u8]) -> &[u8] {
         self.out.clear();
         self.line.clear();
@@ -61,7 +61,7 @@ impl Core {
             ends_line: true,
             request: Some(request),
         };
-        let permit = permit.expect("there is no bound for how fast a client may send");
+        let permit = permit.expect("a client may send as fast as it likes");
         let answered = (self.chat).answer(client, permit, input, self.now, &mut self.out);
         if let Outcome::Later(pending) = answered.outcome {
             let outcome = (self.chat).carry_out(client, pending, self.now, &mut self.out);
@@ -71,7 +71,7 @@ impl Core {
         &self.out
     }
 
-    /// Does what a turn does about time, and asks until when the loop may sleep.
+    /// Fires timers as a turn does, and returns until when the loop may sleep.
     pub fn fire(&mut self) -> Option<u64> {
         let mut budget = TimerBudget::each(TIMERS);
         while let Some(due) = self.chat.due(self.now, &mut budget) {
@@ -81,12 +81,11 @@ impl Core {
     }
 }
 
-/// Many sessions. All have come within half their idle time and let go of their connections, but for
-/// a hundred of them.
+/// Many sessions, all created within half their idle time. All but a hundred are detached.
 pub struct Sessions {
     core: Core,
     attached: Vec<Caller>,
-    /// RESUME for each session that is not attached.
+    /// A RESUME line for each detached session.
     resumes: Vec<Vec<u8>>,
     visitor: Caller,
     resident: Caller,
@@ -94,12 +93,12 @@ pub struct Sessions {
 }
 
 impl Sessions {
-    /// A crowd in rooms of a thousand.
+    /// Creates sessions in rooms of a thousand.
     pub fn in_many_rooms(sessions: usize) -> Sessions {
         Sessions::new(sessions, ROOM)
     }
 
-    /// A crowd in one room.
+    /// Creates sessions in one room.
     pub fn in_one_room(sessions: usize) -> Sessions {
         Sessions::new(sessions, sessions)
     }
@@ -144,17 +143,17 @@ impl Sessions {
         all
     }
 
-    /// One of the attached sends a PING.
+    /// Sends a PING for an attached session.
     pub fn ping(&mut self) {
         self.attached_sends(b"PING");
     }
 
-    /// One of the attached asks who is there.
+    /// Sends a WHO for an attached session.
     pub fn who(&mut self) {
         self.attached_sends(b"WHO");
     }
 
-    /// One of the attached fetches 100 events.
+    /// Fetches 100 events for an attached session.
     pub fn poll(&mut self) {
         self.attached_sends(b"POLL max=100 after=100");
     }
@@ -164,17 +163,17 @@ impl Sessions {
         self.core.answer(&mut self.attached[self.turn], line);
     }
 
-    /// Somebody says something in a room whose log is full, and where nobody else is.
+    /// Says something in a room that has a full log and no other member.
     pub fn say(&mut self) {
         self.core.answer(&mut self.resident, SAY);
     }
 
-    /// Somebody enters a room where one other is, and leaves it.
+    /// Joins a room that has one other member, and leaves it.
     pub fn join_and_leave(&mut self) {
         self.visit(b"JOIN visitor");
     }
 
-    /// Somebody enters the first of the crowd's rooms, and leaves it.
+    /// Joins the first of the large rooms, and leaves it.
     pub fn join_large_room_and_leave(&mut self) {
         self.visit(b"JOIN visitor room=r0");
     }
@@ -186,7 +185,7 @@ impl Sessions {
         self.core.fire();
     }
 
-    /// One of the detached comes back and goes again; another one each time, far from the last.
+    /// Resumes and detaches a session: each time another one, far from the last.
     pub fn resume_and_detach(&mut self) {
         self.turn = (self.turn + 7919) % self.resumes.len();
         let resume = &self.resumes[self.turn];
@@ -196,7 +195,7 @@ impl Sessions {
         self.core.fire();
     }
 
-    /// Nobody sends anything any more; time passes until all are gone. Gives how many those were.
+    /// Lets time pass until all sessions have expired. Returns how many there were.
     pub fn expire(&mut self) -> usize {
         let sessions = self.core.chat.sessions();
         while let Some(deadline) = self.core.fire() {
