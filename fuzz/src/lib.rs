@@ -1,4 +1,4 @@
-//! What the fuzz targets do with their bytes. tests/core/fuzz_corpus.rs plays the kept ones as tests.
+//! The fuzz targets, and the world in which they run. tests/core/fuzz_corpus.rs plays the kept inputs.
 
 pub mod targets;
 #[path = "../../tests/core/world.rs"]

@@ -1,4 +1,4 @@
-//! What the fuzz targets do with their bytes.
+//! The fuzz targets: what each does with its bytes.
 
 use std::collections::BTreeSet;
 
@@ -10,7 +10,7 @@ use chinwag::protocol::{Abuse, Limits, Request};
 
 use super::world::{Peer, World};
 
-/// What was cut off a stream, to be kept.
+/// An [`Item`] that outlives its stream.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Cut {
     Line(Vec<u8>),
@@ -39,13 +39,13 @@ fn cut<'a>(chunks: impl IntoIterator<Item = &'a [u8]>, line_bytes_max: usize) ->
         }
         assert!(chunk.is_empty());
     }
-    // Several signs of life in a row may be one.
+    // A row of signs of life may come as one.
     cuts.dedup_by(|next, item| *item == Cut::Sign && next == item);
     cuts
 }
 
-/// The line splitter gives the same items however the stream is cut: two bytes say how long a line
-/// may be and how large the pieces are, the others are the stream.
+/// Checks that the line splitter yields the same items however the stream is cut. The first two bytes
+/// say how long a line may be and how large the pieces are; the rest is the stream.
 pub fn lines(bytes: &[u8]) {
     let [max, size, stream @ ..] = bytes else {
         return;
@@ -60,14 +60,14 @@ pub fn lines(bytes: &[u8]) {
     let mut is_skipping = false;
     for (at, cut) in cuts.into_iter().enumerate() {
         match cut {
-            // An interrupt may have ended the skipping without a word.
+            // An interrupt may have silently ended the skipping.
             Cut::Line(line) => {
                 is_skipping = false;
                 assert!(line.len() <= max && !line.contains(&b'\n'));
             }
             Cut::TooLong => is_skipping = true,
             Cut::Skipped => assert!(std::mem::replace(&mut is_skipping, false)),
-            // Every offer is turned down: WONT or DONT.
+            // Every offer is declined, with WONT or DONT.
             Cut::Negotiation(answer) => assert!(matches!(answer, [255, 252 | 254, _])),
             Cut::Sign | Cut::AreYouThere => {}
             Cut::Tls => assert!(at == 0 && stream[0] == 22),
@@ -75,7 +75,8 @@ pub fn lines(bytes: &[u8]) {
     }
 }
 
-/// The command parser makes one request of any line, and the server gives it one reply.
+/// Checks that the command parser makes one request of any line, and that the server gives it one
+/// reply.
 pub fn commands(line: &[u8]) {
     let limits = Limits::default();
     let mut replies = 1;
@@ -97,9 +98,11 @@ pub fn commands(line: &[u8]) {
             assert_eq!(abuse, Abuse::Http);
             replies = 0;
         }
-        Request::TooLong | Request::Sign | Request::AreYouThere => panic!("this is no line"),
+        Request::TooLong | Request::Sign | Request::AreYouThere => {
+            panic!("no line makes this request")
+        }
     }
-    // What the splitter never hands on, or not in a first line.
+    // The splitter changes some lines, and some only if they come first.
     let is_changed = |b: &u8| b"\r\n\xff\x08\x15\x7f".contains(b);
     let is_first =
         !line.starts_with("\u{feff}".as_bytes()) && !matches!(line.first(), Some(0 | 22));
@@ -116,8 +119,9 @@ pub fn commands(line: &[u8]) {
     world.hub.assert_consistent(world.now());
 }
 
-/// The users file is read without a panic, and lets in who it says and nobody else. `$0` to `$9`
-/// stand for the hashes of the keys `0` to `9`, which are hard to come upon.
+/// Checks that a users file is read without a panic, and that it lets in those whom it names and
+/// nobody else. `$0` to `$9` stand for the hashes of the keys `0` to `9`, which fuzzing would hardly
+/// find.
 pub fn users(bytes: &[u8]) {
     let mut text = String::from_utf8_lossy(bytes).into_owned();
     let known: Vec<String> = (0..10).map(|digit| digit.to_string()).collect();
@@ -161,17 +165,17 @@ pub fn users(bytes: &[u8]) {
     }
 }
 
-/// How many connections a program of [`core`] has at most.
+/// The most connections that a program of [`core`] has at once.
 const PEERS: usize = 8;
-/// Time does not go on behind this.
+/// The end of time.
 const MILLIS_MAX: u64 = 1 << 45;
-/// How long it takes at most until nothing is left of anybody: as many lines as a connection reads
-/// at once, at the slowest rate, and then the longest idle time.
+/// The longest time until nothing is left of anybody: as many lines as a connection reads at once,
+/// at the slowest rate, and then the longest idle time.
 const MILLIS_TO_GO: u64 = (READ_BYTES as u64 + 101) * 1000;
 
-/// The core carries out a small program: the first bytes are the limits, then come steps of one
-/// byte each with their operands. After each step everything has to add up, and at the end
-/// everybody goes and nothing stays.
+/// Makes the core carry out a small program. The first bytes are the limits; then come steps, each a
+/// byte and its operands. After each step the core must be consistent, and in the end, when every
+/// client has left, nothing may remain.
 pub fn core(bytes: &[u8]) {
     let mut program = Program(bytes);
     let mut play = Play {
@@ -182,12 +186,12 @@ pub fn core(bytes: &[u8]) {
     while !program.0.is_empty() {
         play.step(&mut program);
         play.world.run();
-        play.listen();
+        play.check_output();
         let now = play.world.now();
         play.world.hub.assert_consistent(now);
     }
     for peer in play.peers.iter().flatten() {
-        // What was read and not yet answered is still answered, at its rate.
+        // The server still answers what it has read, no faster than the rate allows.
         peer.wire.borrow_mut().input.clear();
         play.world.reset(peer);
     }
@@ -219,14 +223,14 @@ fn limits(program: &mut Program<'_>) -> Limits {
 struct Program<'a>(&'a [u8]);
 
 impl<'a> Program<'a> {
-    /// The next byte; 0 when there is none left.
+    /// Takes the next byte, or 0 if there is none left.
     fn byte(&mut self) -> u8 {
         let (&byte, rest) = self.0.split_first().unwrap_or((&0, &[]));
         self.0 = rest;
         byte
     }
 
-    /// A string, behind its length.
+    /// Takes a string, which follows its length.
     fn text(&mut self) -> &'a [u8] {
         let len = self.0.len().min(self.byte().into()).min(self.0.len());
         let (text, rest) = self.0.split_at(len);
@@ -335,7 +339,7 @@ impl Play {
         *slot = Some(self.world.connect_with_space(space));
     }
 
-    /// Some names get a key, which is one of two; or anybody may join.
+    /// Gives some names one of two keys each, or lets anybody join.
     fn set_keys(&mut self, which: u8) {
         let names = (0..4_u8).filter(|name| which >> name & 1 == 1);
         let key = |name: u8| KeyHash::of(&format!("k{}", which >> (4 + name % 2) & 1));
@@ -347,13 +351,14 @@ impl Play {
         self.world.hub.set_keys(keys, now);
     }
 
-    /// What comes is whole lines of text, up to the last one, which may be broken off.
-    fn listen(&mut self) {
+    /// Checks that every connection receives whole lines of text, and only the last may be
+    /// incomplete.
+    fn check_output(&mut self) {
         for slot in &mut self.peers {
             let Some(peer) = slot else { continue };
             let mut wire = peer.wire.borrow_mut();
             drop_negotiations(&mut wire.output);
-            // A piece of a line waits for the rest.
+            // The beginning of a line waits for the rest.
             let end = wire.output.iter().rposition(|&b| b == b'\n');
             let rest = wire.output.split_off(end.map_or(0, |end| end + 1));
             let lines = std::mem::replace(&mut wire.output, rest);
@@ -364,7 +369,7 @@ impl Play {
                     !line.contains(|c: char| c.is_control() && c != '\t'),
                     "{line:?}"
                 );
-                assert!(!is_over, "behind BYE came {line:?}");
+                assert!(!is_over, "after BYE came {line:?}");
                 is_over = line.starts_with("BYE ");
                 let token = line.strip_prefix("OK JOIN session=");
                 self.tokens
@@ -372,7 +377,7 @@ impl Play {
             }
             assert!(
                 !is_over || wire.output.is_empty(),
-                "something came behind BYE"
+                "something came after BYE"
             );
             let is_closed = wire.is_closed;
             drop(wire);
@@ -383,7 +388,7 @@ impl Play {
     }
 }
 
-/// Takes out the answers to telnet's offers, which are the only bytes that are no text.
+/// Removes the answers to telnet's offers, the only bytes that are not text.
 fn drop_negotiations(output: &mut Vec<u8>) {
     while let Some(at) = output.iter().position(|&b| b == 255) {
         if output.len() < at + 3 {
@@ -393,7 +398,7 @@ fn drop_negotiations(output: &mut Vec<u8>) {
     }
 }
 
-/// A JOIN of a few names and rooms, with options as the bits say.
+/// A JOIN with one of a few names and rooms; the bits choose them and the options.
 fn join(who: u8, how: u8) -> String {
     let (name, room, key) = (who & 3, who >> 2 & 3, who >> 4 & 3);
     let mode = ["push", "pull"][usize::from(how & 1)];
@@ -405,7 +410,7 @@ fn join(who: u8, how: u8) -> String {
     )
 }
 
-/// One of the other lines, for those who do not find them.
+/// One of the other lines, which fuzzing would hardly find by itself.
 fn line(which: u8) -> String {
     let more = which >> 4;
     match which & 15 {
