@@ -1,4 +1,5 @@
-//! Tests without a socket: of the core, and of what documents say about it.
+//! Tests without a socket: of the core, and of what documents say about it. The name of each module
+//! is a filter: `cargo test slow::`.
 
 mod closing;
 mod dialogues;

@@ -15,8 +15,7 @@ use fastrand::Rng;
 use crate::process::{
     Client, PATIENCE, Polite, Received, Server, TempDir, Watch, raise_descriptors, unix,
 };
-
-const SECOND: Duration = Duration::from_secs(1);
+use crate::steps::SECOND;
 
 /// How many KiB more than at its start a server may have in memory when a load is gone: what the
 /// allocator keeps for the next time, and parts of the program that had not run before.

@@ -1,4 +1,4 @@
-//! Tests that start the program.
+//! Tests that start the program. The name of each module is a filter: `cargo test slow::`.
 
 mod abuse;
 mod clients;

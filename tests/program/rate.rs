@@ -3,8 +3,7 @@
 use std::time::Duration;
 
 use crate::process::{Client, Polite, Received, Server, TempDir, Watch, unix};
-
-const SECOND: Duration = Duration::from_secs(1);
+use crate::steps::SECOND;
 
 #[test]
 fn lines_above_the_rate_wait_and_none_is_refused_or_lost() {

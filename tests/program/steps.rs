@@ -14,6 +14,9 @@ pub const SECOND: Duration = Duration::from_secs(1);
 /// a client that reads between two batches has space for the next.
 pub const BATCH: usize = 32;
 
+/// The SHA-256 of "abc", from appendix B.1 of FIPS 180-2.
+pub const HASH_OF_ABC: &str = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
+
 /// Says `messages` messages of 1,000 bytes, and does something after each batch.
 pub fn flood(speaker: &mut Client, messages: usize, mut after_batch: impl FnMut()) {
     let line = format!("SAY {}\r\n", "x".repeat(1000));
@@ -60,9 +63,6 @@ pub fn failing(calls: &str, errors: &str) -> Option<Command> {
     );
     Some(program_within(&traced))
 }
-
-/// The SHA-256 of "abc", from appendix B.1 of FIPS 180-2.
-pub const HASH_OF_ABC: &str = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
 
 /// Runs the program to its end.
 pub fn run(args: &[&str]) -> Finished {

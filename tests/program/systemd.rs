@@ -9,14 +9,12 @@ use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram, UnixListener, UnixStream};
 use std::path::Path;
 use std::process::{Command, Stdio};
-use std::time::Duration;
 
 use crate::process::{
     Client, Finished, PATIENCE, Process, TempDir, Watch, has_ipv6, program, program_within, unix,
 };
+use crate::steps::SECOND;
 use socket2::SockRef;
-
-const SECOND: Duration = Duration::from_secs(1);
 
 /// Starts the program with one socket passed to it.
 const WITH_ONE: &str = r#"exec 3<&0 </dev/null; LISTEN_PID=$$ LISTEN_FDS=1 exec "$@""#;
