@@ -16,7 +16,6 @@ mod manual_page;
 mod memory;
 mod openwrt;
 mod options;
-#[path = "../process/mod.rs"]
 mod process;
 mod rate;
 #[path = "../script/mod.rs"]
