@@ -1,6 +1,6 @@
-//! What is particular to each protocol: how a client comes in, how that is confirmed, how something
-//! is said or asked for, and how a sign of life is given. How much is sent, and when, is the same for
-//! all.
+//! What differs between protocols: how a client joins, how the server confirms that, how a client says
+//! something or asks for events, and how it gives a sign of life. How much the load sends, and when, is
+//! the same for all.
 //!
 //! A message carries exactly one [`MARK`], and nothing else that a server sends does, so deliveries
 //! are counted without knowing the protocol.
@@ -59,7 +59,7 @@ pub struct Asking {
     pub ask: fn(usize) -> String,
     /// Asks in the cheapest way, with nothing to be given: the reply is one line.
     pub ask_for_nothing: &'static str,
-    /// If a reply of which this many lines have come, the last of which is given, tells its size.
+    /// The size of a reply, if the line of that number tells it.
     pub announced: fn(usize, &[u8]) -> Option<Size>,
 }
 

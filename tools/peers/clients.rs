@@ -14,7 +14,7 @@ use crate::adapter::{Adapter, MARK, Opening, contains};
 /// What is remembered of what a client was sent last.
 const TAIL_BYTES: usize = 80;
 const READ_BYTES: usize = 256 * 1024;
-/// A server that sends nothing for so long has nothing more to send.
+/// After this much silence, a server has nothing more to send.
 const SILENCE: Duration = Duration::from_millis(100);
 
 /// Marks that a client was sent at once: who, how many it had before, how many these are.
@@ -36,8 +36,7 @@ pub struct Joined {
 #[derive(Clone, Copy)]
 pub struct Plan {
     pub count: usize,
-    /// How many share a room; the first ones share room 0. None if it is one that will say
-    /// something there.
+    /// How many share a room; the first ones share room 0. Without it, the clients are senders.
     pub rooms_of: Option<usize>,
     /// How many may be on their way in at once.
     pub at_once: usize,
@@ -193,7 +192,7 @@ impl Clients {
         let last = stray.map_or(&[][..], |client| &client.tail);
         Err(format!(
             "of {} clients {} were refused, and {} not confirmed within {:.0} s; one was sent \
-             \"{}\"; does the server allow so many?",
+             \"{}\"; does the server allow that many?",
             plan.count,
             joined.refused,
             joined.unconfirmed,

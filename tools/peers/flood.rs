@@ -1,7 +1,7 @@
 //! One who says something to many: as fast as the window allows, or at a steady pace.
 //!
-//! The window is over the average of the receivers: the next message is sent when so many have been
-//! delivered as it takes for all but `in_flight` messages to have reached everybody.
+//! The window is over the average of the receivers: the next message goes out once
+//! enough have been delivered for all but `in_flight` messages to have reached everybody.
 
 use std::time::Duration;
 
@@ -12,12 +12,12 @@ use tools::process::Process;
 use crate::clients::Clients;
 use crate::probe::tcp_memory_bytes;
 
-/// If nothing happens for so long, what is on its way will not arrive.
+/// After this much silence, what is on its way will not arrive.
 pub const GIVEN_UP: Duration = Duration::from_secs(5);
 /// How often the system's memory is looked at.
 const LOOK: Duration = Duration::from_millis(50);
 
-/// Who says something, and who is sent it.
+/// A client that says something, and those that receive it.
 pub struct Talk<'a> {
     pub clients: &'a mut Clients,
     pub process: &'a Process,

@@ -1,7 +1,7 @@
 //! One who asks for what has been said: what a server spends on each event that it is asked for,
 //! and on a request for which there is nothing to give.
 //!
-//! One connection, with so many requests on their way.
+//! One connection, with a number of requests on their way.
 
 use tools::client::Client;
 use tools::clock::Clock;
@@ -107,7 +107,7 @@ impl Puller {
         while given < events as u64 {
             let got = self.rounds(requests, 1, 1)?;
             if got == 0 {
-                return Err(format!("only {given} of {events} events were given"));
+                return Err(format!("only {given} of {events} events came"));
             }
             given += got;
             requests += 1;

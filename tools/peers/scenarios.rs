@@ -60,7 +60,8 @@ impl<'a> Stage<'a> {
         })
     }
 
-    /// A plan for so many in one room, or as the settings say, at a speed that the server can take.
+    /// A plan for `count` clients in one room, or as the settings say, at a speed that the server can
+    /// take.
     fn plan(&self, count: usize) -> Plan {
         Plan {
             count,
@@ -196,8 +197,8 @@ impl<'a> Stage<'a> {
         self.report_run(&beside, report)
     }
 
-    /// All come at once: how long that takes, who is not let in, and whether those who are in are
-    /// told of everybody who comes after them, where the server tells that.
+    /// All clients join at once: how long that takes, how many the server refuses, and whether it tells
+    /// each of all that join later, if it does that at all.
     fn storm(&mut self, report: &mut Object) -> Result<(), String> {
         let count = self.settings.receivers;
         let plan = Plan {
@@ -263,8 +264,8 @@ impl<'a> Stage<'a> {
     }
 }
 
-/// How often somebody is told that somebody has come, if each is told of itself and of all that
-/// come into its room after it.
+/// How often a server that tells each client of itself, and of all that join its room later, tells
+/// somebody of somebody.
 fn arrivals(count: usize, rooms_of: usize) -> u64 {
     let in_room = |size: usize| (size * (size + 1) / 2) as u64;
     (count / rooms_of) as u64 * in_room(rooms_of) + in_room(count % rooms_of)

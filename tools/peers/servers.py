@@ -109,7 +109,7 @@ def write(folder, name, text):
 
 
 def chinwag(_folder, port):
-    # Room for some files beside the clients'.
+    # Leaves some files for what is not a client.
     clients = str(CLIENTS - 100)
     return ["--quiet", "--listen", f"127.0.0.1:{port}", "--rate", "0",
             "--max-per-address", clients, "--max-connections", clients,
@@ -189,7 +189,7 @@ def all_servers(binaries):
     return [
         Server("floor", "floor", binaries["floor"], floor),
         Server("chinwag", "chinwag", binaries["chinwag"], chinwag, version="--version"),
-        # Who comes into a channel is sent the names of all in it: that takes ngircd minutes with
+        # ngircd sends whoever joins a channel the names of all in it: that takes minutes with
         # ten thousand in one.
         Server("ngircd", "irc", found("ngircd"), ngircd, "ngircd", "--version",
                {"idle": ["--rooms-of", "10"]}),

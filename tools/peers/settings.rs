@@ -1,4 +1,4 @@
-//! What the load is told on its command line.
+//! The load's command line.
 
 use std::fmt::Display;
 use std::net::SocketAddr;
@@ -44,7 +44,7 @@ impl Settings {
         }
         let scenario = match args.words() {
             [scenario] if SCENARIOS.split(", ").any(|known| known == scenario) => scenario.clone(),
-            [] => return Err(format!("no scenario is given; there are {SCENARIOS}")),
+            [] => return Err(format!("name a scenario; there are {SCENARIOS}")),
             [other] => return Err(format!("{other}: no such scenario; there are {SCENARIOS}")),
             [_, other, ..] => return Err(format!("{other}: one scenario at a time")),
         };

@@ -3,7 +3,7 @@
 import statistics
 
 PEERS = ["ngircd", "mosquitto", "nats", "redis"]
-# A MB in KiB and in MiB: targets were given in MB.
+# A MB in KiB and in MiB: targets are in MB.
 MB_KIB = 1e6 / 1024
 MB_MIB = MB_KIB / 1024
 # The log of a room of chinwag's, at its default.
@@ -23,7 +23,7 @@ class Results:
                     self.values.setdefault(key, []).append(value)
 
     def median(self, server, measure, field):
-        """The middle one of all rounds; none if it was not measured."""
+        """The middle one of all rounds; None without a measurement."""
         values = self.values.get((server, measure, field))
         return statistics.median(values) if values else None
 
@@ -107,7 +107,7 @@ def join_table(results):
                            ("storm-10000", "10,000 into rooms of ten")):
         columns += [
             (f"{title}: s until all are in", of(measure, "seconds_confirmed", short)),
-            ("s until each is told of all", of(measure, "seconds_delivered", short)),
+            ("s until each knows of all", of(measure, "seconds_delivered", short)),
             ("refused / not in after 30 s", unsuccessful(measure)),
             ("SYNs dropped", of(measure, "listen_drops", whole)),
             ("CPU, ms", of(measure, "cpu_ms", whole)),
@@ -184,7 +184,7 @@ def targets(results):
         return results.median(server, measure, field)
 
     def times(factor, value):
-        return None if value is None else factor * value
+        return factor * value if value is not None else None
 
     def best_peer(measure):
         values = [of(peer, measure, "cpu_us_per_delivery") for peer in PEERS]
@@ -205,7 +205,7 @@ def targets(results):
     yield "bytes per idle session of 10,000", 400, of("chinwag", "idle", "bytes_per_session")
     start = of("floor", "start", "resident_kib_start")
     yield ("resident at start, KiB: floor's and 0.4 MB",
-           None if start is None else start + 0.4 * MB_KIB, of("chinwag", "start", "resident_kib_start"))
+           start + 0.4 * MB_KIB if start is not None else None, of("chinwag", "start", "resident_kib_start"))
     yield "wake-ups with 10,000 idle, in all", 0, results.worst("chinwag", "idle", "wakeups")
     yield "CPU with 10,000 idle, ms/s", 0.1, results.worst("chinwag", "idle", "cpu_ms_per_second")
     growth = of("chinwag", "deaf", "resident_peak_growth_kib")
@@ -215,7 +215,7 @@ def targets(results):
            of("chinwag", "deaf", "tcp_memory_held_growth_mib"))
     kept = of("chinwag", "deaf", "rate_kept")
     yield ("100 of 1,000 never read: rate that the 900 lose", 0.1,
-           None if kept is None else max(0, 1 - kept))
+           max(0, 1 - kept) if kept is not None else None)
     yield from join_targets(results)
     for in_flight in (1, 16):
         yield (f"CPU µs per polled event, {in_flight} in flight: 0.3 × redis's XREAD",
@@ -235,11 +235,11 @@ def join_targets(results):
                results.median("chinwag", measure, "seconds_confirmed"))
         expected = results.worst("chinwag", measure, "joined_expected")
         told = results.least("chinwag", measure, "joined_delivered")
-        yield f"{what}: JOINED not delivered", 0, None if told is None else expected - told
+        yield f"{what}: JOINED not delivered", 0, expected - told if told is not None else None
         worst = [results.worst("chinwag", measure, field)
                  for field in ("refused", "unconfirmed", "listen_drops", "syn_queue_drops")]
         yield (f"{what}: refused, not in, or SYN dropped", 0,
-               None if None in worst else sum(worst))
+               sum(worst) if None not in worst else None)
 
 
 def short(value):

@@ -1,4 +1,4 @@
-//! Command lines: what a program is told, and what becomes of what it answers.
+//! Command lines: reading one, and printing what comes of it.
 
 use std::fmt::Display;
 use std::io::{Write, stderr, stdout};

@@ -21,7 +21,7 @@ impl Clock {
         self.elapsed().as_micros() as u64
     }
 
-    /// Waits until so much time has passed since the start.
+    /// Waits until this much time has passed since the start.
     #[expect(clippy::disallowed_methods, reason = "what is measured has its times")]
     pub fn sleep_until(self, elapsed: Duration) {
         thread::sleep(elapsed.saturating_sub(self.elapsed()));

@@ -2,7 +2,7 @@
 
 use std::fmt::{self, Display, Formatter, Write};
 
-/// An object: names and values in the order in which they were given.
+/// An object: names and values in the order in which they were added.
 #[derive(Default)]
 pub struct Object {
     fields: String,

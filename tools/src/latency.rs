@@ -56,7 +56,7 @@ impl Latencies {
         }
     }
 
-    /// The usual percentiles with their names; none if nothing was recorded.
+    /// The usual percentiles with their names, once something was recorded.
     pub fn summary(&mut self) -> Option<[(&'static str, u64); 5]> {
         self.flush();
         let histogram = &self.histogram;
@@ -72,7 +72,7 @@ impl Latencies {
         })
     }
 
-    /// The same as an object; none if nothing was recorded.
+    /// The same as an object.
     pub fn json(&mut self) -> Option<Object> {
         let mut object = Object::default();
         for (name, us) in self.summary()? {

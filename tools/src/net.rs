@@ -45,7 +45,7 @@ impl Conn {
         self.out.len() - self.written
     }
 
-    /// Reads into `space`. None if there is nothing now; an error at the end of the stream too.
+    /// Reads into `space`, if there is something to read now. The end of the stream is an error.
     pub fn read(&mut self, space: &mut [u8]) -> io::Result<Option<usize>> {
         loop {
             match self.stream.read(space) {
@@ -133,9 +133,9 @@ impl Net {
         })
     }
 
-    /// Begins to make a connection, of which is told by this index. The system keeps at most
-    /// `receive_buffer` bytes, and as many again for its own book-keeping, of what nobody reads;
-    /// none for the system's default.
+    /// Begins to make a connection, which [`wait`](Self::wait) calls by this index. Of what nobody
+    /// reads, the system keeps at most `receive_buffer` bytes, and as many again for its own
+    /// book-keeping, instead of its default.
     ///
     /// # Errors
     ///
@@ -249,7 +249,7 @@ impl Net {
         Ok(None)
     }
 
-    /// Nothing more is told of a connection, so that nobody reads from it.
+    /// Says nothing more about a connection, so that nobody reads from it.
     ///
     /// # Errors
     ///
@@ -259,7 +259,7 @@ impl Net {
         forgotten.map_err(|error| format!("cannot stop polling a connection: {error}"))
     }
 
-    /// What happens to a connection that was forgotten is told again.
+    /// Tells again what happens to a connection that was forgotten.
     pub fn remember(&self, index: usize, conn: &mut Conn) {
         let registry = self.poll.registry();
         // Only a descriptor that is polled already cannot be.

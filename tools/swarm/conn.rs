@@ -53,7 +53,8 @@ impl Conn {
     }
 
     /// Reads behind what is left from the last time; gives how many bytes `buffer` holds then, and
-    /// whether there may be more to read. None if there is nothing now.
+    /// whether there may be more to read. Without anything to
+    /// read, it gives none.
     pub fn read(&mut self, buffer: &mut [u8]) -> io::Result<Option<(usize, bool)>> {
         let kept = self.rest.len();
         buffer[..kept].copy_from_slice(&self.rest);

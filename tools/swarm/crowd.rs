@@ -110,8 +110,9 @@ impl<'a> Crowd<'a> {
     }
 
     /// Takes the whole lines of what a connection has received; gives their length. What is wrong
-    /// with one of them, which ends all this, is kept with the name of who got it; the others are
-    /// taken all the same, since there are replies to wait for until all have left.
+    /// with one of them, which ends all this, is kept with the name of the session
+    /// that got it. The others are taken all the same, because there are replies to wait for until all
+    /// have left.
     pub fn take(&mut self, index: usize, conn: &mut Conn, bytes: &[u8], now_us: u64) -> usize {
         let mut at = 0;
         loop {
@@ -141,7 +142,7 @@ impl<'a> Crowd<'a> {
         self.failure.get_or_insert(fault);
     }
 
-    /// Takes from the beginning what others were given already, which nearly everything is.
+    /// Takes from the beginning what others got before, which is nearly everything.
     fn take_known(&mut self, conn: &mut Conn, bytes: &[u8], now_us: u64) -> Checked<usize> {
         match &mut conn.role {
             Role::Receiver(reader) if conn.stage == Stage::Joined => {
@@ -271,7 +272,7 @@ impl<'a> Crowd<'a> {
                 format!("; start the server like this: {}", self.plan.server())
             }
             b"not-authorized" => "; swarm has no keys: use a server without --users".into(),
-            b"session-ended" => "; see what the server is told with --max-idle, or poll more \
+            b"session-ended" => "; see the server's --max-idle, or poll more \
                                  often (--poll-every)"
                 .into(),
             _ => String::new(),

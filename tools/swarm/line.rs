@@ -26,7 +26,7 @@ pub enum Line<'a> {
 }
 
 impl<'a> Line<'a> {
-    /// Reads a line; none if it is not what its first word promises.
+    /// Reads a line, if it is what its first word promises.
     pub fn parse(line: &'a [u8]) -> Option<Line<'a>> {
         let (first, rest) = word(line);
         Some(match first {

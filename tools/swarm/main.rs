@@ -1,4 +1,4 @@
-//! Puts load on a chinwag server, checks that everybody is given everything exactly once and in
+//! Puts load on a chinwag server, checks that every session gets everything exactly once and in
 //! order, and reports how fast that went and what it took.
 //!
 //! The server must be told to bear it, for example:

@@ -23,9 +23,9 @@ const SERVER_IDLE_MAX: u64 = 3600;
 /// When messages are said.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Pace {
-    /// So many a second in all, whether they get through or not.
+    /// A number of them a second in all, whether they get through or not.
     Rate(u32),
-    /// The next one when fewer than so many are under way.
+    /// The next one when fewer than this many are under way.
     Window(u32),
 }
 
@@ -196,7 +196,7 @@ const BRIEF: &str = "\
 Usage: swarm [OPTIONS]
        swarm measure [OPTIONS]
 
-Puts load on a chinwag server, checks that everybody is given everything exactly once and in order,
+Puts load on a chinwag server, checks that every session gets everything exactly once and in order,
 and reports how fast that went and what it took. With 'measure' it starts servers of its own and
 measures what a million sessions cost them: see 'swarm measure --help'.";
 
@@ -223,7 +223,7 @@ The names in the report of --json; those of the server's process are null withou
     run_s                         from the first message until no more was said and all had arrived
     messages, messages_per_s
     unsent                        messages that --rate asked for and the server did not take
-    deliveries, deliveries_per_s  messages that receivers and pull sessions were given
+    deliveries, deliveries_per_s  messages that receivers and pull sessions got
     pull_deliveries               those of pull sessions alone
     lost                          events that LOST told of
     latency_us                    of receivers: p50, p90, p99, p99_9, max

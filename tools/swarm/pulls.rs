@@ -53,7 +53,7 @@ struct Body {
 struct Carrier {
     asks: VecDeque<Ask>,
     body: Option<Body>,
-    /// Polls that were given a part of what there is.
+    /// Polls that got a part of what there is.
     behind: VecDeque<Ask>,
     /// For how many sessions something was sent, in this work.
     walked: u64,
@@ -123,7 +123,7 @@ impl Pulls {
         })
     }
 
-    /// When there is something to do next though nothing has happened; none if that is never.
+    /// When there is something to do next even if nothing happens.
     pub fn deadline_us(&self) -> Option<u64> {
         self.schedule.peek().map(|Reverse((due_us, _))| *due_us)
     }
@@ -218,8 +218,7 @@ impl Pulls {
         }
     }
 
-    /// Takes what the beginning of a carrier's `bytes` holds that others were given already; gives
-    /// its length.
+    /// Takes what the beginning of a carrier's `bytes` holds that others got before; gives its length.
     pub fn take_known(
         &mut self,
         index: u32,
@@ -290,7 +289,7 @@ impl Pulls {
         }
     }
 
-    /// Takes an OK; none if it is not the reply to that verb.
+    /// Takes an OK, if it is the reply to that verb.
     fn reply(
         &mut self,
         index: u32,
@@ -325,7 +324,7 @@ impl Pulls {
         }
     }
 
-    /// Takes the reply to a JOIN; none if it is not one.
+    /// Takes the reply to a JOIN, if it is one.
     fn has_joined(
         &mut self,
         session: u32,

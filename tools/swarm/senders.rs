@@ -7,7 +7,7 @@ use crate::ledger::PADDING;
 use crate::line::push_number;
 use crate::options::{Pace, Plan};
 
-/// A sender says nothing more while so many bytes wait for its connection to take them.
+/// A sender says nothing more while this many bytes wait for its connection to take them.
 const OUT_BYTES_MAX: usize = 64 * 1024;
 
 /// All senders. Message `n` of sender `i` is number `n * senders + i` of all, which with a rate
@@ -68,7 +68,7 @@ impl Senders {
         }
     }
 
-    /// When there is something to do next though nothing has happened; none if that is never.
+    /// When there is something to do next even if nothing happens.
     pub fn deadline_us(&self) -> Option<u64> {
         match self.pace {
             Pace::Rate(rate) if !self.said.is_empty() => {
@@ -122,7 +122,7 @@ impl Senders {
         }
     }
 
-    /// Has a sender say all that is due of its own, as far as its connection takes that.
+    /// Lets a sender say all that is due of its own, or what its connection takes of that.
     fn catch_up(&mut self, sender: u32, conns: &mut [Conn], rate: u32) {
         let conn = &mut conns[sender as usize];
         loop {

@@ -612,7 +612,7 @@ fn another_text_than_others_are_given_is_found_out() {
     let finished = wrong_once(5, |delivery| {
         vec![delivery.line.replace(" 17638", " 17639")]
     });
-    finished.expect_refusal(1, &["event 9 is not what others were given"]);
+    finished.expect_refusal(1, &["event 9 is not what others got"]);
 }
 
 #[test]

@@ -1,6 +1,6 @@
-//! What is known of the rooms' events, and whether everybody is given them.
+//! What is known of the rooms' events, and whether everybody gets them.
 //!
-//! A room's events are numbered without gaps, and all its members are given the same. So it is
+//! A room's events are numbered without gaps, and all its members get the same. So it is
 //! enough to know for each event which message it is, and for each receiver the number of its next
 //! event: then nobody misses a message, gets it twice or out of order without being found out.
 //! Which message an event is, is learnt from the receiver that has it first and from the reply
@@ -12,11 +12,11 @@ use crate::line::{self, Line};
 use room::{Message, Room, What};
 use tools::latency::Latencies;
 
-/// The place of one who is given a room's events.
+/// How far a session has come in a room's events.
 #[derive(Clone, Copy, Debug)]
 pub struct Reader {
     pub room: u32,
-    /// The number of the event that it is to be given next.
+    /// The number of the event that it is to get next.
     pub next: u64,
     pub is_pull: bool,
 }
@@ -78,14 +78,14 @@ impl Ledger {
         room.joined = room.joined.max(seq);
     }
 
-    /// Nobody is given what has happened until now: receivers have still to join.
+    /// Nobody gets what has happened until now: receivers have still to join.
     pub fn start(&mut self) {
         for room in &mut self.rooms {
             room.base = room.joined + 1;
         }
     }
 
-    /// The number of a room's next event, as far as is known.
+    /// The number of a room's next event, for all that is known.
     pub fn end(&self, room: u32) -> u64 {
         let room = &self.rooms[room as usize];
         room.end().max(room.joined + 1)
@@ -96,7 +96,7 @@ impl Ledger {
         self.rooms[room as usize].opened
     }
 
-    /// From now on all who are there are given each event, once they were given what was before.
+    /// From now on everybody who is there gets each event, after what was before.
     pub fn open(&mut self, room: u32, receivers: u32, pulls: u32) {
         let room = &mut self.rooms[room as usize];
         room.base = room.end().max(room.joined + 1);
@@ -146,8 +146,8 @@ impl Ledger {
         (at, lines)
     }
 
-    /// Takes an event that is not what others were given already: because it is the first time,
-    /// or because something is wrong with it. `whole` is the line with its end.
+    /// Takes an event that is not what others got before: because nobody has, or because something is
+    /// wrong with it. `whole` is the line with its end.
     pub fn take_event(
         &mut self,
         reader: &mut Reader,
@@ -169,7 +169,7 @@ impl Ledger {
         let room = &mut self.rooms[reader.room as usize];
         let entry = &mut room.entries[place];
         if !entry.text.is_empty() && *entry.text != *whole {
-            return Err(format!("event {seq} is not what others were given"));
+            return Err(format!("event {seq} is not what others got"));
         }
         entry.text = whole.into();
         self.in_flight -= u64::from(entry.pass(reader.is_pull));
@@ -233,7 +233,7 @@ impl Ledger {
         self.senders[index as usize].confirmed_seq = seq;
         let room = &mut self.rooms[sender.room as usize];
         if seq < room.base {
-            // All who were to be given it were told that they lost it.
+            // LOST told of it everybody who was to get it.
             self.in_flight -= 1;
             return Ok(());
         }
@@ -259,7 +259,7 @@ impl Ledger {
         let mut entries = self.rooms.iter().flat_map(|room| &room.entries);
         entries.find_map(|entry| match entry.what {
             What::Said(message) if !entry.is_confirmed => Some(format!(
-                "receivers were given {message}, and its sender got no OK for it"
+                "receivers got {message}, and its sender got no OK for it"
             )),
             _ => None,
         })

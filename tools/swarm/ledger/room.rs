@@ -18,7 +18,7 @@ pub struct Message {
 /// What an event is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum What {
-    /// Nobody was given it yet.
+    /// Nobody has got it yet.
     Unknown,
     /// Nothing of ours: JOINED, LEFT.
     Other,
@@ -27,10 +27,10 @@ pub enum What {
 
 pub struct Entry {
     pub what: What,
-    /// Its sender was told that it has this number.
+    /// Its sender got an OK with this number.
     pub is_confirmed: bool,
     pub stamp_us: u64,
-    /// The line that was given, with its end; empty until somebody is given it.
+    /// The line with its end, from when somebody gets it; empty before.
     pub text: Box<[u8]>,
     /// Receivers that have still to be given it.
     pub awaited: u32,

@@ -23,7 +23,7 @@ const IN_BLOCKS: usize = 10_000;
 const ONE_BY_ONE: usize = 1_000;
 /// How many join at once, and leave before the next measurement: few compared with the others.
 const JOINS: usize = 500;
-/// One in so many is done before, unmeasured, to have in the caches what belongs there.
+/// This part of the deeds is done before, unmeasured, so that the caches have what belongs there.
 const WARM_UP: usize = 4;
 
 /// Members of a room.
@@ -42,7 +42,7 @@ enum Deed {
     Poll(u32),
 }
 
-/// Deeds with their names for programs and for people, who are told all commands of one.
+/// Deeds with their names for programs, and for people, which have all the commands.
 const DEEDS: [(Deed, &str, &str); 5] = [
     (Deed::Ping, "ping", "PING"),
     (Deed::Join, "join", "JOIN+DETACH"),
@@ -228,7 +228,7 @@ impl Place {
         Ok((end - start) as f64 / count as f64)
     }
 
-    /// Does something so often; gives who has joined, and in which room.
+    /// Does something `count` times; gives the sessions that have joined, and their rooms.
     fn perform(
         &mut self,
         deed: Deed,

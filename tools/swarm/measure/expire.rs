@@ -14,9 +14,9 @@ use crate::measure::table::Section;
 
 const ROOM_SIZE: usize = 10;
 const LOG_BYTES: &str = "4K";
-/// Within so many seconds all expire.
+/// Within this time all expire.
 const SPREAD_SECS: u64 = 10;
-/// How long a crowd takes to come at the most: so many a second, and some seconds more.
+/// How long a crowd takes to come at the most: this many a second, and some seconds more.
 const JOINS_PER_SECOND: u64 = 50_000;
 const BEFORE_SECS: u64 = 5;
 /// How long PINGs are sent before the first expires.
@@ -80,7 +80,7 @@ pub fn measure(program: &Path, sessions: usize) -> Result<Vec<Section>, String> 
     add_waits(&mut section, "quiet", "before", before, None);
     let what = format!("while {sessions} sessions expire within {SPREAD_SECS} s");
     add_waits(&mut section, "expire", &what, during, Some(P99_MS_MAX));
-    let what = "all of them are gone so long after the last deadline, s".into();
+    let what = "from the last deadline until all of them are gone, s".into();
     section.add("gone", what, vec![rest.as_secs_f64()], None);
     let what = "other programs had the processors meanwhile, s".into();
     section.add("queued", what, vec![queued as f64 / 1e9], None);
@@ -140,8 +140,9 @@ impl Pinger {
         Pinger { client, control }
     }
 
-    /// Sends PINGs at these intervals until it is over, which is told by the time since the start and by who is left;
-    /// gives how long each waited for its answer, or was kept from being sent by one that waited.
+    /// Sends PINGs at these intervals until `is_over` says so of the time since the start and of the
+    /// number of sessions that are left. Gives how long each PING waited for its answer, or for one
+    /// before it.
     pub fn ping_until(
         &mut self,
         clock: Clock,

@@ -17,7 +17,7 @@ use crate::measure::table::Section;
 /// As many as the server takes by default, but for some.
 const CONNECTIONS: usize = 992;
 const TIME: Duration = Duration::from_secs(3);
-/// A PING is sent so often: with one that takes longer, the next would count as late.
+/// The interval of PINGs: with one that takes longer, the next would count as late.
 const PING_EVERY: Duration = Duration::from_millis(25);
 /// Bytes that are sent at once.
 const BLOCK: usize = 4096;

@@ -69,7 +69,7 @@ impl Start {
         })
     }
 
-    /// What has come since, for each of so many.
+    /// What has come since, for each of `count`.
     fn growth(&self, count: usize) -> Result<f64, String> {
         Ok((self.server.resident()? - self.resident) as f64 / count as f64)
     }

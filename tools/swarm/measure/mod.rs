@@ -1,7 +1,7 @@
 //! Measures what a crowd of sessions costs one real server over real sockets: memory, processor
 //! time a command, and what happens when all of them expire at once.
 //!
-//! One thread, beside servers that it starts itself. Figures are what the system tells of the
+//! One thread measures servers that it starts itself. Figures are what the system tells of the
 //! server's process, or ratios within one run; the exit code says whether they could be had, and
 //! the table marks targets that are missed.
 
@@ -40,7 +40,11 @@ pub struct Plan {
 }
 
 const FLAGS: &[Flag] = &[
-    ["server", "PATH", "the server (chinwag beside this program)"],
+    [
+        "server",
+        "PATH",
+        "the server (chinwag in this program's folder)",
+    ],
     ["sessions", "N", "how many sessions there are (1000000)"],
     ["only", "PARTS", "some of memory, cost, expire, junk"],
     ["json", "", "print one JSON object"],

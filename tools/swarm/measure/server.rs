@@ -30,8 +30,8 @@ pub struct Bounds {
 }
 
 impl Server {
-    /// Starts a server that bounds as little as it can, and puts it and this process on a processor
-    /// each, as far as there are two.
+    /// Starts a server that bounds as little as it can. It and this process have a processor each, if
+    /// there are two.
     pub fn start(program: &Path, bounds: &Bounds) -> Result<Server, String> {
         let cores = cores()?;
         pin(cores[0])?;
@@ -104,7 +104,7 @@ pub fn core_count() -> usize {
     cores().map_or(1, |cores| cores.len())
 }
 
-/// The first and the last processor that this process was given, before it gave itself one.
+/// The first and the last processor that this process might use, before it chose one.
 fn cores() -> Result<Vec<usize>, String> {
     use std::sync::OnceLock;
     static CORES: OnceLock<Result<Vec<usize>, String>> = OnceLock::new();

@@ -194,8 +194,8 @@ impl<'a> Swarm<'a> {
         }
     }
 
-    /// Has all leave, so that the server is free of them at once. What goes wrong with that has
-    /// been told or does not matter.
+    /// Lets everybody leave, so that the server is free of them at once. What goes wrong with that does
+    /// not matter any more.
     fn leave(&mut self) {
         self.crowd.pulls.is_lenient = true;
         for index in 0..self.conns.len() {
@@ -309,7 +309,7 @@ impl<'a> Swarm<'a> {
         }
     }
 
-    /// Whether a receiver was told of all who have joined.
+    /// Whether a receiver knows of all who have joined.
     fn is_settled(&self, conn: &Conn) -> bool {
         match conn.role {
             Role::Receiver(reader) => reader.next == self.crowd.ledger.end(reader.room),
@@ -380,7 +380,7 @@ fn resolve(address: &str) -> Result<SocketAddr, String> {
     }
 }
 
-/// Makes sure that so many connections can be open.
+/// Makes sure that this many connections can be open.
 fn expect_descriptors(connections: usize) -> Result<(), String> {
     let needed = (connections + DESCRIPTORS_BESIDES) as u64;
     let allowed = raise_descriptors(needed);
@@ -393,8 +393,8 @@ fn expect_descriptors(connections: usize) -> Result<(), String> {
     }
 }
 
-/// How often the server has made clients wait because they sent too fast. None if it does not
-/// tell, as one with keys does not tell strangers.
+/// How often the server has made clients wait because they sent too fast. A server with keys
+/// does not tell strangers.
 fn lines_throttled(address: SocketAddr) -> Result<Option<u64>, String> {
     Ok(Client::greeted(address)?.stat("lines-throttled").ok())
 }

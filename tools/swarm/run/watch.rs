@@ -1,4 +1,4 @@
-//! Seeing that it makes sense to go on, and showing how far it has come.
+//! Whether it makes sense to go on, and how far it has come.
 
 use std::sync::atomic::Ordering;
 
@@ -12,7 +12,7 @@ use crate::ledger::Checked;
 const LONG_US: u64 = 2_000_000;
 
 impl Swarm<'_> {
-    /// Sees that it makes sense to go on.
+    /// Checks that it makes sense to go on.
     pub(super) fn check(&mut self, phase: Phase, now_us: u64) -> Checked<()> {
         if self.is_interrupted.load(Ordering::Relaxed) && phase < Phase::Running {
             return Err("interrupted before all had joined; there is nothing to report".into());
@@ -82,8 +82,8 @@ impl Swarm<'_> {
         self.crowd.pulls.awaited()
     }
 
-    /// Gives how often the server has made us wait since the start, if it tells; the first time that
-    /// it has, people are told.
+    /// Gives how often the server has made us wait since the start, if it tells. The first time that it
+    /// has, this says so.
     pub(super) fn tell_throttled(&mut self) -> Option<u64> {
         let after = lines_throttled(self.address).ok().flatten()?;
         let times = after.checked_sub(self.throttled?)?;
