@@ -20,6 +20,15 @@ pub enum Action<T> {
     Run(T),
 }
 
+impl<T> Action<T> {
+    pub fn map<U>(self, to: impl FnOnce(T) -> U) -> Action<U> {
+        match self {
+            Action::Print(text) => Action::Print(text),
+            Action::Run(plan) => Action::Run(to(plan)),
+        }
+    }
+}
+
 /// The arguments of a command line.
 pub struct Arguments(Matches);
 

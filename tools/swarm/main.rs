@@ -42,14 +42,8 @@ fn main() -> ExitCode {
 }
 
 fn parse(args: &[String]) -> Result<Action<Task>, String> {
-    match args {
-        [first, args @ ..] if first == "measure" => Ok(match measure::parse(args)? {
-            Action::Run(plan) => Action::Run(Task::Measure(plan)),
-            Action::Print(text) => Action::Print(text),
-        }),
-        args => Ok(match options::parse(args)? {
-            Action::Run(plan) => Action::Run(Task::Load(plan)),
-            Action::Print(text) => Action::Print(text),
-        }),
-    }
+    Ok(match args {
+        [first, args @ ..] if first == "measure" => measure::parse(args)?.map(Task::Measure),
+        args => options::parse(args)?.map(Task::Load),
+    })
 }

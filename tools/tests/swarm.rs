@@ -109,7 +109,12 @@ struct Finished {
 }
 
 impl Finished {
-    /// Expects that a program has refused to do its work, for a reason that has these texts.
+    /// Expects that a program has not done its work, for a reason that has these texts.
+    fn expect_failure(&self, texts: &[&str]) {
+        self.expect_refusal(1, texts);
+    }
+
+    /// The same with another exit code.
     fn expect_refusal(&self, code: i32, texts: &[&str]) {
         assert_eq!(self.code, Some(code), "{self:?}");
         assert_eq!(self.out, "");
@@ -423,10 +428,10 @@ fn wrong_options_are_named() {
 fn a_server_that_is_not_there_or_another_is_named() {
     // Port 1 of the loopback address, which nobody listens on.
     let finished = run("127.0.0.1:1", "");
-    finished.expect_refusal(1, &["127.0.0.1:1", "refused", "chinwag --listen"]);
+    finished.expect_failure(&["127.0.0.1:1", "refused", "chinwag --listen"]);
     let server = Server::start(&[]);
     let finished = run(&server.address(), "--pid 2147483647");
-    finished.expect_refusal(1, &["--pid 2147483647", "No such file"]);
+    finished.expect_failure(&["--pid 2147483647", "No such file"]);
 }
 
 #[test]
@@ -434,18 +439,18 @@ fn limits_that_are_too_low_are_named_with_the_server_to_start() {
     let server = Server::bounded(&["--max-sessions", "20"]);
     let finished = run(&server.address(), "--receivers 70");
     let server_to_start = "chinwag -c 72 -s 71 -a 72 -r 1 --rate 0";
-    finished.expect_refusal(1, &["BYE full", server_to_start]);
+    finished.expect_failure(&["BYE full", server_to_start]);
     let finished = run(&server.address(), "--receivers 30");
-    finished.expect_refusal(1, &["JOIN: ERR full", "chinwag -c 32 -s 31 "]);
+    finished.expect_failure(&["JOIN: ERR full", "chinwag -c 32 -s 31 "]);
     let finished = run(
         &server.address(),
         "--receivers 1 --pull 30 --pull-connections 2",
     );
-    finished.expect_refusal(1, &["JOIN of p", "ERR full", "chinwag -c 5 -s 32 -a 32 "]);
+    finished.expect_failure(&["JOIN of p", "ERR full", "chinwag -c 5 -s 32 -a 32 "]);
     let finished = run(&server.address(), "--receivers 1 --size 1025");
-    finished.expect_refusal(1, &["s0: SAY: ERR message-too-long", " -m 1025"]);
+    finished.expect_failure(&["s0: SAY: ERR message-too-long", " -m 1025"]);
     let finished = run(&server.address(), "--pull 1 --poll-every 2000");
-    finished.expect_refusal(1, &["p0", "--max-idle 4120"]);
+    finished.expect_failure(&["p0", "--max-idle 4120"]);
     // Whoever was let in has gone again.
     expect_empty(&server);
 }
@@ -462,7 +467,7 @@ fn keys_are_named_as_what_it_does_not_have() {
     assert_eq!(made.code, Some(0), "{made:?}");
     let server = Server::start(&["--users", path]);
     let finished = run(&server.address(), "--receivers 1");
-    finished.expect_refusal(1, &["ERR not-authorized", "--users"]);
+    finished.expect_failure(&["ERR not-authorized", "--users"]);
 }
 
 #[test]
@@ -490,7 +495,7 @@ fn a_server_that_goes_away_is_told() {
     await_stat(&mut client, "sessions-attached", |count| count == 4);
     signal(server.0.pid(), "TERM");
     let finished = process.finish();
-    finished.expect_refusal(1, &["BYE shutdown"]);
+    finished.expect_failure(&["BYE shutdown"]);
 }
 
 #[test]
@@ -501,10 +506,7 @@ fn more_descriptors_than_there_may_be_are_told() {
         .arg(env!("CARGO_BIN_EXE_swarm"));
     let process = Running::start(command.args(["--addr", "127.0.0.1:1", "--receivers", "60"]));
     let finished = process.finish();
-    finished.expect_refusal(
-        1,
-        &["61 connections take 93 open files", "allows 50", "ulimit"],
-    );
+    finished.expect_failure(&["61 connections take 93 open files", "allows 50", "ulimit"]);
 }
 
 // A server that does wrong. Receivers join as r0 and r1 and the sender as s0, in whatever order;
@@ -543,10 +545,7 @@ fn an_honest_server_passes() {
 #[test]
 fn a_gap_is_found_out() {
     let finished = wrong_once(5, |_| Vec::new());
-    finished.expect_refusal(
-        1,
-        &["r1: event 10 came, with 9 missing before it and no LOST"],
-    );
+    finished.expect_failure(&["r1: event 10 came, with 9 missing before it and no LOST"]);
 }
 
 #[test]
@@ -554,7 +553,7 @@ fn a_repeat_is_found_out() {
     let finished = wrong_once(5, |delivery| {
         vec![delivery.line.clone(), delivery.line.clone()]
     });
-    finished.expect_refusal(1, &["r1: event 9 came again or too late: 10 was next"]);
+    finished.expect_failure(&["r1: event 9 came again or too late: 10 was next"]);
 }
 
 #[test]
@@ -567,7 +566,7 @@ fn disorder_is_found_out() {
             _ => honest(delivery),
         }
     });
-    finished.expect_refusal(1, &["r1: event 9 came, with 8 missing"]);
+    finished.expect_failure(&["r1: event 9 came, with 8 missing"]);
 }
 
 #[test]
@@ -597,7 +596,7 @@ fn a_lost_that_does_not_fit_is_found_out() {
             "r1: LOST 1 9 does not fit: the next event was to be 10",
         ),
     ] {
-        wrong_once(5, wrong).expect_refusal(1, &[text]);
+        wrong_once(5, wrong).expect_failure(&[text]);
     }
 }
 
@@ -606,13 +605,13 @@ fn another_text_than_others_are_given_is_found_out() {
     let finished = wrong_once(5, |delivery| {
         vec![delivery.line.replace("s0 0 5 ", "s0 0 4 ")]
     });
-    finished.expect_refusal(1, &["event 9 is message ", " of s0"]);
+    finished.expect_failure(&["event 9 is message ", " of s0"]);
     let finished = wrong_once(5, |delivery| vec![delivery.line.replace("..\r", ".,\r")]);
-    finished.expect_refusal(1, &["r1: this was not said so by anybody here"]);
+    finished.expect_failure(&["r1: this was not said so by anybody here"]);
     let finished = wrong_once(5, |delivery| {
         vec![delivery.line.replace(" 17638", " 17639")]
     });
-    finished.expect_refusal(1, &["event 9 is not what others got"]);
+    finished.expect_failure(&["event 9 is not what others got"]);
 }
 
 #[test]
@@ -626,7 +625,7 @@ fn a_message_that_comes_as_two_events_is_found_out() {
                 .replace(&format!("s0 0 {number} "), &format!("s0 0 {} ", number - 1)),
         ],
     });
-    finished.expect_refusal(1, &["event 9"]);
+    finished.expect_failure(&["event 9"]);
     assert!(
         finished
             .err
@@ -641,13 +640,10 @@ fn a_message_that_comes_as_two_events_is_found_out() {
 #[test]
 fn a_message_that_never_comes_is_found_out() {
     let finished = wrong_once(19, |_| Vec::new());
-    finished.expect_refusal(
-        1,
-        &[
-            "silent for 2 s",
-            "r1 was not given event 23, message 19 of s0",
-        ],
-    );
+    finished.expect_failure(&[
+        "silent for 2 s",
+        "r1 was not given event 23, message 19 of s0",
+    ]);
 }
 
 #[test]
@@ -657,14 +653,14 @@ fn a_sender_that_is_told_another_number_is_found_out() {
         _ => seq,
     };
     let finished = run_against(fake::start(Box::new(honest), Box::new(told)));
-    finished.expect_refusal(1, &["s0: its message 5 is event 8", "the one before was 8"]);
+    finished.expect_failure(&["s0: its message 5 is event 8", "the one before was 8"]);
     // A later event than it is: it collides with the next one's.
     let told = |number, seq| match number {
         5 => seq + 1,
         _ => seq,
     };
     let finished = run_against(fake::start(Box::new(honest), Box::new(told)));
-    finished.expect_refusal(1, &["event 10"]);
+    finished.expect_failure(&["event 10"]);
 }
 
 #[test]
@@ -684,28 +680,19 @@ fn a_pull_session_that_is_given_something_else_is_found_out() {
     assert_eq!(report.count("pull_deliveries"), 20);
     assert_eq!(report.count("deliveries"), 40);
     let finished = run(9, |_| Vec::new());
-    finished.expect_refusal(
-        1,
-        &["p0: event 14 came, with 13 missing before it and no LOST"],
-    );
+    finished.expect_failure(&["p0: event 14 came, with 13 missing before it and no LOST"]);
     let finished = run(9, |delivery| {
         vec![delivery.line.clone(), delivery.line.clone()]
     });
-    finished.expect_refusal(1, &["p0: event 13 came again or too late: 14 was next"]);
+    finished.expect_failure(&["p0: event 13 came again or too late: 14 was next"]);
     let finished = run(19, |_| Vec::new());
-    finished.expect_refusal(
-        1,
-        &["p0: the reply to POLL ended with event 22, and said last=23"],
-    );
+    finished.expect_failure(&["p0: the reply to POLL ended with event 22, and said last=23"]);
     let finished = run(9, |delivery| {
         vec![delivery.line.replace("s0 0 9 ", "s0 0 8 ")]
     });
-    finished.expect_refusal(
-        1,
-        &["p0: event 13 is message 8 of s0, and message 9 of s0 to others"],
-    );
+    finished.expect_failure(&["p0: event 13 is message 8 of s0, and message 9 of s0 to others"]);
     let finished = run(9, |_| vec!["OK PING\r\n".into()]);
-    finished.expect_refusal(1, &["p0: this does not belong there: OK PING"]);
+    finished.expect_failure(&["p0: this does not belong there: OK PING"]);
 }
 
 #[test]
@@ -722,7 +709,7 @@ fn a_line_of_no_protocol_is_found_out() {
             ("r1", 5) => vec![line.into()],
             _ => honest(delivery),
         });
-        finished.expect_refusal(1, &["r1: ", line.trim_end()]);
+        finished.expect_failure(&["r1: ", line.trim_end()]);
     }
     // A client passes over words that it does not know.
     let finished = wrong_once(5, |delivery| {
@@ -739,8 +726,5 @@ fn a_server_of_another_protocol_is_told() {
     let (mut stream, _) = listener.accept().unwrap();
     stream.write_all(b"220 mail.example.org ESMTP\r\n").unwrap();
     let finished = process.finish();
-    finished.expect_refusal(
-        1,
-        &[&address, "not a server of protocol version 1", "220 mail"],
-    );
+    finished.expect_failure(&[&address, "not a server of protocol version 1", "220 mail"]);
 }

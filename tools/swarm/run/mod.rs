@@ -4,6 +4,7 @@ mod turn;
 mod watch;
 
 use std::io;
+use std::mem::take;
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -237,15 +238,9 @@ impl<'a> Swarm<'a> {
         self.report.pull_deliveries = crowd.ledger.pull_deliveries;
         self.report.lost = crowd.ledger.lost;
         self.report.polls = crowd.pulls.polls;
-        std::mem::swap(&mut self.report.latencies, &mut crowd.ledger.latencies);
-        std::mem::swap(
-            &mut self.report.pull_latencies,
-            &mut crowd.ledger.pull_latencies,
-        );
-        std::mem::swap(
-            &mut self.report.poll_latencies,
-            &mut crowd.pulls.poll_latencies,
-        );
+        self.report.latencies = take(&mut crowd.ledger.latencies);
+        self.report.pull_latencies = take(&mut crowd.ledger.pull_latencies);
+        self.report.poll_latencies = take(&mut crowd.pulls.poll_latencies);
         self.report
     }
 
