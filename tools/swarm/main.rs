@@ -12,10 +12,10 @@
 //! so as not to be what is measured; its report tells both.
 
 mod conn;
-mod crowd;
 mod ledger;
 mod line;
 mod measure;
+mod members;
 mod options;
 mod progress;
 mod pulls;

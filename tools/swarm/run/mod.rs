@@ -13,8 +13,8 @@ use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::flag;
 
 use crate::conn::{Conn, Role, Stage};
-use crate::crowd::Crowd;
 use crate::ledger::Checked;
+use crate::members::Members;
 use crate::options::{Pace, Plan};
 use crate::progress::Progress;
 use crate::pulls::Work;
@@ -64,7 +64,7 @@ pub struct Swarm<'a> {
     clock: Clock,
     net: Net,
     progress: Progress,
-    crowd: Crowd<'a>,
+    members: Members<'a>,
     conns: Vec<Conn>,
     /// How many connections there are to be now.
     connect_to: usize,
@@ -135,7 +135,7 @@ impl<'a> Swarm<'a> {
             clock,
             net: Net::new(address, clock)?,
             progress: Progress::new(plan.json),
-            crowd: Crowd::new(plan, &room),
+            members: Members::new(plan, &room),
             conns: Vec::with_capacity(plan.connections()),
             connect_to: 0,
             asked: 0,
@@ -163,14 +163,14 @@ impl<'a> Swarm<'a> {
             self.work(Phase::Connecting)?;
             connect_us += self.clock.now_us() - self.phase_us;
             if joining == Phase::Joining {
-                self.crowd.ledger.start();
+                self.members.ledger.start();
             }
             self.work(joining)?;
         }
         self.report.connect_us = connect_us;
         self.report.join_us = self.clock.now_us();
         self.work(Phase::Settling)?;
-        self.crowd.open();
+        self.members.open();
         if let Some(server) = server {
             self.report.resident_kib_joined = Some(server.resident_kib()?);
         }
@@ -182,14 +182,14 @@ impl<'a> Swarm<'a> {
             // What was due by the end is said, if only this program was late.
             self.act(Phase::Running, end_us)?;
         }
-        self.report.unsent = self.crowd.senders.unsent(end_us);
+        self.report.unsent = self.members.senders.unsent(end_us);
         self.work(Phase::Arriving)?;
         self.work(Phase::Fetching)?;
         let after = cpu_ns()?;
         self.report.server_cpu_ns = after.0.zip(before.0).map(|(after, before)| after - before);
         self.report.swarm_cpu_ns = after.1 - before.1;
         self.report.run_us = self.clock.now_us() - start_us;
-        match self.crowd.ledger.leftover() {
+        match self.members.ledger.leftover() {
             Some(fault) => Err(fault),
             None => Ok(()),
         }
@@ -198,7 +198,7 @@ impl<'a> Swarm<'a> {
     /// Lets everybody leave, so that the server is free of them at once. What goes wrong with that does
     /// not matter any more.
     fn leave(&mut self) {
-        self.crowd.pulls.is_lenient = true;
+        self.members.pulls.is_lenient = true;
         for index in 0..self.conns.len() {
             match self.conns[index].role {
                 Role::Carrier(_) => {}
@@ -232,15 +232,15 @@ impl<'a> Swarm<'a> {
     }
 
     fn finish(mut self) -> Report {
-        let crowd = &mut self.crowd;
-        self.report.messages = crowd.senders.messages;
-        self.report.deliveries = crowd.ledger.deliveries + crowd.ledger.pull_deliveries;
-        self.report.pull_deliveries = crowd.ledger.pull_deliveries;
-        self.report.lost = crowd.ledger.lost;
-        self.report.polls = crowd.pulls.polls;
-        self.report.latencies = take(&mut crowd.ledger.latencies);
-        self.report.pull_latencies = take(&mut crowd.ledger.pull_latencies);
-        self.report.poll_latencies = take(&mut crowd.pulls.poll_latencies);
+        let members = &mut self.members;
+        self.report.messages = members.senders.messages;
+        self.report.deliveries = members.ledger.deliveries + members.ledger.pull_deliveries;
+        self.report.pull_deliveries = members.ledger.pull_deliveries;
+        self.report.lost = members.ledger.lost;
+        self.report.polls = members.pulls.polls;
+        self.report.latencies = take(&mut members.ledger.latencies);
+        self.report.pull_latencies = take(&mut members.ledger.pull_latencies);
+        self.report.poll_latencies = take(&mut members.pulls.poll_latencies);
         self.report
     }
 
@@ -257,7 +257,7 @@ impl<'a> Swarm<'a> {
             self.show(phase, now_us);
             let turned = self.turn(phase, &mut ready);
             // What the server said tells more than that it closed the connection then.
-            match self.crowd.failure.take() {
+            match self.members.failure.take() {
                 Some(failure) if phase < Phase::Quitting => return Err(failure),
                 _ => turned?,
             }
@@ -269,7 +269,7 @@ impl<'a> Swarm<'a> {
         let work = match phase {
             Phase::JoiningPulls => Work::Join,
             Phase::Running => {
-                self.crowd.senders.start(self.phase_us);
+                self.members.senders.start(self.phase_us);
                 Work::Poll
             }
             Phase::Arriving | Phase::Ending => Work::Nothing,
@@ -277,28 +277,28 @@ impl<'a> Swarm<'a> {
             Phase::Leaving => Work::Leave,
             _ => return,
         };
-        self.crowd.pulls.begin(work, self.phase_us);
+        self.members.pulls.begin(work, self.phase_us);
         for index in 0..self.plan.carriers.min(self.conns.len()) {
             self.pump(index, self.phase_us);
         }
     }
 
     fn is_over(&self, phase: Phase) -> bool {
-        let (crowd, plan) = (&self.crowd, self.plan);
+        let (members, plan) = (&self.members, self.plan);
         match phase {
-            Phase::Connecting => crowd.greeted == self.connect_to,
-            Phase::JoiningPulls => crowd.pulls.is_done(),
-            Phase::Joining => crowd.joined == plan.connections() - plan.carriers,
+            Phase::Connecting => members.greeted == self.connect_to,
+            Phase::JoiningPulls => members.pulls.is_done(),
+            Phase::Joining => members.joined == plan.connections() - plan.carriers,
             Phase::Settling => self.conns.iter().all(|conn| self.is_settled(conn)),
             Phase::Running => {
                 self.is_interrupted.load(Ordering::Relaxed)
                     || self.clock.now_us() >= self.phase_us + plan.run_us
             }
-            Phase::Arriving => crowd.ledger.in_flight == 0 && crowd.pulls.is_done(),
-            Phase::Fetching => crowd.pulls.is_done(),
+            Phase::Arriving => members.ledger.in_flight == 0 && members.pulls.is_done(),
+            Phase::Fetching => members.pulls.is_done(),
             Phase::Ending | Phase::Leaving => {
                 let mut carriers = self.conns.iter().take(plan.carriers);
-                crowd.pulls.is_done() || carriers.all(|conn| conn.stage == Stage::Gone)
+                members.pulls.is_done() || carriers.all(|conn| conn.stage == Stage::Gone)
             }
             Phase::Quitting => self.leaving == 0,
         }
@@ -307,7 +307,7 @@ impl<'a> Swarm<'a> {
     /// Whether a receiver knows of all who have joined.
     fn is_settled(&self, conn: &Conn) -> bool {
         match conn.role {
-            Role::Receiver(reader) => reader.next == self.crowd.ledger.end(reader.room),
+            Role::Receiver(reader) => reader.next == self.members.ledger.end(reader.room),
             _ => true,
         }
     }
@@ -316,7 +316,7 @@ impl<'a> Swarm<'a> {
     fn act(&mut self, phase: Phase, now_us: u64) -> Checked<()> {
         match phase {
             Phase::Connecting => {
-                let waiting = self.conns.len() - self.crowd.greeted;
+                let waiting = self.conns.len() - self.members.greeted;
                 let room = CONNECTING_MAX.saturating_sub(waiting);
                 for _ in 0..room.min(self.connect_to - self.conns.len()) {
                     self.connect()?;
@@ -324,23 +324,23 @@ impl<'a> Swarm<'a> {
             }
             Phase::Joining => {
                 let left = self.conns.len() - self.plan.carriers - self.asked;
-                let room = JOINING_MAX.saturating_sub(self.asked - self.crowd.joined);
+                let room = JOINING_MAX.saturating_sub(self.asked - self.members.joined);
                 for _ in 0..room.min(left) {
                     let index = self.plan.carriers + self.asked;
                     self.asked += 1;
-                    self.crowd.join(index, &mut self.conns[index]);
+                    self.members.join(index, &mut self.conns[index]);
                     self.conns[index].net.flush();
                 }
             }
             Phase::Running => {
                 let first = self.conns.len() - self.plan.senders;
-                let (crowd, conns) = (&mut self.crowd, &mut self.conns[first..]);
-                let in_flight = &mut crowd.ledger.in_flight;
-                crowd.senders.pump(conns, in_flight, now_us);
-                for sender in crowd.senders.spoke.drain(..) {
+                let (members, conns) = (&mut self.members, &mut self.conns[first..]);
+                let in_flight = &mut members.ledger.in_flight;
+                members.senders.pump(conns, in_flight, now_us);
+                for sender in members.senders.spoke.drain(..) {
                     conns[sender as usize].net.flush();
                 }
-                while let Some(carrier) = self.crowd.pulls.next_due(now_us) {
+                while let Some(carrier) = self.members.pulls.next_due(now_us) {
                     self.pump(carrier as usize, now_us);
                 }
             }
@@ -352,15 +352,17 @@ impl<'a> Swarm<'a> {
     fn connect(&mut self) -> Checked<()> {
         let index = self.conns.len();
         let net = self.net.connect(index, None)?;
-        self.conns.push(Conn::new(net, self.crowd.role(index)));
+        self.conns.push(Conn::new(net, self.members.role(index)));
         Ok(())
     }
 
     /// Has a carrier do what it can do now.
     fn pump(&mut self, index: usize, now_us: u64) {
-        let (crowd, conn) = (&mut self.crowd, &mut self.conns[index]);
+        let (members, conn) = (&mut self.members, &mut self.conns[index]);
         let out = &mut conn.net.out;
-        crowd.pulls.pump(index as u32, &crowd.ledger, out, now_us);
+        members
+            .pulls
+            .pump(index as u32, &members.ledger, out, now_us);
         conn.net.flush();
     }
 }

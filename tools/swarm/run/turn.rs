@@ -11,8 +11,8 @@ impl Swarm<'_> {
     pub(super) fn turn(&mut self, phase: Phase, ready: &mut Vec<Ready>) -> Checked<()> {
         let mut deadline_us = self.shown_us + PROGRESS_EVERY_US;
         if phase == Phase::Running {
-            let crowd = &self.crowd;
-            let due = [crowd.senders.deadline_us(), crowd.pulls.deadline_us()];
+            let members = &self.members;
+            let due = [members.senders.deadline_us(), members.pulls.deadline_us()];
             let end_us = self.phase_us + self.plan.run_us;
             deadline_us = due
                 .into_iter()
@@ -59,10 +59,10 @@ impl Swarm<'_> {
             self.heard_us = now_us;
             if conn.stage < Stage::Leaving {
                 let bytes = &self.buffer[..end];
-                let taken = self.crowd.take(index, conn, bytes, now_us);
+                let taken = self.members.take(index, conn, bytes, now_us);
                 conn.rest.extend_from_slice(&self.buffer[taken..end]);
                 if conn.rest.len() > self.buffer.len() / 2 {
-                    let name = self.crowd.name(index);
+                    let name = self.members.name(index);
                     return Err(format!("{name}: the server sent a line without an end"));
                 }
                 if matches!(conn.role, Role::Dead) && conn.stage == Stage::Joined {
@@ -91,7 +91,7 @@ impl Swarm<'_> {
 
     /// What to tell about a connection that was not to end.
     fn closed(&self, index: usize, error: &io::Error) -> String {
-        let name = self.crowd.name(index);
+        let name = self.members.name(index);
         let is_new = self.conns[index].stage == Stage::Connecting;
         match error.kind() {
             io::ErrorKind::UnexpectedEof => format!("{name}: the server closed the connection"),

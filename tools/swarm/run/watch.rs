@@ -55,31 +55,31 @@ impl Swarm<'_> {
             _ => (None, String::new()),
         };
         match found {
-            Some(index) => format!("{} {what}", self.crowd.name(index)),
-            None => self.crowd.pulls.awaited(),
+            Some(index) => format!("{} {what}", self.members.name(index)),
+            None => self.members.pulls.awaited(),
         }
     }
 
     /// Which message has not arrived.
     fn missing(&self) -> String {
         for (index, conn) in self.conns.iter().enumerate() {
-            let name = self.crowd.name(index);
+            let name = self.members.name(index);
             match conn.role {
                 Role::Receiver(reader) => {
-                    if let Some(missing) = self.crowd.ledger.missing(&reader) {
+                    if let Some(missing) = self.members.ledger.missing(&reader) {
                         return format!("{name} was not given {missing}");
                     }
                 }
                 Role::Sender(sender) => {
-                    let confirmed = self.crowd.ledger.confirmed(sender);
-                    if confirmed < self.crowd.senders.said(sender) {
+                    let confirmed = self.members.ledger.confirmed(sender);
+                    if confirmed < self.members.senders.said(sender) {
                         return format!("{name} got no reply to its message {confirmed}");
                     }
                 }
                 _ => {}
             }
         }
-        self.crowd.pulls.awaited()
+        self.members.pulls.awaited()
     }
 
     /// Gives how often the server has made us wait since the start, if it tells. The first time that it
@@ -104,12 +104,14 @@ impl Swarm<'_> {
             return;
         }
         self.shown_us = now_us;
-        let (crowd, plan) = (&self.crowd, self.plan);
+        let (members, plan) = (&self.members, self.plan);
         let (what, done, of) = match phase {
-            Phase::Connecting => ("connected", crowd.greeted, plan.connections()),
-            Phase::JoiningPulls | Phase::Joining | Phase::Settling => {
-                ("joined", crowd.pulls.joined + crowd.joined, plan.sessions())
-            }
+            Phase::Connecting => ("connected", members.greeted, plan.connections()),
+            Phase::JoiningPulls | Phase::Joining | Phase::Settling => (
+                "joined",
+                members.pulls.joined + members.joined,
+                plan.sessions(),
+            ),
             Phase::Running => {
                 let elapsed_us = (now_us - self.phase_us).min(plan.run_us);
                 (
@@ -119,13 +121,13 @@ impl Swarm<'_> {
                 )
             }
             Phase::Arriving | Phase::Fetching => {
-                let messages = crowd.senders.messages;
-                let arrived = messages - crowd.ledger.in_flight.min(messages);
+                let messages = members.senders.messages;
+                let arrived = messages - members.ledger.in_flight.min(messages);
                 ("messages arrived", arrived as usize, messages as usize)
             }
             _ => ("gone", self.conns.len() - self.leaving, self.conns.len()),
         };
-        let delivered = crowd.ledger.deliveries + crowd.ledger.pull_deliveries;
+        let delivered = members.ledger.deliveries + members.ledger.pull_deliveries;
         let text = format!("{done} of {of} {what}, {delivered} deliveries");
         self.progress.show(&text);
     }

@@ -12,7 +12,7 @@ use crate::options::Plan;
 use crate::pulls::Pulls;
 use crate::senders::Senders;
 
-pub struct Crowd<'a> {
+pub struct Members<'a> {
     plan: &'a Plan,
     rooms: Vec<String>,
     pub ledger: Ledger,
@@ -26,11 +26,11 @@ pub struct Crowd<'a> {
     pub failure: Option<String>,
 }
 
-impl<'a> Crowd<'a> {
-    /// The crowd of a plan, in rooms of this name with a number behind it.
-    pub fn new(plan: &'a Plan, room: &str) -> Crowd<'a> {
+impl<'a> Members<'a> {
+    /// The members of a plan, in rooms of this name with a number behind it.
+    pub fn new(plan: &'a Plan, room: &str) -> Members<'a> {
         let rooms: Vec<_> = (0..plan.rooms).map(|n| format!("{room}-{n}")).collect();
-        Crowd {
+        Members {
             plan,
             ledger: Ledger::new(plan.rooms, plan.senders, plan.size),
             pulls: Pulls::new(plan, rooms.clone()),
