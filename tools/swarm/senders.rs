@@ -88,15 +88,14 @@ impl Senders {
         match self.pace {
             Pace::Rate(rate) => self.pump_rate(conns, rate, now_us),
             Pace::Window(window) => {
-                let room = u64::from(window).saturating_sub(*in_flight);
-                self.pump_window(conns, room, now_us);
+                let left = u64::from(window).saturating_sub(*in_flight);
+                self.pump_window(conns, left, now_us);
             }
         }
         *in_flight += self.messages - messages;
     }
 
-    fn pump_window(&mut self, conns: &mut [Conn], room: u64, now_us: u64) {
-        let mut left = room;
+    fn pump_window(&mut self, conns: &mut [Conn], mut left: u64, now_us: u64) {
         let mut blocked = 0;
         while left > 0 && blocked < conns.len() {
             let sender = self.cursor as usize % conns.len();

@@ -151,7 +151,7 @@ impl Row {
         let ratio = median(pairs.map(|(first, last)| last / first).collect());
         let mut cells: Vec<f64> = self.ns.into_iter().map(median).collect();
         cells.push(ratio);
-        section.add(&self.key, self.what, cells, Some(RATIO_MAX));
+        section.add_row(&self.key, self.what, cells, Some(RATIO_MAX));
     }
 }
 

@@ -1,4 +1,4 @@
-//! What happens when a whole crowd expires within a few seconds: how long a client waits for its
+//! What happens when all sessions expire within a few seconds: how long a client waits for its
 //! PINGs meanwhile, when the last one is gone, and what memory comes back.
 
 use std::path::Path;
@@ -16,7 +16,7 @@ const ROOM_SIZE: usize = 10;
 const LOG_BYTES: &str = "4K";
 /// Within this time all expire.
 const SPREAD_SECS: u64 = 10;
-/// How long a crowd takes to come at the most: this many a second, and some seconds more.
+/// How long it takes at most until all have joined: this many a second, and some seconds more.
 const JOINS_PER_SECOND: u64 = 50_000;
 const BEFORE_SECS: u64 = 5;
 /// How long PINGs are sent before the first expires.
@@ -28,7 +28,7 @@ const PING_EVERY: Duration = Duration::from_millis(1);
 const ASK_EVERY: Duration = Duration::from_millis(100);
 
 const P99_MS_MAX: f64 = 20.0;
-/// What may stay resident of all that the crowd took, or in any case.
+/// What may stay resident of all that the sessions took, or in any case.
 const LEFT_SHARE_MAX: f64 = 0.02;
 const LEFT_MIB_MAX: f64 = 0.5;
 const MIB: f64 = 1024.0 * 1024.0;
@@ -62,7 +62,7 @@ pub fn measure(program: &Path, sessions: usize) -> Result<Vec<Section>, String> 
     let full = server.resident()?;
     if control.stat("sessions-expired")? > 0 {
         return Err(
-            "the crowd came so slowly that it expires already; use fewer --sessions".into(),
+            "the sessions joined so slowly that they expire already; use fewer --sessions".into(),
         );
     }
 
@@ -80,17 +80,12 @@ pub fn measure(program: &Path, sessions: usize) -> Result<Vec<Section>, String> 
     add_waits(&mut section, "quiet", "before", before, None);
     let what = format!("while {sessions} sessions expire within {SPREAD_SECS} s");
     add_waits(&mut section, "expire", &what, during, Some(P99_MS_MAX));
-    let what = "from the last deadline until all of them are gone, s".into();
-    section.add("gone", what, vec![rest.as_secs_f64()], None);
-    let what = "other programs had the processors meanwhile, s".into();
-    section.add("queued", what, vec![queued as f64 / 1e9], None);
+    let what = "from the last deadline until all of them are gone, s";
+    section.add("gone", what, rest.as_secs_f64(), None);
+    let what = "other programs had the processors meanwhile, s";
+    section.add("queued", what, queued as f64 / 1e9, None);
     let turn = pinger.control.stat("turn-longest")? as f64;
-    section.add(
-        "turn",
-        "the server's longest turn, ms".into(),
-        vec![turn],
-        None,
-    );
+    section.add("turn", "the server's longest turn, ms", turn, None);
     add_memory(&mut section, start, full, after);
     Ok(vec![section])
 }
@@ -109,24 +104,19 @@ pub fn add_waits(
         ("max", 1.0, None),
     ] {
         let what = format!("PING, {name}, {when}, ms");
-        let cells = vec![waits.quantile_ms(part)];
-        section.add(&format!("ping-{key}-{name}"), what, cells, target);
+        let key = format!("ping-{key}-{name}");
+        section.add(&key, what, waits.quantile_ms(part), target);
     }
 }
 
 fn add_memory(section: &mut Section, start: i64, full: i64, after: i64) {
-    let mut add = |key: &str, what: &str, bytes: i64, target| {
-        section.add(key, what.into(), vec![bytes as f64 / MIB], target);
-    };
-    let most = ((full - start) as f64 / MIB * LEFT_SHARE_MAX).max(LEFT_MIB_MAX);
-    add("memory-start", "resident before, MiB", start, None);
-    add("memory-full", "resident with all of them, MiB", full, None);
-    add(
-        "memory-left",
-        "resident afterwards, beyond what it was before, MiB",
-        after - start,
-        Some(most),
-    );
+    let mib = |bytes: i64| bytes as f64 / MIB;
+    let most = (mib(full - start) * LEFT_SHARE_MAX).max(LEFT_MIB_MAX);
+    section.add("memory-start", "resident before, MiB", mib(start), None);
+    let what = "resident with all of them, MiB";
+    section.add("memory-full", what, mib(full), None);
+    let what = "resident afterwards, beyond what it was before, MiB";
+    section.add("memory-left", what, mib(after - start), Some(most));
 }
 
 /// Sends PINGs on one connection, and asks on another who is left.

@@ -61,10 +61,10 @@ pub fn measure(program: &Path, _sessions: usize) -> Result<Vec<Section>, String>
         let turn = pinger.control.stat("turn-longest")? as f64;
         let taken = pinger.control.stat("bytes-in")? as f64;
         let what = format!("longest turn, {what}, ms");
-        section.add(&format!("turn-{key}"), what, vec![turn], Some(TURN_MS_MAX));
-        let what = "MB a second that the server took of it".into();
+        section.add(&format!("turn-{key}"), what, turn, Some(TURN_MS_MAX));
+        let what = "MB a second that the server took of it";
         let rate = taken / 1e6 / clock.elapsed().as_secs_f64();
-        section.add(&format!("taken-{key}"), what, vec![rate], None);
+        section.add(&format!("taken-{key}"), what, rate, None);
     }
     Ok(vec![section])
 }

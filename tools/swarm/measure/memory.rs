@@ -80,11 +80,11 @@ fn bare(program: &Path, count: usize, section: &mut Section) -> Result<(), Strin
     let clients = (0..count).map(|_| start.server.connect());
     let clients = clients.collect::<Result<Vec<_>, _>>()?;
     let what = format!("a connection without a session, of {count}");
-    section.add("bare", what, vec![start.growth(count)?], None);
+    section.add("bare", what, start.growth(count)?, None);
     drop(clients);
     start.control.await_stat("connections", 1)?;
-    let what = "  and when all of them are gone".into();
-    section.add("bare-after", what, vec![start.growth(count)?], None);
+    let what = "  and when all of them are gone";
+    section.add("bare-after", what, start.growth(count)?, None);
     Ok(())
 }
 
@@ -109,14 +109,18 @@ fn attached(program: &Path, count: usize, section: &mut Section) -> Result<(), S
         clients.push(client);
     }
     let what = format!("an attached push session, of {count} in rooms of {ROOM_SIZE}");
-    let cells = vec![start.growth(count)?];
-    section.add("attached", what, cells, Some(ATTACHED_BYTES_MAX));
+    section.add(
+        "attached",
+        what,
+        start.growth(count)?,
+        Some(ATTACHED_BYTES_MAX),
+    );
     for client in &mut clients {
         client.send(b"QUIT\n")?;
     }
     start.control.await_stat("connections", 1)?;
-    let what = "  and when all of them have quit".into();
-    section.add("attached-after", what, vec![start.growth(count)?], None);
+    let what = "  and when all of them have quit";
+    section.add("attached-after", what, start.growth(count)?, None);
     Ok(())
 }
 
@@ -132,23 +136,17 @@ fn detached(
     let sessions = Sessions::build(&mut clients, count, room_size, |_| IDLE_S)?;
     let key = format!("detached-{room_size}");
     let what = format!("a detached pull session, of {count} in rooms of {room_size}");
-    let cells = vec![start.growth(count)?];
-    section.add(&key, what, cells, Some(DETACHED_BYTES_MAX));
+    section.add(&key, what, start.growth(count)?, Some(DETACHED_BYTES_MAX));
     let logs = start.control.stat("log-bytes")? as f64 / count as f64;
-    let what = "  of that, its share of the events that rooms keep".into();
-    section.add(&format!("{key}-log"), what, vec![logs], None);
+    let what = "  of that, its share of the events that rooms keep";
+    section.add(&format!("{key}-log"), what, logs, None);
 
     talk(&mut clients, &sessions)?;
     let full = start.server.resident()?;
     talk(&mut clients, &sessions)?;
     let growth = (start.server.resident()? - full) as f64;
     let what = format!("  growth by {MESSAGES} messages not polled, in all");
-    section.add(
-        &format!("{key}-say"),
-        what,
-        vec![growth],
-        Some(GROWTH_BYTES_MAX),
-    );
+    section.add(&format!("{key}-say"), what, growth, Some(GROWTH_BYTES_MAX));
     Ok(())
 }
 

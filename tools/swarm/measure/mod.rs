@@ -1,4 +1,4 @@
-//! Measures what a crowd of sessions costs one real server over real sockets: memory, processor
+//! Measures what many sessions cost one real server over real sockets: memory, processor
 //! time a command, and what happens when all of them expire at once.
 //!
 //! One thread measures servers that it starts itself. Figures are what the system tells of the

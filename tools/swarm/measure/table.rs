@@ -28,12 +28,22 @@ impl Section {
         }
     }
 
-    /// Adds a row: a key for programs, words for people, a cell for each column.
-    pub fn add(&mut self, key: &str, what: String, cells: Vec<f64>, target: Option<f64>) {
-        let key = key.to_owned();
+    /// Adds a row with one cell: a key for programs, words for people, and what it is to be at most.
+    pub fn add(&mut self, key: &str, what: impl Into<String>, cell: f64, target: Option<f64>) {
+        self.add_row(key, what, vec![cell], target);
+    }
+
+    /// The same with a cell for each column; the last is to be at most `target`.
+    pub fn add_row(
+        &mut self,
+        key: &str,
+        what: impl Into<String>,
+        cells: Vec<f64>,
+        target: Option<f64>,
+    ) {
         self.rows.push(Row {
-            key,
-            what,
+            key: key.into(),
+            what: what.into(),
             cells,
             target,
         });

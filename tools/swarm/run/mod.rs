@@ -317,15 +317,15 @@ impl<'a> Swarm<'a> {
         match phase {
             Phase::Connecting => {
                 let waiting = self.conns.len() - self.members.greeted;
-                let room = CONNECTING_MAX.saturating_sub(waiting);
-                for _ in 0..room.min(self.connect_to - self.conns.len()) {
+                let space = CONNECTING_MAX.saturating_sub(waiting);
+                for _ in 0..space.min(self.connect_to - self.conns.len()) {
                     self.connect()?;
                 }
             }
             Phase::Joining => {
                 let left = self.conns.len() - self.plan.carriers - self.asked;
-                let room = JOINING_MAX.saturating_sub(self.asked - self.members.joined);
-                for _ in 0..room.min(left) {
+                let space = JOINING_MAX.saturating_sub(self.asked - self.members.joined);
+                for _ in 0..space.min(left) {
                     let index = self.plan.carriers + self.asked;
                     self.asked += 1;
                     self.members.join(index, &mut self.conns[index]);
