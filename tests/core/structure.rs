@@ -62,9 +62,9 @@ fn is_in(path: &str, part: &str) -> bool {
     rest.is_some_and(|rest| rest.is_empty() || rest == ".rs" || rest.starts_with('/'))
 }
 
-/// The text of a file up to its own tests.
+/// A file's code before its own tests.
 fn without_tests(text: &str) -> &str {
-    text.split("\n#[cfg(test)]\n").next().unwrap()
+    text.split("mod tests {").next().unwrap()
 }
 
 /// What the code of a file names: words, and `a::b` for each `b` that is taken out of `a`, alone or
