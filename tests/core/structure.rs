@@ -253,6 +253,57 @@ fn the_map_of_the_source_names_files_that_exist() {
     assert!(named.len() > 30, "{named:?}");
 }
 
+/// Modules of the tests that have no tests of their own.
+const HELPERS: [&str; 6] = ["logged", "members", "process", "script", "steps", "world"];
+
+/// Each module of tests, file or folder that README.md says shows something is there, and each module
+/// of tests is named.
+#[test]
+fn the_readme_names_the_tests_that_there_are() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let readme = document("README.md");
+    let (_, text) = readme.split_once("\n| file | what it shows |\n").unwrap();
+    let (what_shows, rest) = text.split_once("\n\n").unwrap();
+    let (_, promises) = rest.split_once("\n| promise | tests |\n").unwrap();
+    let (promises, _) = promises.split_once("\n\n").unwrap();
+    let first = what_shows.lines().map(|row| row.split('|').nth(1).unwrap());
+    let last = promises.lines().map(|row| row.rsplit('|').nth(1).unwrap());
+    let names = |cell: &str| -> Vec<String> {
+        let words = cell.split('`').skip(1).step_by(2);
+        words.map(str::to_owned).collect()
+    };
+    let named: Vec<_> = first.chain(last).flat_map(names).collect();
+    assert!(named.len() > 50, "{named:?}");
+
+    let modules: Vec<String> = ["core", "program"]
+        .iter()
+        .flat_map(|name| {
+            let main = document(&format!("tests/{name}/main.rs"));
+            let modules = main.lines().filter_map(|line| line.strip_prefix("mod "));
+            let modules = modules.filter_map(|line| line.strip_suffix(';'));
+            modules.map(str::to_owned).collect::<Vec<_>>()
+        })
+        .collect();
+    for name in &named {
+        let path = match name.strip_prefix("transcripts/") {
+            Some(name) => format!("tests/transcripts/{name}"),
+            None => name.clone(),
+        };
+        let (start, _) = path.split_once('*').unwrap_or((&path, ""));
+        let (folder, start) = start.rsplit_once('/').unwrap_or((".", start));
+        let entries = fs::read_dir(root.join(folder)).into_iter().flatten();
+        let mut names = entries.map(|entry| entry.unwrap().file_name());
+        let is_path = path.contains('/')
+            && names.any(|file| file.to_str().is_some_and(|file| file.starts_with(start)));
+        assert!(is_path || modules.contains(name), "there is no {name}");
+    }
+    let unnamed: Vec<_> = modules
+        .iter()
+        .filter(|module| !named.contains(module) && !HELPERS.contains(&module.as_str()))
+        .collect();
+    assert!(unnamed.is_empty(), "README.md does not name {unnamed:?}");
+}
+
 /// What is written above each test of a file, with the test's name.
 fn tests(text: &str) -> Vec<String> {
     let lines: Vec<_> = text.lines().map(str::trim).collect();
