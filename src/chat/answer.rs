@@ -186,8 +186,8 @@ impl Chat {
         Outcome::Done
     }
 
-    /// Says goodbye to a client that does what no chat client does, counts it, and logs it. All abuse
-    /// ends here.
+    /// Says goodbye to a client that does what no chat client does, and counts and logs that. Every case
+    /// of abuse ends here.
     fn expel(&mut self, caller: &mut Caller, abuse: Abuse, now: Now, out: &mut Vec<u8>) -> Outcome {
         self.stats.connections_abuse += 1;
         self.journal.abuse(abuse, &caller.peer, now);

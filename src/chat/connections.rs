@@ -15,11 +15,11 @@ const GOODBYE_MAX_S: u32 = 30;
 /// Something that happens to a connection, other than that its client sends something.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ConnEvent {
-    /// Everything that the core answers until the next `Heard` has arrived by now, and so is a sign of
-    /// life of now.
+    /// Everything that the core answers until the next `Heard` has arrived by now, and is a sign of
+    /// life of this time.
     Heard {
-        /// Whether the hub has read something since the last `Heard` that may have arrived later than
-        /// that. If so, it is a sign of life of now as well.
+        /// Whether the hub has read something since the last `Heard` that may have arrived after that
+        /// one. It is a sign of life of this time, too.
         is_ahead: bool,
     },
     /// Its client has closed it. It stays open while lines wait that the client has sent, and only
@@ -28,8 +28,8 @@ pub enum ConnEvent {
     /// Its client will send nothing more. Later connections from its address begin with no more of
     /// their rate than it has left.
     Ended,
-    /// It has taken nothing of its session's events since then. From now on the core has it checked
-    /// several times before its session's time is over: see
+    /// It has taken nothing of its session's events since then. From now on the core makes the hub
+    /// check that several times, before the session's time is over: see
     /// [`Due::concerns_session`](super::Due::concerns_session).
     Stalled(Millis),
     /// It takes all of its session's events.

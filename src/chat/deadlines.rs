@@ -1,4 +1,5 @@
-//! What the core does when a timer fires: ends sessions, warns, closes handshakes, reads again.
+//! What the core does when a timer fires: it ends a session or warns it, says goodbye to a connection
+//! without one, or lets the hub read again.
 
 use super::Chat;
 use super::caller::Caller;
@@ -35,8 +36,8 @@ impl Due {
         self.conn
     }
 
-    /// Whether this may end a session. The hub then also has to write to the connection and, if it is
-    /// stalled, check whether its client has taken something since.
+    /// Whether this is about a session, and may end it. The hub then also has to write to the connection
+    /// and, if that is stalled, check whether its client has taken something since.
     pub fn concerns_session(&self) -> bool {
         matches!(self.kind, DueKind::Session(_))
     }

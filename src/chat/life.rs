@@ -99,7 +99,7 @@ impl Chat {
         self.arm(key, now.past);
     }
 
-    /// Ends a session. Its room gets a LEFT, or is freed if the session was its last member.
+    /// Destroys a session. Its room gets a LEFT, or is freed if the session was its last member.
     pub(super) fn destroy(&mut self, key: SessionKey, reason: LeaveReason, now: Now) {
         let (room_key, name) = self.remove_session(key, reason, now);
         if self.rooms[room_key.index()].members.is_empty() {

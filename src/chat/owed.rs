@@ -115,7 +115,7 @@ impl Chat {
         }
     }
 
-    /// Whether [`owed`](Self::owed) would be anything but nothing.
+    /// Whether [`owed`](Self::owed) would return anything but [`Owed::Nothing`].
     pub(super) fn is_owed(&self, key: SessionKey) -> bool {
         match self.sessions[key.index()].delivery() {
             Delivery::Pushed => self.has_events_for(key),
@@ -160,7 +160,7 @@ impl Chat {
     }
 
     /// Moves a session's cursor past events that its room's log has dropped, and returns how many those
-    /// were, for a LOST. Logs the first loss until the session has caught up with its room.
+    /// were, for a LOST. Logs only the first loss until the session has caught up with its room.
     pub(super) fn take_loss(&mut self, key: SessionKey, now: Now) -> Option<u64> {
         let session = &mut self.sessions[key.index()];
         let room = &self.rooms[session.room.index()];
@@ -200,7 +200,7 @@ impl Chat {
         session.cursor < self.rooms[session.room.index()].log.next()
     }
 
-    /// Makes the event after number `after`, which the room has had, a session's next.
+    /// Sets a session's cursor to the event after number `after`, which the room has had.
     pub(super) fn set_cursor(&mut self, key: SessionKey, after: u64) {
         let session = &mut self.sessions[key.index()];
         session.cursor = after + 1;

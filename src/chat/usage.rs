@@ -56,7 +56,7 @@ pub(super) struct Usages {
 }
 
 impl Usages {
-    /// No usages. As many origins may wait to be forgotten as there may be connections.
+    /// An empty table. As many origins may wait to be forgotten as the server may have connections.
     pub fn new(limits: &Limits) -> Usages {
         Usages {
             usages: Slab::new(),
