@@ -49,13 +49,13 @@ impl Chat {
     ) -> Result<(), Error> {
         let replaced = usize::from(namesake.is_some());
         let same_origin = |key: SessionKey| self.sessions[key.index()].origin == caller.origin;
-        let replaced_there = usize::from(namesake.is_some_and(same_origin));
-        let from_there = self.usages.get(caller.origin).sessions as usize;
+        let replaced_of_origin = usize::from(namesake.is_some_and(same_origin));
+        let of_origin = self.usages.get(caller.origin).sessions as usize;
         let (count, full_of, error) = if self.sessions.len() >= self.limits.sessions_max + replaced
         {
             let count = &mut self.stats.refused_sessions;
             (count, Full::Sessions, Error::TooManySessions)
-        } else if from_there >= self.limits.per_address_max + replaced_there {
+        } else if of_origin >= self.limits.per_address_max + replaced_of_origin {
             let count = &mut self.stats.refused_sessions_address;
             let error = Error::TooManySessionsOfAddress;
             (count, Full::SessionsOfAddress, error)

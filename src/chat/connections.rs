@@ -50,10 +50,10 @@ impl Chat {
     ) -> Option<Caller> {
         Output::Hello.write(out);
         let origin = peer.origin();
-        let from_there = self.usages.connections(origin) as usize;
+        let of_origin = self.usages.connections(origin) as usize;
         let refused = if self.connections >= self.limits.connections_max {
             Some((&mut self.stats.refused_connections, Full::Connections))
-        } else if from_there >= self.limits.per_address_max {
+        } else if of_origin >= self.limits.per_address_max {
             let count = &mut self.stats.refused_connections_address;
             Some((count, Full::ConnectionsOfAddress))
         } else {
