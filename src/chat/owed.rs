@@ -124,7 +124,7 @@ impl Chat {
         }
     }
 
-    /// Moves a session's cursor past the first `bytes` bytes of the lines that it was owed.
+    /// Moves a session's cursor past the first `bytes` bytes of its owed lines.
     fn advance_push(&mut self, key: SessionKey, bytes: usize, now: Now, out: &mut Vec<u8>) {
         let session = &mut self.sessions[key.index()];
         let log = &self.rooms[session.room.index()].log;
@@ -139,8 +139,8 @@ impl Chat {
         mark_delivered(session, log, cursor, bytes + missing, &mut self.stats);
     }
 
-    /// Likewise, if the log has overtaken the session, so that a LOST came first. If nothing of the
-    /// events behind it was written, the event that it announces has to follow.
+    /// Does the same if the log has overtaken the session, so that the lines began with a LOST. If no
+    /// events were written after it, the event that it announces has to follow.
     fn advance_past_loss(&mut self, key: SessionKey, bytes: usize, now: Now, out: &mut Vec<u8>) {
         if let Some(count) = self.take_loss(key, now) {
             let next_seq = self.sessions[key.index()].cursor;
