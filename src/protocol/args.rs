@@ -43,7 +43,7 @@ impl<'a> Args<'a> {
             if !take(&key.to_ascii_lowercase(), value)? {
                 let option = quote(&format!("{key}="));
                 return Err(bad_argument(format!(
-                    "{option} is no option of this command; HELP shows those that are"
+                    "{option} is not an option of this command; HELP lists its options"
                 )));
             }
         }
@@ -89,7 +89,7 @@ pub fn count_up_to(max: u32, key: &str, value: &str) -> Result<NonZeroU32, Error
 }
 
 fn out_of_range(min: u32, max: u32, key: &str, value: &str) -> Error {
-    bad_argument(format!("{key}= is {min} to {max}, not {}", quote(value)))
+    bad_argument(format!("{key}= takes {min} to {max}, not {}", quote(value)))
 }
 
 pub fn choice<T: Copy>(key: &str, value: &str, choices: [(&str, T); 2]) -> Result<T, Error> {
@@ -99,7 +99,10 @@ pub fn choice<T: Copy>(key: &str, value: &str, choices: [(&str, T); 2]) -> Resul
         .map(|&(_, choice)| choice)
         .ok_or_else(|| {
             let [(one, _), (other, _)] = choices;
-            bad_argument(format!("{key}= is {one} or {other}, not {}", quote(value)))
+            bad_argument(format!(
+                "{key}= takes {one} or {other}, not {}",
+                quote(value)
+            ))
         })
 }
 

@@ -293,23 +293,23 @@ impl fmt::Display for Error {
                 return write!(f, "{reason} {ago_s}");
             }
             Error::NameTaken => {
-                "somebody of that name is in the room; a session that was lost can be RESUMEd, or \
+                "a member of the room has that name; a session that was lost can be RESUMEd, or \
                  expires"
             }
             Error::NotAuthorized => {
-                "the name and its key are not known here: JOIN <name> key=<key>"
+                "the server does not know that name with that key: JOIN <name> key=<key>"
             }
-            Error::WrongMode => "a push session is sent its events; JOIN with mode=pull to POLL",
+            Error::WrongMode => {
+                "a push session gets its events unasked; JOIN with mode=pull to POLL"
+            }
             Error::AfterNewest { newest } => {
-                return write!(f, "after= is at most {newest}, the room's newest event");
+                return write!(f, "after= takes at most {newest}, the room's newest event");
             }
             Error::TooManySessions => "the server has too many sessions; try again later",
             Error::TooManySessionsOfAddress => {
                 "your address has too many sessions; LEAVE one of them"
             }
-            Error::TooManyRooms => {
-                "the server has too many rooms; join one of those that ROOMS lists"
-            }
+            Error::TooManyRooms => "the server has too many rooms; JOIN one that ROOMS lists",
             Error::NoRandomNumbers => "the system has no random numbers",
         })
     }

@@ -56,7 +56,7 @@ fn parse<'a>(line: &'a [u8], limits: &Limits) -> Parsed<'a> {
             "" => "a line of spaces".into(),
             word => unknown(word),
         };
-        let text = format!("{found} is no command; HELP lists them");
+        let text = format!("{found} is not a command; HELP lists them");
         Error::BadLine(Code::BadCommand, text.into())
     })?;
     (verb.parse)(args, limits)
@@ -126,35 +126,38 @@ pub(super) mod tests {
     fn an_error_quotes_what_it_found() {
         let token = "841b6618b12a52fa44eb0b43086bcd71";
         for (line, quoted) in [
-            ("SHOUT hi", r#""SHOUT" is no command; HELP lists them"#),
-            ("JOIN\u{a0}ann", r#""JOIN\u{a0}ann" is no command"#),
+            ("SHOUT hi", r#""SHOUT" is not a command; HELP lists them"#),
+            ("JOIN\u{a0}ann", r#""JOIN\u{a0}ann" is not a command"#),
             (
                 "say\u{3000}good-morning-everybody hi",
-                r#""say\u{3000}" and more is no"#,
+                r#""say\u{3000}" and more is not a"#,
             ),
-            ("\u{200b}JOIN ann", r#""\u{200b}JOIN" is no command"#),
-            ("JOIN\u{a0}", r#""JOIN\u{a0}" is no command"#),
-            ("   ", "a line of spaces is no command"),
-            ("key=open-sesame", r#""key=" with a value is no command"#),
-            (token, "a word of 32 characters is no command"),
-            ("JOIN ann rooms=den", r#""rooms=" is no option"#),
-            ("JOIN ann keyy=open-sesame", r#""keyy=" is no option"#),
+            ("\u{200b}JOIN ann", r#""\u{200b}JOIN" is not a command"#),
+            ("JOIN\u{a0}", r#""JOIN\u{a0}" is not a command"#),
+            ("   ", "a line of spaces is not a command"),
+            ("key=open-sesame", r#""key=" with a value is not a command"#),
+            (token, "a word of 32 characters is not a command"),
+            ("JOIN ann rooms=den", r#""rooms=" is not an option"#),
+            ("JOIN ann keyy=open-sesame", r#""keyy=" is not an option"#),
             (
                 "JOIN ann \u{ad}key=open-sesame",
-                r#""\u{ad}key=" is no option"#,
+                r#""\u{ad}key=" is not an option"#,
             ),
             ("JOIN ann open-sesame", "options are written key=value"),
-            ("JOIN ann mode=loud", r#"mode= is push or pull, not "loud""#),
+            (
+                "JOIN ann mode=loud",
+                r#"mode= takes push or pull, not "loud""#,
+            ),
             (
                 "JOIN ann idle=1s",
                 r#"idle= takes a whole number, not "1s""#,
             ),
-            ("POLL max=1001", r#"max= is 1 to 1000, not "1001""#),
+            ("POLL max=1001", r#"max= takes 1 to 1000, not "1001""#),
             ("JOIN J\u{fc}rgen", "; this one has \"\u{fc}\""),
             ("JOIN ann room=a\u{200b}b", r#"; this one has "\u{200b}""#),
             ("WHO after=abcdefghijklmnopqrstuvwxyz", "; this one has 26"),
-            ("SAY \u{200b}", "nothing in this text can be seen"),
-            ("SAY", "there is nothing to say"),
+            ("SAY \u{200b}", "nothing in this text is visible"),
+            ("SAY", "there is no text"),
         ] {
             let Request::Bad(error) = read(line) else {
                 panic!("{line}");

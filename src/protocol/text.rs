@@ -43,15 +43,15 @@ pub fn shows(c: char) -> bool {
 fn harm(c: char) -> Option<&'static str> {
     match c {
         '\t' => None,
-        '\0' => Some("is no text; it may only stand before a line or behind its CR"),
-        '\r' => Some("ends no line before anything but LF"),
+        '\0' => Some("is not text; it may only come before a line or after its CR"),
+        '\r' => Some("ends a line only if LF follows"),
         c if c.is_control() => Some("is a control character"),
         // Python's splitlines, Java's Scanner and Node's readline end a line there.
         '\u{2028}' | '\u{2029}' => Some("ends a line for some programs"),
         // Embeddings, overrides and isolates, and what ends them. One that is left open turns what a
         // client shows behind the text; one end too many ends what the client opened as a guard.
         '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => {
-            Some("turns the direction of what stands around it")
+            Some("changes the direction of the text around it")
         }
         _ => None,
     }
@@ -86,7 +86,7 @@ fn decode_suspect(line: &[u8]) -> Result<&str, Error> {
             // The error names the first thing that is wrong.
             let (before, after) = line.split_at(error.valid_up_to());
             decode_suspect(before)?;
-            let (at, why) = (before.len(), "is no UTF-8");
+            let (at, why) = (before.len(), "is not UTF-8");
             Err(bad_encoding(format_args!("0x{:02X}", after[0]), at, why))
         }
     }
@@ -172,15 +172,15 @@ mod tests {
                 &b"SAY \x1b[2J\xff"[..],
                 "byte 5, U+001B, is a control character",
             ),
-            (b"SAY \xff\x1b", "byte 5, 0xFF, is no UTF-8"),
-            (b"\xe9t\xe9", "byte 1, 0xE9, is no UTF-8"),
-            (b"a\xe2\x80", "byte 2, 0xE2, is no UTF-8"),
+            (b"SAY \xff\x1b", "byte 5, 0xFF, is not UTF-8"),
+            (b"\xe9t\xe9", "byte 1, 0xE9, is not UTF-8"),
+            (b"a\xe2\x80", "byte 2, 0xE2, is not UTF-8"),
             ("é\u{85}".as_bytes(), "byte 3, U+0085, is a control"),
             ("é\u{2028}".as_bytes(), "byte 3, U+2028, ends a line"),
-            ("\u{202e}".as_bytes(), "byte 1, U+202E, turns"),
-            ("\u{2067}".as_bytes(), "byte 1, U+2067, turns"),
-            (b"a\0b", "byte 2, U+0000, is no text"),
-            (b"a\rb", "byte 2, U+000D, ends no line"),
+            ("\u{202e}".as_bytes(), "byte 1, U+202E, changes"),
+            ("\u{2067}".as_bytes(), "byte 1, U+2067, changes"),
+            (b"a\0b", "byte 2, U+0000, is not text"),
+            (b"a\rb", "byte 2, U+000D, ends a line only"),
         ] {
             let refusal = refusal(line);
             assert!(refusal.starts_with(beginning), "{refusal}");

@@ -137,7 +137,7 @@ fn join<'a>(mut args: Args<'a>, _limits: &Limits) -> Parsed<'a> {
         // Whoever asks for more than can be granted gets the most that can.
         "idle" => match number(key, value)? {
             seconds if seconds < u64::from(IDLE_MIN_S) => {
-                Err(bad_argument(format!("idle= is at least {IDLE_MIN_S}")))
+                Err(bad_argument(format!("idle= takes at least {IDLE_MIN_S}")))
             }
             seconds => set(&mut idle, key, u32::try_from(seconds).unwrap_or(u32::MAX)),
         },
@@ -174,8 +174,8 @@ fn resume<'a>(mut args: Args<'a>, _limits: &Limits) -> Parsed<'a> {
 fn say<'a>(text: &'a str, limits: &Limits) -> Parsed<'a> {
     if !text.chars().any(shows) {
         let found = match text.trim_matches(' ') {
-            "" => "there is nothing to say",
-            _ => "nothing in this text can be seen",
+            "" => "there is no text",
+            _ => "nothing in this text is visible",
         };
         return Err(Error::BadLine(Code::MessageEmpty, found.into()));
     }
