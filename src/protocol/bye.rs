@@ -1,13 +1,13 @@
 //! Why the server closes a connection.
 
-/// What no well-meaning chat client does.
+/// Something that no well-meaning chat client does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Abuse {
     /// Many errors without an OK in between.
     Errors,
     /// Several JOINs without the right key.
     Denials,
-    /// A line of HTTP, or of a protocol that looks like it.
+    /// A line of HTTP, or of a similar protocol.
     Http,
     /// A stream that begins as TLS does.
     Tls,
@@ -16,14 +16,16 @@ pub enum Abuse {
 }
 
 impl Abuse {
-    /// What to tell the client, and the server's log.
+    /// A text for the client and for the server's log.
     pub const fn text(self) -> &'static str {
         match self {
             Abuse::Errors => "too many errors without an OK in between",
             Abuse::Denials => "too many JOINs without the right key",
-            Abuse::Http => "this is a chat server, which speaks no HTTP",
-            Abuse::Tls => "this port takes plain text; TLS ends in front of it, or on another port",
-            Abuse::TooLong => "the line is too long for a chat client that has yet to get an OK",
+            Abuse::Http => "this is a chat server; it does not speak HTTP",
+            Abuse::Tls => {
+                "this port takes plain text; for TLS use another port, or a proxy before it"
+            }
+            Abuse::TooLong => "the line is too long for a chat client that has not had an OK yet",
         }
     }
 }
@@ -35,15 +37,15 @@ pub enum Bye {
     Quit,
     /// The session showed no sign of life for its idle time.
     Expired,
-    /// Another connection resumed the session, or its name or key was taken from it.
+    /// Another connection resumed the session, or the session lost the right to its name.
     Replaced,
     /// The client took nothing for the session's idle time, though there was something to send.
     Slow,
-    /// The connection got no session in time.
+    /// The client did not JOIN or RESUME in time.
     Handshake,
     /// The server has too many connections.
     Full,
-    /// The server shuts down.
+    /// The server is shutting down.
     Shutdown,
     /// The client did what no well-meaning client does.
     Abuse(Abuse),
@@ -67,7 +69,7 @@ impl Bye {
         self.words().0
     }
 
-    /// What to tell a person.
+    /// A text for people.
     pub const fn text(self) -> &'static str {
         self.words().1
     }
@@ -78,15 +80,15 @@ impl Bye {
             Bye::Expired => ("expired", "no sign of life; send PING now and then"),
             Bye::Replaced => (
                 "replaced",
-                "the session, or the right to its name, is another's now",
+                "another client has the session now, or the right to its name",
             ),
-            Bye::Slow => ("slow", "nothing was read for too long"),
+            Bye::Slow => ("slow", "your client has read nothing for too long"),
             Bye::Handshake => ("handshake", "no JOIN or RESUME in time"),
             Bye::Full => (
                 "full",
                 "the server has too many connections; try again later",
             ),
-            Bye::Shutdown => ("shutdown", "the server shuts down"),
+            Bye::Shutdown => ("shutdown", "the server is shutting down"),
             Bye::Abuse(abuse) => ("abuse", abuse.text()),
         }
     }

@@ -33,19 +33,19 @@ pub static VERBS: &[Verb] = &[
     Verb {
         name: "JOIN",
         syntax: "<name> [room=<room>] [mode=push|pull] [idle=<s>] [alive=ping|tcp] [history=<n>] [key=<secret>]",
-        summary: "enter a room; the reply tells your session's token",
+        summary: "join a room; the reply has your session's token",
         parse: join,
     },
     Verb {
         name: "RESUME",
         syntax: "<token> [after=<seq>]",
-        summary: "take your session up again, on this connection",
+        summary: "continue your session on this connection",
         parse: resume,
     },
     Verb {
         name: "SAY",
         syntax: "<text>",
-        summary: "say something to all in the room",
+        summary: "say something to everybody in the room",
         parse: |args, limits| say(args.rest, limits),
     },
     Verb {
@@ -69,7 +69,7 @@ pub static VERBS: &[Verb] = &[
     Verb {
         name: "DETACH",
         syntax: "",
-        summary: "let go of the session, to RESUME it later",
+        summary: "detach the session, to RESUME it later",
         parse: |args, _| alone(args, Command::Parting(Parting::Detach)),
     },
     Verb {
