@@ -1,4 +1,4 @@
-//! Words, options and numbers behind a verb.
+//! Reads the words, options and numbers after a verb.
 
 use std::borrow::Cow;
 use std::num::NonZeroU32;
@@ -7,7 +7,7 @@ use super::error::{Code, Error};
 use super::name::{NAME_BYTES_MAX, Name};
 use super::quote::quote;
 
-/// What is left of a line behind its verb.
+/// What is left to read of a line after its verb.
 pub struct Args<'a> {
     pub rest: &'a str,
 }
@@ -20,7 +20,7 @@ impl<'a> Args<'a> {
         word
     }
 
-    /// The next word, however many spaces stand before it.
+    /// Takes the next word, after any number of spaces.
     pub fn next_word(&mut self) -> Option<&'a str> {
         self.rest = self.rest.trim_start_matches(' ');
         (!self.rest.is_empty()).then(|| self.split_word())
@@ -31,7 +31,7 @@ impl<'a> Args<'a> {
             .ok_or_else(|| bad_argument(format!("{what} is missing")))
     }
 
-    /// Hands each `key=value` to `take`, which says whether it knows the key.
+    /// Passes each `key=value` to `take`, which returns whether it knows the key.
     pub fn options(
         mut self,
         mut take: impl FnMut(&str, &'a str) -> Result<bool, Error>,
@@ -55,7 +55,7 @@ pub fn bad_argument(text: impl Into<Cow<'static, str>>) -> Error {
     Error::BadLine(Code::BadArgument, text.into())
 }
 
-/// Keeps an option's value; a second one is a mistake.
+/// Stores an option's value; a second value is a mistake.
 pub fn set<T>(slot: &mut Option<T>, key: &str, value: T) -> Result<bool, Error> {
     match slot.replace(value) {
         None => Ok(true),
@@ -63,7 +63,7 @@ pub fn set<T>(slot: &mut Option<T>, key: &str, value: T) -> Result<bool, Error> 
     }
 }
 
-/// A decimal number. One that does not fit into 64 bits counts as the largest that does.
+/// Reads a decimal number. One that does not fit into 64 bits counts as the largest that does.
 pub fn number(key: &str, value: &str) -> Result<u64, Error> {
     if value.is_empty() || !value.bytes().all(|b| b.is_ascii_digit()) {
         let found = quote(value);
@@ -74,14 +74,14 @@ pub fn number(key: &str, value: &str) -> Result<u64, Error> {
     Ok(value.parse().unwrap_or(u64::MAX))
 }
 
-/// A number from 0 to `max`.
+/// Reads a number from 0 to `max`.
 pub fn number_up_to(max: u32, key: &str, value: &str) -> Result<u32, Error> {
     let number = u32::try_from(number(key, value)?).ok();
     let number = number.filter(|&n| n <= max);
     number.ok_or_else(|| out_of_range(0, max, key, value))
 }
 
-/// A number from 1 to `max`.
+/// Reads a number from 1 to `max`.
 pub fn count_up_to(max: u32, key: &str, value: &str) -> Result<NonZeroU32, Error> {
     let number = u32::try_from(number(key, value)?).ok();
     let count = number.filter(|&n| n <= max).and_then(NonZeroU32::new);

@@ -39,7 +39,7 @@ pub struct Join<'a> {
     pub room: Name,
     /// How to get events.
     pub mode: Mode,
-    /// The idle time to be granted, if it can be.
+    /// The idle time that the client asks for.
     pub idle_s: Option<u32>,
     /// What counts as a sign of life.
     pub alive: Alive,
@@ -81,8 +81,8 @@ pub enum Command<'a> {
     Parting(Parting),
 }
 
-/// Commands whose reply may be long. They wait until the connection's output is written, so that it
-/// never holds two long replies.
+/// Commands whose replies may be long. They wait until the connection's output is written, so that
+/// the output never holds two long replies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[allow(missing_docs, reason = "the table of verbs documents them")]
 pub enum Query {
@@ -104,8 +104,8 @@ pub enum Parting {
 }
 
 impl Command<'_> {
-    /// The command itself, without borrowing from its line, if it waits until the connection's output
-    /// is written.
+    /// The same command without a borrow of its line, if it waits until the connection's output is
+    /// written.
     pub fn after_output(&self) -> Option<Command<'static>> {
         match *self {
             Command::Query(query) => Some(Command::Query(query)),

@@ -6,7 +6,7 @@ use super::event::LeaveReason;
 use super::words::words;
 
 words! {
-    /// What kind of mistake a line was. Codes are stable: clients may act on them.
+    /// What kind of mistake the server found in a line. Codes are stable, so clients may act on them.
     #[allow(missing_docs, reason = "PROTOCOL.md's table of errors documents them")]
     pub enum Code {
         BadCommand = "bad-command",
@@ -34,16 +34,16 @@ pub enum Error {
     BadLine(Code, Cow<'static, str>),
     /// The line is longer than `bytes_max`.
     LineTooLong {
-        /// The longest line that is taken.
+        /// The longest line that the server accepts.
         bytes_max: usize,
     },
     /// The command needs a session.
     NoSession,
     /// The command needs a connection without a session.
     AlreadyJoined,
-    /// No session has this token, and the server remembers none that had it.
+    /// No session has this token, and the server remembers no ended one that had it.
     UnknownSession,
-    /// The session of this token has ended. Programs read this text too.
+    /// The session with this token has ended. Programs read this text too.
     SessionEnded {
         /// Why it ended.
         reason: LeaveReason,
@@ -52,18 +52,18 @@ pub enum Error {
     },
     /// A member of the room has this name.
     NameTaken,
-    /// The key is not the name's.
+    /// The name is unknown, or this is not its key.
     NotAuthorized,
     /// The command is for pull sessions.
     WrongMode,
-    /// `after=` names an event that the room has not had.
+    /// `after=` is the number of an event that the room has not had yet.
     AfterNewest {
         /// The room's newest event.
         newest: u64,
     },
     /// The server has as many sessions as it may have.
     TooManySessions,
-    /// The client's address has as many sessions as it may have.
+    /// The client's address has as many sessions as one address may have.
     TooManySessionsOfAddress,
     /// The server has as many rooms as it may have.
     TooManyRooms,
@@ -72,7 +72,7 @@ pub enum Error {
 }
 
 impl Error {
-    /// What kind of mistake it was.
+    /// The code for this mistake.
     pub const fn code(&self) -> Code {
         match self {
             Error::BadLine(code, _) => *code,

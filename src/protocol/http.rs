@@ -1,15 +1,16 @@
-//! What a program sends when a web page, a mail or a URL has pointed it at this server.
+//! Recognizes what a program sends when a web page, a mail or a URL has sent it to this server.
 
 use super::verb::find;
 
-/// Whether a line can only be HTTP's, or that of another protocol that URLs lead to: a Host field;
-/// a request line, which is three words, of which the first is none of our verbs and the last a
-/// protocol with a version; or what curl says first when it follows a URL of DICT (RFC 2229), whose
-/// next line is the URL's.
+/// Whether a line can only belong to HTTP, or to another protocol that a URL can start. That is one
+/// of these:
 ///
-/// Single spaces separate the words of a request line (RFC 9112, section 3); here any white space
-/// does, since programs get that wrong. HTTP/2 begins with one as well, for servers that do not speak it (RFC 9113, section
-/// 3.4).
+/// - a Host field;
+/// - a request line: three words, the first of which is not a verb of chinwag, and the last a
+///   protocol with its version. Single spaces separate them (RFC 9112, section 3); here any white
+///   space does, since programs get that wrong. HTTP/2 begins with such a line as well, for servers
+///   that do not speak it (RFC 9113, section 3.4);
+/// - the first line that curl sends for a DICT URL (RFC 2229). The URL chooses the line after it.
 pub fn is_http(line: &[u8]) -> bool {
     const HOST: &[u8] = b"host:";
     let is_host =
@@ -35,8 +36,8 @@ fn is_request_line(line: &[u8]) -> bool {
     !std::str::from_utf8(method).is_ok_and(|word| find(word).is_some())
 }
 
-/// Whether a word is the name of such a protocol and a version: RTSP's (RFC 2326) and SIP's (RFC
-/// 3261) request lines come from URLs as well.
+/// Whether a word is a protocol and its version. URLs also lead to the request lines of RTSP (RFC
+/// 2326) and SIP (RFC 3261).
 fn is_version(word: &[u8]) -> bool {
     let number = [&b"HTTP/"[..], b"RTSP/", b"SIP/"]
         .into_iter()
@@ -55,7 +56,7 @@ mod tests {
     use crate::protocol::{Abuse, Code, Command, Limits, Request};
 
     #[test]
-    fn a_line_that_can_only_be_https_is_known() {
+    fn a_line_that_can_only_be_http_is_recognized() {
         for line in [
             &b"GET / HTTP/1.1"[..],
             b"GET / HTTP/1.0",
@@ -100,7 +101,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_with_a_verb_is_not_https_whatever_it_says() {
+    fn a_line_with_a_verb_is_not_http_whatever_it_says() {
         for (line, text) in [
             ("SAY hello HTTP/1.1", "hello HTTP/1.1"),
             ("say / HTTP/1.0", "/ HTTP/1.0"),

@@ -1,61 +1,60 @@
-//! Every limit: those that can be set, with their defaults, and those that are fixed.
+//! All limits: those that options set, with their defaults, and those that are fixed.
 
 use std::num::NonZeroU32;
 
 /// The longest line that a client may send, in bytes without its end, unless the longest message
-/// asks for more.
+/// needs a longer one.
 pub const LINE_BYTES_MAX: usize = 2048;
 /// How much longer than the longest message a line may be, in bytes.
 pub const LINE_OVERHEAD_BYTES: usize = 1024;
 /// The longest text that PING takes, in bytes.
 pub const PING_BYTES_MAX: usize = LINE_BYTES_MAX - "PING ".len();
-/// How many events a POLL is answered with if it does not say.
+/// The most events in the reply to a POLL without `max=`.
 pub const POLL_EVENTS_DEFAULT: NonZeroU32 = NonZeroU32::new(100).expect("it is above 0");
-/// How many events a POLL may ask for.
+/// The most events that a POLL may ask for.
 pub const POLL_EVENTS_MAX: u32 = 1000;
-/// How long a POLL may wait, in seconds.
+/// The longest time that a POLL may wait, in seconds.
 pub const POLL_WAIT_MAX_S: u32 = 60;
 /// The shortest idle time, in seconds.
 pub const IDLE_MIN_S: u32 = 1;
 /// The shortest idle time with `alive=tcp`, in seconds: a kernel's probes are seconds apart.
 pub const IDLE_TCP_MIN_S: u32 = 3;
-/// How many errors in a row end a connection.
+/// After this many errors in a row the server closes a connection.
 pub const ERRORS_MAX: u32 = 100;
-/// How many JOINs without the right key end a connection.
+/// After this many JOINs without the right key the server closes a connection.
 pub const DENIALS_MAX: u32 = 3;
 /// How many seconds' worth of lines a connection may send at once.
 pub const BURST_S: u32 = 4;
-/// What a client sends counts as one line each time that this many bytes are begun: a line no longer
-/// than that, its end included, counts once.
+/// Input counts as one line for every group of this many bytes that it begins, so a line that is no
+/// longer than that, with its end, counts once.
 pub const BYTES_PER_LINE: usize = 96;
-/// A room's log holds at most one event each time that its size has this many bytes, however short
-/// the events are.
+/// A room's log holds at most one event per this many bytes of its size, however short events are.
 pub const LOG_BYTES_PER_EVENT: usize = 32;
-/// How many ended sessions are remembered.
+/// How many ended sessions the server remembers.
 pub const ENDED_MAX: usize = 1024;
 
-/// The limits that can be set.
+/// The limits that options set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// Idle time of a session that does not ask for one, in seconds.
+    /// The idle time of a session that does not ask for one, in seconds.
     pub idle_s: u32,
-    /// The longest idle time that is granted, in seconds.
+    /// The longest idle time that the server grants, in seconds.
     pub idle_max_s: u32,
     /// How long a connection may stay without a session, in seconds.
     pub handshake_s: u32,
-    /// Bytes of events kept for each room.
+    /// How many bytes of events the server keeps for each room.
     pub log_bytes: usize,
     /// The longest message, in bytes.
     pub message_bytes_max: usize,
-    /// How many connections there may be.
+    /// The most connections.
     pub connections_max: usize,
-    /// How many sessions there may be.
+    /// The most sessions.
     pub sessions_max: usize,
-    /// How many rooms there may be.
+    /// The most rooms.
     pub rooms_max: usize,
-    /// How many connections, and how many sessions, there may be from one address.
+    /// The most connections, and the most sessions, from one address.
     pub per_address_max: usize,
-    /// Lines a second that a connection is read at, after a burst; 0 for no bound. See
+    /// How many lines a second the server reads from a connection after a burst; 0 for no bound. See
     /// [`BYTES_PER_LINE`] for what counts as a line.
     pub lines_per_s: u32,
 }

@@ -1,19 +1,20 @@
-//! What goes over the wire: text is turned into values and values into text here and nowhere else.
+//! What goes over the wire: the only place where text becomes values, and values become text.
 //!
 //! | question | file |
 //! |---|---|
-//! | what may be how long, how many, how often | `limits` |
-//! | which verbs there are, and what may stand behind each | `verb` (the one table), `args` |
-//! | what the server makes of a line | `request`, with `http` for lines that no chat client sends |
+//! | how long, how many, how often anything may be | `limits` |
+//! | which verbs there are, and what may follow each | `verb` (the one table), `args` |
+//! | how the server reads a line | `request`, with `http` for lines that no chat client sends |
 //! | what a client wants done | `command` |
 //! | what the server writes, and in which form | `output` |
 //! | what happened in a room | `event` |
 //! | why a command is refused, why a connection is closed | `error`, `bye` |
 //! | what names and tokens are | `name`, `token` |
 //! | which words stand for values | `words` |
-//! | which characters a line may hold, and how errors show them | `text`, `quote` |
+//! | which characters a line may contain, and how errors show them | `text`, `quote` |
 //!
-//! What a command does is decided in `chat`. PROTOCOL.md says the same to people who write clients.
+//! What a command does is decided in `chat`. PROTOCOL.md describes all this for people who write
+//! clients.
 
 mod args;
 mod bye;
