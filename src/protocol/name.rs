@@ -11,21 +11,21 @@ pub const NAME_BYTES_MAX: usize = 24;
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Name([u8; NAME_BYTES_MAX]);
 
-/// A name without regard to case: what names are compared and sorted by.
+/// A name without regard to case, for comparing and sorting names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Folded([u64; NAME_BYTES_MAX / 8]);
 
 impl Name {
-    /// What a name is, for whoever has written something else.
+    /// What a name is, for the error about a word that is not a name.
     pub const RULE: &str = "a name is 1 to 24 of A-Z a-z 0-9 _ - and begins with a letter or digit";
 
-    /// The name that a word spells, if it is one.
+    /// Reads a word as a name, if it is one.
     pub const fn parse(word: &str) -> Option<Name> {
         let bytes = word.as_bytes();
         if bytes.len() > NAME_BYTES_MAX {
             return None;
         }
-        // Names hold no zero byte, so padding with them keeps the order.
+        // Names contain no zero bytes, so padding with them keeps the order.
         let mut name = [0; NAME_BYTES_MAX];
         let mut at = 0;
         while at < bytes.len() {
@@ -50,7 +50,7 @@ impl Name {
     pub fn folded(&self) -> Folded {
         let mut folded = [0; NAME_BYTES_MAX / 8];
         for (folded, word) in folded.iter_mut().zip(self.0.chunks_exact(8)) {
-            // The first byte counts most, as it does between texts.
+            // The first byte weighs most, as when texts are compared.
             let word = word.try_into().expect("a chunk has eight bytes");
             *folded = to_lowercase(u64::from_be_bytes(word));
         }
@@ -59,19 +59,20 @@ impl Name {
 }
 
 impl Folded {
-    /// Its first four bytes, as a number of the same order.
+    /// Its first four bytes, as a number that sorts as they do.
     pub fn head(&self) -> u32 {
         (self.0[0] >> 32) as u32
     }
 }
 
-/// Eight bytes of ASCII in lower case, all at once: in each byte, adding carries into the highest
-/// bit from `A` on and again from behind `Z` on, and between the two, 0x20 makes a letter lower case.
+/// Turns eight bytes of ASCII into lower case at once. In each byte, one addition sets the highest bit
+/// from `A` on, and another from the character after `Z` on. Where only the first does, the byte is a
+/// capital letter, and 0x20 makes it a small one.
 fn to_lowercase(ascii: u64) -> u64 {
     const EACH: u64 = 0x0101_0101_0101_0101;
     let from_a = ascii + EACH * (0x80 - b'A' as u64);
-    let behind_z = ascii + EACH * (0x80 - b'Z' as u64 - 1);
-    let is_capital = from_a & !behind_z & (EACH * 0x80);
+    let after_z = ascii + EACH * (0x80 - b'Z' as u64 - 1);
+    let is_capital = from_a & !after_z & (EACH * 0x80);
     ascii | (is_capital >> 2)
 }
 
@@ -104,7 +105,7 @@ mod tests {
     }
 
     #[test]
-    fn of_all_characters_capital_letters_alone_are_folded() {
+    fn only_capital_letters_are_folded() {
         for byte in 0..0x80_u8 {
             let expected = u64::from_be_bytes([byte.to_ascii_lowercase(); 8]);
             assert_eq!(to_lowercase(u64::from_be_bytes([byte; 8])), expected);

@@ -1,7 +1,7 @@
-//! Everything that the server writes, and the only place where its form on the wire is written.
+//! Everything that the server writes. This is the only file that knows its form on the wire.
 //!
-//! A new event is a value in `event`, its form and its first word here, and its section in
-//! PROTOCOL.md; a new reply is a value of [`Reply`] and its form.
+//! A new event takes a value in `event`, its form and its first word here, and a section in
+//! PROTOCOL.md. A new reply takes a value of [`Reply`] and its form.
 
 use std::fmt::{self, Write};
 
@@ -37,17 +37,17 @@ macro_rules! write_line {
     };
 }
 
-/// The work of [`write_line!`]: a function, so that the program holds it once.
+/// Does the work of [`write_line!`]. As a function it is in the program only once.
 fn append_line(out: &mut Vec<u8>, text: fmt::Arguments<'_>) {
     // Writing to memory does not fail.
     let _ = Text(out).write_fmt(text);
     out.extend_from_slice(b"\r\n");
 }
 
-/// The first words of all lines that no command asks for.
+/// The first words of all lines that the server sends unasked.
 pub const UNASKED: [&str; 7] = ["MSG", "JOINED", "LEFT", "LOST", "EXPIRING", "ALIVE", "BYE"];
 
-/// Something that the server writes. Times are in the unit that their name ends in, `unix_ms` since
+/// Something that the server writes. The end of a time's name is its unit; `unix_ms` counts since
 /// 1970-01-01 UTC.
 #[derive(Clone, Copy)]
 #[allow(missing_docs, reason = "PROTOCOL.md documents the words of each line")]
@@ -76,16 +76,16 @@ pub enum Output<'a> {
         name: &'a str,
         value: u64,
     },
-    /// What to type, and in a second line what for.
+    /// Two lines: what to type, and what it does.
     Help(&'a Verb),
 
-    // Lines that no command asked for.
+    // Lines that the server sends unasked.
     Event {
         seq: u64,
         unix_ms: u64,
         event: Event<'a>,
     },
-    /// The log dropped events before this session had them.
+    /// The log dropped events before this session got them.
     Lost {
         count: u64,
         next_seq: u64,
@@ -94,7 +94,7 @@ pub enum Output<'a> {
     Expiring {
         left_s: u32,
     },
-    /// The answer to telnet's question whether the server is there.
+    /// The answer to telnet's AYT, which asks whether the server is there.
     Alive,
     /// The last line on a connection.
     Bye(Bye),
@@ -275,7 +275,7 @@ impl Reply<'_> {
     }
 }
 
-/// The text behind the code, in one line.
+/// Writes the text after the code, which is one line.
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
@@ -353,7 +353,7 @@ impl Listing {
         fits
     }
 
-    /// Adds lines that are written already, whether they fit or not.
+    /// Adds lines that are already written, whether they fit or not.
     pub fn add_lines(&mut self, lines: u64, text: [&[u8]; 2]) {
         self.lines += lines;
         self.text.reserve_exact(text[0].len() + text[1].len());
@@ -363,16 +363,16 @@ impl Listing {
     }
 }
 
-// How long these lines can be, and what follows from that.
+// How long these lines can be, and what depends on it.
 
-/// The longest reply, in bytes, unless it holds a single event that is longer.
+/// The longest reply, in bytes, unless it is a single event that is longer.
 pub const REPLY_BYTES_MAX: usize = 8192;
 /// The longest first line of a reply that has a body, in bytes with its end.
 pub const REPLY_HEAD_BYTES_MAX: usize = 96;
 /// The longest event line other than MSG, in bytes with its end.
 pub const SHORT_EVENT_BYTES_MAX: usize =
     "LEFT ".len() + 2 * (20 + 1) + NAME_BYTES_MAX + 1 + "replaced".len() + 2;
-/// How many bytes a MSG line has at most besides its text.
+/// The most bytes that a MSG line has besides its text.
 pub const EVENT_OVERHEAD_BYTES: usize = "MSG ".len() + 2 * (20 + 1) + NAME_BYTES_MAX + 1 + 2;
 
 impl Limits {
@@ -381,13 +381,13 @@ impl Limits {
         (self.message_bytes_max + EVENT_OVERHEAD_BYTES).max(SHORT_EVENT_BYTES_MAX)
     }
 
-    /// The most that one command can append to a log, in bytes: a message, or two other events.
+    /// The most bytes that one command can append to a log: a message, or two other events.
     pub fn appended_bytes_max(&self) -> usize {
         self.event_bytes_max().max(2 * SHORT_EVENT_BYTES_MAX)
     }
 
-    /// The smallest log that works with these limits, in bytes: it holds what one command can append
-    /// besides what is still to be written out.
+    /// The smallest log that works with these limits, in bytes. It has space for what one command can
+    /// append, besides as much that members have yet to get.
     pub fn log_bytes_min(&self) -> usize {
         4096.max(2 * self.appended_bytes_max())
     }
@@ -428,7 +428,7 @@ mod tests {
     }
 
     #[test]
-    fn each_reply_has_its_words_in_order() {
+    fn every_reply_has_its_words_in_order() {
         let token = "0000001f00112233445566778899aabbccddeeff";
         let (name, room) = (Name::parse("Ann").unwrap(), Name::parse("den").unwrap());
         let membership = Membership {
@@ -479,7 +479,7 @@ mod tests {
     }
 
     #[test]
-    fn help_shows_each_verb_in_as_many_lines_as_it_says() {
+    fn help_shows_every_verb_and_counts_its_lines() {
         let text = text(Output::Reply(&Reply::Help));
         let lines: Vec<&str> = text.lines().collect();
         assert_eq!(lines[0], format!("OK HELP {}", lines.len() - 1));
@@ -504,7 +504,7 @@ mod tests {
     }
 
     #[test]
-    fn a_full_reply_is_no_longer_than_a_reply_may_be() {
+    fn a_full_reply_is_not_too_long() {
         for len in [1, 2, 7, 60, 100, 1100, Listing::BYTES_MAX] {
             let mut full = Listing::default();
             let line = "x".repeat(len);
@@ -536,7 +536,7 @@ mod tests {
     }
 
     #[test]
-    fn lines_that_are_there_already_are_taken_even_if_there_are_too_many() {
+    fn a_listing_takes_lines_that_are_already_written_even_if_they_do_not_fit() {
         let mut events = listing(&["LOST 1 2"]);
         let long = vec![b'x'; Listing::BYTES_MAX];
         events.add_lines(2, [b"MSG\r\n", &long]);
@@ -546,7 +546,7 @@ mod tests {
     }
 
     #[test]
-    fn each_line_has_its_words_in_order() {
+    fn every_other_line_has_its_words_in_order() {
         let name = Name::parse("Ann").unwrap();
         let member = |mode, presence, silent_s| Output::Member {
             name,
@@ -584,7 +584,7 @@ mod tests {
     }
 
     #[test]
-    fn events_are_no_longer_than_their_bounds_and_the_longest_just_as_long() {
+    fn the_longest_events_are_exactly_as_long_as_their_bounds() {
         let name = Name::parse(&"n".repeat(NAME_BYTES_MAX)).unwrap();
         let len = |event: Event<'_>| {
             let (seq, unix_ms) = (u64::MAX, u64::MAX);
@@ -612,7 +612,7 @@ mod tests {
     }
 
     #[test]
-    fn every_line_that_no_command_asked_for_begins_with_a_word_that_is_known() {
+    fn every_line_that_is_sent_unasked_begins_with_one_of_the_listed_words() {
         let name = Name::parse("Ann").unwrap();
         let event = |event| Output::Event {
             seq: 1,

@@ -1,4 +1,4 @@
-//! Session tokens: where to find a session, and the secret that proves the right to it.
+//! Session tokens: where to find a session, and the secret that proves the client's right to it.
 
 use std::fmt;
 
@@ -9,7 +9,7 @@ use subtle::ConstantTimeEq;
 pub struct Secret([u8; 16]);
 
 impl Secret {
-    /// A new secret.
+    /// Makes a new secret.
     ///
     /// # Errors
     ///
@@ -27,7 +27,7 @@ impl Secret {
 }
 
 impl PartialEq for Secret {
-    /// Takes the same time wherever the first difference lies.
+    /// Takes the same time wherever the first difference is.
     fn eq(&self, other: &Secret) -> bool {
         self.0.ct_eq(&other.0).into()
     }
@@ -41,15 +41,15 @@ impl fmt::Debug for Secret {
     }
 }
 
-/// What a client names its session by: 40 hexadecimal digits.
+/// The name that a client uses for its session: 40 hexadecimal digits.
 ///
-/// The first eight name the slot that the session is kept in, so that it is found without a search.
-/// Slots are reused; the secret tells their sessions apart.
+/// The first eight are the slot in which the server keeps the session, so it needs no search. Slots are
+/// reused; the secret distinguishes the sessions in them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Token {
     /// The session's place among the server's sessions.
     pub slot: u32,
-    /// What nobody else can know.
+    /// What only the server and the client know.
     pub secret: Secret,
 }
 
@@ -57,7 +57,7 @@ impl Token {
     const SLOT_DIGITS: usize = 8;
     const DIGITS: usize = Self::SLOT_DIGITS + 32;
 
-    /// The token that a word spells, if it is one.
+    /// Reads a word as a token, if it is one.
     pub fn parse(word: &str) -> Option<Token> {
         if word.len() != Self::DIGITS || !word.bytes().all(|b| b.is_ascii_hexdigit()) {
             return None;
@@ -82,7 +82,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_token_is_read_back_from_its_text_and_nothing_else_is_one() {
+    fn a_token_is_read_back_from_its_text_and_other_texts_are_none() {
         let token = Token {
             slot: 0x1f,
             secret: Secret::random().unwrap(),
