@@ -1,11 +1,11 @@
-//! How an error quotes what it found.
+//! Quotes in an error what it is about.
 
 use std::fmt::Write;
 
-use super::text::shows;
+use super::text::is_visible;
 
-/// The longest word that is quoted whole, in characters: longer than any verb, option or mode, and
-/// shorter than a key or a token that this server makes.
+/// The longest word that an error quotes, in characters: longer than any verb, option or mode, and
+/// shorter than a key or token that this server makes.
 pub const QUOTE_CHARS_MAX: usize = 15;
 
 /// Whether a word is too short to be a secret that this server made.
@@ -13,8 +13,8 @@ pub fn is_short(word: &str) -> bool {
     word.chars().count() <= QUOTE_CHARS_MAX
 }
 
-/// Puts a word between quotes and shows the characters in it that cannot be seen. A long word may be
-/// a key or a token, which belong in no log, so this shows only its length.
+/// Puts a word in quotes, with its invisible characters escaped. A long word may be a key or a token,
+/// which must not get into logs, so this shows only its length.
 pub fn quote(word: &str) -> String {
     if !is_short(word) {
         return format!("a word of {} characters", word.chars().count());
@@ -22,7 +22,7 @@ pub fn quote(word: &str) -> String {
     let mut quoted = String::from("\"");
     for c in word.chars() {
         // Writing to memory does not fail.
-        let _ = match shows(c) || c == ' ' {
+        let _ = match is_visible(c) || c == ' ' {
             true => quoted.write_char(c),
             false => write!(quoted, "{}", c.escape_unicode()),
         };
@@ -36,7 +36,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_short_word_is_quoted_so_that_all_of_it_shows() {
+    fn a_short_word_is_quoted_with_all_its_characters_visible() {
         for (word, quoted) in [
             ("", r#""""#),
             ("SHOUT", r#""SHOUT""#),

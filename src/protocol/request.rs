@@ -1,4 +1,4 @@
-//! What a client's line is: a command, a mistake, or what no chat client sends.
+//! Reads a client's line: as a command, a mistake, or something that no chat client sends.
 
 use super::args::Args;
 use super::bye::Abuse;
@@ -10,7 +10,7 @@ use super::quote::{is_short, quote};
 use super::text::decode;
 use super::verb::{Parsed, VERBS, Verb, find};
 
-/// What the server makes of one line.
+/// What the server reads in a line, or in a telnet command.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Request<'a> {
     /// An empty line: a sign of life that gets no reply.
@@ -19,18 +19,18 @@ pub enum Request<'a> {
     Command(Command<'a>),
     /// A mistake.
     Bad(Error),
-    /// A line whose end has not come, and that is too long already.
+    /// A line that is already too long before its end has come.
     TooLong,
-    /// Telnet's NOP: a sign of life that is no line.
+    /// Telnet's NOP: a sign of life that is not a line.
     Sign,
-    /// Telnet's AYT: a sign of life that asks for one.
+    /// Telnet's AYT: a sign of life that asks the server for one.
     AreYouThere,
-    /// What no chat client sends.
+    /// Something that no chat client sends.
     Abuse(Abuse),
 }
 
 impl<'a> Request<'a> {
-    /// Reads one line, without its end.
+    /// Reads a line without its end.
     pub fn read(line: &'a [u8], limits: &Limits) -> Request<'a> {
         if line.is_empty() {
             return Request::Empty;
@@ -62,8 +62,8 @@ fn parse<'a>(line: &'a [u8], limits: &Limits) -> Parsed<'a> {
     (verb.parse)(args, limits)
 }
 
-/// Describes a first word that is no verb. It may be a key or a token, or an option with one, which
-/// is not shown.
+/// Describes a first word that is not a verb. It does not show a word or value that may be a key or a
+/// token.
 fn unknown(word: &str) -> String {
     let (key, value) = word.split_at(word.find('=').map_or(word.len(), |at| at + 1));
     if !value.is_empty() {
@@ -71,10 +71,10 @@ fn unknown(word: &str) -> String {
     }
     // If something other than a space follows a verb, the verb and that character say what is wrong.
     let glued = |verb: &Verb| {
-        let behind = word.get(verb.name.len()..)?.chars().next()?;
-        let len = verb.name.len() + behind.len_utf8();
+        let next = word.get(verb.name.len()..)?.chars().next()?;
+        let len = verb.name.len() + next.len_utf8();
         let is_it = word[..verb.name.len()].eq_ignore_ascii_case(verb.name);
-        (is_it && !behind.is_ascii_alphanumeric()).then_some(&word[..len])
+        (is_it && !next.is_ascii_alphanumeric()).then_some(&word[..len])
     };
     match VERBS.iter().find_map(glued) {
         Some(glued) if !is_short(word) => format!("{} and more", quote(glued)),
@@ -105,7 +105,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn a_word_that_is_no_verb_is_a_bad_command() {
+    fn a_word_that_is_not_a_verb_is_a_bad_command() {
         for line in [
             " ",
             "    ",
@@ -210,7 +210,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn only_a_line_without_a_byte_is_empty() {
+    fn only_a_line_without_bytes_is_empty() {
         assert_eq!(read(""), Request::Empty);
         assert_eq!(error(b" "), Code::BadCommand);
         assert_eq!(error(b"\0"), Code::BadEncoding);

@@ -1,11 +1,10 @@
-//! Which characters a line may hold, and which of them show something.
+//! Which characters a line may contain, and which of them are visible.
 
 use super::error::{Code, Error};
 
-/// Characters that show nothing, besides those that are white space: Default_Ignorable_Code_Point
-/// of Unicode 16.0 (DerivedCoreProperties.txt; 17.0 has the same), and blank ones of scripts and
-/// notations: Braille's empty pattern, the filler of Khitan, blanks among hieroglyphs, the musical
-/// null note head.
+/// Invisible characters other than white space: Default_Ignorable_Code_Point of Unicode 16.0
+/// (DerivedCoreProperties.txt; 17.0 has the same), and blanks in scripts and notations: Braille's
+/// empty pattern, the filler of Khitan, blanks among hieroglyphs, the musical null note head.
 const INVISIBLE: [(char, char); 21] = [
     ('\u{ad}', '\u{ad}'),
     ('\u{34f}', '\u{34f}'),
@@ -30,8 +29,8 @@ const INVISIBLE: [(char, char); 21] = [
     ('\u{e0000}', '\u{e0fff}'),
 ];
 
-/// Whether a character can be seen.
-pub fn shows(c: char) -> bool {
+/// Whether a character is visible.
+pub fn is_visible(c: char) -> bool {
     if c.is_ascii() {
         return c.is_ascii_graphic();
     }
@@ -39,7 +38,7 @@ pub fn shows(c: char) -> bool {
     !(c.is_whitespace() || c.is_control() || is_invisible())
 }
 
-/// Why a character must not stand in a line; `None` if it may.
+/// Why a line must not contain a character; `None` if it may.
 fn harm(c: char) -> Option<&'static str> {
     match c {
         '\t' => None,
@@ -48,8 +47,9 @@ fn harm(c: char) -> Option<&'static str> {
         c if c.is_control() => Some("is a control character"),
         // Python's splitlines, Java's Scanner and Node's readline end a line there.
         '\u{2028}' | '\u{2029}' => Some("ends a line for some programs"),
-        // Embeddings, overrides and isolates, and what ends them. One that is left open turns what a
-        // client shows behind the text; one end too many ends what the client opened as a guard.
+        // Embeddings, overrides and isolates, and their ends. One that stays open changes the direction
+        // of what a client shows after the text; one end too many closes what the client opened as a
+        // guard.
         '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => {
             Some("changes the direction of the text around it")
         }
@@ -57,8 +57,8 @@ fn harm(c: char) -> Option<&'static str> {
     }
 }
 
-/// Reads a line as UTF-8, and refuses what could drive a reader's terminal, end a line in a reader's
-/// program, or turn the text around it.
+/// Reads a line as UTF-8. Refuses characters that could control a reader's terminal, end a line in a
+/// reader's program, or change the direction of the text around them.
 pub fn decode(line: &[u8]) -> Result<&str, Error> {
     let is_c0 = |&b: &u8| b < b' ' && b != b'\t' || b == 0x7f;
     let has_c0 = line.iter().any(is_c0);
@@ -69,7 +69,7 @@ pub fn decode(line: &[u8]) -> Result<&str, Error> {
     }
 }
 
-/// Names the first byte or character that may not stand there.
+/// Reads a line that may break these rules. The error names the first byte or character that does.
 #[cold]
 fn decode_suspect(line: &[u8]) -> Result<&str, Error> {
     match std::str::from_utf8(line) {
@@ -83,7 +83,6 @@ fn decode_suspect(line: &[u8]) -> Result<&str, Error> {
             }
         }
         Err(error) => {
-            // The error names the first thing that is wrong.
             let (before, after) = line.split_at(error.valid_up_to());
             decode_suspect(before)?;
             let (at, why) = (before.len(), "is not UTF-8");
@@ -116,7 +115,7 @@ mod tests {
 
     use super::*;
 
-    /// All characters of a Unicode property, as another project has them from the same source.
+    /// All characters with a Unicode property, which another project takes from the same source.
     fn all_of(property: &str) -> BTreeSet<char> {
         let class = regex_syntax::parse(&format!(r"\p{{{property}}}")).unwrap();
         let HirKind::Class(Class::Unicode(class)) = class.kind() else {
@@ -129,8 +128,8 @@ mod tests {
     }
 
     #[test]
-    fn what_shows_nothing_is_what_unicode_says_and_a_few_blanks() {
-        let invisible: BTreeSet<char> = ('\0'..=char::MAX).filter(|&c| !shows(c)).collect();
+    fn invisible_characters_are_those_of_unicode_and_a_few_blanks() {
+        let invisible: BTreeSet<char> = ('\0'..=char::MAX).filter(|&c| !is_visible(c)).collect();
         let mut expected = all_of("Default_Ignorable_Code_Point");
         expected.extend(all_of("White_Space"));
         expected.extend(all_of("Cc"));

@@ -1,7 +1,7 @@
-//! The verbs: one table row each, from which they are found, read, and shown by HELP.
+//! The table of verbs. The server finds and reads a verb by its row, and HELP shows it.
 //!
-//! A new one is a row here, a value in `command`, a function in `chat::commands`, its reply in
-//! `output`, and its section in PROTOCOL.md.
+//! A new verb takes a row here, a value in `command`, a function in `chat::commands`, a reply in
+//! `output`, and a section in PROTOCOL.md.
 
 use super::args::{Args, bad_argument, choice, count_up_to, name, number, number_up_to, set};
 use super::command::{Alive, Command, Join, Mode, Parting, Poll, Query, Resume};
@@ -10,21 +10,21 @@ use super::limits::{
     IDLE_MIN_S, Limits, PING_BYTES_MAX, POLL_EVENTS_DEFAULT, POLL_EVENTS_MAX, POLL_WAIT_MAX_S,
 };
 use super::name::{DEFAULT_ROOM, Name};
-use super::text::shows;
+use super::text::is_visible;
 use super::token::Token;
 
-/// What a line asks for, or why it is refused.
+/// What a line asks for, or why the server refuses it.
 pub(super) type Parsed<'a> = Result<Command<'a>, Error>;
 
 /// A verb of the protocol.
 pub struct Verb {
     /// The verb in capital letters.
     pub name: &'static str,
-    /// What may stand behind it, as HELP and PROTOCOL.md show it.
+    /// What may follow it, as HELP and PROTOCOL.md show it.
     pub syntax: &'static str,
     /// What it does, in a few words.
     pub summary: &'static str,
-    /// Reads what stands behind it.
+    /// Reads what follows it.
     pub(super) parse: for<'a> fn(Args<'a>, &Limits) -> Parsed<'a>,
 }
 
@@ -134,7 +134,7 @@ fn join<'a>(mut args: Args<'a>, _limits: &Limits) -> Parsed<'a> {
             let modes = Mode::ALL.map(|m| (m.as_str(), m));
             set(&mut mode, key, choice(key, value, modes)?)
         }
-        // Whoever asks for more than can be granted gets the most that can.
+        // A number too large for the type becomes the largest; the core grants what it allows.
         "idle" => match number(key, value)? {
             seconds if seconds < u64::from(IDLE_MIN_S) => {
                 Err(bad_argument(format!("idle= takes at least {IDLE_MIN_S}")))
@@ -172,7 +172,7 @@ fn resume<'a>(mut args: Args<'a>, _limits: &Limits) -> Parsed<'a> {
 }
 
 fn say<'a>(text: &'a str, limits: &Limits) -> Parsed<'a> {
-    if !text.chars().any(shows) {
+    if !text.chars().any(is_visible) {
         let found = match text.trim_matches(' ') {
             "" => "there is no text",
             _ => "nothing in this text is visible",
@@ -447,7 +447,7 @@ mod tests {
     }
 
     #[test]
-    fn a_text_is_all_behind_the_one_space() {
+    fn a_text_is_everything_after_one_space() {
         for (line, text) in [
             ("SAY a", "a"),
             ("SAY  a  b ", " a  b "),
