@@ -3,8 +3,8 @@
 //! The program runs itself under valgrind's callgrind, once for each benchmark, and prints how many
 //! instructions one operation takes. Unlike times, these are the same on a busy machine;
 //! `.ci/budget` compares them with benches/budget.txt. Callgrind's findings stay in
-//! target/tmp/NAME.callgrind for callgrind_annotate, which shows lines too if the program was built with
-//! `CARGO_PROFILE_BENCH_DEBUG=line-tables-only CARGO_PROFILE_BENCH_STRIP=false`.
+//! target/tmp/NAME.callgrind for callgrind_annotate, which shows lines too if the program was built
+//! with `CARGO_PROFILE_BENCH_DEBUG=line-tables-only CARGO_PROFILE_BENCH_STRIP=false`.
 
 use std::env;
 use std::fs;
@@ -158,7 +158,8 @@ fn run(name: &str) -> Result<(), String> {
     Ok(())
 }
 
-/// Runs and prints all benchmarks whose names contain one of the words, or all if there are no words.
+/// Runs and prints all benchmarks whose names contain one of the words, or all if there are no
+/// words.
 fn count_all(args: &[String]) -> Result<(), String> {
     // Cargo adds options, and so do people for other benchmarks.
     let words: Vec<&String> = args.iter().filter(|arg| !arg.starts_with('-')).collect();

@@ -1,4 +1,5 @@
-//! Many connections: of push members, who all get what one of them says, and of silent pull members.
+//! Many connections: of push members, who all get what one of them says, and of silent pull
+//! members.
 
 use std::cell::{Cell, RefCell};
 use std::io::{self, Read, Write};

@@ -1,4 +1,5 @@
-//! The fuzz targets, and the world in which they run. tests/core/fuzz_corpus.rs plays the kept inputs.
+//! The fuzz targets, and the world in which they run. tests/core/fuzz_corpus.rs plays the kept
+//! inputs.
 
 pub mod targets;
 #[path = "../../tests/core/world.rs"]

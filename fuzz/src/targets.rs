@@ -44,8 +44,8 @@ fn cut<'a>(chunks: impl IntoIterator<Item = &'a [u8]>, line_bytes_max: usize) ->
     cuts
 }
 
-/// Checks that the line splitter yields the same items however the stream is cut. The first two bytes
-/// say how long a line may be and how large the pieces are; the rest is the stream.
+/// Checks that the line splitter yields the same items however the stream is cut. The first two
+/// bytes say how long a line may be and how large the pieces are; the rest is the stream.
 pub fn lines(bytes: &[u8]) {
     let [max, size, stream @ ..] = bytes else {
         return;
@@ -120,8 +120,8 @@ pub fn commands(line: &[u8]) {
 }
 
 /// Checks that a users file is read without a panic, and that it lets in those whom it names and
-/// nobody else. `$0` to `$9` stand for the hashes of the keys `0` to `9`, which fuzzing would hardly
-/// find.
+/// nobody else. `$0` to `$9` stand for the hashes of the keys `0` to `9`, which fuzzing would
+/// hardly find.
 pub fn users(bytes: &[u8]) {
     let mut text = String::from_utf8_lossy(bytes).into_owned();
     let known: Vec<String> = (0..10).map(|digit| digit.to_string()).collect();
@@ -173,8 +173,8 @@ const MILLIS_MAX: u64 = 1 << 45;
 /// at the slowest rate, and then the longest idle time.
 const MILLIS_TO_GO: u64 = (READ_BYTES as u64 + 101) * 1000;
 
-/// Makes the core carry out a small program. The first bytes are the limits; then come steps, each a
-/// byte and its operands. After each step the core must be consistent, and in the end, when every
+/// Makes the core carry out a small program. The first bytes are the limits; then come steps, each
+/// a byte and its operands. After each step the core must be consistent, and in the end, when every
 /// client has left, nothing may remain.
 pub fn core(bytes: &[u8]) {
     let mut program = Program(bytes);

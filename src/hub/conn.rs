@@ -142,8 +142,8 @@ pub(super) struct Stall {
 /// The most bytes that a connection's buffers take.
 ///
 /// A connection never keeps input and an unfinished line at once: it keeps input only after a whole
-/// line, and an unfinished line only when all its input has been looked at. A long reply begins only
-/// when no other output is waiting; short replies stop at [`OUT_BYTES_ENOUGH`]. A warning, a
+/// line, and an unfinished line only when all its input has been looked at. A long reply begins
+/// only when no other output is waiting; short replies stop at [`OUT_BYTES_ENOUGH`]. A warning, a
 /// goodbye, or the rest of an event may follow either.
 pub fn buffers_bytes_max(limits: &Limits) -> usize {
     let input = READ_BYTES.max(limits.line_bytes_max());

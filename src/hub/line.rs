@@ -243,8 +243,8 @@ impl Splitter {
         self.is_at_line_start() || (0..crs).all(|_| self.push(b"\r", line_bytes_max))
     }
 
-    /// Adds `text` to the line and carries out the erase keys in it. Returns how much of `text` that
-    /// took, and false if the line has just become too long.
+    /// Adds `text` to the line and carries out the erase keys in it. Returns how much of `text`
+    /// that took, and false if the line has just become too long.
     fn type_in(&mut self, text: &[u8], line_bytes_max: usize) -> (usize, bool) {
         let mut taken = 0;
         loop {
@@ -391,7 +391,8 @@ pub(super) mod tests {
         items
     }
 
-    /// Checks that a stream yields these items in one piece, split at every place, and byte by byte.
+    /// Checks that a stream yields these items in one piece, split at every place, and byte by
+    /// byte.
     pub fn check(stream: &[u8], expected: &[&str]) {
         for at in 0..=stream.len() {
             let (head, tail) = stream.split_at(at);

@@ -1,11 +1,11 @@
 //! Moves bytes between connections and `chat`: what one turn of the server's loop does.
 //!
-//! Each turn reads what is readable, then fires the timers that are due, then writes output and events.
-//! Sockets come before timers, so that no client expires whose PING was waiting while the server
-//! itself was stopped: timers fire only up to a time by which everything that clients had sent is
-//! known to have been read. No connection gets more than its budget in one turn; the hub returns
-//! in the next turn to those that have something left. It knows neither the poll nor the clocks,
-//! and a test can put anything in place of its streams.
+//! Each turn reads what is readable, then fires the timers that are due, then writes output and
+//! events. Sockets come before timers, so that no client expires whose PING was waiting while the
+//! server itself was stopped: timers fire only up to a time by which everything that clients had
+//! sent is known to have been read. No connection gets more than its budget in one turn; the hub
+//! returns in the next turn to those that have something left. It knows neither the poll nor the
+//! clocks, and a test can put anything in place of its streams.
 
 mod check;
 pub mod conn;
@@ -216,8 +216,8 @@ impl<T: Transport> Hub<T> {
     }
 
     /// Lets timers fire up to the time when the poll was asked, if everything that had come by then
-    /// has been read, or if they have been held back for long enough. Enough is both turns and time,
-    /// since one long turn may only mean that the server was stopped.
+    /// has been read, or if they have been held back for long enough. Enough is both turns and
+    /// time, since one long turn may only mean that the server was stopped.
     fn move_horizon(&mut self, asked: Millis, heard_all: bool, now: Now) {
         let (since, turns) = self.held_back.unwrap_or((now.at, 0));
         let is_enough = turns >= TURNS_HELD_BACK && now.at.since(since) >= TIME_HELD_BACK;
@@ -290,8 +290,8 @@ impl<T: Transport> Hub<T> {
         }
     }
 
-    /// Reads the connection of a timer that is due, so that a sign of life that came in time counts,
-    /// and then settles what is due.
+    /// Reads the connection of a timer that is due, so that a sign of life that came in time
+    /// counts, and then settles what is due.
     fn fire_one(&mut self, due: Due, now: Now, clock: &impl Clock) {
         if due.resumes_reading() {
             due.conn().into_iter().for_each(|key| self.read_later(key));

@@ -97,8 +97,8 @@ impl<T: Transport> Hub<T> {
         self.write_later(key);
     }
 
-    /// Answers the lines that were received, then reads once more; false if there is nothing more to
-    /// do in this turn.
+    /// Answers the lines that were received, then reads once more; false if there is nothing more
+    /// to do in this turn.
     fn read_once(
         &mut self,
         key: ConnId,
@@ -250,7 +250,8 @@ impl<T: Transport> Hub<T> {
         self.after_answer(key, session, outcome, now);
     }
 
-    /// Does what an answer has left to do. `session` is the session that the connection held before.
+    /// Does what an answer has left to do. `session` is the session that the connection held
+    /// before.
     fn after_answer(
         &mut self,
         key: ConnId,

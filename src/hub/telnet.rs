@@ -62,8 +62,8 @@ impl Telnet {
                 is_taken = byte == IAC;
                 Step::Text(&[IAC])
             }
-            // As options these belonged to half-duplex printers (RFC 652, RFC 658). Here such a byte
-            // ends a line, whose text is in an encoding other than UTF-8.
+            // As options these belonged to half-duplex printers (RFC 652, RFC 658). Here such a
+            // byte ends a line, whose text is in an encoding other than UTF-8.
             (Telnet::Option(verb), b'\n' | b'\r') => {
                 is_taken = false;
                 Step::Text(match verb {

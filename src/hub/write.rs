@@ -59,8 +59,8 @@ impl<T: Transport> Hub<T> {
         }
     }
 
-    /// Writes a connection's output and events until its stream takes no more, or until it has written
-    /// `bytes_enough`.
+    /// Writes a connection's output and events until its stream takes no more, or until it has
+    /// written `bytes_enough`.
     pub(super) fn write(&mut self, key: ConnId, now: Now, bytes_enough: usize) {
         let mut sum = 0;
         loop {
@@ -122,8 +122,8 @@ impl<T: Transport> Hub<T> {
     }
 
     /// Notes that a stream takes nothing. The system may take something now and then without the
-    /// client doing so: a client that has taken nothing since an earlier stall has been stalled ever
-    /// since.
+    /// client doing so: a client that has taken nothing since an earlier stall has been stalled
+    /// ever since.
     fn stall(&mut self, key: ConnId, now: Now) {
         let conn = &mut self.conns[key.index()];
         if conn.is_stalled() {

@@ -124,7 +124,8 @@ impl Options {
     ///
     /// # Errors
     ///
-    /// A text for people, if anyone who can reach this address could join and no option allows that.
+    /// A text for people, if anyone who can reach this address could join and no option allows
+    /// that.
     pub fn check_open(&self, address: &Address) -> Result<(), String> {
         if !address.is_on_network() || self.users.is_some() || self.is_open {
             return Ok(());

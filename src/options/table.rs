@@ -1,8 +1,8 @@
 //! The table of options. Everything about an option is in its row.
 //!
 //! The parser, `--help` and the errors are made from this table, and tests compare README.md,
-//! PROTOCOL.md, the manual page and OpenWrt's files with it. (ripgrep defines its flags in one place
-//! in the same way.)
+//! PROTOCOL.md, the manual page and OpenWrt's files with it. (ripgrep defines its flags in one
+//! place in the same way.)
 
 use std::path::PathBuf;
 

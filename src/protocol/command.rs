@@ -93,8 +93,8 @@ pub enum Query {
     Help,
 }
 
-/// Commands that take a connection's session away. They wait until its output and the session's events
-/// are written.
+/// Commands that take a connection's session away. They wait until its output and the session's
+/// events are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[allow(missing_docs, reason = "the table of verbs documents them")]
 pub enum Parting {

@@ -6,7 +6,8 @@ use super::event::LeaveReason;
 use super::words::words;
 
 words! {
-    /// What kind of mistake the server found in a line. Codes are stable, so clients may act on them.
+    /// What kind of mistake the server found in a line. Codes are stable, so clients may act on
+    /// them.
     #[allow(missing_docs, reason = "PROTOCOL.md's table of errors documents them")]
     pub enum Code {
         BadCommand = "bad-command",

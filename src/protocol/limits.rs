@@ -54,8 +54,8 @@ pub struct Limits {
     pub rooms_max: usize,
     /// The most connections, and the most sessions, from one address.
     pub per_address_max: usize,
-    /// How many lines a second the server reads from a connection after a burst; 0 for no bound. See
-    /// [`BYTES_PER_LINE`] for what counts as a line.
+    /// How many lines a second the server reads from a connection after a burst; 0 for no bound.
+    /// See [`BYTES_PER_LINE`] for what counts as a line.
     pub lines_per_s: u32,
 }
 

@@ -65,9 +65,9 @@ impl Folded {
     }
 }
 
-/// Turns eight bytes of ASCII into lower case at once. In each byte, one addition sets the highest bit
-/// from `A` on, and another from the character after `Z` on. Where only the first does, the byte is a
-/// capital letter, and 0x20 makes it a small one.
+/// Turns eight bytes of ASCII into lower case at once. In each byte, one addition sets the highest
+/// bit from `A` on, and another from the character after `Z` on. Where only the first does, the
+/// byte is a capital letter, and 0x20 makes it a small one.
 fn to_lowercase(ascii: u64) -> u64 {
     const EACH: u64 = 0x0101_0101_0101_0101;
     let from_a = ascii + EACH * (0x80 - b'A' as u64);

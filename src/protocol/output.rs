@@ -386,8 +386,8 @@ impl Limits {
         self.event_bytes_max().max(2 * SHORT_EVENT_BYTES_MAX)
     }
 
-    /// The smallest log that works with these limits, in bytes. It has space for what one command can
-    /// append, besides as much that members have yet to get.
+    /// The smallest log that works with these limits, in bytes. It has space for what one command
+    /// can append, besides as much that members have yet to get.
     pub fn log_bytes_min(&self) -> usize {
         4096.max(2 * self.appended_bytes_max())
     }

@@ -13,8 +13,8 @@ pub fn is_short(word: &str) -> bool {
     word.chars().count() <= QUOTE_CHARS_MAX
 }
 
-/// Puts a word in quotes, with its invisible characters escaped. A long word may be a key or a token,
-/// which must not get into logs, so this shows only its length.
+/// Puts a word in quotes, with its invisible characters escaped. A long word may be a key or a
+/// token, which must not get into logs, so this shows only its length.
 pub fn quote(word: &str) -> String {
     if !is_short(word) {
         return format!("a word of {} characters", word.chars().count());

@@ -62,14 +62,15 @@ fn parse<'a>(line: &'a [u8], limits: &Limits) -> Parsed<'a> {
     (verb.parse)(args, limits)
 }
 
-/// Describes a first word that is not a verb. It does not show a word or value that may be a key or a
-/// token.
+/// Describes a first word that is not a verb. It does not show a word or value that may be a key or
+/// a token.
 fn unknown(word: &str) -> String {
     let (key, value) = word.split_at(word.find('=').map_or(word.len(), |at| at + 1));
     if !value.is_empty() {
         return format!("{} with a value", quote(key));
     }
-    // If something other than a space follows a verb, the verb and that character say what is wrong.
+    // If something other than a space follows a verb, the verb and that character say what is
+    // wrong.
     let glued = |verb: &Verb| {
         let next = word.get(verb.name.len()..)?.chars().next()?;
         let len = verb.name.len() + next.len_utf8();

@@ -47,9 +47,9 @@ fn harm(c: char) -> Option<&'static str> {
         c if c.is_control() => Some("is a control character"),
         // Python's splitlines, Java's Scanner and Node's readline end a line there.
         '\u{2028}' | '\u{2029}' => Some("ends a line for some programs"),
-        // Embeddings, overrides and isolates, and their ends. One that stays open changes the direction
-        // of what a client shows after the text; one end too many closes what the client opened as a
-        // guard.
+        // Embeddings, overrides and isolates, and their ends. One that stays open changes the
+        // direction of what a client shows after the text; one end too many closes what the client
+        // opened as a guard.
         '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => {
             Some("changes the direction of the text around it")
         }
@@ -57,8 +57,8 @@ fn harm(c: char) -> Option<&'static str> {
     }
 }
 
-/// Reads a line as UTF-8. Refuses characters that could control a reader's terminal, end a line in a
-/// reader's program, or change the direction of the text around them.
+/// Reads a line as UTF-8. Refuses characters that could control a reader's terminal, end a line in
+/// a reader's program, or change the direction of the text around them.
 pub fn decode(line: &[u8]) -> Result<&str, Error> {
     let is_c0 = |&b: &u8| b < b' ' && b != b'\t' || b == 0x7f;
     let has_c0 = line.iter().any(is_c0);

@@ -43,8 +43,8 @@ impl fmt::Debug for Secret {
 
 /// The name that a client uses for its session: 40 hexadecimal digits.
 ///
-/// The first eight are the slot in which the server keeps the session, so it needs no search. Slots are
-/// reused; the secret distinguishes the sessions in them.
+/// The first eight are the slot in which the server keeps the session, so it needs no search. Slots
+/// are reused; the secret distinguishes the sessions in them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Token {
     /// The session's place among the server's sessions.

@@ -1,6 +1,7 @@
 //! Enums whose values are words on the wire.
 
-/// Declares such an enum. Each value takes one row, from which `ALL`, `as_str` and `Display` are made.
+/// Declares such an enum. Each value takes one row, from which `ALL`, `as_str` and `Display` are
+/// made.
 macro_rules! words {
     (
         $(#[$attribute:meta])*
