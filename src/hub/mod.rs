@@ -358,7 +358,7 @@ impl<T: Transport> Vacancy<'_, T> {
         let Vacancy { hub, conn } = self;
         let mut greeting = Vec::new();
         let Some(caller) = hub.chat.connect(conn, peer, now, &mut greeting) else {
-            // A new stream has space for this line. If it has not, nothing more can be done.
+            // A new stream has space for this line. If not, nothing can be done about it.
             let _ = stream.write(&greeting);
             hang_up(stream);
             return None;

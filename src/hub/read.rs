@@ -9,11 +9,11 @@ use crate::hub::line::Item;
 use crate::protocol::{Abuse, BYTES_PER_LINE, Request};
 use crate::time::{Clock, Now};
 
-/// How many lines of all connections one turn answers (some bytes count as a line), unless their
-/// least budgets add up to more.
+/// The most lines that one turn answers, over all connections; [`BYTES_PER_LINE`] says what counts
+/// as a line. With very many connections, their smallest budgets add up to more.
 const LINES_PER_TURN: usize = 2048;
-/// How many bytes one turn writes because of what connections send, to themselves or to others,
-/// unless their least budgets add up to more.
+/// The most bytes that one turn writes because of these lines, to their senders or to others. With
+/// very many connections, their smallest budgets add up to more.
 const ANSWER_BYTES_PER_TURN: usize = 1024 * 1024;
 
 /// What a connection may cost in one turn; the rest of its lines wait for the next.

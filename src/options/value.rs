@@ -193,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_number_is_not_read() {
+    fn what_is_not_a_number_is_refused() {
         let bad = ["", "-1", "+5", "1.5", "soon", "9é", "99999999999999999999"];
         for unit in [Unit::Seconds, Unit::Count, Unit::Bytes, Unit::Mode] {
             for text in bad {

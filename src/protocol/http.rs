@@ -1,4 +1,4 @@
-//! Recognizes what a program sends when a web page, a mail or a URL has sent it to this server.
+//! Recognizes what a program sends when a web page, a mail or a URL has led it to this server.
 
 use super::verb::find;
 

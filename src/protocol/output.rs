@@ -387,7 +387,7 @@ impl Limits {
     }
 
     /// The smallest log that works with these limits, in bytes. It has space for what one command
-    /// can append, besides as much that members have yet to get.
+    /// can append, and besides for as much that is still to be written to members.
     pub fn log_bytes_min(&self) -> usize {
         4096.max(2 * self.appended_bytes_max())
     }

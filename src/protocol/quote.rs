@@ -1,4 +1,4 @@
-//! Quotes in an error what it is about.
+//! Quotes the word that an error is about.
 
 use std::fmt::Write;
 

@@ -171,7 +171,7 @@ pub(super) mod tests {
 
     /// G16.
     #[test]
-    fn a_line_is_utf_8_without_control_characters_but_tab() {
+    fn a_line_is_utf_8_without_control_characters_except_tab() {
         let controls = (0..=0x9f).filter_map(char::from_u32);
         for c in controls.filter(|c| c.is_control()) {
             for line in [

@@ -152,7 +152,7 @@ mod tests {
 
     /// G16.
     #[test]
-    fn every_character_is_refused_that_drives_a_terminal_ends_a_line_or_turns_text() {
+    fn characters_that_control_terminals_end_lines_or_turn_text_are_refused() {
         for c in '\0'..=char::MAX {
             let turns =
                 ('\u{202a}'..='\u{202e}').contains(&c) || ('\u{2066}'..='\u{2069}').contains(&c);

@@ -478,7 +478,7 @@ mod tests {
     }
 
     #[test]
-    fn a_text_that_shows_something_may_hold_what_does_not() {
+    fn a_visible_text_may_contain_invisible_characters() {
         for text in [
             "👩\u{200d}🔧",
             "❤\u{fe0f}",
@@ -492,7 +492,7 @@ mod tests {
     }
 
     #[test]
-    fn a_text_has_a_longest_length_in_bytes() {
+    fn a_text_has_at_most_as_many_bytes_as_the_limit_says() {
         for max in [1, 2, 1024, 4096] {
             let limits = Limits {
                 message_bytes_max: max,
@@ -520,7 +520,7 @@ mod tests {
     }
 
     #[test]
-    fn commands_that_wait_for_the_output_stay_what_they_are() {
+    fn commands_that_wait_for_the_output_stay_the_same() {
         for line in [
             "POLL max=2 after=3 wait=4",
             "WHO after=a",
