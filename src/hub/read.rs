@@ -112,7 +112,7 @@ impl<T: Transport> Hub<T> {
         }
         if conn.has_unanswered() {
             let input = conn.take_input();
-            self.take_input(key, &input, clock.now());
+            self.answer_input(key, &input, clock.now());
         }
         let conn = &mut self.conns[key.index()];
         if !conn.may_be_read() || conn.has_unanswered() || self.lines_left == 0 {
@@ -123,6 +123,12 @@ impl<T: Transport> Hub<T> {
         if conn.is_within_line() && !self.may_look(key, clock.now()) {
             return false;
         }
+        self.receive(key, buffer, is_fresh, clock);
+        true
+    }
+
+    /// Reads from the stream of a connection, and answers what has come.
+    fn receive(&mut self, key: ConnId, buffer: &mut [u8], is_fresh: bool, clock: &impl Clock) {
         let conn = &mut self.conns[key.index()];
         // Bytes count against the budget even if they make no line.
         let bytes_max = (self.lines_left * BYTES_PER_LINE).min(buffer.len());
@@ -143,7 +149,7 @@ impl<T: Transport> Hub<T> {
                 } else {
                     conn.is_ahead = true;
                 }
-                self.take_input(key, &buffer[..len], now);
+                self.answer_input(key, &buffer[..len], now);
             }
             Err(error) => match error.kind() {
                 io::ErrorKind::WouldBlock => {
@@ -160,12 +166,11 @@ impl<T: Transport> Hub<T> {
                 }
             },
         }
-        true
     }
 
     /// Answers the lines in `input` until the client should first take its answers, has used up its
     /// budget for this turn, or has sent faster than it may. Keeps the rest.
-    fn take_input(&mut self, key: ConnId, mut input: &[u8], now: Now) {
+    fn answer_input(&mut self, key: ConnId, mut input: &[u8], now: Now) {
         loop {
             let conn = &self.conns[key.index()];
             if conn.is_closing() || input.is_empty() && !conn.has_postponed() {
