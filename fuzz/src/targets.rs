@@ -238,6 +238,14 @@ impl<'a> Program<'a> {
         text
     }
 
+    /// Takes how many bytes a stream has space for.
+    fn space(&mut self) -> usize {
+        match self.byte() {
+            255 => usize::MAX,
+            some => usize::from(some) * 16,
+        }
+    }
+
     fn millis(&mut self) -> u64 {
         let (bit, more) = (self.byte() % 32, u64::from(self.byte()));
         (1 << bit) + more
@@ -277,25 +285,26 @@ impl Play {
             }
             _ => {}
         }
-        let Some(peer) = self.peers[usize::from(who) % PEERS].clone() else {
-            return;
-        };
-        match what % 16 {
+        if let Some(peer) = self.peers[usize::from(who) % PEERS].clone() {
+            self.step_of(&peer, what % 16, program);
+        }
+    }
+
+    /// Takes a step that concerns one connection.
+    fn step_of(&mut self, peer: &Peer, what: u8, program: &mut Program<'_>) {
+        match what {
             4 | 5 => {
-                let space = match program.byte() {
-                    255 => usize::MAX,
-                    some => usize::from(some) * 16,
-                };
-                self.world.set_space(&peer, space);
+                let space = program.space();
+                self.world.set_space(peer, space);
             }
-            6 => self.world.reset(&peer),
-            7 => self.world.end(&peer),
-            8 => self.world.send(&peer, program.text()),
-            9 => self.world.post(&peer, program.text()),
+            6 => self.world.reset(peer),
+            7 => self.world.end(peer),
+            8 => self.world.send(peer, program.text()),
+            9 => self.world.post(peer, program.text()),
             10 => {
                 let count = program.byte();
                 let text = program.text();
-                self.world.send(&peer, &text.repeat(count.into()));
+                self.world.send(peer, &text.repeat(count.into()));
             }
             11 => {
                 let index = usize::from(program.byte());
@@ -308,15 +317,15 @@ impl Play {
                     after => format!(" after={after}"),
                 };
                 let line = format!("RESUME {token}{after}\n");
-                self.world.send(&peer, line.as_bytes());
+                self.world.send(peer, line.as_bytes());
             }
             12 | 13 => {
                 let line = join(program.byte(), program.byte());
-                self.world.send(&peer, line.as_bytes());
+                self.world.send(peer, line.as_bytes());
             }
             _ => {
                 let line = line(program.byte());
-                self.world.send(&peer, line.as_bytes());
+                self.world.send(peer, line.as_bytes());
             }
         }
     }
@@ -332,11 +341,7 @@ impl Play {
             2 => Origin::V4([127, 0, 0, 1]),
             _ => Origin::V6([who >> 5; 8]),
         };
-        let space = match program.byte() {
-            255 => usize::MAX,
-            some => usize::from(some) * 16,
-        };
-        *slot = Some(self.world.connect_with_space(space));
+        *slot = Some(self.world.connect_with_space(program.space()));
     }
 
     /// Gives some names one of two keys each, or lets anybody join.
