@@ -172,21 +172,8 @@ impl Ledger {
             return Err(format!("event {seq} is not what others got"));
         }
         entry.text = whole.into();
-        self.in_flight -= u64::from(entry.pass(reader.is_pull));
-        if let Some((_, stamp_us)) = said {
-            entry.stamp_us = stamp_us;
-            let latency_us = now_us.saturating_sub(stamp_us);
-            match reader.is_pull {
-                true => self.pull_latencies.record(latency_us),
-                false => self.latencies.record(latency_us),
-            }
-            match reader.is_pull {
-                true => self.pull_deliveries += 1,
-                false => self.deliveries += 1,
-            }
-        }
-        reader.next += 1;
-        room.trim();
+        entry.stamp_us = said.map_or(0, |(_, stamp_us)| stamp_us);
+        self.take_known(reader, whole, 1, now_us);
         Ok(())
     }
 
