@@ -5,10 +5,10 @@ use std::io::Write;
 use std::net::TcpStream;
 use std::path::Path;
 
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 use socket2::SockRef;
 use tools::client::Client;
+use tools::net::raise_descriptors;
 use tools::process::Process;
 use tools::server;
 
@@ -126,16 +126,10 @@ fn pin(core: usize) -> Result<(), String> {
     sched_setaffinity(None, &set).map_err(|error| format!("sched_setaffinity({core}): {error}"))
 }
 
-/// Raises the soft limit on open files, and gives how many of `wanted` connections it allows here
-/// and in the server, which inherits it.
+/// How many of `wanted` connections the limit on open files allows here and in the server, which
+/// inherits it.
 pub fn connections_possible(wanted: usize) -> usize {
     const OTHERS: u64 = 64;
-    let limit = getrlimit(Resource::Nofile);
-    let raised = Rlimit {
-        current: limit.maximum,
-        maximum: limit.maximum,
-    };
-    let _ = setrlimit(Resource::Nofile, raised);
-    let soft = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
-    wanted.min(usize::try_from(soft.saturating_sub(OTHERS)).unwrap_or(usize::MAX))
+    let allowed = raise_descriptors(wanted as u64 + OTHERS);
+    wanted.min(allowed.saturating_sub(OTHERS) as usize)
 }
