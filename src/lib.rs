@@ -1,7 +1,7 @@
 //! The parts of chinwag, a chat server for very small Linux boxes.
 //!
-//! A core that gets the time as a number and knows no sockets, and around it a thin shell that alone
-//! touches sockets and clocks. Each of these uses only what stands below it:
+//! The core gets the time as a number and knows no sockets. Only the thin shell around it touches
+//! sockets and clocks. Each part uses only those below it:
 //!
 //! - `main` does what the command line asks for.
 //! - [`server`] polls sockets and reads the clocks, turn by turn, and writes the log.
@@ -13,23 +13,23 @@
 //! - [`hub`] moves bytes between connections and the core, within the budget of a turn.
 //! - [`chat`] is the core: sessions, rooms, and what each verb does.
 //! - `sorted_index` finds them by name.
-//! - [`protocol`] is what goes over the wire, as values; PROTOCOL.md tells clients the same.
+//! - [`protocol`] is what goes over the wire, as values. PROTOCOL.md describes it for clients.
 //! - [`wheel`] keeps the timers.
-//! - [`time`] is the time as the core is told it.
-//! - `shrink` says when it is worth returning memory.
+//! - [`time`] is the time in the form in which the core gets it.
+//! - `shrink` decides when returning memory is worth it.
 //! - `allocator` takes memory from the system and returns it.
 //!
 //! | Where to look for … | |
 //! |---|---|
 //! | what goes over the wire, and how it is written | `protocol/mod.rs` has a map of its own |
-//! | how bytes become lines, typing, erase keys; telnet | `hub/line.rs`; `hub/telnet.rs` |
+//! | how bytes become lines, erase keys; telnet commands | `hub/line.rs`; `hub/telnet.rs` |
 //! | which verbs there are, and what each does | `protocol/verb.rs`, `chat/commands.rs` |
 //! | how a session is created, attached, detached, destroyed | `chat/life.rs`, `chat/session.rs` |
 //! | when a session expires, is warned, or counts as stalled | `chat/session.rs` says when, `chat/deadlines.rs` what happens then |
-//! | who keeps the timers | `wheel.rs`, `chat/timers.rs` |
+//! | how timers are kept | `wheel.rs`, `chat/timers.rs` |
 //! | how the system's time becomes the core's | `server/clock.rs`, `time.rs` |
 //! | what a room keeps, and what it drops | `chat/room.rs`, `chat/event_log.rs` |
-//! | push against pull: the events that wait for a session | `chat/owed.rs`, `chat/audience.rs`; POLL: `chat/poll.rs` |
+//! | push and pull: the events that wait for a session | `chat/owed.rs`, `chat/audience.rs`; POLL: `chat/poll.rs` |
 //! | slow readers, and clients that take nothing | `hub/write.rs`, `hub/read.rs`, `chat/deadlines.rs` |
 //! | what the server sends without being asked | `chat/notice.rs`, `chat/ended.rs` |
 //! | how much a connection may cost in a turn, and what comes first | `hub/mod.rs`, `hub/read.rs` |
@@ -37,11 +37,11 @@
 //! | how fast a client may send | `chat/rate.rs` |
 //! | limits and their defaults; who is let in; what an address may have | `protocol/limits.rs`; `chat/admission.rs`; `chat/origin.rs`, `chat/usage.rs` |
 //! | keys, the users file, `--new-key` | `chat/keys.rs`, `users.rs` |
-//! | browsers and other programs that are no chat clients | `protocol/http.rs`, `chat/answer.rs` |
+//! | browsers and other programs that are not chat clients | `protocol/http.rs`, `chat/answer.rs` |
 //! | the memory ceiling | `ceiling.rs`, `chat/memory.rs` |
 //! | memory that goes back to the system | `shrink.rs`, `allocator.rs` |
 //! | what STATS shows | `chat/stats.rs` |
-//! | what is logged of clients; where the log goes; dropped lines | `chat/journal.rs`; `server/logging.rs`, `server/log_sink.rs`; `server/report.rs` |
+//! | what the server logs about clients; where the log goes; dropped lines | `chat/journal.rs`; `server/logging.rs`, `server/log_sink.rs`; `server/report.rs` |
 //! | options: names, ranges, defaults, texts; `--help` | `options/table.rs`; `options/help.rs` |
 //! | start, `--check`, reload, open files | `startup.rs` |
 //! | signals | `server/signals.rs` |
