@@ -17,7 +17,7 @@ enum Cut {
     TooLong,
     Skipped,
     Negotiation([u8; 3]),
-    Sign,
+    SignOfLife,
     AreYouThere,
     Tls,
 }
@@ -32,7 +32,7 @@ fn cut<'a>(chunks: impl IntoIterator<Item = &'a [u8]>, line_bytes_max: usize) ->
                 Item::TooLong => Cut::TooLong,
                 Item::Skipped => Cut::Skipped,
                 Item::Negotiation(answer) => Cut::Negotiation(answer),
-                Item::Sign => Cut::Sign,
+                Item::SignOfLife => Cut::SignOfLife,
                 Item::AreYouThere => Cut::AreYouThere,
                 Item::Tls => Cut::Tls,
             });
@@ -40,7 +40,7 @@ fn cut<'a>(chunks: impl IntoIterator<Item = &'a [u8]>, line_bytes_max: usize) ->
         assert!(chunk.is_empty());
     }
     // A row of signs of life may come as one.
-    cuts.dedup_by(|next, item| *item == Cut::Sign && next == item);
+    cuts.dedup_by(|next, item| *item == Cut::SignOfLife && next == item);
     cuts
 }
 
@@ -69,7 +69,7 @@ pub fn lines(bytes: &[u8]) {
             Cut::Skipped => assert!(std::mem::replace(&mut is_skipping, false)),
             // Every offer is declined, with WONT or DONT.
             Cut::Negotiation(answer) => assert!(matches!(answer, [255, 252 | 254, _])),
-            Cut::Sign | Cut::AreYouThere => {}
+            Cut::SignOfLife | Cut::AreYouThere => {}
             Cut::Tls => assert!(at == 0 && stream[0] == 22),
         }
     }
@@ -98,7 +98,7 @@ pub fn commands(line: &[u8]) {
             assert_eq!(abuse, Abuse::Http);
             replies = 0;
         }
-        Request::TooLong | Request::Sign | Request::AreYouThere => {
+        Request::TooLong | Request::SignOfLife | Request::AreYouThere => {
             panic!("no line makes this request")
         }
     }

@@ -119,7 +119,7 @@ impl Chat {
     ) -> Outcome {
         if let Some(key) = caller.session {
             // A telnet command is a sign of life but not a line, and ends no wait.
-            if !matches!(request, Request::Sign | Request::AreYouThere) {
+            if !matches!(request, Request::SignOfLife | Request::AreYouThere) {
                 self.end_wait_as_of(key, caller.heard_at, now, out);
             }
             // A line is a sign of life once it is complete.
@@ -129,7 +129,7 @@ impl Chat {
         }
         let mut replaced = None;
         let result = match request {
-            Request::Empty | Request::Sign => return Outcome::Done,
+            Request::Empty | Request::SignOfLife => return Outcome::Done,
             Request::AreYouThere => {
                 Output::Alive.write(out);
                 return Outcome::Done;

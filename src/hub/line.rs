@@ -34,7 +34,7 @@ pub enum Item<'a> {
     /// The answer to the offer of a telnet option, to be sent back as it is.
     Negotiation([u8; 3]),
     /// Telnet's NOP: a sign of life.
-    Sign,
+    SignOfLife,
     /// Telnet's AYT, which asks whether the server is there.
     AreYouThere,
     /// The stream begins as TLS does, so it contains no lines.
@@ -342,7 +342,7 @@ impl Splitter {
                 self.erase_character();
             }
             Step::Negotiation(answer) => return Some(Item::Negotiation(answer)),
-            Step::Sign => return Some(Item::Sign),
+            Step::SignOfLife => return Some(Item::SignOfLife),
             Step::AreYouThere => return Some(Item::AreYouThere),
         }
         None
@@ -381,7 +381,7 @@ pub(super) mod tests {
                     Item::Negotiation([IAC, WONT, option]) => format!("WONT {option}"),
                     Item::Negotiation([IAC, DONT, option]) => format!("DONT {option}"),
                     Item::Negotiation(other) => format!("{other:?}"),
-                    Item::Sign => "sign".into(),
+                    Item::SignOfLife => "sign".into(),
                     Item::AreYouThere => "are you there".into(),
                     Item::Tls => "TLS".into(),
                 });

@@ -225,7 +225,7 @@ impl<T: Transport> Hub<T> {
             Some(Item::Line(line)) => Some(Request::read(line, &limits)),
             Some(Item::TooLong) => Some(Request::TooLong),
             Some(Item::Skipped) => Some(Request::Empty),
-            Some(Item::Sign) => Some(Request::Sign),
+            Some(Item::SignOfLife) => Some(Request::SignOfLife),
             Some(Item::AreYouThere) => Some(Request::AreYouThere),
             Some(Item::Tls) => Some(Request::Abuse(Abuse::Tls)),
             Some(Item::Negotiation(answer)) => {

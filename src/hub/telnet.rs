@@ -43,7 +43,7 @@ pub enum Step {
     /// To answer the offer of an option with these bytes.
     Negotiation([u8; 3]),
     /// To note a sign of life.
-    Sign,
+    SignOfLife,
     /// To tell the client that the server is there.
     AreYouThere,
 }
@@ -86,7 +86,7 @@ impl Telnet {
         if is_taken {
             *input = &input[1..];
         }
-        if step == Step::Sign {
+        if step == Step::SignOfLife {
             // A row of them is one sign of life.
             while let [IAC, NOP, rest @ ..] = *input {
                 *input = rest;
@@ -100,7 +100,7 @@ impl Telnet {
         match byte {
             SB => *self = Telnet::Subnegotiation(0),
             WILL | WONT | DO | DONT => *self = Telnet::Option(byte),
-            NOP => return Step::Sign,
+            NOP => return Step::SignOfLife,
             ARE_YOU_THERE => return Step::AreYouThere,
             INTERRUPT | ERASE_LINE => return Step::EraseLine,
             ERASE_CHARACTER => return Step::EraseCharacter,

@@ -22,7 +22,7 @@ pub enum Request<'a> {
     /// A line that is already too long before its end has come.
     TooLong,
     /// Telnet's NOP: a sign of life that is not a line.
-    Sign,
+    SignOfLife,
     /// Telnet's AYT: a sign of life that asks the server for one.
     AreYouThere,
     /// Something that no chat client sends.

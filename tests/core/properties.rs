@@ -307,7 +307,7 @@ enum Cut {
     TooLong,
     Skipped,
     Negotiation([u8; 3]),
-    Sign,
+    SignOfLife,
     AreYouThere,
     Tls,
 }
@@ -323,7 +323,7 @@ fn cut<'i>(splitter: &mut Splitter, chunks: impl IntoIterator<Item = &'i [u8]>) 
                 Item::TooLong => Cut::TooLong,
                 Item::Skipped => Cut::Skipped,
                 Item::Negotiation(answer) => Cut::Negotiation(answer),
-                Item::Sign => Cut::Sign,
+                Item::SignOfLife => Cut::SignOfLife,
                 Item::AreYouThere => Cut::AreYouThere,
                 Item::Tls => Cut::Tls,
             });
@@ -331,7 +331,7 @@ fn cut<'i>(splitter: &mut Splitter, chunks: impl IntoIterator<Item = &'i [u8]>) 
         assert!(chunk.is_empty());
     }
     // Several signs of life in a row may be one.
-    items.dedup_by(|next, item| *item == Cut::Sign && next == item);
+    items.dedup_by(|next, item| *item == Cut::SignOfLife && next == item);
     items
 }
 
@@ -439,7 +439,7 @@ proptest! {
                 let is_host = line.len() >= 5 && line[..5].eq_ignore_ascii_case(b"Host:");
                 assert!(is_host || line.windows(5).any(|w| w == b"HTTP/" || w == b"RTSP/" || w == b" SIP/" || w == b"CLIEN"));
             }
-            Request::TooLong | Request::Sign | Request::AreYouThere => panic!("this is no line"),
+            Request::TooLong | Request::SignOfLife | Request::AreYouThere => panic!("this is no line"),
         }
     }
 
