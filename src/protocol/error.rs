@@ -1,4 +1,4 @@
-//! Why a line is refused.
+//! Why the server refuses a line.
 
 use std::borrow::Cow;
 
@@ -28,7 +28,7 @@ words! {
     }
 }
 
-/// Why a line was refused: a code for programs and a text for people.
+/// Why the server refuses a line: a code for programs and a text for people.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Error {
     /// Something is wrong with the line; the text says what.

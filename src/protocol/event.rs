@@ -31,21 +31,21 @@ impl LeaveReason {
 pub enum Event<'a> {
     /// A member said something.
     Msg {
-        /// The member.
+        /// The member's name.
         name: Name,
         /// The message.
         text: &'a str,
     },
     /// A session became a member.
     Joined {
-        /// Whose.
+        /// The member's name.
         name: Name,
     },
     /// A member's session ended.
     Left {
-        /// Whose.
+        /// The member's name.
         name: Name,
-        /// Why.
+        /// Why it ended.
         reason: LeaveReason,
     },
 }

@@ -54,9 +54,9 @@ pub const UNASKED: [&str; 7] = ["MSG", "JOINED", "LEFT", "LOST", "EXPIRING", "AL
 pub enum Output<'a> {
     /// The first line on a connection.
     Hello,
-    /// A command was carried out.
+    /// The server has carried out a command.
     Reply(&'a Reply<'a>),
-    /// A line was refused.
+    /// The server refuses a line.
     Error(&'a Error),
 
     // Lines of a reply's body.
