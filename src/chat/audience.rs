@@ -33,7 +33,7 @@ impl Chat {
     /// otherwise drop an event that the hub has not offered to the whole audience.
     pub(super) fn mark_dirty(&mut self, room_key: RoomKey) {
         let room = &mut self.rooms[room_key.index()];
-        self.must_serve |= room.must_serve(&self.limits);
+        self.is_serving_urgent |= room.is_serving_urgent(&self.limits);
         if !room.is_dirty && !room.audience.is_empty() {
             room.is_dirty = true;
             self.dirty.push(room_key);
@@ -47,7 +47,7 @@ impl Chat {
         let room = &mut self.rooms[session.room.index()];
         if matches!(session.delivery(), Delivery::Pushed) && session.cursor < room.unserved {
             room.unserved = session.cursor;
-            if room.must_serve(&self.limits) {
+            if room.is_serving_urgent(&self.limits) {
                 self.mark_dirty(session.room);
             }
         }
@@ -60,12 +60,12 @@ impl Chat {
     /// settles another timer. Serving is urgent when a log could otherwise drop events for which a
     /// connection has space. The hub then serves all audiences.
     pub fn next_audience(&mut self, only_if_urgent: bool, audience: &mut Vec<ConnId>) -> bool {
-        if only_if_urgent && !self.must_serve {
+        if only_if_urgent && !self.is_serving_urgent {
             return false;
         }
         audience.clear();
         let Some(room_key) = self.dirty.pop() else {
-            self.must_serve = false;
+            self.is_serving_urgent = false;
             return false;
         };
         let room = &mut self.rooms[room_key.index()];

@@ -104,7 +104,7 @@ pub struct Chat {
     /// The rooms whose audience the hub still has to serve.
     dirty: Vec<RoomKey>,
     /// It has to serve them before anything else is appended.
-    must_serve: bool,
+    is_serving_urgent: bool,
     /// Bytes of events that all logs hold.
     log_bytes: u64,
     /// A buffer in which lines are put together.
@@ -134,7 +134,7 @@ impl Chat {
             ended: EndedSessions::new(),
             journal: Journal::new(),
             dirty: Vec::with_capacity(64),
-            must_serve: false,
+            is_serving_urgent: false,
             log_bytes: 0,
             line: Vec::with_capacity(limits.event_bytes_max()),
             stats: Stats::default(),

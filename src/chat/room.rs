@@ -51,7 +51,7 @@ impl Room {
 
     /// Whether the next command could make the log drop an event that the hub has not offered to the
     /// whole audience.
-    pub fn must_serve(&self, limits: &Limits) -> bool {
+    pub fn is_serving_urgent(&self, limits: &Limits) -> bool {
         let unserved = self.log.tail_bytes(self.unserved);
         let next = limits.appended_bytes_max();
         !self.audience.is_empty() && unserved + next > limits.log_bytes
