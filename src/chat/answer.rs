@@ -3,6 +3,7 @@
 use super::Chat;
 use super::caller::Caller;
 use super::notice::Notice;
+use super::owed::Owed;
 use super::rate::Permit;
 use crate::protocol::{
     Abuse, Bye, Code, Command, DENIALS_MAX, ERRORS_MAX, Error, Output, Poll, Query, Reply, Request,
@@ -86,12 +87,12 @@ impl Chat {
     }
 
     /// Takes the command from a request if it has to wait until output has been written.
-    fn defer(&self, caller: &Caller, request: &Request<'_>, out: &[u8]) -> Option<Pending> {
+    fn defer(&mut self, caller: &Caller, request: &Request<'_>, out: &[u8]) -> Option<Pending> {
         let Request::Command(command) = request else {
             return None;
         };
         let command = command.after_output()?;
-        let is_owed = caller.session.is_some_and(|key| self.is_owed(key));
+        let is_owed = !matches!(self.owed(caller), Owed::Nothing);
         let waits = is_owed || !out.is_empty() && self.has_long_reply(caller, &command);
         waits.then_some(Pending(command))
     }

@@ -1,5 +1,5 @@
-//! Appending events to rooms' logs, and serving each room's audience: the attached sessions to which
-//! the server writes events.
+//! What happens in a room reaches its audience: the attached sessions to which the server writes
+//! events.
 
 use super::Chat;
 use super::ids::{ConnId, RoomKey, SessionKey};
@@ -77,20 +77,20 @@ impl Chat {
         true
     }
 
-    /// Adds an attached session to its room's audience.
+    /// Adds an attached session to its room's audience, unless its events wait for a POLL.
     pub(super) fn join_audience(&mut self, key: SessionKey) {
         let session = &mut self.sessions[key.index()];
+        if let Delivery::Kept = session.delivery() {
+            return;
+        }
         let room_key = session.room;
         let room = &mut self.rooms[room_key.index()];
-        let Some(attachment) = &mut session.attachment else {
-            return;
-        };
         // Older events that it has not got count as unserved too.
         room.unserved = match room.audience.len() {
             0 => session.cursor,
             _ => room.unserved.min(session.cursor),
         };
-        attachment.audience_index = Some(room.audience.len() as u32);
+        session.attached_mut().audience_index = Some(room.audience.len() as u32);
         room.audience.push(key);
         if session.cursor < room.log.next() {
             self.mark_dirty(room_key);
@@ -107,13 +107,12 @@ impl Chat {
         let room = &mut self.rooms[session.room.index()];
         room.audience.swap_remove(index as usize);
         if room.audience.len() < room.audience.capacity() / 4 {
-            // Returns the memory of a crowd that has gone.
+            // Most of the audience has gone: returns their memory.
             room.audience.shrink_to(2 * room.audience.len());
         }
         if let Some(&moved) = room.audience.get(index as usize) {
-            if let Some(attachment) = &mut self.sessions[moved.index()].attachment {
-                attachment.audience_index = Some(index);
-            }
+            let moved = &mut self.sessions[moved.index()];
+            moved.attached_mut().audience_index = Some(index);
         }
     }
 }

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use super::ids::{ConnId, RoomKey, SessionKey};
 use super::session::{Delivery, Session};
-use super::usage::OriginKey;
+use super::usage::{OriginKey, Usage, Usages};
 use super::{Chat, by_room_name};
 use crate::time::Now;
 use crate::wheel::Wheel;
@@ -123,5 +123,31 @@ impl Chat {
                 assert!(filed.is_some_and(|filed| filed <= when));
             }
         }
+    }
+}
+
+impl Usages {
+    /// Checks that every origin has something or waits to be forgotten, and that not too many wait.
+    ///
+    /// # Panics
+    ///
+    /// If that is not so.
+    fn assert_consistent(&self) {
+        for (_, (origin, usage)) in &self.usages {
+            assert!(!usage.is_empty() || usage.is_waiting, "{origin:?}");
+        }
+        let waiting = self.usages.iter().filter(|(_, s)| s.1.is_waiting);
+        assert_eq!(waiting.count(), self.waiting.len());
+        assert!(self.waiting.len() <= self.waiting_max);
+    }
+
+    /// The sum of all usages.
+    fn sum(&self) -> Usage {
+        let mut sum = Usage::default();
+        for (_, (_, usage)) in &self.usages {
+            sum.connections += usage.connections;
+            sum.sessions += usage.sessions;
+        }
+        sum
     }
 }

@@ -149,28 +149,25 @@ impl Chat {
         }
         let Some(key) = caller.session else { return };
         let session = &mut self.sessions[key.index()];
-        let stall_check_at = now.at + session.stall_check_interval();
-        let Some(attachment) = &mut session.attachment else {
-            return;
-        };
         match event {
             ConnEvent::Ended => {}
             ConnEvent::Heard { .. } => session.touch(now.at),
             ConnEvent::Writable => self.offer_again(key),
             ConnEvent::Flows => {
+                let attachment = session.attached_mut();
                 attachment.stalled_at = Millis::NEVER;
                 attachment.stall_check_at = Millis::NEVER;
             }
             ConnEvent::Stalled(since) => {
+                let stall_check_at = now.at + session.stall_check_interval();
+                let attachment = session.attached_mut();
                 attachment.stalled_at = since;
                 attachment.stall_check_at = stall_check_at;
                 self.arm(key, now.past);
             }
             ConnEvent::Gone => {
                 session.touch_if_kept_alive(now.at);
-                if let Some(attachment) = &mut session.attachment {
-                    attachment.is_gone = true;
-                }
+                session.attached_mut().is_gone = true;
                 self.arm(key, now.past);
             }
         }

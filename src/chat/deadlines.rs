@@ -48,7 +48,7 @@ impl Due {
     }
 }
 
-/// How many timers of each kind may still be looked at. A crowd of one kind delays no other.
+/// How many timers of each kind may still be looked at. However many are due of one kind, they delay no other.
 #[derive(Debug)]
 pub struct TimerBudget {
     throttles: usize,
@@ -119,6 +119,10 @@ impl Chat {
 
     /// Does what is due, if it still is. `caller` belongs to [its connection](Due::conn).
     pub fn settle(&mut self, due: Due, caller: Option<&mut Caller>, now: Now) -> Option<Notice> {
+        debug_assert!(
+            (caller.as_ref()).is_none_or(|caller| due.conn == Some(caller.conn)),
+            "the caller of another connection"
+        );
         match (due.kind, caller) {
             (DueKind::Throttle, caller) => {
                 caller?.is_throttled = false;
@@ -162,16 +166,12 @@ impl Chat {
             Some(Deadline::Wait) => self.end_wait(key, now, &mut text),
             Some(Deadline::StallCheck) => {
                 let stall_check_at = now.at + session.stall_check_interval();
-                if let Some(attachment) = &mut session.attachment {
-                    attachment.stall_check_at = stall_check_at;
-                }
+                session.attached_mut().stall_check_at = stall_check_at;
             }
             Some(Deadline::Expiring) => {
                 let left_s = session.idle_s / 3;
                 Output::Expiring { left_s }.write(&mut text);
-                if let Some(attachment) = &mut session.attachment {
-                    attachment.is_warned = true;
-                }
+                session.attached_mut().is_warned = true;
             }
             Some(Deadline::Revoked) => {
                 let goodbye = self.goodbye_notice(key, Bye::Replaced, OwedEvents::Written, now);

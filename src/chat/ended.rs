@@ -19,8 +19,8 @@ pub(super) struct EndedSessions {
 }
 
 impl EndedSessions {
-    /// Takes all its memory at once. If it grew later, its memory could end up after that of a crowd and
-    /// keep the crowd's from going back to the system.
+    /// Takes all its memory at once. If it grew later, its memory could end up after that of many
+    /// sessions, and keep theirs from going back to the system when they are gone.
     pub fn new() -> Self {
         EndedSessions {
             oldest_first: VecDeque::with_capacity(ENDED_MAX),

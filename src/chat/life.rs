@@ -5,7 +5,7 @@ use super::ended::End;
 use super::ids::{RoomKey, SessionKey};
 use super::notice::Notice;
 use super::room::Room;
-use super::session::{Attachment, Delivery, Session};
+use super::session::{Attachment, Session};
 use super::usage::Usage;
 use super::{Chat, by_name, by_room_name};
 use crate::protocol::{
@@ -83,9 +83,7 @@ impl Chat {
         session.arrival_us = session.arrival_us.max(caller.arrival_us);
         caller.arrival_us = session.arrival_us;
         self.attached += 1;
-        if matches!(session.delivery(), Delivery::Pushed) {
-            self.join_audience(key);
-        }
+        self.join_audience(key);
         self.arm(key, now.past);
     }
 
@@ -114,7 +112,7 @@ impl Chat {
         self.shrink_if_worth_it();
     }
 
-    /// Notes that a session was removed. When a crowd has gone, returns memory: in each table, what lies
+    /// Notes that a session was removed. When many have gone, returns memory: in each slab, what lies
     /// after the last entry in use.
     fn shrink_if_worth_it(&mut self) {
         let capacity = self.sessions.capacity();

@@ -22,7 +22,7 @@ impl Chat {
             + table_bytes(2 * conns, Wheel::TIMER_BYTES)
             + conns.min(sessions) * (size_of::<Attachment>() as u64 + 32)
             + sessions * SortedIndex::ENTRY_BYTES
-            // A room's audience is a table too, and at least a quarter full.
+            // A room's audience is a growing list too, and at least a quarter full.
             + 6 * sessions * size_of::<u32>() as u64
             + Usages::memory_max(limits)
     }

@@ -8,6 +8,7 @@
 //! |---|---|---|
 //! | has a new connection | [`Chat::connect`] | its `Caller`, unless a limit is reached |
 //! | learns something about it | [`Chat::note`] a [`ConnEvent`] | |
+//! | may read it | [`Chat::listens_to`] | whether to do so |
 //! | has read something from it | [`Chat::admit`], then [`Chat::answer`] | a [`Permit`] to look at it; an [`Outcome`] |
 //! | has written output for a [`Pending`] command | [`Chat::carry_out`] | an `Outcome` |
 //! | has read all there is | [`Chat::due`], then [`Chat::settle`] | what is [`Due`]; a [`Notice`] |
@@ -16,6 +17,8 @@
 //! | has written some of it | [`Chat::advance`] | what has to follow |
 //! | closes a connection | [`Chat::say_goodbye`], [`Chat::disconnect`] | |
 //! | has nothing to do | [`Chat::next_deadline`] | until when it may sleep |
+//! | ends a turn | [`Chat::take_has_freed_memory`] | whether to return memory to the system |
+//! | has other keys | [`Chat::set_keys`] | |
 //!
 //! The core appends text for connections to the buffers that it gets with a call. `now` never goes back.
 
@@ -39,7 +42,7 @@ mod origin;
 mod owed;
 mod poll;
 mod rate;
-pub mod room;
+mod room;
 mod session;
 pub mod stats;
 mod timers;

@@ -115,15 +115,6 @@ impl Chat {
         }
     }
 
-    /// Whether [`owed`](Self::owed) would return anything but [`Owed::Nothing`].
-    pub(super) fn is_owed(&self, key: SessionKey) -> bool {
-        match self.sessions[key.index()].delivery() {
-            Delivery::Pushed => self.has_events_for(key),
-            Delivery::Awaited(_) => true,
-            Delivery::Kept => false,
-        }
-    }
-
     /// Moves a session's cursor past the first `bytes` bytes of its owed lines.
     fn advance_push(&mut self, key: SessionKey, bytes: usize, now: Now, out: &mut Vec<u8>) {
         let session = &mut self.sessions[key.index()];

@@ -29,9 +29,7 @@ impl Chat {
             return;
         };
         session.touch_if_kept_alive(alive_at);
-        if let Some(attachment) = &mut session.attachment {
-            attachment.wait = None;
-        }
+        session.attached_mut().wait = None;
         self.leave_audience(key);
         // Leaves space for what is in `out` already, and for the reply to the line that ends the wait.
         let bytes_max = Listing::BYTES_MAX.saturating_sub(out.len() + LINE_BYTES_MAX);
@@ -49,13 +47,11 @@ impl Chat {
             true => heard_at + wait,
             false => Millis::NEVER,
         };
-        if let Some(attachment) = &mut session.attachment {
-            attachment.wait = Some(Wait {
-                until: now.at + wait,
-                alive_until,
-                max: poll.max,
-            });
-        }
+        session.attached_mut().wait = Some(Wait {
+            until: now.at + wait,
+            alive_until,
+            max: poll.max,
+        });
         self.join_audience(key);
         self.arm(key, now.past);
     }

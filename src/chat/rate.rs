@@ -17,6 +17,10 @@ use crate::time::{Millis, Now};
 /// The shortest time for which a client that sends too fast has to wait, so that the server does not
 /// wake up for each of its lines.
 const THROTTLE_MIN: Millis = Millis(100);
+const _: () = assert!(
+    BYTES_PER_LINE <= u8::MAX as usize,
+    "Caller::paid_bytes holds less than a line"
+);
 
 /// Permission to look at what a connection has sent next, for [`Chat::answer`].
 #[derive(Debug)]
@@ -68,6 +72,7 @@ impl Chat {
         let lines = bytes.saturating_sub(paid).div_ceil(BYTES_PER_LINE);
         caller.paid_bytes = match ends_line {
             true => 0,
+            // Less than a line's worth of bytes.
             false => (paid + lines * BYTES_PER_LINE - bytes) as u8,
         };
         if let Some(interval_us) = self.limits.line_interval_us().filter(|_| lines > 0) {

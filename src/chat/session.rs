@@ -116,6 +116,13 @@ impl Session {
         self.attachment.as_ref().map(|a| a.conn)
     }
 
+    /// The attachment of a session that is known to be attached.
+    pub fn attached_mut(&mut self) -> &mut Attachment {
+        self.attachment
+            .as_mut()
+            .expect("callers, audiences, waits and stalls are those of attached sessions")
+    }
+
     pub fn delivery(&self) -> Delivery {
         match self.mode {
             Mode::Push => Delivery::Pushed,

@@ -28,11 +28,11 @@ pub(super) struct Usage {
     /// sixteenths of a second. New connections begin with it.
     arrival_ticks: u32,
     /// It is in [`Usages::waiting`].
-    is_waiting: bool,
+    pub(super) is_waiting: bool,
 }
 
 impl Usage {
-    fn is_empty(&self) -> bool {
+    pub fn is_empty(&self) -> bool {
         self.connections == 0 && self.sessions == 0
     }
 
@@ -47,16 +47,16 @@ const TICK_US: u64 = 62_500;
 /// The usages of all origins that have connections or sessions, or had some a moment ago.
 #[derive(Debug)]
 pub(super) struct Usages {
-    usages: Slab<(Origin, Usage)>,
+    pub(super) usages: Slab<(Origin, Usage)>,
     by_origin: SortedIndex,
     /// Origins that have nothing left, but whose arrival time is ahead of the clock, so that the server
     /// must not forget them yet. The one that has waited longest comes first.
-    waiting: VecDeque<OriginKey>,
-    waiting_max: usize,
+    pub(super) waiting: VecDeque<OriginKey>,
+    pub(super) waiting_max: usize,
 }
 
 impl Usages {
-    /// An empty table. As many origins may wait to be forgotten as the server may have connections.
+    /// No usage yet. As many origins may wait to be forgotten as the server may have connections.
     pub fn new(limits: &Limits) -> Usages {
         Usages {
             usages: Slab::new(),
@@ -181,31 +181,6 @@ impl Usages {
     /// Returns the memory after the last usage.
     pub fn shrink(&mut self) {
         self.usages.shrink_to_fit();
-    }
-
-    /// Checks that every origin has something or waits to be forgotten, and that not too many wait. For
-    /// tests.
-    ///
-    /// # Panics
-    ///
-    /// If that is not so.
-    pub fn assert_consistent(&self) {
-        for (_, (origin, usage)) in &self.usages {
-            assert!(!usage.is_empty() || usage.is_waiting, "{origin:?}");
-        }
-        let waiting = self.usages.iter().filter(|(_, s)| s.1.is_waiting);
-        assert_eq!(waiting.count(), self.waiting.len());
-        assert!(self.waiting.len() <= self.waiting_max);
-    }
-
-    /// The sum of all usages.
-    pub fn sum(&self) -> Usage {
-        let mut sum = Usage::default();
-        for (_, (_, usage)) in &self.usages {
-            sum.connections += usage.connections;
-            sum.sessions += usage.sessions;
-        }
-        sum
     }
 }
 

@@ -101,9 +101,9 @@ enum Life {
     /// The client has ended its side. It still gets its replies and its session's events.
     HalfClosed,
     /// Nothing reaches the client any more. What it has sent is still read and carried out.
-    Broken,
+    Unreachable,
     /// Nothing reaches the client any more, and all that it has sent was read.
-    BrokenOff,
+    UnreachableAndRead,
     /// The server has said goodbye. The connection closes when the output is written.
     Closing,
     /// The server has said goodbye, and nothing reaches the client: there is nothing to wait for.
@@ -183,16 +183,16 @@ impl<T: Transport> Conn<T> {
     pub fn end_input(&mut self) {
         self.life = match self.life {
             Life::Open => Life::HalfClosed,
-            Life::Broken => Life::BrokenOff,
+            Life::Unreachable => Life::UnreachableAndRead,
             life => life,
         };
     }
 
     /// Notes that nothing reaches the client any more.
-    pub fn break_off(&mut self) {
+    pub fn lose_client(&mut self) {
         self.life = match self.life {
-            Life::Open => Life::Broken,
-            Life::HalfClosed => Life::BrokenOff,
+            Life::Open => Life::Unreachable,
+            Life::HalfClosed => Life::UnreachableAndRead,
             Life::Closing => Life::Closed,
             life => life,
         };
@@ -202,13 +202,16 @@ impl<T: Transport> Conn<T> {
     pub fn close_after_output(&mut self) {
         self.life = match self.life {
             Life::Open | Life::HalfClosed | Life::Closing => Life::Closing,
-            Life::Broken | Life::BrokenOff | Life::Closed => Life::Closed,
+            Life::Unreachable | Life::UnreachableAndRead | Life::Closed => Life::Closed,
         };
     }
 
     /// Whether nothing reaches the client any more.
-    pub fn is_broken(&self) -> bool {
-        matches!(self.life, Life::Broken | Life::BrokenOff | Life::Closed)
+    pub fn is_unreachable(&self) -> bool {
+        matches!(
+            self.life,
+            Life::Unreachable | Life::UnreachableAndRead | Life::Closed
+        )
     }
 
     /// Whether the server has said goodbye.
@@ -218,7 +221,7 @@ impl<T: Transport> Conn<T> {
 
     /// Whether all that the client has sent was read, and the server has not said goodbye.
     pub fn has_ended(&self) -> bool {
-        matches!(self.life, Life::HalfClosed | Life::BrokenOff)
+        matches!(self.life, Life::HalfClosed | Life::UnreachableAndRead)
     }
 
     /// Whether the stream takes nothing of what the server has to write.
@@ -303,12 +306,12 @@ impl<T: Transport> Conn<T> {
     /// Whether there may be input that should be looked at now. A client that does not take its
     /// answers has to wait, and so does one that has sent too fast.
     pub fn may_be_read(&self) -> bool {
-        let may_come = self.is_readable && matches!(self.life, Life::Open | Life::Broken);
+        let may_come = self.is_readable && matches!(self.life, Life::Open | Life::Unreachable);
         let has_input = may_come || self.has_unanswered();
         has_input
             && !self.is_closing()
             && !self.is_throttled()
-            && (self.is_broken() || self.out_len() <= self.out_len_max())
+            && (self.is_unreachable() || self.out_len() <= self.out_len_max())
     }
 
     /// Whether the client has to wait because it has sent too fast.
@@ -332,7 +335,7 @@ impl<T: Transport> Conn<T> {
 
     /// Whether the connection may have to be closed.
     pub fn may_be_done(&self) -> bool {
-        !matches!(self.life, Life::Open | Life::Broken)
+        !matches!(self.life, Life::Open | Life::Unreachable)
     }
 
     /// Whether the connection is to be closed; `is_owed` says whether its session is still owed
@@ -340,9 +343,9 @@ impl<T: Transport> Conn<T> {
     pub fn is_done(&self, is_owed: bool) -> bool {
         let has_written_all = self.out_len() == 0;
         match self.life {
-            Life::Open | Life::Broken => false,
+            Life::Open | Life::Unreachable => false,
             Life::HalfClosed => has_written_all && !self.has_unanswered() && !is_owed,
-            Life::BrokenOff => !self.has_unanswered(),
+            Life::UnreachableAndRead => !self.has_unanswered(),
             Life::Closing => has_written_all,
             Life::Closed => true,
         }

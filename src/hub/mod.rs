@@ -139,14 +139,14 @@ impl<T: Transport> Hub<T> {
         conn.is_readable |= readable || read_closed || urgent || broken;
         // A broken connection receives nothing more, whatever the poll reports; and if a throttled
         // one is reported because its stream has ended, no new line has come.
-        let is_end = conn.is_broken() || (read_closed || broken) && conn.is_throttled();
+        let is_end = conn.is_unreachable() || (read_closed || broken) && conn.is_throttled();
         conn.is_reported |= readable && !is_end;
         conn.is_read_in_part |= read_closed || urgent || broken;
         if writable {
             conn.space = Space::Some;
         }
         if broken {
-            conn.break_off();
+            conn.lose_client();
         }
         if writable {
             self.chat.note(&mut conn.caller, ConnEvent::Writable, now);
@@ -201,7 +201,7 @@ impl<T: Transport> Hub<T> {
         for key in to_write.drain(..) {
             if let Some(conn) = self.conns.get_mut(key.index()) {
                 conn.is_to_write = false;
-                if conn.space == Space::Some || conn.is_broken() {
+                if conn.space == Space::Some || conn.is_unreachable() {
                     self.write(key, now, WRITE_BYTES_PER_TURN);
                 }
                 self.finish(key, now);

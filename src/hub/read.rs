@@ -72,7 +72,7 @@ impl<T: Transport> Hub<T> {
         if !self.chat.listens_to(&conn.caller) {
             return;
         }
-        if conn.is_broken() {
+        if conn.is_unreachable() {
             self.chat.note(&mut conn.caller, ConnEvent::Gone, now);
         }
         self.in_hand = Some(key);
@@ -155,14 +155,14 @@ impl<T: Transport> Hub<T> {
                 io::ErrorKind::WouldBlock => {
                     conn.is_readable = false;
                     // Nothing more comes from a client that is gone.
-                    if conn.is_broken() {
+                    if conn.is_unreachable() {
                         conn.end_input();
                     }
                 }
                 io::ErrorKind::Interrupted => {}
                 _ => {
                     conn.end_input();
-                    conn.break_off();
+                    conn.lose_client();
                 }
             },
         }

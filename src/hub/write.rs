@@ -65,7 +65,7 @@ impl<T: Transport> Hub<T> {
         let mut sum = 0;
         loop {
             let conn = &mut self.conns[key.index()];
-            if conn.is_broken() {
+            if conn.is_unreachable() {
                 conn.drop_out();
                 conn.is_readable = true;
                 return;
@@ -115,7 +115,7 @@ impl<T: Transport> Hub<T> {
                         return self.stall(key, now);
                     }
                     io::ErrorKind::Interrupted => {}
-                    _ => conn.break_off(),
+                    _ => conn.lose_client(),
                 },
             }
         }
