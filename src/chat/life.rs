@@ -141,6 +141,8 @@ impl Chat {
         let session = self.sessions.remove(key.index());
         self.session_timers.cancel(key);
         self.attached -= u64::from(session.attachment.is_some());
+        // Its key may be void when its last session is gone.
+        let origin = self.usages.origin(session.origin);
         let one_less = |usage: &mut Usage| usage.sessions -= 1;
         self.usages
             .change(session.origin, now.at.micros(), one_less);
@@ -152,7 +154,6 @@ impl Chat {
         self.ended.add(token, End { reason, at: now.at });
 
         if reason == LeaveReason::Slow {
-            let origin = self.usages.origin(session.origin);
             if self.journal.admits_slow(origin, now) {
                 let (room, idle_s) = (room.name, session.idle_s);
                 log::info!("{name} in {room} stalled: it read nothing for {idle_s} s");

@@ -2,6 +2,7 @@
 
 use std::cmp::Ordering;
 use std::collections::VecDeque;
+use std::num::NonZeroU32;
 
 use slab::Slab;
 
@@ -10,13 +11,28 @@ use crate::allocator::table_bytes;
 use crate::protocol::Limits;
 use crate::sorted_index::{SortedIndex, Target};
 
-/// The key of an origin. It is void once the origin is forgotten.
+/// The key of an origin, for as long as that has connections or sessions. It takes four bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct OriginKey(u32);
+pub(super) enum OriginKey {
+    /// This machine, through a Unix socket. No limit applies to it, and nothing is counted.
+    Local,
+    /// Any other: one more than its place in the slab.
+    Counted(NonZeroU32),
+}
 
 impl OriginKey {
-    /// The key of whatever no limit applies to.
-    pub const LOCAL: OriginKey = OriginKey(u32::MAX);
+    /// The key of a place in the slab.
+    fn at(index: u32) -> OriginKey {
+        OriginKey::Counted(NonZeroU32::MIN.saturating_add(index))
+    }
+
+    /// The place in the slab. What is not counted has no place.
+    fn index(self) -> Option<usize> {
+        match self {
+            OriginKey::Local => None,
+            OriginKey::Counted(number) => Some(number.get() as usize - 1),
+        }
+    }
 }
 
 /// What one origin has.
@@ -51,7 +67,7 @@ pub(super) struct Usages {
     by_origin: SortedIndex,
     /// Origins that have nothing left, but whose arrival time is ahead of the clock, so that the server
     /// must not forget them yet. The one that has waited longest comes first.
-    pub(super) waiting: VecDeque<OriginKey>,
+    pub(super) waiting: VecDeque<u32>,
     pub(super) waiting_max: usize,
 }
 
@@ -75,7 +91,7 @@ impl Usages {
     /// Counts one more connection of an origin.
     pub fn connect(&mut self, origin: Origin, now_us: u64) -> OriginKey {
         if origin == Origin::Local {
-            return OriginKey::LOCAL;
+            return OriginKey::Local;
         }
         self.forget(now_us);
         let key = self.by_origin.get(&by_origin(&self.usages, origin));
@@ -85,18 +101,18 @@ impl Usages {
             key
         });
         self.usages[key as usize].1.connections += 1;
-        OriginKey(key)
+        OriginKey::at(key)
     }
 
     /// The theoretical arrival time with which a new connection of an origin begins, in microseconds.
     pub fn arrival_us(&self, key: OriginKey) -> u64 {
-        let usage = self.usages.get(key.0 as usize);
-        usage.map_or(0, |(_, usage)| usage.arrival_us())
+        self.get(key).arrival_us()
     }
 
     /// Notes the theoretical arrival time of a connection that sends nothing more.
     pub fn note_arrival(&mut self, key: OriginKey, arrival_us: u64) {
-        if let Some((_, usage)) = self.usages.get_mut(key.0 as usize) {
+        if let Some(index) = key.index() {
+            let (_, usage) = &mut self.usages[index];
             let ticks = u32::try_from(arrival_us.div_ceil(TICK_US)).unwrap_or(u32::MAX);
             usage.arrival_ticks = usage.arrival_ticks.max(ticks);
         }
@@ -111,8 +127,8 @@ impl Usages {
     /// Forgets origins that have nothing: those whose arrival time has passed, and if too many wait,
     /// those that have waited longest.
     fn forget(&mut self, now_us: u64) {
-        while let Some(&key) = self.waiting.front() {
-            let (_, usage) = &mut self.usages[key.0 as usize];
+        while let Some(&index) = self.waiting.front() {
+            let (_, usage) = &mut self.usages[index as usize];
             let may_stay = usage.arrival_us() > now_us && self.waiting.len() <= self.waiting_max;
             if usage.is_empty() && may_stay {
                 return;
@@ -120,47 +136,45 @@ impl Usages {
             self.waiting.pop_front();
             usage.is_waiting = false;
             if usage.is_empty() {
-                self.remove(key);
+                self.remove(index as usize);
             }
         }
     }
 
     /// The origin of a key.
     pub fn origin(&self, key: OriginKey) -> Origin {
-        let usage = self.usages.get(key.0 as usize);
-        usage.map_or(Origin::Local, |(origin, _)| *origin)
+        key.index()
+            .map_or(Origin::Local, |index| self.usages[index].0)
     }
 
-    /// The usage of an origin.
+    /// The usage of an origin; nothing of one whose usage is not counted.
     pub fn get(&self, key: OriginKey) -> Usage {
-        self.usages
-            .get(key.0 as usize)
-            .map_or(Usage::default(), |(_, usage)| *usage)
+        key.index()
+            .map_or(Usage::default(), |index| self.usages[index].1)
     }
 
     /// Changes an origin's usage. Forgets the origin as soon as it has nothing and its arrival time has
     /// passed.
     pub fn change(&mut self, key: OriginKey, now_us: u64, change: impl FnOnce(&mut Usage)) {
-        let Some((_, usage)) = self.usages.get_mut(key.0 as usize) else {
-            return;
-        };
+        let Some(index) = key.index() else { return };
+        let (_, usage) = &mut self.usages[index];
         change(usage);
         if !usage.is_empty() || usage.is_waiting {
             return;
         }
         if usage.arrival_us() > now_us {
             usage.is_waiting = true;
-            self.waiting.push_back(key);
+            self.waiting.push_back(index as u32);
             self.forget(now_us);
         } else {
-            self.remove(key);
+            self.remove(index);
         }
     }
 
-    fn remove(&mut self, key: OriginKey) {
-        let origin = self.usages[key.0 as usize].0;
+    fn remove(&mut self, index: usize) {
+        let origin = self.usages[index].0;
         self.by_origin.remove(&by_origin(&self.usages, origin));
-        self.usages.remove(key.0 as usize);
+        self.usages.remove(index);
         if self.by_origin.is_empty() {
             // So none waits either.
             self.usages = Slab::new();
@@ -175,7 +189,7 @@ impl Usages {
         let origins = 2 * conns + sessions;
         table_bytes(origins, size_of::<(Origin, Usage)>())
             + origins * SortedIndex::ENTRY_BYTES
-            + table_bytes(conns + 1, size_of::<OriginKey>())
+            + table_bytes(conns + 1, size_of::<u32>())
     }
 
     /// Returns the memory after the last usage.

@@ -352,3 +352,39 @@ fn connections_that_get_no_session_in_time_are_logged_if_wanted() {
     let line = "DEBUG 192.0.2.9:47480 got no session in time";
     assert!(take().iter().any(|logged| logged == line));
 }
+
+/// A session counts towards the address that joined, even when that has nothing else any more.
+#[test]
+fn a_stalled_session_is_logged_for_the_address_that_joined() {
+    keep();
+    let mut world = World::new(limits());
+    let speaker = from(&mut world, 9);
+    world.send(&speaker, b"JOIN ann idle=3600\n");
+    let stalled: Vec<_> = (1..=2)
+        .map(|n| {
+            let joins = from(&mut world, n);
+            world.send(&joins, format!("JOIN n{n} idle=4\nDETACH\n").as_bytes());
+            let output = String::from_utf8(joins.wire.borrow().output.clone()).unwrap();
+            let (_, token) = output.split_once("session=").unwrap();
+            world.end(&joins);
+            let resumes = from(&mut world, 8);
+            let resume = format!("RESUME {}\n", &token[..40]);
+            world.send(&resumes, resume.as_bytes());
+            world.set_space(&resumes, 0);
+            resumes
+        })
+        .collect();
+    world.send(&speaker, b"SAY hello\n");
+    for _ in 0..6 {
+        world.advance(1000);
+        for peer in &stalled {
+            world.send(peer, b"PING\n");
+        }
+    }
+    let lines = logged();
+    assert_eq!(lines.len(), 2, "{lines:?}");
+    for (line, name) in lines.iter().zip(["n1", "n2"]) {
+        let expected = format!("INFO {name} in lobby stalled: it read nothing for 4 s");
+        assert_eq!(*line, expected);
+    }
+}
