@@ -101,11 +101,11 @@ impl Settings {
         let options = &self.options;
         let keys = options.users.as_deref().map(users::load).transpose()?;
         let names = keys.as_ref().map(Keys::len);
-        let mut ceiling = Ceiling::of(&options.limits, names, options.socket_buffer);
+        let mut ceiling = Ceiling::of(&options.limits, names, options.socket_buffer_bytes);
         if let Some(bytes) = self.unix_client_bytes {
             ceiling = ceiling.with_unix_clients(bytes);
         }
-        match options.memory_max {
+        match options.memory_bytes_max {
             Some(max) if ceiling.bytes() > max as u64 => Err(format!(
                 "--memory {max}: with these settings {} could be needed ({} bytes):\n{}lower \
                  --max-connections, --max-sessions, --max-rooms, --log-bytes or --max-message, or \

@@ -19,7 +19,7 @@ pub use value::{Number, Unit};
 /// Where the server listens by default.
 pub const DEFAULT_ADDRESS: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8255);
 /// How many bytes the system keeps for a connection in each direction, by default.
-pub const SOCKET_BUFFER: usize = 32 * 1024;
+pub const SOCKET_BUFFER_BYTES: usize = 32 * 1024;
 
 /// How much is logged.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -71,11 +71,11 @@ pub struct Options {
     /// The limits that the core enforces.
     pub limits: Limits,
     /// How many bytes the system may keep for a connection in each direction.
-    pub socket_buffer: usize,
+    pub socket_buffer_bytes: usize,
     /// The permissions of Unix sockets' files. Without them, the umask decides.
     pub socket_mode: Option<u32>,
     /// The most memory that the settings may ever need, in bytes.
-    pub memory_max: Option<usize>,
+    pub memory_bytes_max: Option<usize>,
     /// The file that names everyone who may join. Without one, anyone may.
     pub users: Option<PathBuf>,
     /// How much to log.
@@ -90,9 +90,9 @@ impl Default for Options {
             listen: Vec::new(),
             is_open: false,
             limits: Limits::default(),
-            socket_buffer: SOCKET_BUFFER,
+            socket_buffer_bytes: SOCKET_BUFFER_BYTES,
             socket_mode: None,
-            memory_max: None,
+            memory_bytes_max: None,
             users: None,
             verbosity: Verbosity::default(),
             log: None,

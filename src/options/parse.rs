@@ -238,9 +238,9 @@ mod tests {
         let defaults = Options::default();
         #[rustfmt::skip]
         let table = [
-            ("--socket-buffer 8K", Options { socket_buffer: 8192, ..defaults.clone() }),
+            ("--socket-buffer 8K", Options { socket_buffer_bytes: 8192, ..defaults.clone() }),
             ("--socket-mode 0660", Options { socket_mode: Some(0o660), ..defaults.clone() }),
-            ("--memory 8M", Options { memory_max: Some(8 << 20), ..defaults.clone() }),
+            ("--memory 8M", Options { memory_bytes_max: Some(8 << 20), ..defaults.clone() }),
             ("-u file", Options { users: Some("file".into()), ..defaults.clone() }),
             ("--users=file", Options { users: Some("file".into()), ..defaults.clone() }),
             ("--open", Options { is_open: true, ..defaults.clone() }),

@@ -194,7 +194,7 @@ pub const OPTIONS: &[Row] = &[
         kind: Kind::Number(Number {
             unit: Unit::Bytes,
             range: 4096..=64 * 1024 * 1024,
-            field: |options| &mut options.socket_buffer,
+            field: |options| &mut options.socket_buffer_bytes,
         }),
         help: "how many bytes the system keeps for a connection, each way",
     },
@@ -214,7 +214,7 @@ pub const OPTIONS: &[Row] = &[
         kind: Kind::Number(Number {
             unit: Unit::Bytes,
             range: 1..=isize::MAX as u64,
-            field: |options| &mut options.memory_max,
+            field: |options| &mut options.memory_bytes_max,
         }),
         help: "refuse to start if the server could ever need more memory",
     },

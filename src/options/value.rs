@@ -223,7 +223,7 @@ mod tests {
         let number = Number {
             unit: Unit::Bytes,
             range: 4096..=1 << 20,
-            field: |options| &mut options.memory_max,
+            field: |options| &mut options.memory_bytes_max,
         };
         let mut options = Options::default();
         let allowed = "give bytes from 4096 to 1048576; K or M may follow";
@@ -233,7 +233,7 @@ mod tests {
         }
         for (text, bytes) in [("4096", 4096), ("1M", 1 << 20)] {
             assert_eq!(number.store(&mut options, text), Ok(()));
-            assert_eq!(options.memory_max, Some(bytes));
+            assert_eq!(options.memory_bytes_max, Some(bytes));
         }
     }
 
@@ -244,8 +244,11 @@ mod tests {
             range: 0..=1,
             field,
         };
-        let socket_buffer = number(|options: &mut Options| &mut options.socket_buffer);
+        let socket_buffer = number(|options: &mut Options| &mut options.socket_buffer_bytes);
         assert_eq!(socket_buffer.default().as_deref(), Some("32K"));
-        assert_eq!(number(|options| &mut options.memory_max).default(), None);
+        assert_eq!(
+            number(|options| &mut options.memory_bytes_max).default(),
+            None
+        );
     }
 }

@@ -86,12 +86,12 @@ impl Listeners {
         let mut entries = Vec::new();
         let addresses = options.addresses(!passed.is_empty());
         for socket in passed {
-            let listener = socket.listen(options.socket_buffer)?;
+            let listener = socket.listen(options.socket_buffer_bytes)?;
             let address = listener.address().map_err(cannot_set_up)?;
             entries.push(Entry::new(listener, address));
         }
         for given in addresses {
-            let listener = Listener::bind(given, options.socket_buffer, options.socket_mode)?;
+            let listener = Listener::bind(given, options.socket_buffer_bytes, options.socket_mode)?;
             let address = listener.address().map_err(cannot_set_up)?;
             entries.push(Entry::new(listener, address.written_like(given)));
         }

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use chinwag::ceiling::{Ceiling, Mib};
-use chinwag::options::{self, Action, DEFAULT_ADDRESS, SOCKET_BUFFER};
+use chinwag::options::{self, Action, DEFAULT_ADDRESS, SOCKET_BUFFER_BYTES};
 use chinwag::protocol::Limits;
 
 fn path(name: &str) -> PathBuf {
@@ -36,7 +36,7 @@ fn size(text: &str) -> u64 {
 #[test]
 fn the_service_gets_the_memory_that_the_default_options_can_need() {
     let unit = "dist/chinwag.service";
-    let ceiling = Ceiling::of(&Limits::default(), None, SOCKET_BUFFER);
+    let ceiling = Ceiling::of(&Limits::default(), None, SOCKET_BUFFER_BYTES);
     let (own, system) = (ceiling.bytes(), ceiling.kernel_bytes);
     let max = settings(unit, "MemoryMax");
     assert_eq!(max.len(), 1);
@@ -64,7 +64,7 @@ fn the_service_listens_where_the_program_does_if_it_is_not_told() {
     for name in ["ReceiveBuffer", "SendBuffer"] {
         let sizes = settings(unit, name);
         let sizes: Vec<_> = sizes.iter().map(|text| size(text) as usize).collect();
-        assert_eq!(sizes, [SOCKET_BUFFER], "{name}");
+        assert_eq!(sizes, [SOCKET_BUFFER_BYTES], "{name}");
     }
 }
 

@@ -8,7 +8,7 @@ use crate::script::sources::{blocks, document};
 use crate::world::World;
 #[cfg(target_pointer_width = "64")]
 use chinwag::ceiling::Ceiling;
-use chinwag::options::{self, Action, SOCKET_BUFFER};
+use chinwag::options::{self, Action, SOCKET_BUFFER_BYTES};
 use chinwag::protocol::{
     self, BURST_S, BYTES_PER_LINE, Bye, Code, DENIALS_MAX, ENDED_MAX, ERRORS_MAX, IDLE_TCP_MIN_S,
     LINE_BYTES_MAX, LeaveReason, Limits, NAME_BYTES_MAX, POLL_EVENTS_DEFAULT, POLL_EVENTS_MAX,
@@ -34,7 +34,7 @@ fn the_readme_shows_the_help_as_it_is() {
 #[cfg(target_pointer_width = "64")]
 #[test]
 fn the_readme_shows_the_memory_as_it_is() {
-    let ceiling = Ceiling::of(&Limits::default(), None, SOCKET_BUFFER);
+    let ceiling = Ceiling::of(&Limits::default(), None, SOCKET_BUFFER_BYTES);
     let readme = document("README.md");
     let shown = blocks(&readme, "text");
     let table = ceiling.table();
@@ -293,7 +293,7 @@ fn the_table_of_limits_agrees_with_the_code() {
         ("bytes that count as one line", BYTES_PER_LINE as u64),
         (
             "system's buffer for a connection, each way, bytes",
-            SOCKET_BUFFER as u64,
+            SOCKET_BUFFER_BYTES as u64,
         ),
         ("`not-authorized` on one connection", DENIALS_MAX.into()),
     ];

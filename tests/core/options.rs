@@ -225,8 +225,8 @@ fn the_commands_in_the_documents_are_understood_and_need_no_more_memory_than_the
                 Ok(Action::NewKey(..)) => continue,
                 other => panic!("{name}: {command}: {other:?}"),
             };
-            if let Some(max) = options.memory_max {
-                let ceiling = Ceiling::of(&options.limits, None, options.socket_buffer);
+            if let Some(max) = options.memory_bytes_max {
+                let ceiling = Ceiling::of(&options.limits, None, options.socket_buffer_bytes);
                 assert!(ceiling.bytes() <= max as u64, "{name}: {command}");
                 with_memory += 1;
             }

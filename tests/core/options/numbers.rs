@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use chinwag::ceiling::{Ceiling, Mib};
 use chinwag::chat::{LOG_LINES_MAX, LOG_PERIOD, STALL_CHECKS_PER_IDLE_TIME};
 use chinwag::hub::conn::buffers_bytes_max;
-use chinwag::options::{DEFAULT_ADDRESS, Options, SOCKET_BUFFER};
+use chinwag::options::{DEFAULT_ADDRESS, Options, SOCKET_BUFFER_BYTES};
 use chinwag::protocol::{
     BURST_S, BYTES_PER_LINE, DENIALS_MAX, ENDED_MAX, ERRORS_MAX, IDLE_MIN_S, IDLE_TCP_MIN_S,
     LINE_BYTES_MAX, Limits, NAME_BYTES_MAX, PING_BYTES_MAX, POLL_EVENTS_DEFAULT, POLL_EVENTS_MAX,
@@ -370,7 +370,7 @@ fn the_readme_has_the_numbers_of_the_units() {
 #[test]
 fn the_readme_says_what_unix_sockets_take_with_other_settings() {
     let options = Options::default();
-    let ceiling = Ceiling::of(&options.limits, None, SOCKET_BUFFER);
+    let ceiling = Ceiling::of(&options.limits, None, SOCKET_BUFFER_BYTES);
     let readme = document("README.md");
     let wmem_max: u64 = between(&readme, "; with ", ",").parse().unwrap();
     // Twice what the system allows, and a message more.
