@@ -29,8 +29,8 @@ type Operation = Box<dyn FnMut()>;
 /// A benchmark.
 struct Bench {
     name: &'static str,
-    /// How often the operation is repeated. If that is more than once, it is first done as often
-    /// without counting.
+    /// How many times the operation is done. If that is more than once, it is first done that many
+    /// times without counting.
     calls: usize,
     /// How many sessions one call works on. The printed number is for one of them.
     sessions_per_call: usize,

@@ -35,7 +35,7 @@
 //! | how much a connection may cost in a turn, and what comes first | `hub/mod.rs`, `hub/read.rs` |
 //! | how a connection begins, is answered, and ends | `hub/conn.rs`, `chat/connections.rs`, `chat/answer.rs`, `chat/caller.rs` |
 //! | how fast a client may send | `chat/rate.rs` |
-//! | limits and their defaults; who is let in; what an address may have | `protocol/limits.rs`; `chat/admission.rs`; `chat/origin.rs`, `chat/usage.rs` |
+//! | limits and their defaults; which clients get in; what an address may have | `protocol/limits.rs`; `chat/admission.rs`; `chat/origin.rs`, `chat/usage.rs` |
 //! | keys, the users file, `--new-key` | `chat/keys.rs`, `users.rs` |
 //! | browsers and other programs that are not chat clients | `protocol/http.rs`, `chat/answer.rs` |
 //! | the memory ceiling | `ceiling.rs`, `chat/memory.rs` |

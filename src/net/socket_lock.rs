@@ -13,8 +13,8 @@ use std::time::Duration;
 
 use rustix::fs::{FlockOperation, flock};
 
-/// How often a lock that another process holds is tried at the start. A server that starts holds it
-/// for a few system calls.
+/// How many times the server tries at its start to take a lock that another process holds. Another
+/// server that starts holds it for a few system calls.
 pub const TRIES_AT_START: u32 = 150;
 /// The same at the end.
 pub const TRIES_AT_END: u32 = 10;

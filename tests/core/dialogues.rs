@@ -60,7 +60,7 @@ impl Stage for CoreStage {
 
     fn hang_up(&mut self, who: &str) {
         self.world.reset(&self.peers[who]);
-        // Nobody cares any more what it was sent before.
+        // Nobody cares any more what the server sent it before.
         self.peers[who].wire.borrow_mut().output.clear();
     }
 

@@ -34,6 +34,9 @@ const CHECKED: &[&str] = &[
 /// Folders in those that hold no sentences of the project.
 const NO_SENTENCES: &[&str] = &["fuzz/artifacts", "fuzz/corpus", "fuzz/target"];
 
+/// Folders whose sentences are not checked for [`Sentence::finer_habits`].
+const COARSE: &[&str] = &["tools"];
+
 /// Phrases, in small letters, and what to write instead.
 const PHRASES: &[(&str, &str)] = &[
     ("only who", "only those who"),
@@ -79,6 +82,8 @@ struct Sentence {
     line: usize,
     /// Its words as they are written, without punctuation.
     words: Vec<String>,
+    /// The commas and semicolons in it, each with the index of the word that follows.
+    breaks: Vec<(usize, char)>,
     is_question: bool,
 }
 
@@ -96,12 +101,11 @@ impl Sentence {
             .filter(|(phrase, _)| text.contains(&format!(" {phrase} ")))
             .map(|(phrase, instead)| format!("\"{phrase}\": {instead}"));
         let mut habits: Vec<_> = phrases.collect();
-        let word = |index: usize| self.words.get(index).map_or("", String::as_str);
-        match word(0) {
-            "Who" if !self.is_question => habits.push("\"Who …\": whoever, clients that".into()),
-            "Has" | "Have" if !self.is_question && !ARTICLES.contains(&word(1)) => {
+        match self.word(0) {
+            "Has" | "Have" if !self.is_question => {
                 habits.push("\"Has it do\": the verb itself, or makes it do".into());
             }
+            "Who" if !self.is_question => habits.push(WHO.into()),
             "Sees" => habits.push("\"Sees that\": checks, waits until".into()),
             _ => {}
         }
@@ -111,15 +115,40 @@ impl Sentence {
                 ["so", "many" | "much" | "long" | "often"] if !self.has_result(index + 2) => {
                     habits.push(format!("\"so {}\": name the number", pair[1]));
                 }
-                ["is" | "are" | "was" | "were", "given" | "told"]
-                    if !self.is_condition(index)
-                        && !["apart", "back", "up"].contains(&word(index + 2)) =>
-                {
-                    let what = pair.join(" ");
-                    habits.push(format!("\"{what}\": say who gives, tells, sends, gets"));
+                [
+                    be @ ("is" | "are" | "was" | "were"),
+                    done @ ("given" | "told"),
+                ] if !self.is_right(index) => {
+                    habits.push(format!("\"{be} {done}\": {PASSIVE}"));
                 }
                 ["each", number] if number.bytes().all(|b| b.is_ascii_digit()) => {
                     habits.push(format!("\"each {number}\": every {number}"));
+                }
+                _ => {}
+            }
+        }
+        habits
+    }
+
+    /// The other habits that it shows. These take more than a phrase to find.
+    fn finer_habits(&self) -> Vec<String> {
+        let mut habits = Vec::new();
+        if !self.is_question && self.has_headless_who() {
+            habits.push(WHO.into());
+        }
+        for (index, pair) in self.words.windows(2).enumerate() {
+            let pair = [pair[0].to_lowercase(), pair[1].to_lowercase()];
+            match [&*pair[0], &*pair[1]] {
+                [be @ ("be" | "been" | "being"), done @ ("given" | "told")]
+                    if !self.is_right(index) =>
+                {
+                    habits.push(format!("\"{be} {done}\": {PASSIVE}"));
+                }
+                [be, "sent"] if TO_BE.contains(&be) && self.is_somebody_sent(index) => {
+                    habits.push(format!("\"{be} sent\": {PASSIVE}"));
+                }
+                ["how", "often"] if self.counts(index + 2) => {
+                    habits.push("\"how often\": how many times".into());
                 }
                 _ => {}
             }
@@ -133,19 +162,108 @@ impl Sentence {
         rest.clone().any(|word| word == "that" || word == "as")
     }
 
-    /// Whether the words before this one make a condition: "if a name is given" is right.
-    fn is_condition(&self, index: usize) -> bool {
-        let before = &self.words[index.saturating_sub(5)..index];
-        let is_one = |word: &String| {
-            let word = word.to_lowercase();
-            ["if", "unless", "when", "where", "as", "than", "once"].contains(&&*word)
+    /// A word as it is written, or nothing after the end.
+    fn word(&self, index: usize) -> &str {
+        self.words.get(index).map_or("", String::as_str)
+    }
+
+    /// Whether a "who" within it belongs to nobody: after a semicolon, or after an introduction that a
+    /// comma ends. After another comma it may belong to the word before.
+    fn has_headless_who(&self) -> bool {
+        let is_introduced = INTRODUCTIONS.contains(&&*self.word(0).to_lowercase());
+        let first_comma = self.breaks.iter().find(|(_, mark)| *mark == ',');
+        let is_headless = |&(index, mark): &(usize, char)| {
+            let is_first = Some(index) == first_comma.map(|(index, _)| *index);
+            self.word(index) == "who" && (mark == ';' || is_introduced && is_first)
         };
-        before.iter().any(is_one)
+        self.breaks.iter().any(is_headless)
+    }
+
+    /// Whether "is given" or "is told" is right here: in a condition such as "if a name is given" or
+    /// "than is given", for an option that "may be given twice", and for what is "told apart".
+    fn is_right(&self, index: usize) -> bool {
+        let before = self.words[index.saturating_sub(5)..index].iter();
+        let mut before = before.rev().map(|word| word.to_lowercase());
+        let is_compared = |word: &String| ["as", "than"].contains(&&**word);
+        let is_condition =
+            |word: String| ["if", "unless", "when", "where", "once"].contains(&&*word);
+        before.clone().next().as_ref().is_some_and(is_compared)
+            || before.any(is_condition)
+            || ["apart", "back", "several", "twice", "up"].contains(&self.word(index + 2))
+    }
+
+    /// Whether "is sent" says what somebody gets, as in "the client is sent a line" and "what it was
+    /// sent". That a line is sent is right.
+    fn is_somebody_sent(&self, index: usize) -> bool {
+        let before = |back: usize| index.checked_sub(back).map_or("", |index| self.word(index));
+        let next = self.word(index + 2);
+        let is_it =
+            before(1) == "it" && ["what", "What", "that", "everything"].contains(&before(2));
+        let is_person = PERSONS.contains(&&*before(1).to_lowercase());
+        let things = ["a", "an", "the", "it", "them", "nothing", "anything", "so"];
+        is_it || is_person || things.contains(&next)
+    }
+
+    /// Whether the words from this one on tell of the past, so that "how often" asks for a number.
+    fn counts(&self, from: usize) -> bool {
+        let next = self.words.iter().skip(from).take(6);
+        let past = [
+            "was", "were", "has", "have", "had", "made", "took", "did", "came", "went", "got",
+        ];
+        next.clone().any(|word| past.contains(&&**word))
     }
 }
 
-/// After a "Has" at the beginning, these show that it is not "Has it do".
-const ARTICLES: &[&str] = &["a", "an", "been", "no", "nothing", "to"];
+const WHO: &str = "\"who …\": whoever, clients that";
+const PASSIVE: &str = "say who gives, tells, sends, gets";
+const TO_BE: &[&str] = &["is", "are", "was", "were", "be", "been", "being"];
+
+/// Words that begin an introduction, as in "Without a log, nobody knows".
+const INTRODUCTIONS: &[&str] = &[
+    "after",
+    "as",
+    "at",
+    "before",
+    "besides",
+    "for",
+    "here",
+    "if",
+    "in",
+    "now",
+    "on",
+    "once",
+    "otherwise",
+    "since",
+    "so",
+    "then",
+    "there",
+    "unless",
+    "until",
+    "when",
+    "where",
+    "while",
+    "with",
+    "without",
+];
+
+/// Those to whom something is sent.
+const PERSONS: &[&str] = &[
+    "anybody",
+    "client",
+    "clients",
+    "everybody",
+    "member",
+    "members",
+    "nobody",
+    "receiver",
+    "receivers",
+    "sender",
+    "session",
+    "sessions",
+    "somebody",
+    "they",
+    "you",
+];
 
 /// The text of one line of a file, as sentences go: what is not text is left out.
 #[derive(Debug)]
@@ -298,6 +416,7 @@ fn sentences(pieces: &[Piece]) -> Vec<Sentence> {
                 sentences.push(Sentence {
                     line: piece.line,
                     words: Vec::new(),
+                    breaks: Vec::new(),
                     is_question: false,
                 });
             }
@@ -310,6 +429,9 @@ fn sentences(pieces: &[Piece]) -> Vec<Sentence> {
                 sentence.words.push(bare.to_owned());
             }
             let end = word.trim_end_matches([')', '"', '\'', '*']);
+            if let Some(mark @ (',' | ';')) = end.chars().next_back() {
+                sentence.breaks.push((sentence.words.len(), mark));
+            }
             is_open = !end.ends_with(['.', '?', '!', ':']);
             sentence.is_question = end.ends_with('?');
         }
@@ -356,7 +478,10 @@ fn every_sentence_is_free_of_the_five_habits() {
         };
         for sentence in sentences_of(name, &text) {
             checked += 1;
-            let habits = sentence.habits();
+            let mut habits = sentence.habits();
+            if !is_in(COARSE) {
+                habits.extend(sentence.finer_habits());
+            }
             if habits.is_empty() {
                 continue;
             }
@@ -384,23 +509,36 @@ fn every_sentence_is_free_of_the_five_habits() {
 
 fn habits(file: &str, text: &str) -> Vec<String> {
     let sentences = sentences_of(Path::new(file), text);
-    sentences.iter().flat_map(Sentence::habits).collect()
+    let habits = |sentence: &Sentence| [sentence.habits(), sentence.finer_habits()].concat();
+    sentences.iter().flat_map(habits).collect()
 }
 
 #[test]
 fn sentences_with_the_habits_are_found() {
     for text in [
         "Who has the token has the session.",
+        "Nobody else has the name; who came later waits.",
+        "Without a name, who reads the log decides.",
         "That is an error. Who does not read costs nothing.",
         "Before that only who takes nothing is overtaken.",
         "It comes back after so many seconds.",
-        "One more has come, which makes so many.",
+        "The server waits so long.",
         "Has the server read its file.",
+        "Has a client never read again.",
         "Sees to it that nothing is lost.",
         "Sees that the server goes on.",
         "The sender is given the event too.",
         "What a session is owed at the moment.",
         "The members are told why.",
+        "If there is one, the time as the core is told it.",
+        "The event that all are to be given.",
+        "A server can be told to do wrong.",
+        "Nobody had been given the line.",
+        "Nobody was sent anything more.",
+        "The client is sent a line.",
+        "The end of what it was sent before.",
+        "How often it was written to.",
+        "It counts how often the server has slept.",
         "It is listened on beside the default address.",
         "As far as the log reaches.",
         "Then it begins anew.",
@@ -440,9 +578,13 @@ fn plain_sentences_are_left_alone() {
         "It says who may join, and how many there are.",
         "The line is so long that it does not fit.",
         "Keep it as long as the log holds it.",
-        "Has a name of its own.",
+        "The client, who has a name, is there. A member, who may be late, joins.",
+        "Before the line, the client, who has a name, waits.",
+        "Bytes that were sent get lost. EXPIRING is sent to push sessions. It holds what is sent later.",
+        "It says how often the server looks.",
         "The server sends the sender the event too.",
         "If no address is given, the default is used.",
+        "It takes more than was given, or as many as are given.",
         "Besides those, it listens on the default address.",
         "Clients are told apart, memory is given back, and an option may be given twice.",
         "It tries again every 5 seconds, once for each of 3 addresses.",

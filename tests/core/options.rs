@@ -156,7 +156,7 @@ fn the_configuration_of_openwrt_has_every_option_with_its_default() {
             Kind::Number(_) | Kind::Text { .. } => take(&mut values, &name),
         }
         let line = match default {
-            // Without --log, who reads the log decides on its form.
+            // Without --log, the log's form depends on where it goes.
             Some(default) if name != "log" => format!("\t#{kind} {name} '{default}'\n"),
             _ => format!("\t#\t{kind} {name} '"),
         };

@@ -123,7 +123,7 @@ struct Simulation {
     peers: Vec<(Origin, Peer)>,
     /// The version of each name's key; `None` if anyone may join.
     keys: Option<BTreeMap<u8, u8>>,
-    /// How often they were changed.
+    /// How many times the keys have changed.
     generation: u64,
     ceiling: Ceiling,
 }
@@ -669,8 +669,9 @@ impl Simulation {
                     ..
                 } = joining;
                 talker.member = Some(self.members.len());
-                // Nobody else has the name any more who was in when this was sent; who was heard to
-                // come in since may have come behind this one, which was heard late.
+                // Whoever had the name when this JOIN was sent is gone, since it succeeded. Members
+                // whose replies have come since then may have joined after this one: its own reply
+                // may have waited longer.
                 for other in &mut self.members {
                     let is_older = other.taken_in < sent_in;
                     if is_older && (other.name, other.room) == (name, room) {

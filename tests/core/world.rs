@@ -33,9 +33,9 @@ pub struct Wire {
     pub is_closed: bool,
     /// Within how many seconds the system has to find out that the peer is gone.
     pub watched: Option<u32>,
-    /// How often it was written to.
+    /// How many writes it took something of.
     pub writes: usize,
-    /// How often it took nothing.
+    /// How many writes it took nothing of.
     pub refusals: usize,
 }
 

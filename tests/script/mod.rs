@@ -24,7 +24,7 @@
 //! `<ms>` for any number of 13 digits, and `<...>` for the rest of the line. A number of 13 digits
 //! stands for any such number, and 40 hexadecimal digits stand for a token, the same wherever they
 //! are named again. A connection's HELLO is passed over unless it is what the script receives
-//! first. At the end nobody may have been sent anything that the script does not show.
+//! first. At the end, nobody may have received anything that the script does not show.
 
 pub mod sources;
 
@@ -270,7 +270,7 @@ impl<S: Stage> Play<'_, S> {
         Ok(())
     }
 
-    /// Checks that nobody was sent anything that the script does not show.
+    /// Checks that nobody has received anything that the script does not show.
     fn rest(&mut self) -> Result<(), String> {
         let who: Vec<_> = self.skip_hello.keys().cloned().collect();
         for who in who {

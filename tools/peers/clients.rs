@@ -232,7 +232,7 @@ impl Clients {
         }
     }
 
-    /// Has a client never read again. (The poll may still tell of it once.)
+    /// Makes a client never read again. (The poll may still tell of it once.)
     pub fn stop_reading(&mut self, who: usize) -> Result<(), String> {
         self.net.forget(&mut self.clients[who].conn)
     }

@@ -84,7 +84,7 @@ impl<'a> Members<'a> {
         format!("{kind}{number}")
     }
 
-    /// Has a connection of its own session join.
+    /// Makes a connection join for its own session.
     pub fn join(&self, index: usize, conn: &mut Conn) {
         let mode = match conn.role {
             Role::Receiver(_) | Role::Dead => "push",

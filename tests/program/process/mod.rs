@@ -264,7 +264,7 @@ impl Process {
         value.unwrap().split_whitespace().next().unwrap().to_owned()
     }
 
-    /// How often the process has gone to sleep.
+    /// How many times the process has gone to sleep.
     pub fn sleeps(&self) -> u64 {
         self.status("voluntary_ctxt_switches").parse().unwrap()
     }

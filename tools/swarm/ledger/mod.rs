@@ -107,8 +107,8 @@ impl Ledger {
         room.pulls = pulls;
     }
 
-    /// Takes as many whole lines from the beginning of `bytes` as are what others were given, at
-    /// the most `lines_max`; gives their bytes and their number.
+    /// Takes whole lines from the beginning of `bytes`, up to `lines_max`, while others got the same
+    /// ones. Returns their bytes and their number.
     pub fn take_known(
         &mut self,
         reader: &mut Reader,

@@ -357,7 +357,7 @@ impl<'a> Swarm<'a> {
         Ok(())
     }
 
-    /// Has a carrier do what it can do now.
+    /// Makes a carrier do what it can do now.
     fn pump(&mut self, index: usize, now_us: u64) {
         let (members, conn) = (&mut self.members, &mut self.conns[index]);
         let out = &mut conn.net.out;
