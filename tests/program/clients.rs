@@ -234,58 +234,135 @@ fn bash_chats_without_any_other_program() {
     assert_eq!(finished.code, Some(0), "{finished:?}");
 }
 
-/// The commands of the README for a cron job: what it does once, and what on each run.
-fn cron_job() -> [String; 2] {
+/// The README's script for a cron job.
+fn cron_job() -> String {
     let readme = document("README.md");
-    let commands = blocks(&readme, "sh").into_iter().map(|(_, text)| text);
-    let of_cron: Vec<_> = commands
-        .filter(|text| text.contains("cron-session"))
-        .collect();
-    of_cron.try_into().expect("two blocks")
+    let mut scripts = blocks(&readme, "sh").into_iter().map(|(_, text)| text);
+    scripts
+        .find(|text| text.contains("cron-session"))
+        .expect("a script that keeps a session")
 }
 
 /// What a scheduler may run now and then, as the README shows it.
+struct CronJob {
+    dir: TempDir,
+    script: String,
+}
+
+impl CronJob {
+    fn new(server: &Server) -> CronJob {
+        CronJob {
+            dir: TempDir::new(),
+            script: cron_job().replace("8255", server.port()),
+        }
+    }
+
+    /// One run of a script in the job's folder.
+    fn run_script(&self, script: &str) -> Finished {
+        let mut command = Command::new("sh");
+        let command = command.args(["-c", script]).current_dir(self.dir.join(""));
+        Process::start(command).finish()
+    }
+
+    /// One run, which prints these texts.
+    fn expect_run(&self, texts: &[&str]) -> Finished {
+        let finished = self.run_script(&self.script);
+        assert_eq!(finished.code, Some(0), "{finished:?}");
+        let printed: Vec<_> = lines(&finished).into_iter().map(text_of).collect();
+        assert_eq!(printed, texts, "{finished:?}");
+        finished
+    }
+
+    /// One run of a script that is the job's with a change, and which must fail and save nothing.
+    fn expect_failure(&self, script: &str) {
+        assert_ne!(script, self.script);
+        let saved = self.saved();
+        let finished = self.run_script(script);
+        assert_eq!(finished.code, Some(1), "{finished:?}");
+        assert_eq!(self.saved(), saved);
+    }
+
+    /// The token and the number of the last event that it keeps.
+    fn saved(&self) -> [String; 2] {
+        let text = fs::read_to_string(self.dir.join("cron-session")).unwrap();
+        let words: Vec<_> = text.split_whitespace().map(str::to_owned).collect();
+        words.try_into().expect("two words")
+    }
+}
+
 #[test]
 fn a_script_that_polls_now_and_then_sees_each_event_once() {
     if !has_netcat() {
         return;
     }
-    let dir = TempDir::new();
     let server = Server::start(&[]);
-    let run = |script: &str| {
-        let script = script.replace("8255", server.port());
-        let mut command = Command::new("sh");
-        let command = command.args(["-c", &script]).current_dir(dir.join(""));
-        let finished = Process::start(command).finish();
-        let texts = lines(&finished).into_iter().map(text_of).collect();
-        (finished.code, texts)
-    };
-    let [once, on_each_run] = cron_job();
-    let nothing = (Some(0), Vec::<String>::new());
-    assert_eq!(run(&once), nothing);
-    let file = dir.join("cron-session");
-    let mode = fs::metadata(&file).unwrap().permissions().mode();
-    assert_eq!(mode & 0o777, 0o600);
-    assert_eq!(run(&on_each_run), nothing);
+    let job = CronJob::new(&server);
+    job.expect_run(&[]);
+    let metadata = fs::metadata(job.dir.join("cron-session")).unwrap();
+    assert_eq!(metadata.permissions().mode() & 0o777, 0o600);
+    job.expect_run(&[]);
 
     // More than one POLL gives.
     let mut bob = server.join("bob mode=pull");
-    for n in 1..=120 {
-        bob.ask(&format!("SAY number {n}"), "OK SAY ");
-    }
-    let (code, texts) = run(&on_each_run);
-    assert_eq!((code, &*texts[0]), (Some(0), "bob"));
     let said: Vec<_> = (1..=120).map(|n| format!("number {n}")).collect();
-    assert_eq!(texts[1..], said);
-    assert_eq!(run(&on_each_run), nothing);
+    for text in &said {
+        bob.ask(&format!("SAY {text}"), "OK SAY ");
+    }
+    let mut texts = vec!["bob"];
+    texts.extend(said.iter().map(String::as_str));
+    job.expect_run(&texts);
+    job.expect_run(&[]);
+}
 
-    // A reply that was cut off is not saved.
-    let session = fs::read_to_string(&file).unwrap();
-    bob.ask("SAY number 121", "OK SAY ");
-    let cut_off = on_each_run.replace("> reply", "| head -n 3 > reply");
-    assert_ne!(run(&cut_off).0, Some(0));
-    assert_eq!(fs::read_to_string(&file).unwrap(), session);
-    assert_eq!(run(&on_each_run), (Some(0), vec!["number 121".to_owned()]));
+#[test]
+fn a_script_that_polls_saves_nothing_of_what_it_could_not_print() {
+    if !has_netcat() {
+        return;
+    }
+    let server = Server::start(&[]);
+    let job = CronJob::new(&server);
+    job.expect_run(&[]);
+    let mut bob = server.join("bob mode=pull");
+    bob.ask("SAY hello", "OK SAY ");
+    // A reply that is cut off, between lines and in one; a full disk; nobody who reads.
+    job.expect_failure(&job.script.replace("> reply", "| head -n 3 > reply"));
+    job.expect_failure(&job.script.replace("> reply", "| head -c -1 > reply"));
+    job.expect_failure(&format!("exec > /dev/full\n{}", job.script));
+    job.expect_failure(&format!("exec >&-\n{}", job.script));
+    job.expect_failure(&job.script.replace(" 127.0.0.1 ", " -U no-server "));
+    job.expect_run(&["bob", "hello"]);
+}
+
+/// Its room is another one by then, which numbers its events from 1 again.
+#[test]
+fn a_script_that_polls_joins_again_after_its_session_has_ended_and_says_so() {
+    if !has_netcat() {
+        return;
+    }
+    let server = Server::start(&[]);
+    let job = CronJob::new(&server);
+    let first = job.expect_run(&[]);
+    assert!(first.err.contains("ERR unknown-session "), "{first:?}");
+    let mut bob = server.join("bob mode=pull");
+    bob.ask("SAY hello", "OK SAY 3 ");
+    job.expect_run(&["bob", "hello"]);
+
+    let [token, last] = job.saved();
+    assert_eq!(last, "3");
+    bob.ask("LEAVE", "OK LEAVE");
+    bob.ask(&format!("RESUME {token}"), "OK RESUME ");
+    bob.ask("LEAVE", "OK LEAVE");
+    let again = job.expect_run(&[]);
+    for text in ["ERR session-ended left ", "events before number 1 may be"] {
+        assert!(again.err.contains(text), "no {text:?}: {again:?}");
+    }
+    let [new_token, last] = job.saved();
+    assert_ne!(new_token, token);
+    assert_eq!(last, "1");
+    bob.join("bob mode=pull");
+    bob.ask("SAY hello again", "OK SAY 3 ");
+    let next = job.expect_run(&["bob", "hello again"]);
+    assert_eq!(next.err, "");
 }
 
 /// The text of a MSG line.
@@ -507,7 +584,7 @@ fn programs_that_are_missing_are_named_once_where_everybody_sees_it() {
 fn programs_that_are_missing_fail_where_the_environment_says_ci() {
     let finished = run_without_programs(true);
     assert_eq!(finished.code, Some(101), "{finished:?}");
-    for text in ["ncat is missing", "socat is missing", "15 failed"] {
+    for text in ["ncat is missing", "socat is missing", "17 failed"] {
         assert!(finished.out.contains(text), "no {text:?}: {finished:?}");
     }
 }
