@@ -248,7 +248,7 @@ impl Row {
         bob.expect_event("JOINED", "ann");
         client.type_in(CTRL_D);
         match &*self.end_of_input {
-            "ends your side; you still hear the others" => {
+            "ends what you type; you still hear the others" => {
                 bob.ask("SAY do you hear me?", "OK SAY ");
                 bob.expect_event("MSG", "bob do you hear me?");
                 client.expect(" bob do you hear me?");
@@ -367,7 +367,7 @@ fn netcat_gives_up_when_nothing_comes_for_as_long_as_it_was_told() {
         return;
     }
     let shown = clients().replace('\n', " ");
-    assert!(shown.contains("`nc -N -w 10` to give up when nothing comes for 10 s"));
+    assert!(shown.contains("`nc -N -w 10`, which also gives up when nothing comes for 10 s"));
     let mute = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = mute.local_addr().unwrap().port().to_string();
     let client = start(
