@@ -5,6 +5,8 @@
 //! A message carries exactly one [`MARK`], and nothing else that a server sends does, so deliveries
 //! are counted without knowing the protocol.
 
+use clap::ValueEnum;
+
 /// The byte that only messages have, and each of them once: its last one.
 pub const MARK: u8 = b'~';
 
@@ -66,15 +68,22 @@ pub struct Asking {
 /// How many lines a reply has, and how many events.
 type Size = (usize, usize);
 
-/// The names of all adapters.
-pub const NAMES: &str = "chinwag, floor, irc, mqtt, nats, resp";
+#[derive(Clone, Copy, ValueEnum)]
+pub enum Protocol {
+    Chinwag,
+    Floor,
+    Irc,
+    Mqtt,
+    Nats,
+    Resp,
+}
 
-/// The adapter of that name.
-pub fn adapter(name: &str) -> Option<Adapter> {
-    Some(match name {
-        "chinwag" => chinwag(),
-        "floor" => plain(|_, _| Opening::new("", b"\n"), PAYLOAD),
-        "irc" => Adapter {
+/// The adapter of a protocol.
+pub fn adapter(protocol: Protocol) -> Adapter {
+    match protocol {
+        Protocol::Chinwag => chinwag(),
+        Protocol::Floor => plain(|_, _| Opening::new("", b"\n"), PAYLOAD),
+        Protocol::Irc => Adapter {
             join_sender: irc("sender", 0),
             keep_alive: Some((b"PING :", b"PONG :here\r\n")),
             joins_at_once: 8,
@@ -83,8 +92,8 @@ pub fn adapter(name: &str) -> Option<Adapter> {
                 &format!("PRIVMSG #r0 :{PAYLOAD}"),
             )
         },
-        "mqtt" => mqtt(),
-        "nats" => Adapter {
+        Protocol::Mqtt => mqtt(),
+        Protocol::Nats => Adapter {
             join_sender: Opening::new("CONNECT {\"verbose\":false}\r\nPING\r\n", b"PONG"),
             keep_alive: Some((b"PING\r\n", b"PONG\r\n")),
             ..plain(
@@ -95,9 +104,8 @@ pub fn adapter(name: &str) -> Option<Adapter> {
                 &format!("PUB r0 64\r\n{PAYLOAD}"),
             )
         },
-        "resp" => redis(),
-        _ => return None,
-    })
+        Protocol::Resp => redis(),
+    }
 }
 
 /// A protocol without anything in particular, in which a line says something. Its sender comes in

@@ -18,14 +18,15 @@ mod settings;
 
 use std::process::ExitCode;
 
-use tools::arguments;
+use tools::arguments::{name, parse, print};
 
 use crate::settings::Settings;
 
 fn main() -> ExitCode {
-    arguments::run("load", Settings::parse, |settings| {
-        let report = scenarios::run(&settings);
-        let failed = |error| format!("{} {}: {error}", settings.protocol, settings.scenario);
-        Ok(format!("{}\n", report.map_err(failed)?))
-    })
+    let settings = parse(Settings::check);
+    let report = scenarios::run(&settings).map_err(|error| {
+        let (protocol, scenario) = (name(&settings.protocol), name(&settings.scenario));
+        format!("{protocol} {scenario}: {error}")
+    });
+    print("load", report.map(|report| format!("{report}\n")))
 }

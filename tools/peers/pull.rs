@@ -70,10 +70,8 @@ struct Puller {
 
 impl Puller {
     fn new(settings: &Settings) -> Result<Puller, String> {
-        let name = &settings.protocol;
-        let protocol = adapter(name)
-            .and_then(|adapter| adapter.asking)
-            .ok_or_else(|| format!("{name} has nothing to ask for; chinwag and resp have"))?;
+        let protocol = adapter(settings.protocol).asking;
+        let protocol = protocol.ok_or("there is nothing to ask for; chinwag and resp have that")?;
         let mut client = Client::open(settings.address)?;
         let (text, lines) = protocol.open;
         client.send(text.as_bytes())?;

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use tools::arguments::name;
 use tools::clock::Clock;
 use tools::json::Object;
 use tools::process::Process;
@@ -11,7 +12,7 @@ use crate::clients::{Clients, Plan};
 use crate::flood::{GIVEN_UP, Pace, Run, Talk};
 use crate::probe::{QueueLosses, tcp_memory_bytes};
 use crate::pull;
-use crate::settings::Settings;
+use crate::settings::{Scenario, Settings};
 
 /// How long a run is before the one that counts.
 const WARM_UP: Duration = Duration::from_millis(500);
@@ -27,19 +28,18 @@ pub fn run(settings: &Settings) -> Result<Object, String> {
     let mut stage = Stage::new(settings)?;
     let mut report = Object::default();
     report
-        .text("scenario", &settings.scenario)
-        .text("protocol", &settings.protocol)
+        .text("scenario", &name(&settings.scenario))
+        .text("protocol", &name(&settings.protocol))
         .put("payload_bytes", PAYLOAD.len());
-    match settings.scenario.as_str() {
-        "start" => stage.start(&mut report)?,
-        "idle" => stage.idle(&mut report)?,
-        "flood" => stage.talk(Pace::Window(settings.in_flight), &mut report)?,
-        "paced" => stage.talk(Pace::Rate(settings.rate), &mut report)?,
-        "deaf" => stage.deaf(&mut report)?,
-        "storm" => stage.storm(&mut report)?,
-        "pull" => pull::pull(settings, &stage.process, &mut report)?,
-        "ask" => pull::ask(settings, &stage.process, &mut report)?,
-        other => unreachable!("settings know {other} and scenarios do not"),
+    match settings.scenario {
+        Scenario::Start => stage.start(&mut report)?,
+        Scenario::Idle => stage.idle(&mut report)?,
+        Scenario::Flood => stage.talk(Pace::Window(settings.in_flight), &mut report)?,
+        Scenario::Paced => stage.talk(Pace::Rate(settings.rate), &mut report)?,
+        Scenario::Deaf => stage.deaf(&mut report)?,
+        Scenario::Storm => stage.storm(&mut report)?,
+        Scenario::Pull => pull::pull(settings, &stage.process, &mut report)?,
+        Scenario::Ask => pull::ask(settings, &stage.process, &mut report)?,
     }
     Ok(report)
 }
@@ -52,7 +52,7 @@ struct Stage<'a> {
 
 impl<'a> Stage<'a> {
     fn new(settings: &'a Settings) -> Result<Self, String> {
-        let adapter = adapter::adapter(&settings.protocol).expect("settings know all protocols");
+        let adapter = adapter::adapter(settings.protocol);
         Ok(Stage {
             settings,
             process: Process::find(settings.pid)?,

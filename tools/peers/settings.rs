@@ -1,100 +1,78 @@
 //! The load's command line.
 
-use std::fmt::Display;
 use std::net::SocketAddr;
-use std::str::FromStr;
 use std::time::Duration;
 
-use tools::arguments::{Action, Arguments, Flag, help};
+use clap::{Parser, ValueEnum};
+use tools::arguments::{seconds_as_us, within};
 
-use crate::adapter;
+use crate::adapter::Protocol;
 
-/// A scenario, the server, and how many of everything.
+/// Many clients of one server, and what they cost it in a scenario.
+#[derive(Parser)]
+#[command(name = "load")]
 pub struct Settings {
-    pub scenario: String,
-    pub protocol: String,
+    pub scenario: Scenario,
+    #[arg(long, value_name = "NAME")]
+    pub protocol: Protocol,
+    /// Where the server listens
+    #[arg(long, value_name = "IP:PORT")]
     pub address: SocketAddr,
+    /// The server's process
+    #[arg(long, value_name = "N")]
     pub pid: u32,
+    /// Clients that are sent to
+    #[arg(long, value_name = "N", default_value = "1000", value_parser = within(1..=1_000_000_usize))]
     pub receivers: usize,
+    /// Messages or requests on their way
+    #[arg(long, value_name = "N", default_value = "100", value_parser = within(1..=1_000_000_u64))]
     pub in_flight: u64,
+    /// How long to measure
+    #[arg(long = "seconds", value_name = "S", default_value = "5", value_parser = seconds)]
     pub duration: Duration,
-    /// Messages a second.
+    /// paced: messages a second
+    #[arg(long, value_name = "N", default_value = "100", value_parser = within(1..=1_000_000_u32))]
     pub rate: u32,
-    /// How many share a room; 0 for all.
+    /// Clients that share a room; 0 for all
+    #[arg(long, value_name = "N", default_value = "0", value_parser = within(0..=1_000_000_usize))]
     pub rooms_of: usize,
-    /// How many are to read never.
+    /// deaf: how many never read
+    #[arg(long, value_name = "N", default_value = "100", value_parser = within(1..=1_000_000_usize))]
     pub deaf: usize,
+    /// pull: events to be fetched
+    #[arg(long, value_name = "N", default_value = "100000")]
+    #[arg(value_parser = within(1..=10_000_000_usize))]
     pub events: usize,
+    /// For all to come in
+    #[arg(long, value_name = "S", default_value = "60", value_parser = seconds)]
     pub deadline: Duration,
 }
 
-const SCENARIOS: &str = "start, idle, flood, paced, deaf, storm, pull, ask";
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Scenario {
+    Start,
+    Idle,
+    Flood,
+    Paced,
+    Deaf,
+    Storm,
+    Pull,
+    Ask,
+}
 
 impl Settings {
-    /// Reads the command line.
-    ///
-    /// # Errors
-    ///
-    /// A text for people that names the argument and what is wrong with it.
-    pub fn parse(args: &[String]) -> Result<Action<Settings>, String> {
-        let args = Arguments::read(FLAGS, args)?;
-        if args.wants_help() {
-            let brief = format!("Usage: load SCENARIO [OPTIONS]\n\nScenarios: {SCENARIOS}");
-            return Ok(Action::Print(help(&brief, FLAGS)));
+    /// Checks what several options have to agree on.
+    pub fn check(&self) -> Result<(), String> {
+        match self.scenario == Scenario::Deaf && self.deaf >= self.receivers {
+            true => Err(format!(
+                "--deaf {}: it has to be less than --receivers {}",
+                self.deaf, self.receivers
+            )),
+            false => Ok(()),
         }
-        let scenario = match args.words() {
-            [scenario] if SCENARIOS.split(", ").any(|known| known == scenario) => scenario.clone(),
-            [] => return Err(format!("name a scenario; there are {SCENARIOS}")),
-            [other] => return Err(format!("{other}: no such scenario; there are {SCENARIOS}")),
-            [_, other, ..] => return Err(format!("{other}: one scenario at a time")),
-        };
-        let protocol: String = required(&args, "protocol")?;
-        if adapter::adapter(&protocol).is_none() {
-            let names = adapter::NAMES;
-            return Err(format!("--protocol {protocol}: there are {names}"));
-        }
-        let receivers = args.number("receivers", 1..=1_000_000, 1000)?;
-        let deaf = args.number("deaf", 1..=1_000_000, 100)?;
-        if scenario == "deaf" && deaf >= receivers {
-            return Err(format!(
-                "--deaf {deaf}: it has to be less than --receivers {receivers}"
-            ));
-        }
-        let seconds = |name, default_s| args.seconds_as_us(name, default_s);
-        Ok(Action::Run(Settings {
-            scenario,
-            protocol,
-            address: required(&args, "address")?,
-            pid: required(&args, "pid")?,
-            receivers,
-            in_flight: args.number("in-flight", 1..=1_000_000, 100)?,
-            duration: Duration::from_micros(seconds("seconds", 5)?),
-            rate: args.number("rate", 1..=1_000_000, 100)?,
-            rooms_of: args.number("rooms-of", 0..=1_000_000, 0)?,
-            deaf,
-            events: args.number("events", 1..=10_000_000, 100_000)?,
-            deadline: Duration::from_micros(seconds("deadline", 60)?),
-        }))
     }
 }
 
-#[rustfmt::skip]
-const FLAGS: &[Flag] = &[
-    ["protocol", "NAME", adapter::NAMES],
-    ["address", "IP:PORT", "where the server listens"],
-    ["pid", "N", "the server's process"],
-    ["receivers", "N", "clients that are sent to (1000)"],
-    ["in-flight", "N", "messages or requests on their way (100)"],
-    ["seconds", "S", "how long to measure (5)"],
-    ["rate", "N", "paced: messages a second (100)"],
-    ["rooms-of", "N", "clients that share a room; 0 for all (0)"],
-    ["deaf", "N", "deaf: how many never read (100)"],
-    ["events", "N", "pull: events to be fetched (100000)"],
-    ["deadline", "S", "for all to come in (60)"],
-];
-
-fn required<T: FromStr<Err: Display>>(args: &Arguments, name: &str) -> Result<T, String> {
-    let text = args.text(name).ok_or(format!("--{name} is not given"))?;
-    text.parse()
-        .map_err(|error| format!("--{name} {text}: {error}"))
+fn seconds(text: &str) -> Result<Duration, String> {
+    seconds_as_us(text).map(Duration::from_micros)
 }
