@@ -47,7 +47,7 @@ impl<'a> Members<'a> {
     fn kind(&self, index: usize) -> (char, usize) {
         let mut first = 0;
         for (kind, count) in [
-            ('c', self.plan.carriers),
+            ('c', self.plan.carriers()),
             ('r', self.plan.receivers),
             ('d', self.plan.dead),
         ] {

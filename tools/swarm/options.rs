@@ -37,13 +37,12 @@ pub struct Plan {
     pub receivers: usize,
     pub senders: usize,
     pub pulls: usize,
-    /// Connections that serve the pull sessions.
-    pub carriers: usize,
+    carriers: usize,
     pub dead: usize,
     pub rooms: usize,
     /// A message's length, in bytes.
     pub size: usize,
-    pub pace: Pace,
+    pace: Pace,
     /// How often a pull session is polled.
     pub poll_every_us: u64,
     /// For how long messages are said.
@@ -56,6 +55,15 @@ pub struct Plan {
 }
 
 impl Plan {
+    pub fn pace(&self) -> Pace {
+        self.pace
+    }
+
+    /// Connections that serve the pull sessions.
+    pub fn carriers(&self) -> usize {
+        self.carriers
+    }
+
     pub fn connections(&self) -> usize {
         self.carriers + self.receivers + self.dead + self.senders
     }

@@ -89,7 +89,7 @@ impl Pulls {
             tokens: vec![Token::default(); plan.pulls],
             next: vec![0; plan.pulls],
             rooms,
-            carriers: (0..plan.carriers).map(|_| Carrier::default()).collect(),
+            carriers: (0..plan.carriers()).map(|_| Carrier::default()).collect(),
             schedule: BinaryHeap::new(),
             idle_s: plan.pull_idle(),
             poll_every_us: plan.poll_every_us,

@@ -37,7 +37,7 @@ pub struct Report {
 impl Report {
     /// The object of `--json`; `--help` has its names.
     pub fn json(&mut self, plan: &Plan) -> Object {
-        let (rate, window) = match plan.pace {
+        let (rate, window) = match plan.pace() {
             Pace::Rate(rate) => (Some(rate), None),
             Pace::Window(window) => (None, Some(window)),
         };
@@ -96,7 +96,7 @@ impl Report {
     }
 
     fn write(&mut self, plan: &Plan, out: &mut String) -> fmt::Result {
-        let pace = match plan.pace {
+        let pace = match plan.pace() {
             Pace::Rate(rate) => format!("{} a second", grouped(rate.into())),
             Pace::Window(window) => format!("{} under way", grouped(window.into())),
         };

@@ -31,7 +31,7 @@ pub struct Senders {
 impl Senders {
     pub fn new(plan: &Plan) -> Senders {
         Senders {
-            pace: plan.pace,
+            pace: plan.pace(),
             size: plan.size,
             said: vec![0; plan.senders],
             start_us: 0,

@@ -157,7 +157,7 @@ impl<'a> Swarm<'a> {
         // Pull sessions come first, so that nobody has to be told of a million of them.
         let mut connect_us = 0;
         for (connect_to, joining) in [
-            (self.plan.carriers, Phase::JoiningPulls),
+            (self.plan.carriers(), Phase::JoiningPulls),
             (self.plan.connections(), Phase::Joining),
         ] {
             self.connect_to = connect_to;
@@ -179,7 +179,7 @@ impl<'a> Swarm<'a> {
         let before = cpu_ns()?;
         self.work(Phase::Running)?;
         let (start_us, end_us) = (self.phase_us, self.clock.now_us());
-        if let Pace::Rate(_) = self.plan.pace {
+        if let Pace::Rate(_) = self.plan.pace() {
             // What was due by the end is said, if only this program was late.
             self.act(Phase::Running, end_us)?;
         }
@@ -279,7 +279,7 @@ impl<'a> Swarm<'a> {
             _ => return,
         };
         self.members.pulls.begin(work, self.phase_us);
-        for index in 0..self.plan.carriers.min(self.conns.len()) {
+        for index in 0..self.plan.carriers().min(self.conns.len()) {
             self.pump(index, self.phase_us);
         }
     }
@@ -289,7 +289,7 @@ impl<'a> Swarm<'a> {
         match phase {
             Phase::Connecting => members.greeted == self.connect_to,
             Phase::JoiningPulls => members.pulls.is_done(),
-            Phase::Joining => members.joined == plan.connections() - plan.carriers,
+            Phase::Joining => members.joined == plan.connections() - plan.carriers(),
             Phase::Settling => self.conns.iter().all(|conn| self.is_settled(conn)),
             Phase::Running => {
                 self.is_interrupted.load(Ordering::Relaxed)
@@ -298,7 +298,7 @@ impl<'a> Swarm<'a> {
             Phase::Arriving => members.ledger.in_flight == 0 && members.pulls.is_done(),
             Phase::Fetching => members.pulls.is_done(),
             Phase::Ending | Phase::Leaving => {
-                let mut carriers = self.conns.iter().take(plan.carriers);
+                let mut carriers = self.conns.iter().take(plan.carriers());
                 members.pulls.is_done() || carriers.all(|conn| conn.stage == Stage::Gone)
             }
             Phase::Quitting => self.leaving == 0,
@@ -324,10 +324,10 @@ impl<'a> Swarm<'a> {
                 }
             }
             Phase::Joining => {
-                let left = self.conns.len() - self.plan.carriers - self.asked;
+                let left = self.conns.len() - self.plan.carriers() - self.asked;
                 let space = JOINING_MAX.saturating_sub(self.asked - self.members.joined);
                 for _ in 0..space.min(left) {
-                    let index = self.plan.carriers + self.asked;
+                    let index = self.plan.carriers() + self.asked;
                     self.asked += 1;
                     self.members.join(index, &mut self.conns[index]);
                     self.conns[index].net.flush();
