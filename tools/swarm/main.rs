@@ -26,24 +26,32 @@ mod token;
 
 use std::process::ExitCode;
 
-use tools::arguments::{self, Action};
+use clap::{Parser, Subcommand};
+use tools::arguments;
 
-/// What is to be done.
+#[derive(Parser)]
+#[command(
+    name = "swarm",
+    args_conflicts_with_subcommands = true,
+    disable_help_subcommand = true
+)]
+struct Arguments {
+    #[command(flatten)]
+    load: options::Plan,
+    #[command(subcommand)]
+    other: Option<Task>,
+}
+
+#[derive(Subcommand)]
 enum Task {
-    Load(options::Plan),
     Measure(measure::Plan),
 }
 
 fn main() -> ExitCode {
-    arguments::run("swarm", parse, |task| match task {
-        Task::Load(plan) => run::run(&plan),
-        Task::Measure(plan) => measure::run(&plan),
-    })
-}
-
-fn parse(args: &[String]) -> Result<Action<Task>, String> {
-    Ok(match args {
-        [first, args @ ..] if first == "measure" => measure::parse(args)?.map(Task::Measure),
-        args => options::parse(args)?.map(Task::Load),
-    })
+    let arguments = arguments::parse(|arguments: &Arguments| arguments.load.check());
+    let done = match arguments.other {
+        Some(Task::Measure(plan)) => measure::run(&plan),
+        None => run::run(&arguments.load),
+    };
+    arguments::print("swarm", done)
 }

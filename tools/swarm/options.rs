@@ -1,8 +1,9 @@
 //! The command line: arguments into a [`Plan`], and the text of `--help`.
-//!
-//! A usage error is a text that names the option, the value and the way out.
 
-use tools::arguments::{Action, Arguments, Flag, help};
+use std::ops::RangeInclusive;
+
+use clap::Args;
+use tools::arguments::{seconds_as_us, within};
 
 /// The least bytes that a message's sender, number and time can take.
 const SIZE_MIN: usize = "65535 4294967295 86400000000".len();
@@ -10,6 +11,8 @@ const SIZE_MIN: usize = "65535 4294967295 86400000000".len();
 const SIZE_MAX: usize = 1024 * 1024;
 /// The most connections to one address: Linux has about 28,000 ports for them.
 const CONNECTIONS_MAX: usize = 28_000;
+const CONNECTIONS: RangeInclusive<usize> = 0..=CONNECTIONS_MAX;
+const SOME: RangeInclusive<usize> = 1..=CONNECTIONS_MAX;
 /// The longest message that a server takes if it is not told.
 const SERVER_MESSAGE_MAX: usize = 1024;
 /// The bytes that a server's log has if it is not told.
@@ -29,43 +32,85 @@ pub enum Pace {
     Window(u32),
 }
 
-/// What is to be done.
-#[derive(Clone, Debug)]
+/// Puts load on a chinwag server, checks that every session gets everything exactly once and in
+/// order, and reports how fast that went and what it took.
+///
+/// With 'measure' it starts servers of its own and measures what a million sessions cost them: see
+/// 'swarm measure --help'.
+#[derive(Args, Debug)]
+#[command(after_long_help = EXPLANATION)]
 pub struct Plan {
-    /// The server's host and port.
+    /// The server
+    #[arg(
+        long = "addr",
+        value_name = "HOST:PORT",
+        default_value = "127.0.0.1:8255"
+    )]
+    #[arg(value_parser = address)]
     pub address: String,
+    /// Push sessions that read what comes
+    #[arg(long, value_name = "N", default_value = "50", value_parser = within(CONNECTIONS))]
     pub receivers: usize,
+    /// Sessions that say messages, in turn
+    #[arg(long, value_name = "M", default_value = "1", value_parser = within(CONNECTIONS))]
     pub senders: usize,
-    pub pulls: usize,
-    carriers: usize,
-    pub dead: usize,
-    pub rooms: usize,
-    /// A message's length, in bytes.
+    /// A message's length in bytes, at least 28
+    #[arg(long, value_name = "B", default_value = "64", value_parser = within(1..=SIZE_MAX))]
     pub size: usize,
-    pace: Pace,
-    /// How often a pull session is polled.
+    /// Messages a second in all, each at its time, whether the others got through or not
+    #[arg(long, value_name = "R", value_parser = within(1..=10_000_000_u32))]
+    rate: Option<u32>,
+    /// Or this many messages under way at once, each until all receivers have it [default: 100]
+    #[arg(long, value_name = "W", value_parser = within(1..=1_000_000_u32))]
+    #[arg(conflicts_with = "rate")]
+    window: Option<u32>,
+    /// Pull sessions
+    #[arg(long = "pull", value_name = "P", default_value = "0")]
+    #[arg(value_parser = within(0..=10_000_000_usize))]
+    pub pulls: usize,
+    /// The time between two polls of a pull session
+    #[arg(long = "poll-every", value_name = "SECONDS", default_value = "10")]
+    #[arg(value_parser = seconds_as_us)]
     pub poll_every_us: u64,
-    /// For how long messages are said.
+    /// Connections that serve the pull sessions, in turn if there are fewer
+    #[arg(long, value_name = "N", default_value = "64", value_parser = within(SOME))]
+    pull_connections: usize,
+    /// Push sessions that join and never read again
+    #[arg(long, value_name = "D", default_value = "0", value_parser = within(CONNECTIONS))]
+    pub dead: usize,
+    /// Rooms over which all are spread evenly
+    #[arg(long, value_name = "N", default_value = "1", value_parser = within(SOME))]
+    pub rooms: usize,
+    /// For how long messages are said; may have decimals
+    #[arg(long = "seconds", value_name = "T", default_value = "10", value_parser = seconds_as_us)]
     pub run_us: u64,
-    /// For how long the server may be silent when something has to come.
+    /// How long the server may be silent when something has to come
+    #[arg(long = "patience", value_name = "SECONDS", default_value = "10")]
+    #[arg(value_parser = seconds_as_us)]
     pub patience_us: u64,
-    /// The server's process, if it is on this machine.
+    /// The server's process, to show what it takes
+    #[arg(long, value_name = "PID", value_parser = within(1..=i32::MAX as u32))]
     pub pid: Option<u32>,
+    /// Print the report as one JSON object
+    #[arg(long)]
     pub json: bool,
 }
 
 impl Plan {
     pub fn pace(&self) -> Pace {
-        self.pace
+        match self.rate {
+            Some(rate) => Pace::Rate(rate),
+            None => Pace::Window(self.window.unwrap_or(100)),
+        }
     }
 
     /// Connections that serve the pull sessions.
     pub fn carriers(&self) -> usize {
-        self.carriers
+        self.pull_connections.min(self.pulls)
     }
 
     pub fn connections(&self) -> usize {
-        self.carriers + self.receivers + self.dead + self.senders
+        self.carriers() + self.receivers + self.dead + self.senders
     }
 
     pub fn sessions(&self) -> usize {
@@ -101,114 +146,39 @@ impl Plan {
         }
         command
     }
+
+    /// Checks what several options have to agree on.
+    pub fn check(&self) -> Result<(), String> {
+        let connections = self.connections();
+        if connections == 0 {
+            return Err("there is nobody to connect: give --receivers, --senders or --pull".into());
+        }
+        if connections > CONNECTIONS_MAX {
+            return Err(format!(
+                "{connections} connections: one machine has ports for about {CONNECTIONS_MAX}; \
+                 give fewer --receivers, --senders, --dead or --pull-connections"
+            ));
+        }
+        if self.size < SIZE_MIN && self.senders > 0 {
+            return Err(format!(
+                "--size {}: each message holds its sender, number and time, which take up to \
+                 {SIZE_MIN} bytes; give at least {SIZE_MIN}",
+                self.size
+            ));
+        }
+        Ok(())
+    }
 }
 
-/// Reads the command line, without the program's name.
-///
-/// # Errors
-///
-/// A text for people that names what is wrong with which option.
-pub fn parse(args: &[String]) -> Result<Action<Plan>, String> {
-    let args = Arguments::read(FLAGS, args)?;
-    if args.wants_help() {
-        return Ok(Action::Print(help(BRIEF, FLAGS) + EXPLANATION));
-    }
-    args.expect_no_words()?;
-    let connections = |name, default| args.number(name, 0..=CONNECTIONS_MAX, default);
-    let pulls = args.number("pull", 0..=10_000_000, 0)?;
-    let carriers = args.number("pull-connections", 1..=CONNECTIONS_MAX, 64)?;
-    let plan = Plan {
-        address: address(&args)?,
-        receivers: connections("receivers", 50)?,
-        senders: connections("senders", 1)?,
-        pulls,
-        carriers: carriers.min(pulls),
-        dead: connections("dead", 0)?,
-        rooms: args.number("rooms", 1..=CONNECTIONS_MAX, 1)?,
-        size: args.number("size", 1..=SIZE_MAX, 64)?,
-        pace: pace(&args)?,
-        poll_every_us: args.seconds_as_us("poll-every", 10)?,
-        run_us: args.seconds_as_us("seconds", 10)?,
-        patience_us: args.seconds_as_us("patience", 10)?,
-        pid: args.given("pid", 1..=i32::MAX as u32)?,
-        json: args.has("json"),
-    };
-    check(&plan)?;
-    Ok(Action::Run(plan))
-}
-
-fn check(plan: &Plan) -> Result<(), String> {
-    let connections = plan.connections();
-    if connections == 0 {
-        return Err("there is nobody to connect: give --receivers, --senders or --pull".into());
-    }
-    if connections > CONNECTIONS_MAX {
-        return Err(format!(
-            "{connections} connections: one machine has ports for about {CONNECTIONS_MAX}; give \
-             fewer --receivers, --senders, --dead or --pull-connections"
-        ));
-    }
-    if plan.size < SIZE_MIN && plan.senders > 0 {
-        return Err(format!(
-            "--size {}: each message holds its sender, number and time, which take up to \
-             {SIZE_MIN} bytes; give at least {SIZE_MIN}",
-            plan.size
-        ));
-    }
-    Ok(())
-}
-
-fn address(args: &Arguments) -> Result<String, String> {
-    let text = args.text("addr");
-    let text = text.unwrap_or_else(|| "127.0.0.1:8255".into());
+fn address(text: &str) -> Result<String, String> {
     let port = text.rsplit_once(':').map(|(_, port)| port.parse::<u16>());
     match port {
-        Some(Ok(1..)) => Ok(text),
-        _ => Err(format!(
-            "--addr {text}: this is not HOST:PORT; write 127.0.0.1:8255 or the like"
-        )),
+        Some(Ok(1..)) => Ok(text.into()),
+        _ => Err("this is not HOST:PORT; write 127.0.0.1:8255 or the like".into()),
     }
 }
 
-fn pace(args: &Arguments) -> Result<Pace, String> {
-    let rate = args.given("rate", 1..=10_000_000)?;
-    let window = args.given("window", 1..=1_000_000)?;
-    match (rate, window) {
-        (Some(_), Some(_)) => Err("--rate and --window: give one of them".into()),
-        (Some(rate), None) => Ok(Pace::Rate(rate)),
-        (None, window) => Ok(Pace::Window(window.unwrap_or(100))),
-    }
-}
-
-#[rustfmt::skip]
-const FLAGS: &[Flag] = &[
-    ["addr", "HOST:PORT", "the server (127.0.0.1:8255)"],
-    ["receivers", "N", "push sessions that read what comes (50)"],
-    ["senders", "M", "sessions that say messages, in turn (1)"],
-    ["size", "B", "a message's length in bytes, at least 28 (64)"],
-    ["rate", "R", "messages a second in all, each at its time, whether the others got through or not"],
-    ["window", "W", "or this many messages under way at once, each until all receivers have it (100)"],
-    ["pull", "P", "pull sessions (0)"],
-    ["poll-every", "SECONDS", "the time between two polls of a pull session (10)"],
-    ["pull-connections", "N",
-     "connections that serve the pull sessions, in turn if there are fewer (64)"],
-    ["dead", "D", "push sessions that join and never read again (0)"],
-    ["rooms", "N", "rooms over which all are spread evenly (1)"],
-    ["seconds", "T", "for how long messages are said; may have decimals (10)"],
-    ["patience", "SECONDS", "how long the server may be silent when something has to come (10)"],
-    ["pid", "PID", "the server's process, to show what it takes"],
-    ["json", "", "print the report as one JSON object"],
-];
-
-const BRIEF: &str = "\
-Usage: swarm [OPTIONS]
-       swarm measure [OPTIONS]
-
-Puts load on a chinwag server, checks that every session gets everything exactly once and in order,
-and reports how fast that went and what it took. With 'measure' it starts servers of its own and
-measures what a million sessions cost them: see 'swarm measure --help'.";
-
-const EXPLANATION: &str = "
+const EXPLANATION: &str = "\
 A server with its defaults refuses much of this. One for up to 1,000 receivers:
 
     chinwag -c 1100 -s 1100 -a 1100 --rate 0
@@ -246,5 +216,4 @@ The names in the report of --json; those of the server's process are null withou
     bytes_per_session             by how much it grew until all had joined, connections included
     lines_throttled               how often the server made clients wait because they sent too fast
     swarm_cpu_us_per_delivery, swarm_resident_kib
-                                  what this program took itself
-";
+                                  what this program took itself";

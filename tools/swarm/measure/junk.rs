@@ -34,7 +34,7 @@ const KINDS: [(&str, &str, &[u8]); 6] = [
     ("ping", "whole lines", b"PING\n"),
 ];
 
-pub fn measure(program: &Path, _sessions: usize) -> Result<Vec<Section>, String> {
+pub fn measure(program: &Path) -> Result<Vec<Section>, String> {
     let count = connections_possible(CONNECTIONS);
     let name = format!("junk from {count} connections");
     let mut section = Section::new(name, vec!["measured".into()]);

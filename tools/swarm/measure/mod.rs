@@ -13,94 +13,67 @@ mod server;
 mod sessions;
 mod table;
 
-use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 
+use clap::{Args, ValueEnum};
 use table::Section;
-use tools::arguments::{Action, Arguments, Flag, complain, help};
+use tools::arguments::{complain, name, within};
 use tools::json::Object;
 
-const SESSIONS_DEFAULT: usize = 1_000_000;
-const SESSIONS: RangeInclusive<usize> = 1_000..=10_000_000;
-
-type Measure = fn(&Path, usize) -> Result<Vec<Section>, String>;
-const PARTS: [(&str, Measure); 4] = [
-    ("memory", memory::measure),
-    ("cost", cost::measure),
-    ("expire", expire::measure),
-    ("junk", junk::measure),
-];
-
-/// What is asked for.
+/// Starts servers and measures what many sessions cost them.
+///
+/// That is memory, processor time a command, what happens when all expire within ten seconds, and
+/// when a thousand connections send junk. Targets that are missed are marked. 'cargo build
+/// --release' builds the server with this program.
+#[derive(Args)]
 pub struct Plan {
-    server: PathBuf,
+    /// The server [default: chinwag in this program's folder]
+    #[arg(long, value_name = "PATH")]
+    server: Option<PathBuf>,
+    /// How many sessions there are
+    #[arg(long, value_name = "N", default_value = "1000000")]
+    #[arg(value_parser = within(1_000..=10_000_000_usize))]
     sessions: usize,
-    is_json: bool,
-    parts: Vec<(&'static str, Measure)>,
+    /// Some of the parts
+    #[arg(long, value_name = "PARTS", value_delimiter = ',')]
+    only: Vec<Part>,
+    /// Print one JSON object
+    #[arg(long)]
+    json: bool,
 }
 
-const FLAGS: &[Flag] = &[
-    [
-        "server",
-        "PATH",
-        "the server (chinwag in this program's folder)",
-    ],
-    ["sessions", "N", "how many sessions there are (1000000)"],
-    ["only", "PARTS", "some of memory, cost, expire, junk"],
-    ["json", "", "print one JSON object"],
-];
-
-const BRIEF: &str = "\
-Usage: swarm measure [OPTIONS]
-
-Starts servers and measures what a million sessions cost them: memory, processor time a command, what
-happens when all expire within ten seconds, and when a thousand connections send junk. Targets that
-are missed are marked. 'cargo build --release' builds the server with this program.";
-
-/// Reads the command line, behind the word that asks for this.
-pub fn parse(args: &[String]) -> Result<Action<Plan>, String> {
-    let args = Arguments::read(FLAGS, args)?;
-    if args.wants_help() {
-        return Ok(Action::Print(help(BRIEF, FLAGS)));
-    }
-    args.expect_no_words()?;
-    let own = std::env::current_exe().map_err(|error| format!("where is this program? {error}"))?;
-    Ok(Action::Run(Plan {
-        server: match args.text("server") {
-            Some(path) => path.into(),
-            None => own.with_file_name("chinwag"),
-        },
-        sessions: args.number("sessions", SESSIONS, SESSIONS_DEFAULT)?,
-        is_json: args.has("json"),
-        parts: parts(args.text("only").as_deref())?,
-    }))
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Part {
+    Memory,
+    Cost,
+    Expire,
+    Junk,
 }
 
-fn parts(only: Option<&str>) -> Result<Vec<(&'static str, Measure)>, String> {
-    let Some(only) = only else {
-        return Ok(PARTS.to_vec());
-    };
-    let names: Vec<&str> = only.split(',').collect();
-    let known = |name: &&str| PARTS.iter().any(|(part, _)| part == name);
-    if let Some(name) = names.iter().find(|name| !known(name)) {
-        let all: Vec<&str> = PARTS.iter().map(|(part, _)| *part).collect();
-        return Err(format!(
-            "--only {only}: there is no part '{name}'; give some of {}",
-            all.join(",")
-        ));
+impl Part {
+    fn measure(self, program: &Path, sessions: usize) -> Result<Vec<Section>, String> {
+        match self {
+            Part::Memory => memory::measure(program, sessions),
+            Part::Cost => cost::measure(program, sessions),
+            Part::Expire => expire::measure(program, sessions),
+            Part::Junk => junk::measure(program),
+        }
     }
-    let asked = PARTS.iter().filter(|(part, _)| names.contains(part));
-    Ok(asked.copied().collect())
 }
 
 /// Measures what the plan says; gives tables, or an object.
 pub fn run(plan: &Plan) -> Result<String, String> {
+    let own = std::env::current_exe().map_err(|error| format!("where is this program? {error}"))?;
+    let beside = own.with_file_name("chinwag");
+    let program = plan.server.as_deref().unwrap_or(&beside);
     let mut sections = Vec::new();
-    for (name, measure) in &plan.parts {
-        complain("swarm", format_args!("measuring {name}"));
-        sections.extend(measure(&plan.server, plan.sessions)?);
+    for part in Part::value_variants() {
+        if plan.only.is_empty() || plan.only.contains(part) {
+            complain("swarm", format_args!("measuring {}", name(part)));
+            sections.extend(part.measure(program, plan.sessions)?);
+        }
     }
-    if plan.is_json {
+    if plan.json {
         let mut object = Object::default();
         object.put("sessions", plan.sessions);
         object.put("cores", server::core_count());
