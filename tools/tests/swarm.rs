@@ -13,9 +13,10 @@ use std::thread;
 use std::time::Duration;
 
 use fake::{Delivery, honest};
-use serde_json::Value;
+use serde_json::{Value, json};
 use tools::client::Client;
 use tools::clock::Clock;
+use tools::server::Server;
 
 /// How long a test waits for what is to happen soon. Only a test that fails takes as long.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -32,25 +33,13 @@ fn server_program() -> PathBuf {
 }
 
 /// A server whose limits are its defaults, but for these options.
-struct Server(tools::server::Server);
+fn bounded(options: &[&str]) -> Server {
+    Server::start(&server_program(), options).unwrap()
+}
 
-impl Server {
-    fn bounded(options: &[&str]) -> Server {
-        Server(tools::server::Server::start(&server_program(), options).unwrap())
-    }
-
-    /// One that lets one machine have everything, at any speed.
-    fn start(options: &[&str]) -> Server {
-        Server::bounded(&[&["--rate", "0", "--max-per-address", "100000"], options].concat())
-    }
-
-    fn address(&self) -> String {
-        self.0.address.to_string()
-    }
-
-    fn connect(&self) -> Client {
-        self.0.connect().unwrap()
-    }
+/// One that lets one machine have everything, at any speed.
+fn start(options: &[&str]) -> Server {
+    bounded(&[&["--rate", "0", "--max-per-address", "100000"], options].concat())
 }
 
 fn await_stat(client: &mut Client, name: &str, is_there: impl Fn(u64) -> bool) {
@@ -60,19 +49,22 @@ fn await_stat(client: &mut Client, name: &str, is_there: impl Fn(u64) -> bool) {
     }
 }
 
+/// Checks that the server has nobody left, as when everyone has said goodbye.
+fn expect_empty(server: &Server) {
+    let mut client = server.connect().unwrap();
+    await_stat(&mut client, "connections", |count| count == 1);
+    for name in ["sessions", "sessions-expired", "rooms"] {
+        assert_eq!(client.stat(name), Ok(0), "{name}");
+    }
+}
+
 /// A program that was started, killed if it does not end in time.
 struct Running(Child);
 
 impl Running {
     fn start(command: &mut Command) -> Running {
-        let command = command.stdin(Stdio::null());
-        Running(
-            command
-                .stdout(Stdio::piped())
-                .stderr(Stdio::piped())
-                .spawn()
-                .unwrap(),
-        )
+        let command = command.stdin(Stdio::null()).stdout(Stdio::piped());
+        Running(command.stderr(Stdio::piped()).spawn().unwrap())
     }
 
     /// Waits for its end.
@@ -116,65 +108,48 @@ impl Finished {
 
     /// The same with another exit code.
     fn expect_refusal(&self, code: i32, texts: &[&str]) {
-        assert_eq!(self.code, Some(code), "{self:?}");
+        assert_eq!(self.code, Some(code), "{texts:?}: {self:?}");
         assert_eq!(self.out, "");
         for text in texts {
             assert!(self.err.contains(text), "no {text:?}: {}", self.err);
         }
     }
+
+    /// Expects that it has done its work, and gives the object of `--json`.
+    fn report(&self) -> Value {
+        assert_eq!(self.code, Some(0), "{self:?}");
+        serde_json::from_str(&self.out).unwrap()
+    }
 }
 
 /// The load generator.
-fn swarm(address: &str, args: &str) -> Running {
+fn swarm(address: impl ToString, args: &str) -> Running {
     let mut command = Command::new(env!("CARGO_BIN_EXE_swarm"));
-    command.args(["--addr", address]);
+    command.args(["--addr", &address.to_string()]);
     Running::start(command.args(args.split_whitespace()))
 }
 
 /// Runs it to its end.
-fn run(address: &str, args: &str) -> Finished {
+fn run(address: impl ToString, args: &str) -> Finished {
     swarm(address, args).finish()
 }
 
 /// Runs it to its end, which is to be a good one; gives its report.
-fn report(server: &Server, args: &str) -> Report {
-    let finished = run(&server.address(), &format!("--json {args}"));
-    assert_eq!(finished.code, Some(0), "{finished:?}");
+fn report(server: &Server, args: &str) -> Value {
+    let finished = run(server.address, &format!("--json {args}"));
     assert_eq!(finished.err, "");
-    Report::of(&finished)
+    finished.report()
 }
 
-/// The object that it prints with `--json`.
-struct Report(Value);
-
-impl Report {
-    fn of(finished: &Finished) -> Report {
-        let report = serde_json::from_str(&finished.out);
-        Report(report.unwrap_or_else(|error| panic!("{error}: {finished:?}")))
-    }
-
-    fn value(&self, name: &str) -> &Value {
-        let value = name.split('.').fold(&self.0, |value, key| &value[key]);
-        assert!(!value.is_null(), "no {name} in {}", self.0);
-        value
-    }
-
-    fn count(&self, name: &str) -> u64 {
-        let count = self.value(name).as_u64();
-        count.unwrap_or_else(|| panic!("{name} in {}", self.0))
-    }
-
-    fn number(&self, name: &str) -> f64 {
-        self.value(name).as_f64().unwrap()
-    }
+fn count(report: &Value, name: &str) -> u64 {
+    let count = report[name].as_u64();
+    count.unwrap_or_else(|| panic!("{name} in {report}"))
 }
 
-/// Checks that the server has nobody left, as when everyone has said goodbye.
-fn expect_empty(server: &Server) {
-    let mut client = server.connect();
-    await_stat(&mut client, "connections", |count| count == 1);
-    for name in ["sessions", "sessions-expired", "rooms"] {
-        assert_eq!(client.stat(name), Ok(0), "{name}");
+/// Expects these values in a report, among others.
+fn expect(report: &Value, expected: &Value) {
+    for (name, value) in expected.as_object().unwrap() {
+        assert_eq!(report.get(name), Some(value), "{name} in {report}");
     }
 }
 
@@ -182,31 +157,21 @@ fn expect_empty(server: &Server) {
 
 #[test]
 fn a_window_is_reported_with_all_that_it_took() {
-    let server = Server::start(&[]);
-    let pid = server.0.pid();
+    let server = start(&[]);
+    let pid = server.pid();
     let args = format!("--receivers 20 --senders 2 --window 10 --seconds 0.3 --pid {pid}");
     let report = report(&server, &args);
-    let messages = report.count("messages");
+    let messages = count(&report, "messages");
     assert!(messages > 10);
-    assert_eq!(report.count("deliveries"), 20 * messages);
-    for (name, value) in [
-        ("receivers", 20),
-        ("senders", 2),
-        ("pull", 0),
-        ("dead", 0),
-        ("rooms", 1),
-        ("message_bytes", 64),
-        ("window", 10),
-        ("connections", 22),
-        ("sessions", 22),
-        ("unsent", 0),
-        ("pull_deliveries", 0),
-        ("lost", 0),
-        ("polls", 0),
-        ("lines_throttled", 0),
-    ] {
-        assert_eq!(report.count(name), value, "{name}");
-    }
+    expect(
+        &report,
+        &json!({
+            "receivers": 20, "senders": 2, "pull": 0, "dead": 0, "rooms": 1, "message_bytes": 64,
+            "rate_per_s": null, "window": 10, "connections": 22, "sessions": 22, "unsent": 0,
+            "deliveries": 20 * messages, "pull_deliveries": 0, "pull_latency_us": null, "lost": 0,
+            "polls": 0, "poll_us": null, "lines_throttled": 0,
+        }),
+    );
     for name in [
         "connections_per_s",
         "join_s",
@@ -218,120 +183,96 @@ fn a_window_is_reported_with_all_that_it_took() {
         "bytes_per_session",
         "swarm_cpu_us_per_delivery",
     ] {
-        assert!(report.number(name) >= 0.0, "{name}");
+        assert!(report[name].as_f64().unwrap() >= 0.0, "{name}");
     }
-    assert!(report.number("run_s") >= 0.3);
-    let mut last = 0;
-    for name in ["p50", "p90", "p99", "p99_9", "max"] {
-        let value = report.count(&format!("latency_us.{name}"));
-        assert!(value >= last, "{name}");
-        last = value;
-    }
-    assert!(last > 0);
+    assert!(report["run_s"].as_f64().unwrap() >= 0.3);
+    let latencies = ["p50", "p90", "p99", "p99_9", "max"].map(|n| count(&report["latency_us"], n));
+    assert!(latencies.is_sorted() && latencies[4] > 0, "{latencies:?}");
     for name in ["start", "joined", "peak", "end"] {
-        let kib = report.count(&format!("resident_kib_{name}"));
+        let kib = count(&report, &format!("resident_kib_{name}"));
         assert!((100..1_000_000).contains(&kib), "{name}: {kib}");
     }
-    assert!(report.count("swarm_resident_kib") > 100);
-    for name in ["rate_per_s", "pull_latency_us", "poll_us"] {
-        assert_eq!(report.0.get(name), Some(&Value::Null), "{name}");
-    }
+    assert!(count(&report, "swarm_resident_kib") > 100);
     expect_empty(&server);
 }
 
 #[test]
-fn a_rate_says_as_many_messages_as_it_asks_for() {
-    let server = Server::start(&[]);
-    let report = report(
-        &server,
-        "--receivers 5 --senders 3 --rate 400 --seconds 0.5",
-    );
-    assert_eq!(report.count("messages"), 200);
-    assert_eq!(report.count("deliveries"), 5 * 200);
-    assert_eq!(report.count("unsent"), 0);
-    assert_eq!(report.count("rate_per_s"), 400);
-    assert_eq!(report.0["window"], Value::Null);
-    // Nothing is known of the server's process.
-    for name in [
-        "cpu_us_per_delivery",
-        "resident_kib_start",
-        "bytes_per_session",
+fn all_that_was_said_is_delivered() {
+    for (args, expected) in [
+        (
+            // Without --pid, nothing is known of the server's process.
+            "--receivers 5 --senders 3 --rate 400 --seconds 0.5",
+            json!({
+                "messages": 200, "unsent": 0, "rate_per_s": 400, "window": null,
+                "cpu_us_per_delivery": null, "resident_kib_start": null, "bytes_per_session": null,
+            }),
+        ),
+        (
+            "--receivers 6 --senders 3 --rooms 3 --window 9 --seconds 0.2",
+            json!({ "sessions": 9 }),
+        ),
+        (
+            // The dead are there, and given nothing.
+            "--receivers 3 --dead 4 --window 50 --seconds 0.3",
+            json!({ "sessions": 8 }),
+        ),
+        (
+            // A few connections serve many pull sessions.
+            "--receivers 2 --pull 50 --pull-connections 3 --poll-every 0.1 --rate 100 --seconds 0.5",
+            json!({
+                "messages": 50, "pull_deliveries": 50 * 50, "connections": 3 + 2 + 1,
+                "sessions": 50 + 2 + 1,
+            }),
+        ),
+        (
+            // Pull sessions with a connection each keep it.
+            "--receivers 0 --pull 4 --poll-every 0.05 --rate 500 --seconds 0.2",
+            json!({ "messages": 100, "pull_deliveries": 4 * 100, "connections": 5 }),
+        ),
     ] {
-        assert_eq!(report.0.get(name), Some(&Value::Null), "{name}");
+        let server = start(&[]);
+        let report = report(&server, args);
+        expect(&report, &expected);
+        let [messages, pulls, rooms] =
+            ["messages", "pull", "rooms"].map(|name| count(&report, name));
+        let heard_by = (count(&report, "receivers") + pulls) / rooms;
+        assert!(messages > 0);
+        assert_eq!(report["deliveries"], heard_by * messages, "{args}");
+        if pulls > 0 {
+            assert!(count(&report, "polls") >= pulls);
+            let latencies = ["p50", "max"].map(|name| count(&report["pull_latency_us"], name));
+            assert!(latencies.is_sorted());
+            assert!(count(&report["poll_us"], "max") > 0);
+        }
+        expect_empty(&server);
+        let total = server.connect().unwrap().stat("sessions-total");
+        assert_eq!(total, Ok(count(&report, "sessions")));
     }
-    expect_empty(&server);
-}
-
-#[test]
-fn rooms_share_receivers_and_senders() {
-    let server = Server::start(&[]);
-    let args = "--receivers 6 --senders 3 --rooms 3 --window 9 --seconds 0.2";
-    let report = report(&server, args);
-    assert_eq!(report.count("deliveries"), 2 * report.count("messages"));
-    expect_empty(&server);
-    assert_eq!(server.connect().stat("sessions-total"), Ok(9));
-}
-
-#[test]
-fn a_few_connections_serve_many_pull_sessions() {
-    let server = Server::start(&[]);
-    let args = "--receivers 2 --pull 50 --pull-connections 3 --poll-every 0.1 --rate 100 \
-                --seconds 0.5";
-    let report = report(&server, args);
-    assert_eq!(report.count("messages"), 50);
-    assert_eq!(report.count("pull_deliveries"), 50 * 50);
-    assert_eq!(report.count("deliveries"), 52 * 50);
-    assert_eq!(report.count("connections"), 3 + 2 + 1);
-    assert_eq!(report.count("sessions"), 50 + 2 + 1);
-    assert!(report.count("polls") >= 50);
-    assert!(report.count("pull_latency_us.max") >= report.count("pull_latency_us.p50"));
-    assert!(report.count("poll_us.max") > 0);
-    expect_empty(&server);
-}
-
-#[test]
-fn pull_sessions_with_a_connection_each_keep_it() {
-    let server = Server::start(&[]);
-    let args = "--receivers 0 --pull 4 --poll-every 0.05 --rate 500 --seconds 0.2";
-    let report = report(&server, args);
-    assert_eq!(report.count("messages"), 100);
-    assert_eq!(report.count("pull_deliveries"), 4 * 100);
-    assert_eq!(report.count("deliveries"), 4 * 100);
-    assert_eq!(report.count("connections"), 5);
-    expect_empty(&server);
-}
-
-#[test]
-fn the_dead_are_there_and_given_nothing() {
-    let server = Server::start(&[]);
-    let report = report(&server, "--receivers 3 --dead 4 --window 50 --seconds 0.3");
-    assert_eq!(report.count("sessions"), 8);
-    assert_eq!(report.count("deliveries"), 3 * report.count("messages"));
-    expect_empty(&server);
 }
 
 #[test]
 fn what_a_small_log_loses_is_counted_exactly() {
-    let server = Server::start(&["--log-bytes", "4K", "--max-message", "100"]);
+    let server = start(&["--log-bytes", "4K", "--max-message", "100"]);
     let args = "--receivers 0 --pull 20 --pull-connections 2 --poll-every 60 --rate 1000 \
                 --seconds 0.5";
     let report = report(&server, args);
-    assert_eq!(report.count("messages"), 500);
-    let (given, lost) = (report.count("pull_deliveries"), report.count("lost"));
+    assert_eq!(report["messages"], 500);
+    let lost = count(&report, "lost");
     assert!(lost > 0);
-    assert_eq!(given + lost, 20 * 500);
+    assert_eq!(count(&report, "pull_deliveries") + lost, 20 * 500);
     expect_empty(&server);
 }
 
 #[test]
 fn people_are_given_a_text() {
-    let server = Server::start(&[]);
-    let pid = server.0.pid();
+    let server = start(&[]);
+    let pid = server.pid();
     let args = format!("--receivers 2 --pull 2 --poll-every 0.1 --seconds 0.2 --pid {pid}");
-    let finished = run(&server.address(), &args);
+    let finished = run(server.address, &args);
     assert_eq!(finished.code, Some(0), "{finished:?}");
     assert_eq!(finished.err, "");
-    for beginning in [
+    let lines: Vec<&str> = finished.out.lines().collect();
+    for (line, beginning) in lines[1..].iter().zip([
         "join ",
         "messages ",
         "deliveries ",
@@ -343,23 +284,20 @@ fn people_are_given_a_text() {
         "server CPU ",
         "swarm CPU ",
         "memory ",
-    ] {
-        let mut lines = finished.out.lines();
-        assert!(
-            lines.any(|l| l.starts_with(beginning)),
-            "{beginning}: {finished:?}"
-        );
+    ]) {
+        assert!(line.starts_with(beginning), "{beginning}: {lines:?}");
     }
+    assert_eq!(lines.len(), 12, "{lines:?}");
 }
 
 #[test]
 fn the_help_has_every_name_of_the_report() {
-    let server = Server::start(&[]);
+    let server = start(&[]);
     let report = report(&server, "--receivers 1 --rate 10 --seconds 0.1");
-    let help = run(&server.address(), "--help");
+    let help = run(server.address, "--help");
     assert_eq!(help.code, Some(0));
-    let latency = report.0["latency_us"].as_object().unwrap();
-    for name in report.0.as_object().unwrap().keys().chain(latency.keys()) {
+    let latency = report["latency_us"].as_object().unwrap();
+    for name in report.as_object().unwrap().keys().chain(latency.keys()) {
         let mut words = help.out.split([' ', ',', '\n']);
         assert!(
             words.any(|word| word == name),
@@ -370,21 +308,17 @@ fn the_help_has_every_name_of_the_report() {
 
 #[test]
 fn an_interrupt_ends_the_run_with_its_report() {
-    let server = Server::start(&[]);
-    let process = swarm(
-        &server.address(),
-        "--receivers 3 --pull 9 --rate 500 --seconds 600 --json",
-    );
-    let mut client = server.connect();
+    let server = start(&[]);
+    let args = "--receivers 3 --pull 9 --rate 500 --seconds 600 --json";
+    let process = swarm(server.address, args);
+    let mut client = server.connect().unwrap();
     await_stat(&mut client, "events", |count| count >= 100);
     signal(process.0.id(), "INT");
-    let finished = process.finish();
-    assert_eq!(finished.code, Some(0), "{finished:?}");
-    let report = Report::of(&finished);
-    let messages = report.count("messages");
+    let report = process.finish().report();
+    let messages = count(&report, "messages");
     assert!(messages > 0);
-    assert_eq!(report.count("deliveries"), 12 * messages);
-    assert!(report.number("run_s") < 600.0);
+    assert_eq!(report["deliveries"], 12 * messages);
+    assert!(report["run_s"].as_f64().unwrap() < 600.0);
     drop(client);
     expect_empty(&server);
 }
@@ -432,28 +366,32 @@ fn a_server_that_is_not_there_or_another_is_named() {
     // Port 1 of the loopback address, which nobody listens on.
     let finished = run("127.0.0.1:1", "");
     finished.expect_failure(&["127.0.0.1:1", "refused", "chinwag --listen"]);
-    let server = Server::start(&[]);
-    let finished = run(&server.address(), "--pid 2147483647");
+    let server = start(&[]);
+    let finished = run(server.address, "--pid 2147483647");
     finished.expect_failure(&["--pid 2147483647", "No such file"]);
 }
 
 #[test]
 fn limits_that_are_too_low_are_named_with_the_server_to_start() {
-    let server = Server::bounded(&["--max-sessions", "20"]);
-    let finished = run(&server.address(), "--receivers 70");
-    let server_to_start = "chinwag -c 72 -s 71 -a 72 -r 1 --rate 0";
-    finished.expect_failure(&["BYE full", server_to_start]);
-    let finished = run(&server.address(), "--receivers 30");
-    finished.expect_failure(&["JOIN: ERR full", "chinwag -c 32 -s 31 "]);
-    let finished = run(
-        &server.address(),
-        "--receivers 1 --pull 30 --pull-connections 2",
-    );
-    finished.expect_failure(&["JOIN of p", "ERR full", "chinwag -c 5 -s 32 -a 32 "]);
-    let finished = run(&server.address(), "--receivers 1 --size 1025");
-    finished.expect_failure(&["s0: SAY: ERR message-too-long", " -m 1025"]);
-    let finished = run(&server.address(), "--pull 1 --poll-every 2000");
-    finished.expect_failure(&["p0", "--max-idle 4120"]);
+    let server = bounded(&["--max-sessions", "20"]);
+    for (args, texts) in [
+        (
+            "--receivers 70",
+            ["BYE full", "chinwag -c 72 -s 71 -a 72 -r 1 --rate 0"],
+        ),
+        ("--receivers 30", ["JOIN: ERR full", "chinwag -c 32 -s 31 "]),
+        (
+            "--receivers 1 --pull 30 --pull-connections 2",
+            ["ERR full", "chinwag -c 5 -s 32 -a 32 "],
+        ),
+        (
+            "--receivers 1 --size 1025",
+            ["s0: SAY: ERR message-too-long", " -m 1025"],
+        ),
+        ("--pull 1 --poll-every 2000", ["p0", "--max-idle 4120"]),
+    ] {
+        run(server.address, args).expect_failure(&texts);
+    }
     // Whoever was let in has gone again.
     expect_empty(&server);
 }
@@ -468,35 +406,31 @@ fn keys_are_named_as_what_it_does_not_have() {
     let mut command = Command::new(server_program());
     let made = Running::start(command.args(["--users", path, "--new-key", "ann"])).finish();
     assert_eq!(made.code, Some(0), "{made:?}");
-    let server = Server::start(&["--users", path]);
-    let finished = run(&server.address(), "--receivers 1");
+    let server = start(&["--users", path]);
+    let finished = run(server.address, "--receivers 1");
     finished.expect_failure(&["ERR not-authorized", "--users"]);
 }
 
 #[test]
 fn a_rate_that_the_server_does_not_grant_is_told() {
-    let server = Server::bounded(&["--rate", "20"]);
+    let server = bounded(&["--rate", "20"]);
     let args = "--receivers 1 --rate 200 --seconds 0.5 --json";
-    let finished = run(&server.address(), args);
-    assert_eq!(finished.code, Some(0), "{finished:?}");
-    assert!(finished.err.contains("makes clients wait"), "{finished:?}");
-    assert!(
-        finished
-            .err
-            .contains("chinwag -c 3 -s 2 -a 3 -r 1 --rate 0")
-    );
-    let report = Report::of(&finished);
-    assert!(report.count("lines_throttled") > 0);
-    assert_eq!(report.count("messages"), 100);
+    let finished = run(server.address, args);
+    for text in ["makes clients wait", "chinwag -c 3 -s 2 -a 3 -r 1 --rate 0"] {
+        assert!(finished.err.contains(text), "{finished:?}");
+    }
+    let report = finished.report();
+    assert!(count(&report, "lines_throttled") > 0);
+    assert_eq!(report["messages"], 100);
 }
 
 #[test]
 fn a_server_that_goes_away_is_told() {
-    let server = Server::start(&[]);
-    let process = swarm(&server.address(), "--receivers 3 --window 5 --seconds 600");
-    let mut client = server.connect();
+    let server = start(&[]);
+    let process = swarm(server.address, "--receivers 3 --window 5 --seconds 600");
+    let mut client = server.connect().unwrap();
     await_stat(&mut client, "sessions-attached", |count| count == 4);
-    signal(server.0.pid(), "TERM");
+    signal(server.pid(), "TERM");
     let finished = process.finish();
     finished.expect_failure(&["BYE shutdown"]);
 }
@@ -522,7 +456,7 @@ fn run_wrong(wrong: impl Fn(Delivery) -> Vec<String> + Send + Sync + 'static) ->
 
 fn run_against(address: SocketAddr) -> Finished {
     let args = "--receivers 2 --rate 100 --seconds 0.2 --patience 2 --json";
-    run(&address.to_string(), args)
+    run(address, args)
 }
 
 /// Does something else for one message to r1.
@@ -539,10 +473,10 @@ fn wrong_once(number: u64, wrong: fn(&Delivery) -> Vec<String>) -> Finished {
 fn an_honest_server_passes() {
     let finished = run_wrong(honest);
     assert_eq!(finished.code, Some(0), "{finished:?}");
-    let report = Report::of(&finished);
-    assert_eq!(report.count("messages"), 20);
-    assert_eq!(report.count("deliveries"), 40);
-    assert_eq!(report.0["lines_throttled"], Value::Null);
+    let report = finished.report();
+    assert_eq!(count(&report, "messages"), 20);
+    assert_eq!(count(&report, "deliveries"), 40);
+    assert_eq!(report["lines_throttled"], Value::Null);
 }
 
 #[test]
@@ -578,9 +512,9 @@ fn a_lost_that_fits_is_counted() {
         vec![format!("LOST 1 {}\r\n", delivery.seq + 1)]
     });
     assert_eq!(finished.code, Some(0), "{finished:?}");
-    let report = Report::of(&finished);
-    assert_eq!(report.count("lost"), 1);
-    assert_eq!(report.count("deliveries"), 39);
+    let report = finished.report();
+    assert_eq!(count(&report, "lost"), 1);
+    assert_eq!(count(&report, "deliveries"), 39);
 }
 
 #[test]
@@ -677,11 +611,11 @@ fn a_pull_session_that_is_given_something_else_is_found_out() {
         let address = fake::start(Box::new(wrong), Box::new(|_, seq| seq));
         // It polls at once, and when all was said.
         let args = "--receivers 1 --pull 1 --poll-every 60 --rate 100 --seconds 0.2 --json";
-        run(&address.to_string(), args)
+        run(address, args)
     };
-    let report = Report::of(&run(99, |_| Vec::new()));
-    assert_eq!(report.count("pull_deliveries"), 20);
-    assert_eq!(report.count("deliveries"), 40);
+    let report = run(99, |_| Vec::new()).report();
+    assert_eq!(count(&report, "pull_deliveries"), 20);
+    assert_eq!(count(&report, "deliveries"), 40);
     let finished = run(9, |_| Vec::new());
     finished.expect_failure(&["p0: event 14 came, with 13 missing before it and no LOST"]);
     let finished = run(9, |delivery| {
