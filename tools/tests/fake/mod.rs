@@ -7,26 +7,22 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 use std::thread;
 
-/// What a member is sent in place of a message.
-pub struct Delivery<'a> {
-    /// The member's name.
-    pub to: &'a str,
-    /// Counts the messages, from 0.
-    pub number: u64,
-    /// The number of the event.
-    pub seq: u64,
-    /// The line, with its end.
-    pub line: String,
+/// Something else than the truth: to whom, in place of which message, and what.
+#[derive(Clone, Copy)]
+struct Wrong {
+    to: &'static str,
+    number: u64,
+    lines: fn(&str) -> String,
 }
 
-/// Gives the lines that are sent in place of one.
-pub type Wrong = dyn Fn(Delivery) -> Vec<String> + Send + Sync;
-/// The number that goes to a sender, in place of the message's own.
-pub type Told = dyn Fn(u64, u64) -> u64 + Send + Sync;
-
-/// Sends what there is.
-pub fn honest(delivery: Delivery) -> Vec<String> {
-    vec![delivery.line]
+impl Wrong {
+    /// What somebody is sent in place of a line about the message of that number.
+    fn lines(self, to: &str, number: u64, line: &str) -> String {
+        match to.starts_with(self.to) && number == self.number {
+            true => (self.lines)(line),
+            false => line.into(),
+        }
+    }
 }
 
 struct Room {
@@ -34,29 +30,32 @@ struct Room {
     log: Vec<(String, Option<u64>)>,
     members: Vec<(String, TcpStream)>,
     messages: u64,
+    wrong: Wrong,
 }
 
-/// A server on a port of its own, in threads of its own that end with their connections.
-pub fn start(wrong: Box<Wrong>, told: Box<Told>) -> SocketAddr {
+/// A server on a port of its own, in threads of its own that end with their connections. It sends
+/// what `lines` gives instead of a line, to those whose names begin with `to`, for a message that
+/// it counts from 0.
+pub fn start(to: &'static str, number: u64, lines: fn(&str) -> String) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
     let room = Arc::new(Mutex::new(Room {
         log: Vec::new(),
         members: Vec::new(),
         messages: 0,
+        wrong: Wrong { to, number, lines },
     }));
-    let (wrong, told) = (Arc::new(wrong), Arc::new(told));
     thread::spawn(move || {
         for stream in listener.incoming() {
-            let (room, wrong, told) = (room.clone(), wrong.clone(), told.clone());
+            let room = room.clone();
             // A client that goes away in the middle is no matter.
-            thread::spawn(move || serve(&stream.unwrap(), &room, &**wrong, &**told));
+            thread::spawn(move || serve(&stream.unwrap(), &room));
         }
     });
     address
 }
 
-fn serve(stream: &TcpStream, room: &Mutex<Room>, wrong: &Wrong, told: &Told) -> Option<()> {
+fn serve(stream: &TcpStream, room: &Mutex<Room>) -> Option<()> {
     let mut out = stream;
     out.write_all(b"HELLO fake/1 protocol=1\r\n").ok()?;
     let mut name = String::new();
@@ -71,14 +70,14 @@ fn serve(stream: &TcpStream, room: &Mutex<Room>, wrong: &Wrong, told: &Told) -> 
                 rest.split(' ').next()?.clone_into(&mut name);
                 room.join(stream, &name, rest)?;
             }
-            "SAY" => room.say(out, &name, rest, wrong, told)?,
+            "SAY" => room.say(out, &name, rest)?,
             "POLL" => {
                 let after = rest.split(' ').find_map(|word| word.strip_prefix("after="));
                 cursor = after.map_or(cursor, |seq| seq.parse().unwrap());
-                let lines = room.poll(&name, cursor, wrong);
+                let lines = room.poll(&name, cursor);
                 cursor = room.log.len();
-                let head = format!("OK POLL {} last={cursor} more=0\r\n", lines.len());
-                out.write_all((head + &lines.concat()).as_bytes()).ok()?;
+                let count = lines.lines().count();
+                write!(out, "OK POLL {count} last={cursor} more=0\r\n{lines}").ok()?;
             }
             "LEAVE" => out.write_all(b"OK LEAVE\r\n").ok()?,
             "QUIT" => {
@@ -110,44 +109,28 @@ impl Room {
         Some(())
     }
 
-    fn say(
-        &mut self,
-        mut out: &TcpStream,
-        name: &str,
-        text: &str,
-        wrong: &Wrong,
-        told: &Told,
-    ) -> Option<()> {
+    fn say(&mut self, mut out: &TcpStream, name: &str, text: &str) -> Option<()> {
         let (seq, number) = (self.log.len() as u64 + 1, self.messages);
         self.messages += 1;
-        write!(out, "OK SAY {} 1763800000000\r\n", told(number, seq)).ok()?;
+        let reply = format!("OK SAY {seq} 1763800000000\r\n");
+        let reply = self.wrong.lines(name, number, &reply);
+        out.write_all(reply.as_bytes()).ok()?;
         let line = format!("MSG {seq} 1763800000000 {name} {text}\r\n");
         for (to, member) in &mut self.members {
-            let line = line.clone();
-            let lines = wrong(Delivery {
-                to,
-                number,
-                seq,
-                line,
-            });
-            member.write_all(lines.concat().as_bytes()).ok()?;
+            let lines = self.wrong.lines(to, number, &line);
+            member.write_all(lines.as_bytes()).ok()?;
         }
         self.log.push((line, Some(number)));
         Some(())
     }
 
     /// The lines of all events after the first `cursor`.
-    fn poll(&self, to: &str, cursor: usize, wrong: &Wrong) -> Vec<String> {
-        let events = self.log.iter().enumerate().skip(cursor);
-        let lines = events.map(|(index, (line, number))| match *number {
-            Some(number) => wrong(Delivery {
-                to,
-                number,
-                seq: index as u64 + 1,
-                line: line.clone(),
-            }),
-            None => vec![line.clone()],
+    fn poll(&self, to: &str, cursor: usize) -> String {
+        let events = self.log[cursor..].iter();
+        let lines = events.map(|(line, number)| match *number {
+            Some(number) => self.wrong.lines(to, number, line),
+            None => line.clone(),
         });
-        lines.flatten().collect()
+        lines.collect()
     }
 }
