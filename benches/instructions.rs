@@ -15,11 +15,19 @@ use std::process::{Command, ExitCode};
 
 use chinwag::chat::event_log::EventLog;
 use chinwag::protocol::Request;
+use support::common::{EVENT, SAY, is_bench, limits};
 use support::connections::Connections;
 use support::sessions::Sessions;
-use support::{EVENT, SAY, Timers, limits};
+use support::timers::Timers;
 
-mod support;
+/// The states that are measured, and operations on them. An operation does what the server's loop
+/// would do, and can be repeated.
+mod support {
+    pub mod common;
+    pub mod connections;
+    pub mod sessions;
+    pub mod timers;
+}
 
 /// The argument that makes the program run one benchmark, for valgrind to count.
 const RUN: &str = "--run";
@@ -134,7 +142,7 @@ fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
     let result = match &args[..] {
         [flag, name] if flag == RUN => run(name),
-        _ if !support::is_bench() => Ok(()),
+        _ if !is_bench() => Ok(()),
         _ => count_all(&args),
     };
     match result {

@@ -4,7 +4,7 @@ use chinwag::chat::{Caller, Chat, ConnId, Input, Outcome, Peer, TimerBudget};
 use chinwag::protocol::Request;
 use chinwag::time::Now;
 
-use super::{SAY, limits, moment};
+use super::common::{SAY, limits, moment};
 
 /// How many members each room has, if there are many rooms.
 const ROOM: usize = 1000;
@@ -173,12 +173,8 @@ impl Sessions {
         self.visit(b"JOIN visitor");
     }
 
-    /// Joins the first of the large rooms, and leaves it.
-    pub fn join_large_room_and_leave(&mut self) {
-        self.visit(b"JOIN visitor room=r0");
-    }
-
-    fn visit(&mut self, join: &[u8]) {
+    /// Joins a room and leaves it.
+    pub fn visit(&mut self, join: &[u8]) {
         self.core.answer(&mut self.visitor, join);
         self.core.fire();
         self.core.answer(&mut self.visitor, b"LEAVE");
