@@ -4,7 +4,8 @@ use std::borrow::Cow;
 use std::num::NonZeroU32;
 
 use super::error::{Code, Error};
-use super::name::{NAME_BYTES_MAX, Name};
+use super::limits::NAME_BYTES_MAX;
+use super::name::Name;
 use super::quote::quote;
 
 /// What is left to read of a line after its verb.

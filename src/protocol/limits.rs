@@ -1,4 +1,6 @@
-//! All limits: those that options set, with their defaults, and those that are fixed.
+//! The limits that PROTOCOL.md lists: those that options set, with their defaults, and those that are
+//! fixed. Only the system's buffer for a connection is among the options alone, since the core has no
+//! sockets.
 
 use std::num::NonZeroU32;
 
@@ -9,6 +11,10 @@ pub const LINE_BYTES_MAX: usize = 2048;
 pub const LINE_OVERHEAD_BYTES: usize = 1024;
 /// The longest text that PING takes, in bytes.
 pub const PING_BYTES_MAX: usize = LINE_BYTES_MAX - "PING ".len();
+/// The longest name of a member or a room, in bytes.
+pub const NAME_BYTES_MAX: usize = 24;
+/// The longest reply, in bytes, unless it is a single event that is longer.
+pub const REPLY_BYTES_MAX: usize = 8192;
 /// The most events in the reply to a POLL without `max=`.
 pub const POLL_EVENTS_DEFAULT: NonZeroU32 = NonZeroU32::new(100).expect("it is above 0");
 /// The most events that a POLL may ask for.

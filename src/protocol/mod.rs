@@ -2,11 +2,12 @@
 //!
 //! | question | file |
 //! |---|---|
-//! | how long, how many, how often anything may be | `limits` |
+//! | which limits clients meet, and their defaults | `limits` |
 //! | which verbs there are, and what may follow each | `verb` (the one table), `args` |
 //! | how the server reads a line | `request`, with `http` for lines that no chat client sends |
 //! | what a client wants done | `command` |
 //! | what the server writes, and in which form | `output` |
+//! | how long what it writes can be, and how large that makes a log | `sizes` |
 //! | what happened in a room | `event` |
 //! | why a command is refused, why a connection is closed | `error`, `bye` |
 //! | what names and tokens are | `name`, `token` |
@@ -27,6 +28,7 @@ mod name;
 mod output;
 mod quote;
 mod request;
+mod sizes;
 mod text;
 mod token;
 mod verb;
@@ -38,14 +40,13 @@ pub use error::{Code, Error};
 pub use event::{Event, LeaveReason};
 pub use limits::{
     BURST_S, BYTES_PER_LINE, DENIALS_MAX, ENDED_MAX, ERRORS_MAX, IDLE_MIN_S, IDLE_TCP_MIN_S,
-    LINE_BYTES_MAX, LOG_BYTES_PER_EVENT, Limits, PING_BYTES_MAX, POLL_EVENTS_DEFAULT,
-    POLL_EVENTS_MAX, POLL_WAIT_MAX_S,
+    LINE_BYTES_MAX, LOG_BYTES_PER_EVENT, Limits, NAME_BYTES_MAX, PING_BYTES_MAX,
+    POLL_EVENTS_DEFAULT, POLL_EVENTS_MAX, POLL_WAIT_MAX_S, REPLY_BYTES_MAX,
 };
-pub use name::{DEFAULT_ROOM, Folded, NAME_BYTES_MAX, Name};
-pub use output::{
-    Listing, Membership, Output, Presence, REPLY_BYTES_MAX, REPLY_HEAD_BYTES_MAX, Reply, UNASKED,
-};
+pub use name::{DEFAULT_ROOM, Folded, Name};
+pub use output::{Listing, Membership, Output, Presence, Reply, UNASKED};
 pub use quote::QUOTE_CHARS_MAX;
 pub use request::Request;
+pub use sizes::REPLY_HEAD_BYTES_MAX;
 pub use token::{Secret, Token};
 pub use verb::{VERBS, Verb};

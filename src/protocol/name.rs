@@ -2,10 +2,10 @@
 
 use std::fmt;
 
+use super::limits::NAME_BYTES_MAX;
+
 /// The name of the room that a JOIN without `room=` enters.
 pub const DEFAULT_ROOM: Name = Name::parse("lobby").expect("it is a name");
-/// The longest name of a member or a room, in bytes.
-pub const NAME_BYTES_MAX: usize = 24;
 
 /// A name as its owner wrote it: 1 to 24 of `A-Z a-z 0-9 _ -`, beginning with a letter or digit.
 #[derive(Clone, Copy, PartialEq, Eq)]

@@ -1,7 +1,8 @@
-//! Everything that the server writes. This is the only file that knows its form on the wire.
+//! Everything that the server writes. This is the only file that knows its form on the wire;
+//! `sizes` knows how long the lines can be.
 //!
-//! A new event takes a value in `event`, its form and its first word here, and a section in
-//! PROTOCOL.md. A new reply takes a value of [`Reply`] and its form.
+//! A new event takes a value in `event`, its form and its first word here, its bound in `sizes`, and a
+//! section in PROTOCOL.md. A new reply takes a value of [`Reply`] and its form.
 
 use std::fmt::{self, Write};
 
@@ -9,8 +10,9 @@ use super::bye::Bye;
 use super::command::{Alive, Mode};
 use super::error::Error;
 use super::event::Event;
-use super::limits::Limits;
-use super::name::{NAME_BYTES_MAX, Name};
+use super::limits::REPLY_BYTES_MAX;
+use super::name::Name;
+use super::sizes::REPLY_HEAD_BYTES_MAX;
 use super::token::Token;
 use super::verb::{VERBS, Verb};
 use super::words::words;
@@ -363,36 +365,6 @@ impl Listing {
     }
 }
 
-// How long these lines can be, and what depends on it.
-
-/// The longest reply, in bytes, unless it is a single event that is longer.
-pub const REPLY_BYTES_MAX: usize = 8192;
-/// The longest first line of a reply that has a body, in bytes with its end.
-pub const REPLY_HEAD_BYTES_MAX: usize = 96;
-/// The longest event line other than MSG, in bytes with its end.
-pub const SHORT_EVENT_BYTES_MAX: usize =
-    "LEFT ".len() + 2 * (20 + 1) + NAME_BYTES_MAX + 1 + "replaced".len() + 2;
-/// The most bytes that a MSG line has besides its text.
-pub const EVENT_OVERHEAD_BYTES: usize = "MSG ".len() + 2 * (20 + 1) + NAME_BYTES_MAX + 1 + 2;
-
-impl Limits {
-    /// The longest event line, in bytes with its end.
-    pub fn event_bytes_max(&self) -> usize {
-        (self.message_bytes_max + EVENT_OVERHEAD_BYTES).max(SHORT_EVENT_BYTES_MAX)
-    }
-
-    /// The most bytes that one command can append to a log: a message, or two other events.
-    pub fn appended_bytes_max(&self) -> usize {
-        self.event_bytes_max().max(2 * SHORT_EVENT_BYTES_MAX)
-    }
-
-    /// The smallest log that works with these limits, in bytes. It has space for what one command
-    /// can append, and besides for as much that is still to be written to members.
-    pub fn log_bytes_min(&self) -> usize {
-        4096.max(2 * self.appended_bytes_max())
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -580,34 +552,6 @@ mod tests {
         ];
         for (output, expected) in table {
             assert_eq!(text(output), expected);
-        }
-    }
-
-    #[test]
-    fn the_longest_events_are_exactly_as_long_as_their_bounds() {
-        let name = Name::parse(&"n".repeat(NAME_BYTES_MAX)).unwrap();
-        let len = |event: Event<'_>| {
-            let (seq, unix_ms) = (u64::MAX, u64::MAX);
-            text(Output::Event {
-                seq,
-                unix_ms,
-                event,
-            })
-            .len()
-        };
-        for message_bytes_max in [1, 20, 1024] {
-            let limits = Limits {
-                message_bytes_max,
-                ..Limits::default()
-            };
-            let said = "t".repeat(message_bytes_max);
-            let longest_msg = len(Event::Msg { name, text: &said });
-            assert_eq!(longest_msg, message_bytes_max + EVENT_OVERHEAD_BYTES);
-            let left = LeaveReason::ALL.map(|reason| len(Event::Left { name, reason }));
-            let longest_left = left.into_iter().max().unwrap();
-            assert_eq!(longest_left, SHORT_EVENT_BYTES_MAX);
-            assert!(len(Event::Joined { name }) < longest_left);
-            assert_eq!(limits.event_bytes_max(), longest_msg.max(longest_left));
         }
     }
 
