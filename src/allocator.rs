@@ -3,7 +3,7 @@
 /// Each block of at least this size gets pages of its own, which go back to the system when it is
 /// freed.
 ///
-/// A table that grows is then moved and not copied, and leaves no gap behind in which small things
+/// An array that grows is then moved and not copied, and leaves no gap behind in which small things
 /// settle, so that nothing large fits into it any more. By default glibc does this from 128 KiB on,
 /// and raises that as it frees larger blocks: mallopt(3).
 const OWN_PAGES_BYTES: usize = 16 * 1024;
@@ -22,9 +22,9 @@ pub fn block_bytes(bytes: usize) -> usize {
     }
 }
 
-/// The most memory that a growing table takes until it has `entries`, in bytes: its capacity is a
-/// power of two, and while it grows, the old table of half the size is there too.
-pub fn table_bytes(entries: u64, entry_bytes: usize) -> u64 {
+/// The most memory that a growing array takes until it has `entries`, in bytes: its capacity is a
+/// power of two, and while it grows, the old array of half the size is there too.
+pub fn array_bytes(entries: u64, entry_bytes: usize) -> u64 {
     // A slab's entry may need a word to tell whether it is taken.
     entries.max(4).next_power_of_two() * (entry_bytes + size_of::<usize>()) as u64 * 3 / 2
 }

@@ -1,12 +1,12 @@
 //! The most memory that the server can ever need with its settings.
 //!
 //! Everything that clients can make it keep has a limit. Here each limit is multiplied by the most
-//! that one such thing takes: tables at their largest, with the copy that growing makes, and full
+//! that one such thing takes: arrays at their largest, with the copy that growing makes, and full
 //! buffers.
 
 use std::fmt;
 
-use crate::allocator::table_bytes;
+use crate::allocator::array_bytes;
 use crate::chat::Chat;
 use crate::chat::event_log::EventLog;
 use crate::chat::keys::Keys;
@@ -64,13 +64,13 @@ impl Ceiling {
         let conn = buffers_bytes_max(limits) as u64 + 4 * ALLOCATION_OVERHEAD_BYTES;
         let log = EventLog::memory_max(limits.log_bytes) as u64;
         // The hub's lists of connections: to read, to write, a room's audience, and a spare one.
-        let lists = 4 * table_bytes(conns, size_of::<u32>());
+        let lists = 4 * array_bytes(conns, size_of::<u32>());
         let parts = vec![
             part("the program itself", 1, PROGRAM_BYTES),
             part(
                 "connections",
                 conns,
-                table_bytes(conns, size_of::<Conn<Descriptor>>()) + lists + conns * conn,
+                array_bytes(conns, size_of::<Conn<Descriptor>>()) + lists + conns * conn,
             ),
             part("sessions", sessions, Chat::sessions_memory_max(limits)),
             part("rooms", rooms, Chat::rooms_memory_max(limits) + rooms * log),
@@ -267,7 +267,7 @@ mod tests {
     }
 
     #[test]
-    fn a_table_covers_a_vector_that_grows_by_doubling() {
+    fn the_bound_of_an_array_covers_a_vector_that_grows_by_doubling() {
         for entries in [1, 4, 5, 100, 1023, 1024, 1025] {
             let mut vector = Vec::new();
             let mut most = 0;
@@ -281,7 +281,7 @@ mod tests {
                     after
                 });
             }
-            assert!(most as u64 * 24 <= table_bytes(entries, 24), "{entries}");
+            assert!(most as u64 * 24 <= array_bytes(entries, 24), "{entries}");
         }
     }
 

@@ -1,28 +1,28 @@
-//! When it is worth returning a table's memory.
+//! When it is worth returning the memory of an array: of a vector, or of a slab.
 
-/// A table with space for fewer entries is not worth shrinking.
+/// An array with space for fewer entries is not worth shrinking.
 const CAPACITY_MIN: usize = 16;
 
-/// Counts the entries of a table and says when to shrink it.
+/// Counts the entries of an array and says when to shrink it.
 #[derive(Debug, Default)]
 pub struct ShrinkPolicy {
-    /// The most entries since the table was last shrunk.
+    /// The most entries since the array was last shrunk.
     most: usize,
     /// How many entries were removed since then.
     removed: usize,
 }
 
 impl ShrinkPolicy {
-    /// Notes that the table has grown to `count` entries.
+    /// Notes that the array has grown to `count` entries.
     pub fn added(&mut self, count: usize) {
         self.most = self.most.max(count);
     }
 
-    /// Notes that an entry was removed and `left` are left. Returns true if the table should be shrunk
+    /// Notes that an entry was removed and `left` are left. Returns true if the array should be shrunk
     /// now.
     ///
-    /// Shrinking looks at the whole table. So it is worth it when half of the entries have gone, when
-    /// none is left, or otherwise when as many were removed as an eighth of the table's capacity.
+    /// Shrinking looks at the whole array. So it is worth it when half of the entries have gone, when
+    /// none is left, or otherwise when as many were removed as an eighth of the array's capacity.
     pub fn removed(&mut self, left: usize, capacity: usize) -> bool {
         self.removed += 1;
         let is_half_gone = self.most >= CAPACITY_MIN && left <= self.most / 2;
@@ -42,7 +42,7 @@ impl ShrinkPolicy {
 mod tests {
     use super::*;
 
-    /// The policy of a table that has grown to `count` entries.
+    /// The policy of an array that has grown to `count` entries.
     fn grown_to(count: usize) -> ShrinkPolicy {
         let mut policy = ShrinkPolicy::default();
         (1..=count).for_each(|count| policy.added(count));

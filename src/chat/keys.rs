@@ -8,7 +8,7 @@ use std::fmt;
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
-use crate::allocator::table_bytes;
+use crate::allocator::array_bytes;
 use crate::protocol::{Folded, Name};
 use crate::sorted_index::{self, SortedIndex, Target};
 
@@ -102,7 +102,7 @@ impl Keys {
     /// The most memory that the keys of `names` names take while they are read, in bytes.
     pub fn memory_max(names: usize) -> u64 {
         let names = names as u64;
-        table_bytes(names, size_of::<(Folded, KeyHash)>()) + names * SortedIndex::ENTRY_BYTES
+        array_bytes(names, size_of::<(Folded, KeyHash)>()) + names * SortedIndex::ENTRY_BYTES
     }
 
     /// How many names there are.

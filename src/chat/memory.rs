@@ -4,7 +4,7 @@ use super::room::Room;
 use super::session::{Attachment, Session};
 use super::usage::Usages;
 use super::{Chat, End, Token};
-use crate::allocator::table_bytes;
+use crate::allocator::array_bytes;
 use crate::protocol::{ENDED_MAX, Limits};
 use crate::sorted_index::SortedIndex;
 use crate::wheel::Wheel;
@@ -17,9 +17,9 @@ impl Chat {
     /// an audience, usage.
     pub fn sessions_memory_max(limits: &Limits) -> u64 {
         let (conns, sessions) = (limits.connections_max as u64, limits.sessions_max as u64);
-        table_bytes(sessions, size_of::<Session>())
-            + table_bytes(sessions, Wheel::TIMER_BYTES)
-            + table_bytes(2 * conns, Wheel::TIMER_BYTES)
+        array_bytes(sessions, size_of::<Session>())
+            + array_bytes(sessions, Wheel::TIMER_BYTES)
+            + array_bytes(2 * conns, Wheel::TIMER_BYTES)
             + conns.min(sessions) * (size_of::<Attachment>() as u64 + 32)
             + sessions * SortedIndex::ENTRY_BYTES
             // A room's audience is a growing list too, and at least a quarter full.
@@ -30,7 +30,7 @@ impl Chat {
     /// The most that rooms take without their logs, in bytes.
     pub fn rooms_memory_max(limits: &Limits) -> u64 {
         let rooms = limits.rooms_max.min(limits.sessions_max) as u64;
-        table_bytes(rooms, size_of::<Room>())
+        array_bytes(rooms, size_of::<Room>())
             + rooms * (SortedIndex::ENTRY_BYTES + INDEX_BYTES)
             + 2 * limits.event_bytes_max() as u64
     }

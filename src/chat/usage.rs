@@ -7,7 +7,7 @@ use std::num::NonZeroU32;
 use slab::Slab;
 
 use super::origin::Origin;
-use crate::allocator::table_bytes;
+use crate::allocator::array_bytes;
 use crate::protocol::Limits;
 use crate::sorted_index::{SortedIndex, Target};
 
@@ -187,9 +187,9 @@ impl Usages {
     pub fn memory_max(limits: &Limits) -> u64 {
         let (conns, sessions) = (limits.connections_max as u64, limits.sessions_max as u64);
         let origins = 2 * conns + sessions;
-        table_bytes(origins, size_of::<(Origin, Usage)>())
+        array_bytes(origins, size_of::<(Origin, Usage)>())
             + origins * SortedIndex::ENTRY_BYTES
-            + table_bytes(conns + 1, size_of::<u32>())
+            + array_bytes(conns + 1, size_of::<u32>())
     }
 
     /// Returns the memory after the last usage.
