@@ -106,8 +106,8 @@ impl Ceiling {
         self.parts.iter().map(|part| part.bytes).sum()
     }
 
-    /// A table of the parts and what comes on top, for people.
-    pub fn table(&self) -> String {
+    /// The parts and what comes on top, a line each, for people.
+    pub fn breakdown(&self) -> String {
         use fmt::Write;
         let mut text = String::new();
         for Part { name, count, bytes } in &self.parts {
@@ -184,14 +184,14 @@ mod tests {
         let ceiling = ceiling(Limits::default());
         let sum: u64 = ceiling.parts.iter().map(|part| part.bytes).sum();
         assert_eq!(ceiling.bytes(), sum);
-        let table = ceiling.table();
-        assert_eq!(table.lines().count(), ceiling.parts.len() + 2);
+        let breakdown = ceiling.breakdown();
+        assert_eq!(breakdown.lines().count(), ceiling.parts.len() + 2);
         let line = format!("{:>12}  1024 connections", {
             let part = &ceiling.parts[1];
             Mib(part.bytes).to_string()
         });
-        assert!(table.contains(&line), "{table}");
-        assert!(table.contains(&Mib(sum).to_string()), "{table}");
+        assert!(breakdown.contains(&line), "{breakdown}");
+        assert!(breakdown.contains(&Mib(sum).to_string()), "{breakdown}");
         let text = ceiling.to_string();
         assert!(text.contains("1024 connections, 4096 sessions, 64 rooms"));
     }
@@ -205,8 +205,8 @@ mod tests {
         assert_eq!(with.client_bytes, Some(512 * MIB));
         let text = format!("{without}, those of clients on Unix sockets 512.0 MiB");
         assert_eq!(with.to_string(), text);
-        let table = with.table();
-        let line = table.strip_prefix(&without.table()).unwrap();
+        let breakdown = with.breakdown();
+        let line = breakdown.strip_prefix(&without.breakdown()).unwrap();
         assert!(
             line.starts_with("   512.0 MiB  more in the sockets of clients"),
             "{line}"

@@ -28,7 +28,7 @@ fn main() -> ExitCode {
             if let Err(error) = logging::set_up(&options) {
                 return finish(Err(error));
             }
-            finish(Prepared::new(options).map(|prepared| prepared.ceiling().table()))
+            finish(Prepared::new(options).map(|prepared| prepared.ceiling().breakdown()))
         }
         Ok(Action::NewKey(file, name)) => {
             finish(users::new_key(&file, name).map(|key| format!("{key}\n")))

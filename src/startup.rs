@@ -112,7 +112,7 @@ impl Settings {
                  have fewer names in the users file",
                 Mib(ceiling.bytes()),
                 ceiling.bytes(),
-                ceiling.table()
+                ceiling.breakdown()
             )),
             _ => Ok(Users { keys, ceiling }),
         }

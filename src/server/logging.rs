@@ -30,7 +30,7 @@ pub fn set_up(options: &Options) -> Result<(DroppedLines, LogForm), String> {
     let form = options.log_form(is_journal());
     builder.format(move |out, record| {
         let (time, level) = (out.timestamp_seconds(), record.level());
-        // An error may hold a table.
+        // An error may have several lines.
         let text = record.args().to_string();
         text.lines().try_for_each(|line| match form {
             LogForm::Plain => writeln!(out, "{time} {level} {line}"),

@@ -37,8 +37,11 @@ fn the_readme_shows_the_memory_as_it_is() {
     let ceiling = Ceiling::of(&Limits::default(), None, SOCKET_BUFFER_BYTES);
     let readme = document("README.md");
     let shown = blocks(&readme, "text");
-    let table = ceiling.table();
-    assert!(shown.iter().any(|(_, text)| *text == table), "\n{table}");
+    let breakdown = ceiling.breakdown();
+    assert!(
+        shown.iter().any(|(_, text)| *text == breakdown),
+        "\n{breakdown}"
+    );
     let words: Vec<_> = readme.split_whitespace().collect();
     let line = format!("memory: {ceiling}");
     assert!(words.join(" ").contains(&line), "{line}");
