@@ -7,7 +7,7 @@
 //!
 //! The timers of a slot are a doubly linked list in a bucket. When the present reaches a slot, the wheel
 //! sets its bucket aside as a whole, whatever its size. [`Wheel::pop`] then works it off timer by timer
-//! within the work it may do, so that no crowd of timers delays a turn.
+//! within the work it may do, so that not even many timers at once delay a turn.
 
 use std::collections::VecDeque;
 
@@ -452,7 +452,7 @@ mod tests {
     }
 
     #[test]
-    fn after_the_earliest_of_a_crowd_is_cancelled_the_deadline_is_never_late() {
+    fn after_the_earliest_of_many_timers_is_cancelled_the_deadline_is_never_late() {
         // All within one slot of the fourth level.
         let deadlines: Vec<u64> = (0..1000).map(|i| (1 << 18) + 200 * i).collect();
         let mut wheel = wheel_at(0, &deadlines);
@@ -467,24 +467,24 @@ mod tests {
     }
 
     #[test]
-    fn a_crowd_at_one_deadline_is_worked_off_in_slices() {
-        const CROWD: u32 = 100_000;
+    fn many_timers_at_one_deadline_are_worked_off_in_slices() {
+        const TIMERS: u32 = 100_000;
         const SLICE: usize = 256;
         let mut wheel = Wheel::new();
-        let mut left: HashSet<u32> = (0..CROWD).collect();
-        for timer in 0..CROWD {
+        let mut left: HashSet<u32> = (0..TIMERS).collect();
+        for timer in 0..TIMERS {
             wheel.file(timer, Millis(DAY));
         }
         // A millisecond before the deadline all of them only move down; then all fire.
         for now in [DAY - 1, DAY] {
-            for slice in 0..=CROWD as usize / SLICE {
+            for slice in 0..=TIMERS as usize / SLICE {
                 assert!(next(&mut wheel) <= Some(now) || slice == 0, "{slice}");
                 let (mut work, len) = (SLICE, wheel.len());
                 while let Some(timer) = wheel.pop(Millis(now), &mut work) {
                     assert!(left.remove(&timer));
                 }
                 let looked_at = SLICE - work;
-                assert_eq!(looked_at, SLICE.min(CROWD as usize - slice * SLICE));
+                assert_eq!(looked_at, SLICE.min(TIMERS as usize - slice * SLICE));
                 assert_eq!(len - wheel.len(), if now == DAY { looked_at } else { 0 });
             }
             let deadline = (now < DAY).then_some(DAY);
