@@ -146,10 +146,10 @@ fn bytes_that_end_no_line_count_against_the_budget_like_lines() {
 
 #[test]
 fn others_are_answered_while_many_sessions_expire() {
-    const CROWD: usize = 100_000;
+    const SESSIONS: usize = 100_000;
     let mut world = World::new(limits());
     let gateway = world.connect();
-    for i in 0..CROWD {
+    for i in 0..SESSIONS {
         let (name, room) = (i % 1000, i / 1000);
         let lines = format!("JOIN n{name} room=r{room} mode=pull\nDETACH\n");
         world.post(&gateway, lines.as_bytes());
@@ -164,16 +164,16 @@ fn others_are_answered_while_many_sessions_expire() {
         world.hub.turn(&world.now(), Millis(world.at), true);
         assert_eq!(text(&polite), "OK PING\r\n", "after {turns} turns");
         turns += 1;
-        assert!(turns < CROWD);
+        assert!(turns < SESSIONS);
     }
-    assert!(turns > CROWD / 1000, "all in {turns} turns");
+    assert!(turns > SESSIONS / 1000, "all in {turns} turns");
     world.hub.assert_consistent(world.now());
 }
 
 /// Sessions whose keys are gone end turn by turn, and none is heard again from the reload on: G29.
 #[test]
 fn others_are_answered_while_many_sessions_lose_their_keys() {
-    const CROWD: usize = 600;
+    const SESSIONS: usize = 600;
     let keys = |names: usize| {
         let hash = KeyHash::of("sesame");
         let lines = (0..names).map(|n| format!("n{n}:{hash}\n"));
@@ -184,16 +184,16 @@ fn others_are_answered_while_many_sessions_lose_their_keys() {
         log_bytes: 4096,
         ..limits()
     });
-    world.hub.set_keys(keys(CROWD), world.now());
+    world.hub.set_keys(keys(SESSIONS), world.now());
     let polite = member(&mut world, "JOIN polite key=sesame mode=pull idle=600");
-    let crowd: Vec<_> = (0..CROWD)
+    let revoked: Vec<_> = (0..SESSIONS)
         .map(|n| {
             let peer = world.connect();
             world.send(&peer, format!("JOIN n{n} key=sesame\n").as_bytes());
             peer
         })
         .collect();
-    let reply = text(&crowd[0]);
+    let reply = text(&revoked[0]);
     let (_, token) = reply.split_once("session=").unwrap();
     let token = &token[..40];
     let said = newest(&mut world, &polite);
@@ -201,27 +201,27 @@ fn others_are_answered_while_many_sessions_lose_their_keys() {
     text(&other);
     world.hub.set_keys(keys(0), world.now());
     // Nothing that they send counts any more, and neither does a token.
-    for peer in &crowd {
+    for peer in &revoked {
         world.post(peer, b"SAY still here\n");
         peer.wire.borrow_mut().writes = 0;
     }
     world.post(&other, format!("RESUME {token}\n").as_bytes());
-    let writes = |crowd: &[Peer]| -> usize { crowd.iter().map(|p| p.wire.borrow().writes).sum() };
+    let writes = |peers: &[Peer]| -> usize { peers.iter().map(|p| p.wire.borrow().writes).sum() };
     let mut before = 0;
     let mut turns = 0;
     while world.hub.chat().sessions() > 1 {
         world.post(&polite, b"PING\n");
         world.hub.turn(&world.now(), Millis(world.at), true);
         assert_eq!(text(&polite), "OK PING\r\n", "after {turns} turns");
-        let now = writes(&crowd);
-        assert!(now - before <= 3 * CROWD, "{} writes", now - before);
+        let now = writes(&revoked);
+        assert!(now - before <= 3 * SESSIONS, "{} writes", now - before);
         before = now;
         turns += 1;
-        assert!(turns < CROWD);
+        assert!(turns < SESSIONS);
     }
     assert_eq!(text(&other), "ERR session-ended replaced 0\r\n");
-    assert_eq!(newest(&mut world, &polite), said + CROWD as u64);
-    for peer in &crowd {
+    assert_eq!(newest(&mut world, &polite), said + SESSIONS as u64);
+    for peer in &revoked {
         let last = peer.wire.borrow();
         assert!(last.is_closed);
         let text = String::from_utf8_lossy(&last.output);

@@ -159,25 +159,25 @@ fn clients_that_never_read_events_slow_nobody_down() {
     let stuck: Vec<_> = (0..100)
         .map(|n| {
             let mut client = Client::narrow(server.address());
-            client.send(&format!("JOIN stuck{n} room=crowd idle=3600"));
+            client.send(&format!("JOIN stuck{n} room=stuck idle=3600"));
             client
         })
         .collect();
     speaker.await_stat("sessions", 103);
-    let mut crowd_speaker = server.join("speaker room=crowd mode=pull idle=3600");
-    let mut crowd_reader = server.join("reader room=crowd idle=3600");
+    let mut speaker_there = server.join("speaker room=stuck mode=pull idle=3600");
+    let mut reader_there = server.join("reader room=stuck idle=3600");
     // After the first of these the connections take no more.
-    let beside = talk(&mut crowd_speaker, &mut crowd_reader, 102);
+    let there = talk(&mut speaker_there, &mut reader_there, 102);
     let elsewhere = talk(&mut speaker, &mut reader, 2 + MESSAGES);
     assert_eq!(speaker.stat("sessions-slow"), 0);
     tell_slowest("100 who never read events", polite);
     let ceiling = server.expect_below_ceiling();
     println!(
-        "{MESSAGES} messages: {alone:?} alone, {beside:?} with 100 that do not read, \
+        "{MESSAGES} messages: {alone:?} alone, {there:?} with 100 that do not read, \
          {elsewhere:?} in another room; {ceiling}"
     );
     drop(stuck);
-    drop((crowd_speaker, crowd_reader));
+    drop((speaker_there, reader_there));
     speaker.await_stat("connections", 2);
     server.await_kibibytes(&mut speaker, start + NEARLY);
 }
@@ -407,7 +407,7 @@ fn clients_waiting_for_a_server_without_descriptors_slow_nobody_down() {
     let ticks = server.process.ticks();
     let watch = Watch::start();
     // Fewer than older systems let wait.
-    let mut crowd: Vec<_> = (0..100)
+    let mut waiting: Vec<_> = (0..100)
         .map(|_| Client::connect(server.address()))
         .collect();
     server.process.expect_error("cannot accept connections");
@@ -417,13 +417,13 @@ fn clients_waiting_for_a_server_without_descriptors_slow_nobody_down() {
     let share = (server.process.ticks() - ticks) as f64 / 100.0 / watch.elapsed().as_secs_f64();
     assert!(share < 0.2, "{share} of a processor");
     server.process.limit_descriptors(1024);
-    for client in &mut crowd {
+    for client in &mut waiting {
         client.expect("HELLO ");
         client.expect_service();
     }
     server.process.expect_error("accepting connections again");
     tell_slowest("100 at the door without descriptors", polite);
-    drop(crowd);
+    drop(waiting);
     server.await_descriptors(&mut ann, before);
     println!("without descriptors: {before} open before, and after");
 }

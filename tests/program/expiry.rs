@@ -126,14 +126,14 @@ fn a_resume_on_a_connection_that_a_stopped_server_had_not_accepted_counts() {
     drop(ann);
     server.process.pause();
     // Others that came first wait to be accepted as well, fewer than older systems let wait.
-    let crowd = [(); 100].map(|()| Client::connect(server.address()));
+    let others = [(); 100].map(|()| Client::connect(server.address()));
     let mut ann = Client::connect(server.address());
     ann.send(&format!("RESUME {token}"));
     ann.expect_nothing(6 * SECOND);
     server.process.go_on();
     ann.expect("HELLO ");
     ann.expect("OK RESUME name=ann ");
-    for mut other in crowd {
+    for mut other in others {
         other.expect("HELLO ");
     }
 }

@@ -154,9 +154,9 @@ fn the_manager_is_told_how_many_there_are_when_that_has_changed() {
     let mut ann = Client::greeted(&address);
     ann.join("ann");
     manager.await_line("STATUS=1 connection, 1 session");
-    let crowd = [(); 20].map(|()| Client::greeted(&address));
+    let others = [(); 20].map(|()| Client::greeted(&address));
     manager.await_line("STATUS=21 connections, 1 session");
-    drop(crowd);
+    drop(others);
     manager.await_line("STATUS=1 connection, 1 session");
     ann.ask("QUIT", "OK QUIT");
     manager.await_line("STATUS=0 connections, 0 sessions");

@@ -267,9 +267,9 @@ fn say_sends_its_text_unchanged() {
 #[test]
 fn say_reports_why_nothing_was_said() {
     let keyed = Keyed::start(&[]);
-    let crowded = Server::start(&["--max-connections", "1", "--handshake", "3600"]);
-    let _crowd = crowded.connect();
-    let (crowded, long) = (crowded.port(), "x".repeat(1025));
+    let occupied = Server::start(&["--max-connections", "1", "--handshake", "3600"]);
+    let _only = occupied.connect();
+    let (occupied, long) = (occupied.port(), "x".repeat(1025));
     each(|language| {
         let port = keyed.port();
         let try_to = |port: &str, name: &str, key: Option<&str>, text: &str, why: &str| {
@@ -284,7 +284,7 @@ fn say_reports_why_nothing_was_said() {
         try_to(port, "ann", Some(""), "hello", "not-authorized");
         try_to(port, "ann", key, "", "message-empty");
         try_to(port, "ann", key, &long, "message-too-long");
-        try_to(crowded, "ann", key, "hello", "full");
+        try_to(occupied, "ann", key, "hello", "full");
         try_to("1", "ann", key, "hello", "127.0.0.1");
     });
 }
