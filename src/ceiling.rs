@@ -58,11 +58,13 @@ impl Ceiling {
         );
         // During a reload there are the old keys, the new ones, and the text of the file, which may
         // be at its longest without any name.
-        let keys = names.map_or(0, |names| 2 * Keys::memory_max(names) + 2 * USERS_BYTES_MAX);
+        let keys = names.map_or(0, |names| {
+            2 * Keys::memory_bytes_max(names) + 2 * USERS_BYTES_MAX
+        });
         let names = names.unwrap_or(0) as u64;
         let part = |name, count, bytes| Part { name, count, bytes };
         let conn = buffers_bytes_max(limits) as u64 + 4 * ALLOCATION_OVERHEAD_BYTES;
-        let log = EventLog::memory_max(limits.log_bytes) as u64;
+        let log = EventLog::memory_bytes_max(limits.log_bytes) as u64;
         // The hub's lists of connections: to read, to write, a room's audience, and a spare one.
         let lists = 4 * array_bytes(conns, size_of::<u32>());
         let parts = vec![
@@ -72,12 +74,20 @@ impl Ceiling {
                 conns,
                 array_bytes(conns, size_of::<Conn<Descriptor>>()) + lists + conns * conn,
             ),
-            part("sessions", sessions, Chat::sessions_memory_max(limits)),
-            part("rooms", rooms, Chat::rooms_memory_max(limits) + rooms * log),
+            part(
+                "sessions",
+                sessions,
+                Chat::sessions_memory_bytes_max(limits),
+            ),
+            part(
+                "rooms",
+                rooms,
+                Chat::rooms_memory_bytes_max(limits) + rooms * log,
+            ),
             part(
                 "ended sessions",
                 crate::protocol::ENDED_MAX as u64,
-                Chat::ended_memory_max(),
+                Chat::ended_memory_bytes_max(),
             ),
             part("names with keys", names, keys),
         ];
@@ -245,7 +255,7 @@ mod tests {
         assert!(with_file.bytes() >= ceiling(limits).bytes() + 2 * USERS_BYTES_MAX);
         let with_names = Ceiling::of(&limits, Some(1000), 32768);
         let keys = with_names.bytes() - ceiling(limits).bytes();
-        assert!(keys >= 2 * (Keys::memory_max(1000) + USERS_BYTES_MAX));
+        assert!(keys >= 2 * (Keys::memory_bytes_max(1000) + USERS_BYTES_MAX));
         assert!(with_names.bytes() > with_file.bytes());
         let with_buffers = Ceiling::of(&limits, None, 65536);
         assert_eq!(with_buffers.bytes(), ceiling(limits).bytes());

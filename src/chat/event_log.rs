@@ -151,7 +151,7 @@ impl EventLog {
 
     /// The most memory that a log of `bytes_max` bytes takes, in bytes. This includes what it took at
     /// first, since nothing else may fit there.
-    pub fn memory_max(bytes_max: usize) -> usize {
+    pub fn memory_bytes_max(bytes_max: usize) -> usize {
         let rings = |bytes, events| block_bytes(bytes) + block_bytes(events * size_of::<u32>());
         rings(FIRST_BYTES, FIRST_BYTES / LOG_BYTES_PER_EVENT)
             + rings(bytes_max, Self::events_max(bytes_max))

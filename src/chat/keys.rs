@@ -100,7 +100,7 @@ impl Keys {
     }
 
     /// The most memory that the keys of `names` names take while they are read, in bytes.
-    pub fn memory_max(names: usize) -> u64 {
+    pub fn memory_bytes_max(names: usize) -> u64 {
         let names = names as u64;
         array_bytes(names, size_of::<(Folded, KeyHash)>()) + names * SortedIndex::ENTRY_BYTES
     }

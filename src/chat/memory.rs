@@ -15,7 +15,7 @@ const INDEX_BYTES: u64 = 96;
 impl Chat {
     /// The most that sessions take, in bytes, with what the server keeps for each: timer, name, place in
     /// an audience, usage.
-    pub fn sessions_memory_max(limits: &Limits) -> u64 {
+    pub fn sessions_memory_bytes_max(limits: &Limits) -> u64 {
         let (conns, sessions) = (limits.connections_max as u64, limits.sessions_max as u64);
         array_bytes(sessions, size_of::<Session>())
             + array_bytes(sessions, Wheel::TIMER_BYTES)
@@ -24,11 +24,11 @@ impl Chat {
             + sessions * SortedIndex::ENTRY_BYTES
             // A room's audience is a growing list too, and at least a quarter full.
             + 6 * sessions * size_of::<u32>() as u64
-            + Usages::memory_max(limits)
+            + Usages::memory_bytes_max(limits)
     }
 
     /// The most that rooms take without their logs, in bytes.
-    pub fn rooms_memory_max(limits: &Limits) -> u64 {
+    pub fn rooms_memory_bytes_max(limits: &Limits) -> u64 {
         let rooms = limits.rooms_max.min(limits.sessions_max) as u64;
         array_bytes(rooms, size_of::<Room>())
             + rooms * (SortedIndex::ENTRY_BYTES + INDEX_BYTES)
@@ -36,7 +36,7 @@ impl Chat {
     }
 
     /// What the list of ended sessions takes, in bytes.
-    pub fn ended_memory_max() -> u64 {
+    pub fn ended_memory_bytes_max() -> u64 {
         (ENDED_MAX * size_of::<(Token, End)>()) as u64
     }
 }

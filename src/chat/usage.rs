@@ -184,7 +184,7 @@ impl Usages {
 
     /// The most that usages take, in bytes: each connection, each session and each place among those
     /// that wait may have an origin of its own.
-    pub fn memory_max(limits: &Limits) -> u64 {
+    pub fn memory_bytes_max(limits: &Limits) -> u64 {
         let (conns, sessions) = (limits.connections_max as u64, limits.sessions_max as u64);
         let origins = 2 * conns + sessions;
         array_bytes(origins, size_of::<(Origin, Usage)>())
