@@ -1,11 +1,11 @@
-//! A result as one line of JSON.
+//! A result as one line of JSON, or as a line for each of its names.
 
-use std::fmt::{self, Display, Formatter, Write};
+use std::fmt::{self, Display, Formatter};
 
 /// An object: names and values in the order in which they were added.
 #[derive(Default)]
 pub struct Object {
-    fields: String,
+    fields: Vec<(String, String)>,
 }
 
 impl Object {
@@ -16,8 +16,7 @@ impl Object {
 
     /// Adds what is JSON as it is shown: a whole number, a truth value, an object.
     pub fn put(&mut self, name: &str, value: impl Display) -> &mut Self {
-        let comma = if self.fields.is_empty() { "" } else { ", " };
-        let _ = write!(self.fields, "{comma}\"{name}\": {value}");
+        self.fields.push((name.into(), value.to_string()));
         self
     }
 
@@ -34,10 +33,22 @@ impl Object {
         let number = value.is_finite().then(|| format!("{value:.4}"));
         self.maybe(name, number)
     }
+
+    /// The same for people: a line for each name that has a value.
+    pub fn lines(&self) -> String {
+        let known = self.fields.iter().filter(|(_, value)| value != "null");
+        let lines = known.map(|(name, value)| {
+            let value = value.replace(['{', '}', '"'], "");
+            format!("{name:<26} {value}\n")
+        });
+        lines.collect()
+    }
 }
 
 impl Display for Object {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        write!(f, "{{{}}}", self.fields)
+        let fields = self.fields.iter();
+        let fields: Vec<String> = fields.map(|(n, v)| format!("\"{n}\": {v}")).collect();
+        write!(f, "{{{}}}", fields.join(", "))
     }
 }

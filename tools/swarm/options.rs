@@ -191,7 +191,7 @@ receiver has read it. Ctrl-C ends a run early; the report tells of what there wa
 1 if anybody missed anything without being told LOST, got it twice or out of order, or if the
 server refused something; and 2 if an option is wrong.
 
-The names in the report of --json; those of the server's process are null without --pid:
+The names in the report; those of the server's process are missing, or null, without --pid:
 
     receivers, senders, pull, dead, rooms, message_bytes
     rate_per_s, window            one of them is null

@@ -1,7 +1,5 @@
 //! What was measured, as a text for people or as one JSON object.
 
-use std::fmt::{self, Write};
-
 use tools::json::Object;
 use tools::latency::Latencies;
 
@@ -35,8 +33,8 @@ pub struct Report {
 }
 
 impl Report {
-    /// The object of `--json`; `--help` has its names.
-    pub fn json(&mut self, plan: &Plan) -> Object {
+    /// All of it; `--help` explains the names.
+    pub fn object(&mut self, plan: &Plan) -> Object {
         let (rate, window) = match plan.pace() {
             Pace::Rate(rate) => (Some(rate), None),
             Pace::Window(window) => (None, Some(window)),
@@ -87,88 +85,6 @@ impl Report {
         object
     }
 
-    /// The text for people.
-    pub fn text(&mut self, plan: &Plan) -> String {
-        let mut out = String::new();
-        self.write(plan, &mut out)
-            .expect("a String takes everything");
-        out
-    }
-
-    fn write(&mut self, plan: &Plan, out: &mut String) -> fmt::Result {
-        let pace = match plan.pace() {
-            Pace::Rate(rate) => format!("{} a second", grouped(rate.into())),
-            Pace::Window(window) => format!("{} under way", grouped(window.into())),
-        };
-        writeln!(
-            out,
-            "{} receivers, {} senders, {} pull, {} dead; rooms {}; messages of {} bytes, {pace}",
-            plan.receivers, plan.senders, plan.pulls, plan.dead, plan.rooms, plan.size
-        )?;
-        writeln!(
-            out,
-            "join        {} connections ({}/s), {} sessions after {:.3} s",
-            grouped(plan.connections() as u64),
-            grouped(self.connections_per_s(plan) as u64),
-            grouped(plan.sessions() as u64),
-            seconds(self.join_us)
-        )?;
-        for (name, count, is_usual) in [
-            ("messages", self.messages, true),
-            ("not sent", self.unsent, false),
-            ("deliveries", self.deliveries, true),
-            ("lost", self.lost, true),
-            ("polls", self.polls, false),
-        ] {
-            if count > 0 || is_usual {
-                let (all, each) = (grouped(count), grouped(self.per_second(count) as u64));
-                let time_s = seconds(self.run_us);
-                writeln!(out, "{name:<12}{all} in {time_s:.3} s, {each}/s")?;
-            }
-        }
-        for (name, latencies) in [
-            ("latency", &mut self.latencies),
-            ("pull", &mut self.pull_latencies),
-            ("a poll", &mut self.poll_latencies),
-        ] {
-            if let Some(summary) = latencies.summary() {
-                let values = summary.map(|(name, us)| format!("{name} {}", grouped(us)));
-                let values = values.join("  ").replace("p99_9", "p99.9");
-                writeln!(out, "{name:<12}{values} us")?;
-            }
-        }
-        for (name, ns) in [
-            ("server CPU", self.server_cpu_ns),
-            ("swarm CPU", Some(self.swarm_cpu_ns)),
-        ] {
-            let (each, part) = (self.us_per_delivery(ns), self.percent(ns));
-            let each = match each.is_finite() {
-                true => format!("{each:.3} us a delivery, "),
-                false => String::new(),
-            };
-            if part.is_finite() {
-                writeln!(out, "{name:<12}{each}{part:.1} % of a processor")?;
-            }
-        }
-        let memory = [
-            self.resident_kib_start,
-            self.resident_kib_joined,
-            self.resident_kib_peak,
-            self.resident_kib_end,
-        ];
-        if let [Some(start), Some(joined), Some(peak), Some(end)] =
-            memory.map(|kib| kib.map(grouped))
-        {
-            let each = grouped(self.bytes_per_session(plan) as u64);
-            writeln!(
-                out,
-                "memory      {start} KiB at the start, {joined} when all had joined ({each} bytes a \
-                 session), at most {peak}, {end} at the end"
-            )?;
-        }
-        Ok(())
-    }
-
     fn connections_per_s(&self, plan: &Plan) -> f64 {
         plan.connections() as f64 / seconds(self.connect_us.max(1))
     }
@@ -199,17 +115,4 @@ impl Report {
 
 fn seconds(us: u64) -> f64 {
     us as f64 / 1e6
-}
-
-/// A number with commas.
-fn grouped(number: u64) -> String {
-    let digits = number.to_string();
-    let mut grouped = String::new();
-    for (at, digit) in digits.char_indices() {
-        if at > 0 && (digits.len() - at) % 3 == 0 {
-            grouped.push(',');
-        }
-        grouped.push(digit);
-    }
-    grouped
 }

@@ -113,9 +113,10 @@ pub fn run(plan: &Plan) -> Result<String, String> {
         report.resident_kib_peak = report.resident_kib_joined.max(Some(server.peak_kib()?));
     }
     report.swarm_resident_kib = own.peak_kib()?;
+    let report = report.object(plan);
     Ok(match plan.json {
-        true => format!("{}\n", report.json(plan)),
-        false => report.text(plan),
+        true => format!("{report}\n"),
+        false => report.lines(),
     })
 }
 
