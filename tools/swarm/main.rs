@@ -17,7 +17,6 @@ mod line;
 mod measure;
 mod members;
 mod options;
-mod progress;
 mod pulls;
 mod report;
 mod run;

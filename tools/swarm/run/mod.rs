@@ -16,7 +16,6 @@ use crate::conn::{Conn, Role, Stage};
 use crate::ledger::Checked;
 use crate::members::Members;
 use crate::options::{Pace, Plan};
-use crate::progress::Progress;
 use crate::pulls::Work;
 use crate::report::Report;
 use tools::client::Client;
@@ -32,8 +31,8 @@ const CONNECTING_MAX: usize = 512;
 const JOINING_MAX: usize = 1024;
 /// What is read at once, unless messages are very long.
 const BUFFER_BYTES: usize = 256 * 1024;
-/// How often progress is shown.
-const PROGRESS_EVERY_US: u64 = 200_000;
+/// How often it is checked whether it makes sense to go on.
+const CHECK_EVERY_US: u64 = 200_000;
 
 /// What all are doing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -63,7 +62,6 @@ pub struct Swarm<'a> {
     is_interrupted: Arc<AtomicBool>,
     clock: Clock,
     net: Net,
-    progress: Progress,
     members: Members<'a>,
     conns: Vec<Conn>,
     /// How many connections there are to be now.
@@ -73,7 +71,6 @@ pub struct Swarm<'a> {
     buffer: Vec<u8>,
     /// When something was last read.
     heard_us: u64,
-    shown_us: u64,
     phase_us: u64,
     /// How many connections wait for their end.
     leaving: usize,
@@ -102,7 +99,6 @@ pub fn run(plan: &Plan) -> Result<String, String> {
     }
     let measured = swarm.measure(server.as_ref(), &own);
     swarm.leave();
-    swarm.progress.show("");
     measured?;
     let throttled = swarm.tell_throttled();
     let mut report = swarm.finish();
@@ -136,14 +132,12 @@ impl<'a> Swarm<'a> {
             is_interrupted,
             clock,
             net: Net::new(address, clock)?,
-            progress: Progress::new(plan.json),
             members: Members::new(plan, &room),
             conns: Vec::with_capacity(plan.connections()),
             connect_to: 0,
             asked: 0,
             buffer: vec![0; BUFFER_BYTES.max(4 * plan.size)],
             heard_us: 0,
-            shown_us: 0,
             phase_us: 0,
             leaving: 0,
             throttled: None,
@@ -256,7 +250,6 @@ impl<'a> Swarm<'a> {
             let now_us = self.clock.now_us();
             self.check(phase, now_us)?;
             self.act(phase, now_us)?;
-            self.show(phase, now_us);
             let turned = self.turn(phase, &mut ready);
             // What the server said tells more than that it closed the connection then.
             match self.members.failure.take() {

@@ -2,14 +2,15 @@
 
 use std::io;
 
-use super::{PROGRESS_EVERY_US, Phase, Ready, Swarm};
+use super::{CHECK_EVERY_US, Phase, Ready, Swarm};
 use crate::conn::{Role, Stage};
 use crate::ledger::Checked;
 
 impl Swarm<'_> {
     /// Waits until something happens, and takes that in.
     pub(super) fn turn(&mut self, phase: Phase, ready: &mut Vec<Ready>) -> Checked<()> {
-        let mut deadline_us = self.shown_us + PROGRESS_EVERY_US;
+        // The same for many turns, so that the alarm need not be set again in each.
+        let mut deadline_us = (self.clock.now_us() / CHECK_EVERY_US + 1) * CHECK_EVERY_US;
         if phase == Phase::Running {
             let members = &self.members;
             let due = [members.senders.deadline_us(), members.pulls.deadline_us()];

@@ -1,10 +1,10 @@
-//! Whether it makes sense to go on, and how far it has come.
+//! Whether it makes sense to go on.
 
 use std::sync::atomic::Ordering;
 
 use tools::arguments::complain;
 
-use super::{PROGRESS_EVERY_US, Phase, Swarm, lines_throttled};
+use super::{Phase, Swarm, lines_throttled};
 use crate::conn::{Role, Stage};
 use crate::ledger::Checked;
 
@@ -88,7 +88,6 @@ impl Swarm<'_> {
         let after = lines_throttled(self.address).ok().flatten()?;
         let times = after.checked_sub(self.throttled?)?;
         if times > 0 && !std::mem::replace(&mut self.has_told_throttled, true) {
-            self.progress.show("");
             let text = "the server makes clients wait that send fast, so this measures its --rate";
             let server = self.plan.server();
             complain(
@@ -97,38 +96,5 @@ impl Swarm<'_> {
             );
         }
         Some(times)
-    }
-
-    pub(super) fn show(&mut self, phase: Phase, now_us: u64) {
-        if now_us < self.shown_us + PROGRESS_EVERY_US {
-            return;
-        }
-        self.shown_us = now_us;
-        let (members, plan) = (&self.members, self.plan);
-        let (what, done, of) = match phase {
-            Phase::Connecting => ("connected", members.greeted, plan.connections()),
-            Phase::JoiningPulls | Phase::Joining | Phase::Settling => (
-                "joined",
-                members.pulls.joined + members.joined,
-                plan.sessions(),
-            ),
-            Phase::Running => {
-                let elapsed_us = (now_us - self.phase_us).min(plan.run_us);
-                (
-                    "ms",
-                    elapsed_us as usize / 1000,
-                    plan.run_us as usize / 1000,
-                )
-            }
-            Phase::Arriving | Phase::Fetching => {
-                let messages = members.senders.messages;
-                let arrived = messages - members.ledger.in_flight.min(messages);
-                ("messages arrived", arrived as usize, messages as usize)
-            }
-            _ => ("gone", self.conns.len() - self.leaving, self.conns.len()),
-        };
-        let delivered = members.ledger.deliveries + members.ledger.pull_deliveries;
-        let text = format!("{done} of {of} {what}, {delivered} deliveries");
-        self.progress.show(&text);
     }
 }
