@@ -1,4 +1,4 @@
-//! What was measured, as a text for people or as one JSON object.
+//! What was measured, and the figures that come of that.
 
 use tools::json::Object;
 use tools::latency::Latencies;
@@ -34,7 +34,7 @@ pub struct Report {
 
 impl Report {
     /// All of it; `--help` explains the names.
-    pub fn object(&mut self, plan: &Plan) -> Object {
+    pub fn object(&self, plan: &Plan) -> Object {
         let (rate, window) = match plan.pace() {
             Pace::Rate(rate) => (Some(rate), None),
             Pace::Window(window) => (None, Some(window)),
@@ -61,11 +61,11 @@ impl Report {
             .decimal("deliveries_per_s", self.per_second(self.deliveries))
             .put("pull_deliveries", self.pull_deliveries)
             .put("lost", self.lost)
-            .maybe("latency_us", self.latencies.json())
-            .maybe("pull_latency_us", self.pull_latencies.json())
+            .maybe("latency_us", self.latencies.summary())
+            .maybe("pull_latency_us", self.pull_latencies.summary())
             .put("polls", self.polls)
             .decimal("polls_per_s", self.per_second(self.polls))
-            .maybe("poll_us", self.poll_latencies.json())
+            .maybe("poll_us", self.poll_latencies.summary())
             .decimal(
                 "cpu_us_per_delivery",
                 self.us_per_delivery(self.server_cpu_ns),

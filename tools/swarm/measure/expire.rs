@@ -95,7 +95,7 @@ pub fn add_waits(
     section: &mut Section,
     key: &str,
     when: &str,
-    mut waits: Latencies,
+    waits: Latencies,
     target: Option<f64>,
 ) {
     for (name, part, target) in [
