@@ -1,6 +1,6 @@
 //! A connection that waits: whole lines out and in. Errors are texts for people.
 
-use std::io::{Read, Write};
+use std::io::{BufRead, BufReader, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
@@ -8,15 +8,13 @@ use crate::clock::Clock;
 
 /// How long a server may take to answer.
 pub const PATIENCE: Duration = Duration::from_secs(60);
-/// What is read at once.
+/// What is read at once: much, lest the server wait for its client.
 const READ_BYTES: usize = 64 * 1024;
 
 /// A connection.
 pub struct Client {
-    stream: TcpStream,
-    /// What was received; what is before `start` was looked at.
-    input: Vec<u8>,
-    start: usize,
+    stream: BufReader<TcpStream>,
+    line: Vec<u8>,
 }
 
 impl Client {
@@ -30,9 +28,8 @@ impl Client {
         });
         match opened {
             Ok(stream) => Ok(Client {
-                stream,
-                input: Vec::new(),
-                start: 0,
+                stream: BufReader::with_capacity(READ_BYTES, stream),
+                line: Vec::new(),
             }),
             Err(error) => Err(format!("{address}: cannot connect: {error}")),
         }
@@ -56,48 +53,30 @@ impl Client {
     }
 
     pub fn send(&mut self, bytes: &[u8]) -> Result<(), String> {
-        let sent = self.stream.write_all(bytes);
+        let sent = self.stream.get_mut().write_all(bytes);
         sent.map_err(|error| format!("cannot send to the server: {error}"))
     }
 
     /// Whether the next line is there already.
     pub fn has_line(&self) -> bool {
-        memchr::memchr(b'\n', &self.input[self.start..]).is_some()
+        memchr::memchr(b'\n', self.stream.buffer()).is_some()
     }
 
     /// The next line, without its end.
     pub fn line_bytes(&mut self) -> Result<&[u8], String> {
-        let mut looked = 0;
-        let len = loop {
-            let held = &self.input[self.start + looked..];
-            if let Some(len) = memchr::memchr(b'\n', held) {
-                break looked + len;
-            }
-            looked += held.len();
-            self.receive()?;
-        };
-        let line = &self.input[self.start..self.start + len];
-        self.start += len + 1;
-        Ok(line.strip_suffix(b"\r").unwrap_or(line))
+        self.line.clear();
+        let read = self.stream.read_until(b'\n', &mut self.line);
+        read.map_err(|error| format!("no answer from the server: {error}"))?;
+        match self.line.strip_suffix(b"\n") {
+            Some(line) => Ok(line.strip_suffix(b"\r").unwrap_or(line)),
+            None => Err("the server closed a connection".into()),
+        }
     }
 
     /// The same as text.
     pub fn line(&mut self) -> Result<&str, String> {
         let line = std::str::from_utf8(self.line_bytes()?);
         line.map_err(|_| "the server sent something that is not UTF-8".into())
-    }
-
-    fn receive(&mut self) -> Result<(), String> {
-        self.input.drain(..std::mem::take(&mut self.start));
-        let mut chunk = [0; READ_BYTES];
-        match self.stream.read(&mut chunk) {
-            Ok(0) => Err("the server closed a connection".into()),
-            Ok(len) => {
-                self.input.extend_from_slice(&chunk[..len]);
-                Ok(())
-            }
-            Err(error) => Err(format!("no answer from the server: {error}")),
-        }
     }
 
     /// The next line, which has to begin like this; gives what follows.
@@ -111,12 +90,6 @@ impl Client {
     pub fn ask(&mut self, command: &str, start: &str) -> Result<&str, String> {
         self.send(command.as_bytes())?;
         self.expect(start)
-    }
-
-    /// Frees the memory that a connection which only waits does not need.
-    pub fn shrink(&mut self) {
-        self.input.drain(..std::mem::take(&mut self.start));
-        self.input.shrink_to_fit();
     }
 
     /// One of the numbers that STATS tells.

@@ -105,7 +105,6 @@ fn attached(program: &Path, count: usize, section: &mut Section) -> Result<(), S
         client.send(&line)?;
         read_join(&mut client)?;
         client.expect("JOINED ")?;
-        client.shrink();
         clients.push(client);
     }
     let what = format!("an attached push session, of {count} in rooms of {ROOM_SIZE}");
