@@ -8,8 +8,8 @@ use std::path::Path;
 
 use tools::client::Client;
 
-use crate::measure::server::{Bounds, Server};
-use crate::measure::sessions::{BLOCK, IDLE_S, Sessions, clients, exchange, read_join, write_join};
+use crate::measure::server::Server;
+use crate::measure::sessions::{BLOCK, IDLE_S, Sessions, exchange, read_join, write_join};
 use crate::measure::table::Section;
 use crate::token::Token;
 
@@ -176,16 +176,9 @@ struct Place {
 
 impl Place {
     fn new(program: &Path, size: usize, room_size: usize) -> Result<Place, String> {
-        let server = Server::start(
-            program,
-            &Bounds {
-                connections: 16,
-                sessions: size + 2 * JOINS,
-                rooms: size.div_ceil(room_size),
-                log_bytes: LOG_BYTES,
-            },
-        )?;
-        let mut clients = clients(&server)?;
+        let counts = [0, size + 2 * JOINS, size.div_ceil(room_size)];
+        let server = Server::start(program, counts, LOG_BYTES)?;
+        let mut clients = server.clients()?;
         let sessions = Sessions::build(&mut clients, size, room_size, |_| IDLE_S)?;
         let mut shuffled: Vec<u32> = (0..size as u32).collect();
         fastrand::Rng::with_seed(size as u64).shuffle(&mut shuffled);

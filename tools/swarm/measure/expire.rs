@@ -8,8 +8,8 @@ use tools::client::{Client, PATIENCE};
 use tools::clock::Clock;
 use tools::latency::Latencies;
 
-use crate::measure::server::{Bounds, Server};
-use crate::measure::sessions::{Sessions, clients};
+use crate::measure::server::Server;
+use crate::measure::sessions::Sessions;
 use crate::measure::table::Section;
 
 const ROOM_SIZE: usize = 10;
@@ -35,18 +35,7 @@ const MIB: f64 = 1024.0 * 1024.0;
 
 pub fn measure(program: &Path, sessions: usize) -> Result<Vec<Section>, String> {
     let rooms = sessions.div_ceil(ROOM_SIZE);
-    let bounds = Bounds {
-        connections: 16,
-        sessions: sessions + 16,
-        rooms: rooms + 16,
-        log_bytes: LOG_BYTES,
-    };
-    let server = Server::start(program, &bounds)?;
-    let mut control = server.connect()?;
-    control.ask("JOIN first\n", "OK JOIN ")?;
-    control.expect("JOINED ")?;
-    control.ask("LEAVE\n", "OK LEAVE")?;
-    let start = server.resident()?;
+    let mut server = Server::start(program, [0, sessions, rooms], LOG_BYTES)?;
 
     // Whoever comes later asks for less.
     let clock = Clock::start();
@@ -58,21 +47,24 @@ pub fn measure(program: &Path, sessions: usize) -> Result<Vec<Section>, String> 
         last_end = last_end.max(now + Duration::from_secs(idle));
         idle
     };
-    Sessions::build(&mut clients(&server)?, sessions, ROOM_SIZE, idle)?;
+    Sessions::build(&mut server.clients()?, sessions, ROOM_SIZE, idle)?;
     let full = server.resident()?;
-    if control.stat("sessions-expired")? > 0 {
+    if server.control.stat("sessions-expired")? > 0 {
         return Err(
             "the sessions joined so slowly that they expire already; use fewer --sessions".into(),
         );
     }
 
-    let mut pinger = Pinger::new(server.connect()?, control);
+    let mut client = server.connect()?;
     let first_end = Duration::from_secs(first_end);
     let quiet = first_end.saturating_sub(QUIET);
     clock.sleep_until(quiet);
-    let before = pinger.ping_until(clock, PING_EVERY, |elapsed, _| elapsed >= first_end)?;
+    let control = &mut server.control;
+    let is_past = |elapsed, _| elapsed >= first_end;
+    let before = ping_until(&mut client, control, clock, PING_EVERY, is_past)?;
     let queued = server.queued_ns()?;
-    let during = pinger.ping_until(clock, PING_EVERY, |_, left| left == 0)?;
+    let control = &mut server.control;
+    let during = ping_until(&mut client, control, clock, PING_EVERY, |_, left| left == 0)?;
     let rest = clock.elapsed().saturating_sub(last_end);
     let queued = server.queued_ns()? - queued;
     let after = server.resident()?;
@@ -84,9 +76,9 @@ pub fn measure(program: &Path, sessions: usize) -> Result<Vec<Section>, String> 
     section.add("gone", what, rest.as_secs_f64(), None);
     let what = "other programs had the processors meanwhile, s";
     section.add("queued", what, queued as f64 / 1e9, None);
-    let turn = pinger.control.stat("turn-longest")? as f64;
+    let turn = server.control.stat("turn-longest")? as f64;
     section.add("turn", "the server's longest turn, ms", turn, None);
-    add_memory(&mut section, start, full, after);
+    add_memory(&mut section, server.resident_start, full, after);
     Ok(vec![section])
 }
 
@@ -119,48 +111,37 @@ fn add_memory(section: &mut Section, start: i64, full: i64, after: i64) {
     section.add("memory-left", what, mib(after - start), Some(most));
 }
 
-/// Sends PINGs on one connection, and asks on another who is left.
-pub struct Pinger {
-    client: Client,
-    pub control: Client,
-}
-
-impl Pinger {
-    pub fn new(client: Client, control: Client) -> Pinger {
-        Pinger { client, control }
-    }
-
-    /// Sends PINGs at these intervals until `is_over` says so of the time since the start and of the
-    /// number of sessions that are left. Gives how long each PING waited for its answer, or for one
-    /// before it.
-    pub fn ping_until(
-        &mut self,
-        clock: Clock,
-        every: Duration,
-        is_over: impl Fn(Duration, u64) -> bool,
-    ) -> Result<Latencies, String> {
-        let start = clock.elapsed();
-        let mut waits = Latencies::default();
-        let mut due = start;
-        let mut ask = start;
-        loop {
-            let now = clock.elapsed();
-            if now >= ask {
-                let left = self.control.stat("sessions")?;
-                if is_over(now, left) {
-                    return Ok(waits);
-                }
-                if now - start > PATIENCE {
-                    return Err(format!("{left} sessions do not expire"));
-                }
-                ask = now + ASK_EVERY;
+/// Sends PINGs on one connection at these intervals, and asks on another who is left, until
+/// `is_over` says so of the time since the clock's start and of the number of sessions. Gives how
+/// long each PING waited for its answer, or for one before it.
+pub fn ping_until(
+    client: &mut Client,
+    control: &mut Client,
+    clock: Clock,
+    every: Duration,
+    is_over: impl Fn(Duration, u64) -> bool,
+) -> Result<Latencies, String> {
+    let start = clock.elapsed();
+    let mut waits = Latencies::default();
+    let mut due = start;
+    let mut ask = start;
+    loop {
+        let now = clock.elapsed();
+        if now >= ask {
+            let left = control.stat("sessions")?;
+            if is_over(now, left) {
+                return Ok(waits);
             }
-            let is_late = clock.elapsed() > due;
-            clock.sleep_until(due);
-            let from = if is_late { due } else { clock.elapsed() };
-            self.client.ask("PING\n", "OK PING")?;
-            waits.record((clock.elapsed() - from).as_micros() as u64);
-            due += every;
+            if now - start > PATIENCE {
+                return Err(format!("{left} sessions do not expire"));
+            }
+            ask = now + ASK_EVERY;
         }
+        let is_late = clock.elapsed() > due;
+        clock.sleep_until(due);
+        let from = if is_late { due } else { clock.elapsed() };
+        client.ask("PING\n", "OK PING")?;
+        waits.record((clock.elapsed() - from).as_micros() as u64);
+        due += every;
     }
 }

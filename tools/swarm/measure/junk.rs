@@ -10,8 +10,8 @@ use std::time::Duration;
 
 use tools::clock::Clock;
 
-use crate::measure::expire::{Pinger, add_waits};
-use crate::measure::server::{Bounds, Server, connections_possible};
+use crate::measure::expire::{add_waits, ping_until};
+use crate::measure::server::{Server, connections_possible};
 use crate::measure::table::Section;
 
 /// As many as the server takes by default, but for some.
@@ -39,27 +39,22 @@ pub fn measure(program: &Path) -> Result<Vec<Section>, String> {
     let name = format!("junk from {count} connections");
     let mut section = Section::new(name, vec!["measured".into()]);
     for (key, what, bytes) in KINDS {
-        let bounds = Bounds {
-            connections: count + 8,
-            sessions: 16,
-            rooms: 16,
-            log_bytes: "64K",
-        };
-        let server = Server::start(program, &bounds)?;
+        let mut server = Server::start(program, [count, 0, 0], "64K")?;
         let connect = |_| server.stream();
         let streams: Vec<TcpStream> = (0..count).map(connect).collect::<Result<_, String>>()?;
-        let mut pinger = Pinger::new(server.connect()?, server.connect()?);
+        let mut client = server.connect()?;
         let clock = Clock::start();
         let is_over = AtomicBool::new(false);
         let waits = thread::scope(|scope| {
             scope.spawn(|| flood(&streams, bytes, &is_over));
-            let waits = pinger.ping_until(clock, PING_EVERY, |elapsed, _| elapsed >= TIME);
+            let is_past = |elapsed, _| elapsed >= TIME;
+            let waits = ping_until(&mut client, &mut server.control, clock, PING_EVERY, is_past);
             is_over.store(true, Ordering::Relaxed);
             waits
         })?;
         add_waits(&mut section, key, what, waits, Some(P99_MS_MAX));
-        let turn = pinger.control.stat("turn-longest")? as f64;
-        let taken = pinger.control.stat("bytes-in")? as f64;
+        let turn = server.control.stat("turn-longest")? as f64;
+        let taken = server.control.stat("bytes-in")? as f64;
         let what = format!("longest turn, {what}, ms");
         section.add(&format!("turn-{key}"), what, turn, Some(TURN_MS_MAX));
         let what = "MB a second that the server took of it";

@@ -4,8 +4,8 @@ use std::path::Path;
 
 use tools::client::Client;
 
-use crate::measure::server::{Bounds, Server};
-use crate::measure::sessions::{BLOCK, IDLE_S, Sessions, clients, exchange, read_join, write_name};
+use crate::measure::server::{Server, connections_possible};
+use crate::measure::sessions::{BLOCK, IDLE_S, Sessions, exchange, read_join, write_name};
 use crate::measure::table::Section;
 
 /// Those who hold a connection are as many, if the limit on open files allows it.
@@ -25,7 +25,7 @@ const GROWTH_BYTES_MAX: f64 = 64.0 * 1024.0;
 
 pub fn measure(program: &Path, sessions: usize) -> Result<Vec<Section>, String> {
     let mut section = Section::new("memory".into(), vec!["bytes".into()]);
-    let connected = crate::measure::server::connections_possible(CONNECTED).min(sessions);
+    let connected = connections_possible(CONNECTED).min(sessions);
     bare(program, connected, &mut section)?;
     attached(program, connected, &mut section)?;
     for room_size in [1_000, 10] {
@@ -34,68 +34,27 @@ pub fn measure(program: &Path, sessions: usize) -> Result<Vec<Section>, String> 
     Ok(vec![section])
 }
 
-/// A server, a connection that asks it things, and what it took before anything came.
-struct Start {
-    server: Server,
-    control: Client,
-    resident: i64,
-}
-
-impl Start {
-    fn new(
-        program: &Path,
-        connections: usize,
-        sessions: usize,
-        rooms: usize,
-    ) -> Result<Start, String> {
-        let bounds = Bounds {
-            connections: connections + 16,
-            sessions: sessions + 16,
-            rooms: rooms + 16,
-            log_bytes: LOG_BYTES,
-        };
-        let server = Server::start(program, &bounds)?;
-        let mut control = server.connect()?;
-        // All that a first member takes is there.
-        control.ask("JOIN first\n", "OK JOIN ")?;
-        control.expect("JOINED ")?;
-        control.ask("LEAVE\n", "OK LEAVE")?;
-        control.stat("uptime")?;
-        let resident = server.resident()?;
-        Ok(Start {
-            server,
-            control,
-            resident,
-        })
-    }
-
-    /// What has come since, for each of `count`.
-    fn growth(&self, count: usize) -> Result<f64, String> {
-        Ok((self.server.resident()? - self.resident) as f64 / count as f64)
-    }
-}
-
 fn bare(program: &Path, count: usize, section: &mut Section) -> Result<(), String> {
-    let mut start = Start::new(program, count, count, 1)?;
-    let clients = (0..count).map(|_| start.server.connect());
+    let mut server = Server::start(program, [count, count, 1], LOG_BYTES)?;
+    let clients = (0..count).map(|_| server.connect());
     let clients = clients.collect::<Result<Vec<_>, _>>()?;
     let what = format!("a connection without a session, of {count}");
-    section.add("bare", what, start.growth(count)?, None);
+    section.add("bare", what, server.growth(count)?, None);
     drop(clients);
-    start.control.await_stat("connections", 1)?;
+    server.control.await_stat("connections", 1)?;
     let what = "  and when all of them are gone";
-    section.add("bare-after", what, start.growth(count)?, None);
+    section.add("bare-after", what, server.growth(count)?, None);
     Ok(())
 }
 
 fn attached(program: &Path, count: usize, section: &mut Section) -> Result<(), String> {
     const ROOM_SIZE: usize = 10;
     let rooms = count.div_ceil(ROOM_SIZE);
-    let mut start = Start::new(program, count, count, rooms)?;
+    let mut server = Server::start(program, [count, count, rooms], LOG_BYTES)?;
     let mut clients = Vec::with_capacity(count);
     let mut line = Vec::new();
     for number in 0..count {
-        let mut client = start.server.connect()?;
+        let mut client = server.connect()?;
         line.clear();
         line.extend_from_slice(b"JOIN ");
         write_name(number, &mut line);
@@ -111,15 +70,15 @@ fn attached(program: &Path, count: usize, section: &mut Section) -> Result<(), S
     section.add(
         "attached",
         what,
-        start.growth(count)?,
+        server.growth(count)?,
         Some(ATTACHED_BYTES_MAX),
     );
     for client in &mut clients {
         client.send(b"QUIT\n")?;
     }
-    start.control.await_stat("connections", 1)?;
+    server.control.await_stat("connections", 1)?;
     let what = "  and when all of them have quit";
-    section.add("attached-after", what, start.growth(count)?, None);
+    section.add("attached-after", what, server.growth(count)?, None);
     Ok(())
 }
 
@@ -130,20 +89,20 @@ fn detached(
     section: &mut Section,
 ) -> Result<(), String> {
     let rooms = count.div_ceil(room_size);
-    let mut start = Start::new(program, 16, count, rooms)?;
-    let mut clients = clients(&start.server)?;
+    let mut server = Server::start(program, [0, count, rooms], LOG_BYTES)?;
+    let mut clients = server.clients()?;
     let sessions = Sessions::build(&mut clients, count, room_size, |_| IDLE_S)?;
     let key = format!("detached-{room_size}");
     let what = format!("a detached pull session, of {count} in rooms of {room_size}");
-    section.add(&key, what, start.growth(count)?, Some(DETACHED_BYTES_MAX));
-    let logs = start.control.stat("log-bytes")? as f64 / count as f64;
+    section.add(&key, what, server.growth(count)?, Some(DETACHED_BYTES_MAX));
+    let logs = server.control.stat("log-bytes")? as f64 / count as f64;
     let what = "  of that, its share of the events that rooms keep";
     section.add(&format!("{key}-log"), what, logs, None);
 
     talk(&mut clients, &sessions)?;
-    let full = start.server.resident()?;
+    let full = server.resident()?;
     talk(&mut clients, &sessions)?;
-    let growth = (start.server.resident()? - full) as f64;
+    let growth = (server.resident()? - full) as f64;
     let what = format!("  growth by {MESSAGES} messages not polled, in all");
     section.add(&format!("{key}-say"), what, growth, Some(GROWTH_BYTES_MAX));
     Ok(())

@@ -15,51 +15,72 @@ use tools::server;
 /// What the system keeps of what is sent on a connection that does not block.
 const SEND_BUFFER_BYTES: usize = 16 * 1024;
 
+/// How many connections there are to work on sessions.
+const CLIENTS: usize = 4;
+/// What a server allows more than it is to have.
+const SPARE: usize = 16;
+
 /// A running server.
 pub struct Server {
     server: server::Server,
     process: Process,
-}
-
-/// What a server is to allow.
-pub struct Bounds {
-    pub connections: usize,
-    pub sessions: usize,
-    pub rooms: usize,
-    pub log_bytes: &'static str,
+    /// A connection that asks it things.
+    pub control: Client,
+    /// Its resident memory, in bytes, when a first member had come and gone.
+    pub resident_start: i64,
 }
 
 impl Server {
     /// Starts a server that bounds as little as it can. It and this process have a processor each, if
     /// there are two.
-    pub fn start(program: &Path, bounds: &Bounds) -> Result<Server, String> {
+    pub fn start(
+        program: &Path,
+        [connections, sessions, rooms]: [usize; 3],
+        log_bytes: &str,
+    ) -> Result<Server, String> {
         let cores = cores()?;
         pin(cores[0])?;
-        let started = server::Server::start(
-            program,
-            &[
-                &["--rate", "0", "--handshake", "86400"][..],
-                &["--idle", "86400", "--max-idle", "86400"],
-                &["--log-bytes", bounds.log_bytes],
-                &["--max-connections", &bounds.connections.to_string()],
-                &["--max-sessions", &bounds.sessions.to_string()],
-                &["--max-rooms", &bounds.rooms.to_string()],
-                &[
-                    "--max-per-address",
-                    &bounds.sessions.max(bounds.connections).to_string(),
-                ],
-            ]
-            .concat(),
-        );
+        let [connections, sessions, rooms, each] =
+            [connections, sessions, rooms, sessions.max(connections)]
+                .map(|count| (count + SPARE).to_string());
+        let options = [
+            ["--rate", "0"],
+            ["--handshake", "86400"],
+            ["--idle", "86400"],
+            ["--max-idle", "86400"],
+            ["--log-bytes", log_bytes],
+            ["--max-connections", &connections],
+            ["--max-sessions", &sessions],
+            ["--max-rooms", &rooms],
+            ["--max-per-address", &each],
+        ];
+        let started = server::Server::start(program, &options.concat());
         pin(*cores.last().unwrap_or(&cores[0]))?;
         let server = started?;
         let process = Process::find(server.pid())?;
-        Ok(Server { server, process })
+        let mut control = server.connect()?;
+        control.ask("JOIN first\n", "OK JOIN ")?;
+        control.expect("JOINED ")?;
+        control.ask("LEAVE\n", "OK LEAVE")?;
+        control.stat("uptime")?;
+        let mut server = Server {
+            server,
+            process,
+            control,
+            resident_start: 0,
+        };
+        server.resident_start = server.resident()?;
+        Ok(server)
     }
 
     /// A new connection.
     pub fn connect(&self) -> Result<Client, String> {
         self.server.connect()
+    }
+
+    /// Connections to work with.
+    pub fn clients(&self) -> Result<Vec<Client>, String> {
+        (0..CLIENTS).map(|_| self.connect()).collect()
     }
 
     /// A new connection that does not block, and whose greeting nobody reads. The system keeps
@@ -91,6 +112,11 @@ impl Server {
     /// Its resident memory in bytes, once it rests.
     pub fn resident(&self) -> Result<i64, String> {
         Ok(self.resting()?.resident_kib()? as i64 * 1024)
+    }
+
+    /// What has come since the start, for each of `count`.
+    pub fn growth(&self, count: usize) -> Result<f64, String> {
+        Ok((self.resident()? - self.resident_start) as f64 / count as f64)
     }
 
     fn resting(&self) -> Result<&Process, String> {

@@ -3,11 +3,7 @@
 
 use tools::client::Client;
 
-use crate::measure::server::Server;
 use crate::token::Token;
-
-/// How many connections work on the sessions.
-const CONNECTIONS: usize = 4;
 
 /// Groups of commands that are sent at once: few enough to fit into what the system keeps for a
 /// connection, so that neither side waits for the other to read.
@@ -111,9 +107,4 @@ impl Sessions {
     pub fn room_of(&self, session: usize) -> usize {
         session % self.newest.len()
     }
-}
-
-/// Connections to work with.
-pub fn clients(server: &Server) -> Result<Vec<Client>, String> {
-    (0..CONNECTIONS).map(|_| server.connect()).collect()
 }
