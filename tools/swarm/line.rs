@@ -61,20 +61,13 @@ pub fn word(bytes: &[u8]) -> (&[u8], &[u8]) {
     }
 }
 
-/// The number that the bytes begin with, and what is behind the space that ends it.
+/// The number up to the next space, and what is behind that.
 pub fn number(bytes: &[u8]) -> Option<(u64, &[u8])> {
-    let len = bytes.iter().take_while(|b| b.is_ascii_digit()).count();
-    let mut number = 0_u64;
-    for digit in &bytes[..len] {
-        let digit = u64::from(digit - b'0');
-        number = number.checked_mul(10)?.checked_add(digit)?;
-    }
-    match bytes.get(len) {
-        _ if len == 0 => None,
-        None => Some((number, &[])),
-        Some(b' ') => Some((number, &bytes[len + 1..])),
-        Some(_) => None,
-    }
+    let (digits, rest) = word(bytes);
+    // A sign is none of the digits.
+    digits.first().filter(|byte| byte.is_ascii_digit())?;
+    let number = std::str::from_utf8(digits).ok()?.parse().ok()?;
+    Some((number, rest))
 }
 
 /// The value behind `key`, an equals sign included, among words.
@@ -87,21 +80,6 @@ pub fn field<'a>(words: &'a [u8], key: &[u8]) -> Option<&'a [u8]> {
 /// The number behind `key`.
 pub fn field_number(words: &[u8], key: &[u8]) -> Option<u64> {
     number(field(words, key)?).map(|(number, _)| number)
-}
-
-/// Appends a number.
-pub fn push_number(out: &mut Vec<u8>, mut number: u64) {
-    let mut digits = [0; 20];
-    let mut at = digits.len();
-    loop {
-        at -= 1;
-        digits[at] = b'0' + (number % 10) as u8;
-        number /= 10;
-        if number == 0 {
-            break;
-        }
-    }
-    out.extend_from_slice(&digits[at..]);
 }
 
 /// Bytes for people.

@@ -1,10 +1,10 @@
 //! When which message is said, and its text.
 
 use std::collections::BTreeSet;
+use std::io::Write;
 
 use crate::conn::Conn;
 use crate::ledger::PADDING;
-use crate::line::push_number;
 use crate::options::{Pace, Plan};
 
 /// A sender says nothing more while this many bytes wait for its connection to take them.
@@ -141,13 +141,13 @@ impl Senders {
 
     fn say(&mut self, sender: u32, conn: &mut Conn, stamp_us: u64) {
         let out = &mut conn.net.out;
-        out.extend_from_slice(b"SAY ");
-        let start = out.len();
-        push_number(out, sender.into());
-        out.push(b' ');
-        push_number(out, self.said(sender).into());
-        out.push(b' ');
-        push_number(out, stamp_us);
+        let start = out.len() + "SAY ".len();
+        let said = write!(
+            out,
+            "SAY {sender} {} {stamp_us}",
+            self.said[sender as usize]
+        );
+        said.expect("a Vec takes everything");
         // There is a byte left for the space, or none is needed.
         if out.len() < start + self.size {
             out.push(b' ');
