@@ -153,11 +153,9 @@ impl Chat {
         };
         self.ended.add(token, End { reason, at: now.at });
 
-        if reason == LeaveReason::Slow {
-            if self.journal.admits_slow(origin, now) {
-                let (room, idle_s) = (room.name, session.idle_s);
-                log::info!("{name} in {room} stalled: it read nothing for {idle_s} s");
-            }
+        if reason == LeaveReason::Slow && self.journal.admits_slow(origin, now) {
+            let (room, idle_s) = (room.name, session.idle_s);
+            log::info!("{name} in {room} stalled: it read nothing for {idle_s} s");
         }
         log::debug!("{name} left {}: {}", room.name, reason.as_str());
         (session.room, name)
