@@ -1,5 +1,5 @@
-//! Many clients of one server, in one thread and one poll: coming in, being sent to, and counting
-//! what they are sent.
+//! Many clients of one server, in one thread and one poll: they come in, receive, and count what they
+//! receive.
 //!
 //! What is said and when is the scenarios' business; clients that are in only count marks.
 
@@ -11,13 +11,13 @@ use tools::net::{Conn, Net, Ready};
 
 use crate::adapter::{Adapter, MARK, Opening, contains};
 
-/// What is remembered of what a client was sent last.
+/// How much is remembered of what a client got last.
 const TAIL_BYTES: usize = 80;
 const READ_BYTES: usize = 256 * 1024;
 /// After this much silence, a server has nothing more to send.
 const SILENCE: Duration = Duration::from_millis(100);
 
-/// Marks that a client was sent at once: who, how many it had before, how many these are.
+/// Marks that a client got at once: who, how many it had before, how many these are.
 pub struct Arrival {
     pub who: usize,
     pub before: u64,
@@ -62,14 +62,14 @@ struct Client {
     stage: Stage,
     /// What tells that it is in.
     confirmation: &'static [u8],
-    /// The end of what it was sent before it was in.
+    /// The end of what it got before it was in.
     tail: Vec<u8>,
-    /// Marks that it was sent.
+    /// Marks that it got.
     marks: u64,
 }
 
 impl Client {
-    /// Looks through what it was sent for the confirmation that it is in; true if that is there.
+    /// Looks through what it got for the confirmation that it is in; true if that is there.
     fn is_confirmed_by(&mut self, block: &[u8]) -> bool {
         self.tail.extend_from_slice(block);
         if contains(&self.tail, self.confirmation) {
@@ -123,7 +123,7 @@ impl Clients {
         self.mark = mark;
     }
 
-    /// Marks that a client was sent so far.
+    /// Marks that a client got so far.
     pub fn marks(&self, who: usize) -> u64 {
         self.clients[who].marks
     }
@@ -220,7 +220,7 @@ impl Clients {
         Ok(())
     }
 
-    /// Lets time pass; who is asked for a sign of life gives one.
+    /// Lets time pass; clients that are asked for a sign of life give one.
     pub fn rest(&mut self, duration: Duration) -> Result<(), String> {
         let start = Clock::start();
         loop {

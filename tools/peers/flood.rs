@@ -45,7 +45,7 @@ impl Run {
         (self.messages * self.receivers as u64).saturating_sub(self.deliveries)
     }
 
-    /// The server's time on the CPU for each message that somebody was sent.
+    /// The server's time on the CPU for each message that somebody got.
     pub fn cpu_us_per_delivery(&self) -> f64 {
         self.cpu_ns as f64 / 1e3 / self.deliveries as f64
     }
@@ -66,7 +66,7 @@ pub enum Pace {
 }
 
 impl Talk<'_> {
-    /// Says messages for that long, and waits for the last. Each receiver is sent them in order, and
+    /// Says messages for that long, and waits for the last. Each receiver gets them in order, and
     /// each carries one mark, so the count of its marks tells which message has arrived.
     pub fn run(&mut self, pace: Pace, duration: Duration) -> Result<Run, String> {
         let first = match pace {
@@ -139,14 +139,14 @@ impl Talk<'_> {
         })
     }
 
-    /// How many messages each receiver was sent so far: all of them the same.
+    /// How many messages each receiver got so far: all of them the same.
     fn marks_of_all(&self) -> Result<u64, String> {
         let marks = self.clients.marks(0);
         match (0..self.receivers).find(|&who| self.clients.marks(who) != marks) {
             None => Ok(marks),
             Some(who) => Err(format!(
-                "receiver 0 was sent {marks} messages and receiver {who} {}: the server has lost \
-                 some, so it cannot be told which arrive when",
+                "receiver 0 got {marks} messages and receiver {who} {}: the server has lost some, \
+                 so nobody can tell which arrive when",
                 self.clients.marks(who)
             )),
         }

@@ -3,8 +3,8 @@
 //! One thread and one poll. Each block that is read from a client is written, with one write, to
 //! every client, its sender included. There are no lines, names, rooms, limits or timers, and
 //! nothing is kept for a client but its descriptor, unless it did not take a block as a whole: then
-//! the rest is, without any bound. A client is sent an empty line when it is accepted, so that it
-//! knows when it is in.
+//! the rest is, without any bound. A client gets an empty line when it is accepted, so that it knows
+//! when it is in.
 
 use std::collections::HashMap;
 use std::io::{self, Read, Write};

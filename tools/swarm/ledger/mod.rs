@@ -91,7 +91,7 @@ impl Ledger {
         room.end().max(room.joined + 1)
     }
 
-    /// The first event that all in a room are to be given.
+    /// The first event that all in a room are to get.
     pub fn opened(&self, room: u32) -> u64 {
         self.rooms[room as usize].opened
     }
@@ -233,7 +233,7 @@ impl Ledger {
         Ok(())
     }
 
-    /// What a receiver has not been given yet, if there is anything.
+    /// What a receiver has not got yet, if there is anything.
     pub fn missing(&self, reader: &Reader) -> Option<String> {
         let room = &self.rooms[reader.room as usize];
         let place = reader.next.checked_sub(room.base)?;

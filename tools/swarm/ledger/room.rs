@@ -1,4 +1,4 @@
-//! What is known of one room's events that somebody still has to be given.
+//! What is known of one room's events that somebody has still to get.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -32,9 +32,9 @@ pub struct Entry {
     pub stamp_us: u64,
     /// The line with its end, from when somebody gets it; empty before.
     pub text: Box<[u8]>,
-    /// Receivers that have still to be given it.
+    /// Receivers that have still to get it.
     pub awaited: u32,
-    /// Pull sessions that have still to be given it.
+    /// Pull sessions that have still to get it.
     pub unpolled: u32,
 }
 
@@ -45,9 +45,9 @@ pub struct Room {
     pub entries: VecDeque<Entry>,
     /// The newest event that is the JOINED of one of ours.
     pub joined: u64,
-    /// The first event that all are to be given.
+    /// The first event that all are to get.
     pub opened: u64,
-    /// Those who are to be given each event; none is known while members still join.
+    /// Those who are to get each event; none is known while members still join.
     pub receivers: Option<u32>,
     pub pulls: u32,
     /// Entries that were passed over and never learnt.
