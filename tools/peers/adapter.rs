@@ -39,8 +39,8 @@ pub struct Adapter {
     pub say: Vec<u8>,
     /// How the server asks for a sign of life, and what is answered.
     pub keep_alive: Option<(&'static [u8], &'static [u8])>,
-    /// A byte that a client is sent once for its own coming, and once for each that comes into its
-    /// room from then on, itself included; if it is told of that.
+    /// A byte that a client gets once for its own coming, and once for each that comes into its room
+    /// from then on, itself included; if the server tells of that.
     pub joined_mark: Option<u8>,
     /// How many may be connecting at once without the server's queue of them, whose length is built
     /// in, being too short.
@@ -57,9 +57,9 @@ pub struct Asking {
     pub add: fn(usize) -> String,
     /// How many lines come of that.
     pub lines_of_add: usize,
-    /// Asks for the events that come next, given how often that was done from the first one on.
+    /// Asks for the events that come next; the number says how many times that was done before.
     pub ask: fn(usize) -> String,
-    /// Asks in the cheapest way, with nothing to be given: the reply is one line.
+    /// Asks in the cheapest way, when there is nothing to get: the reply is one line.
     pub ask_for_nothing: &'static str,
     /// The size of a reply, if the line of that number tells it.
     pub announced: fn(usize, &[u8]) -> Option<Size>,

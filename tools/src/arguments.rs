@@ -9,7 +9,7 @@ use std::str::FromStr;
 use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser, ValueEnum};
 
-/// The longest time that can be given, in seconds: a day.
+/// The longest time that an option takes, in seconds: a day.
 const SECONDS_MAX: f64 = 24.0 * 3600.0;
 
 /// Reads the command line, and ends the program if it is wrong or asks for help.

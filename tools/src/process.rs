@@ -52,7 +52,7 @@ impl Process {
         self.of_threads("schedstat", |text| word(text, 1))
     }
 
-    /// How often its threads have gone to sleep, which is how often they were woken.
+    /// How many times its threads have gone to sleep, and so have been woken.
     pub fn wakeups(&self) -> Result<u64, String> {
         self.of_threads("status", |text| field(text, "voluntary_ctxt_switches:"))
     }

@@ -1,4 +1,4 @@
-//! One connection: what it is for, how far it has come, and what it was sent last.
+//! One connection: what it is for, how far it has come, and what came on it last.
 
 use std::io;
 

@@ -1,7 +1,7 @@
 //! Puts load on a chinwag server, checks that every session gets everything exactly once and in
 //! order, and reports how fast that went and what it took.
 //!
-//! The server must be told to bear it, for example:
+//! The server needs options with which it bears that, for example:
 //!
 //! ```sh
 //! cargo run --release -- -c 1100 -s 1100 -a 1100 --rate 0 &

@@ -7,7 +7,7 @@ use tools::arguments::{seconds_as_us, within};
 
 /// The least bytes that a message's sender, number and time can take.
 const SIZE_MIN: usize = "65535 4294967295 86400000000".len();
-/// The longest message that a server can be told to take.
+/// The longest message that an option of the server can allow.
 const SIZE_MAX: usize = 1024 * 1024;
 /// The most connections to one address: Linux has about 28,000 ports for them.
 const CONNECTIONS_MAX: usize = 28_000;
@@ -214,6 +214,6 @@ The names in the report; those of the server's process are missing, or null, wit
                                   the server's memory before, after joining, at most since it was
                                   started, and after all have left
     bytes_per_session             by how much it grew until all had joined, connections included
-    lines_throttled               how often the server made clients wait because they sent too fast
+    lines_throttled               how many times the server made clients wait: they sent too fast
     swarm_cpu_us_per_delivery, swarm_resident_kib
                                   what this program took itself";

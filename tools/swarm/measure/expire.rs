@@ -22,9 +22,9 @@ const BEFORE_SECS: u64 = 5;
 /// How long PINGs are sent before the first expires.
 const QUIET: Duration = Duration::from_secs(2);
 
-/// A PING is sent so often, or as soon as the one before is answered.
+/// The time between two PINGs, unless the reply to the first takes longer.
 const PING_EVERY: Duration = Duration::from_millis(1);
-/// How often it is asked who is left.
+/// The time between two questions who is left.
 const ASK_EVERY: Duration = Duration::from_millis(100);
 
 const P99_MS_MAX: f64 = 20.0;

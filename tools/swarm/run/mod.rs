@@ -40,7 +40,7 @@ enum Phase {
     Connecting,
     JoiningPulls,
     Joining,
-    /// All have joined and are still being told so.
+    /// All have joined, and what tells them so is still on its way.
     Settling,
     Running,
     /// Nothing more is said, and what was said has still to arrive.
@@ -74,7 +74,7 @@ pub struct Swarm<'a> {
     phase_us: u64,
     /// How many connections wait for their end.
     leaving: usize,
-    /// How often the server had throttled clients before, if it tells.
+    /// How many times the server had throttled clients before, if it tells.
     throttled: Option<u64>,
     has_asked_why: bool,
     has_told_throttled: bool,
@@ -149,7 +149,7 @@ impl<'a> Swarm<'a> {
 
     /// Everything up to the moment when all has arrived.
     fn measure(&mut self, server: Option<&Process>, own: &Process) -> Checked<()> {
-        // Pull sessions come first, so that nobody has to be told of a million of them.
+        // Pull sessions come first, so that the server need tell nobody of a million of them.
         let mut connect_us = 0;
         for (connect_to, joining) in [
             (self.plan.carriers(), Phase::JoiningPulls),
@@ -385,7 +385,7 @@ fn expect_descriptors(connections: usize) -> Result<(), String> {
     }
 }
 
-/// How often the server has made clients wait because they sent too fast. A server with keys
+/// How many times the server has made clients wait because they sent too fast. A server with keys
 /// does not tell strangers.
 fn lines_throttled(address: SocketAddr) -> Result<Option<u64>, String> {
     Ok(Client::greeted(address)?.stat("lines-throttled").ok())

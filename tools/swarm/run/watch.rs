@@ -82,8 +82,8 @@ impl Swarm<'_> {
         self.members.pulls.awaited()
     }
 
-    /// Gives how often the server has made us wait since the start, if it tells. The first time that it
-    /// has, this says so.
+    /// How many times the server has made us wait since the start, if it tells. Says so the first time
+    /// that it has.
     pub(super) fn tell_throttled(&mut self) -> Option<u64> {
         let after = lines_throttled(self.address).ok().flatten()?;
         let times = after.checked_sub(self.throttled?)?;

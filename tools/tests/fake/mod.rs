@@ -1,4 +1,4 @@
-//! A server that can be told to do wrong: one room, and what a load generator says to it.
+//! A server that does wrong on request: one room, and what a load generator says to it.
 //!
 //! It does not know RESUME: a pull session has to have a connection of its own.
 
@@ -16,7 +16,7 @@ struct Wrong {
 }
 
 impl Wrong {
-    /// What somebody is sent in place of a line about the message of that number.
+    /// What somebody gets in place of a line about the message of that number.
     fn lines(self, to: &str, number: u64, line: &str) -> String {
         match to.starts_with(self.to) && number == self.number {
             true => (self.lines)(line),
