@@ -34,9 +34,6 @@ const CHECKED: &[&str] = &[
 /// Folders in those that hold no sentences of the project.
 const NO_SENTENCES: &[&str] = &["fuzz/artifacts", "fuzz/corpus", "fuzz/target"];
 
-/// Folders whose sentences are not checked for [`Sentence::finer_habits`].
-const COARSE: &[&str] = &["tools"];
-
 /// Phrases, in small letters, and what to write instead.
 const PHRASES: &[(&str, &str)] = &[
     ("only who", "only those who"),
@@ -105,9 +102,11 @@ impl Sentence {
             "Has" | "Have" if !self.is_question => {
                 habits.push("\"Has it do\": the verb itself, or makes it do".into());
             }
-            "Who" if !self.is_question => habits.push(WHO.into()),
             "Sees" => habits.push("\"Sees that\": checks, waits until".into()),
             _ => {}
+        }
+        if !self.is_question && (self.word(0) == "Who" || self.has_headless_who()) {
+            habits.push("\"who …\": whoever, clients that".into());
         }
         for (index, pair) in self.words.windows(2).enumerate() {
             let pair = [pair[0].to_lowercase(), pair[1].to_lowercase()];
@@ -115,33 +114,7 @@ impl Sentence {
                 ["so", "many" | "much" | "long" | "often"] if !self.has_result(index + 2) => {
                     habits.push(format!("\"so {}\": name the number", pair[1]));
                 }
-                [
-                    be @ ("is" | "are" | "was" | "were"),
-                    done @ ("given" | "told"),
-                ] if !self.is_right(index) => {
-                    habits.push(format!("\"{be} {done}\": {PASSIVE}"));
-                }
-                ["each", number] if number.bytes().all(|b| b.is_ascii_digit()) => {
-                    habits.push(format!("\"each {number}\": every {number}"));
-                }
-                _ => {}
-            }
-        }
-        habits
-    }
-
-    /// The other habits that it shows. These take more than a phrase to find.
-    fn finer_habits(&self) -> Vec<String> {
-        let mut habits = Vec::new();
-        if !self.is_question && self.has_headless_who() {
-            habits.push(WHO.into());
-        }
-        for (index, pair) in self.words.windows(2).enumerate() {
-            let pair = [pair[0].to_lowercase(), pair[1].to_lowercase()];
-            match [&*pair[0], &*pair[1]] {
-                [be @ ("be" | "been" | "being"), done @ ("given" | "told")]
-                    if !self.is_right(index) =>
-                {
+                [be, done @ ("given" | "told")] if TO_BE.contains(&be) && !self.is_right(index) => {
                     habits.push(format!("\"{be} {done}\": {PASSIVE}"));
                 }
                 [be, "sent"] if TO_BE.contains(&be) && self.is_somebody_sent(index) => {
@@ -149,6 +122,9 @@ impl Sentence {
                 }
                 ["how", "often"] if self.counts(index + 2) => {
                     habits.push("\"how often\": how many times".into());
+                }
+                ["each", number] if number.bytes().all(|b| b.is_ascii_digit()) => {
+                    habits.push(format!("\"each {number}\": every {number}"));
                 }
                 _ => {}
             }
@@ -214,7 +190,6 @@ impl Sentence {
     }
 }
 
-const WHO: &str = "\"who …\": whoever, clients that";
 const PASSIVE: &str = "say who gives, tells, sends, gets";
 const TO_BE: &[&str] = &["is", "are", "was", "were", "be", "been", "being"];
 
@@ -478,10 +453,7 @@ fn every_sentence_is_free_of_the_five_habits() {
         };
         for sentence in sentences_of(name, &text) {
             checked += 1;
-            let mut habits = sentence.habits();
-            if !is_in(COARSE) {
-                habits.extend(sentence.finer_habits());
-            }
+            let habits = sentence.habits();
             if habits.is_empty() {
                 continue;
             }
@@ -509,8 +481,7 @@ fn every_sentence_is_free_of_the_five_habits() {
 
 fn habits(file: &str, text: &str) -> Vec<String> {
     let sentences = sentences_of(Path::new(file), text);
-    let habits = |sentence: &Sentence| [sentence.habits(), sentence.finer_habits()].concat();
-    sentences.iter().flat_map(habits).collect()
+    sentences.iter().flat_map(Sentence::habits).collect()
 }
 
 #[test]
