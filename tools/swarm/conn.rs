@@ -37,16 +37,21 @@ pub enum Stage {
 pub struct Conn {
     pub net: net::Conn,
     pub role: Role,
+    /// The name and the room of its own session.
+    pub name: String,
+    pub room: usize,
     pub stage: Stage,
     /// The beginning of a line whose end has not come.
     pub rest: Vec<u8>,
 }
 
 impl Conn {
-    pub fn new(net: net::Conn, role: Role) -> Conn {
+    pub fn new(net: net::Conn, (role, name, room): (Role, String, usize)) -> Conn {
         Conn {
             net,
             role,
+            name,
+            room,
             stage: Stage::Connecting,
             rest: Vec::new(),
         }

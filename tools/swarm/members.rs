@@ -42,56 +42,42 @@ impl<'a> Members<'a> {
         }
     }
 
-    /// What the connection of that number is for: the carriers come first, then receivers, dead
-    /// ones, and senders. The kind comes with the number among its kind.
-    fn kind(&self, index: usize) -> (char, usize) {
-        let mut first = 0;
-        for (kind, count) in [
-            ('c', self.plan.carriers()),
-            ('r', self.plan.receivers),
-            ('d', self.plan.dead),
-        ] {
-            if index < first + count {
-                return (kind, index - first);
-            }
-            first += count;
+    /// What the connection of that number is for, with the name and the room of its own session:
+    /// the carriers come first, then receivers, dead ones, and senders.
+    pub fn member(&self, index: usize) -> (Role, String, usize) {
+        let plan = self.plan;
+        let counts = [plan.carriers(), plan.receivers, plan.dead, plan.senders];
+        let (mut kind, mut number) = (0, index);
+        while number >= counts[kind] {
+            number -= counts[kind];
+            kind += 1;
         }
-        ('s', index - first)
-    }
-
-    /// What the connection of that number is for.
-    pub fn role(&self, index: usize) -> Role {
-        match self.kind(index) {
-            ('c', number) => Role::Carrier(number as u32),
-            ('d', _) => Role::Dead,
-            ('s', number) => Role::Sender(number as u32),
-            _ => Role::Receiver(Reader {
-                room: self.room(index) as u32,
+        let room = number % plan.rooms;
+        let role = match kind {
+            0 => Role::Carrier(number as u32),
+            1 => Role::Receiver(Reader {
+                room: room as u32,
                 next: 0,
                 is_pull: false,
             }),
-        }
-    }
-
-    /// The room of a connection's own session.
-    fn room(&self, index: usize) -> usize {
-        self.kind(index).1 % self.plan.rooms
-    }
-
-    /// The name of a connection's own session.
-    pub fn name(&self, index: usize) -> String {
-        let (kind, number) = self.kind(index);
-        format!("{kind}{number}")
+            2 => Role::Dead,
+            _ => Role::Sender(number as u32),
+        };
+        (
+            role,
+            format!("{}{number}", ['c', 'r', 'd', 's'][kind]),
+            room,
+        )
     }
 
     /// Makes a connection join for its own session.
-    pub fn join(&self, index: usize, conn: &mut Conn) {
+    pub fn join(&self, conn: &mut Conn) {
         let mode = match conn.role {
             Role::Receiver(_) | Role::Dead => "push",
             Role::Sender(_) => "pull",
             Role::Carrier(_) => return,
         };
-        let (name, room) = (self.name(index), &self.rooms[self.room(index)]);
+        let (name, room) = (&conn.name, &self.rooms[conn.room]);
         // An open connection is enough to stay alive: no traffic but what is to be measured.
         let out = &mut conn.net.out;
         let line = write!(out, "JOIN {name} room={room} mode={mode} alive=tcp\r\n");
@@ -130,7 +116,7 @@ impl<'a> Members<'a> {
                 // A session of many has its name in it.
                 (Err(fault), Role::Carrier(_)) => self.fail(fault),
                 (Err(fault), _) => {
-                    let fault = format!("{}: {fault}", self.name(index));
+                    let fault = format!("{}: {fault}", conn.name);
                     self.fail(fault);
                 }
             }
@@ -188,7 +174,7 @@ impl<'a> Members<'a> {
                     _ => fault,
                 })
             }
-            _ if is_joining => self.joined(index, conn, &line, whole),
+            _ if is_joining => self.joined(conn, &line, whole),
             Role::Receiver(reader) => match line {
                 Line::Message { .. } | Line::Event { .. } => {
                     self.ledger.take_event(reader, whole, &line, now_us)
@@ -209,7 +195,7 @@ impl<'a> Members<'a> {
     }
 
     /// Takes the reply to a JOIN.
-    fn joined(&mut self, index: usize, conn: &mut Conn, line: &Line, whole: &[u8]) -> Checked<()> {
+    fn joined(&mut self, conn: &mut Conn, line: &Line, whole: &[u8]) -> Checked<()> {
         let words = match *line {
             Line::Ok(words) => words,
             Line::Err(words) => {
@@ -219,7 +205,7 @@ impl<'a> Members<'a> {
         };
         let seq = line::field_number(words, b"seq=");
         let seq = seq.ok_or_else(|| format!("JOIN got no number: {:?}", line::shown(whole)))?;
-        self.ledger.joined(self.room(index) as u32, seq);
+        self.ledger.joined(conn.room as u32, seq);
         if let Role::Receiver(reader) = &mut conn.role {
             reader.next = seq;
         }

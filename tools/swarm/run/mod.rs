@@ -323,7 +323,7 @@ impl<'a> Swarm<'a> {
                 for _ in 0..space.min(left) {
                     let index = self.plan.carriers() + self.asked;
                     self.asked += 1;
-                    self.members.join(index, &mut self.conns[index]);
+                    self.members.join(&mut self.conns[index]);
                     self.conns[index].net.flush();
                 }
             }
@@ -347,7 +347,7 @@ impl<'a> Swarm<'a> {
     fn connect(&mut self) -> Checked<()> {
         let index = self.conns.len();
         let net = self.net.connect(index, None)?;
-        self.conns.push(Conn::new(net, self.members.role(index)));
+        self.conns.push(Conn::new(net, self.members.member(index)));
         Ok(())
     }
 

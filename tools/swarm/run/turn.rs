@@ -63,7 +63,7 @@ impl Swarm<'_> {
                 let taken = self.members.take(index, conn, bytes, now_us);
                 conn.rest.extend_from_slice(&self.buffer[taken..end]);
                 if conn.rest.len() > self.buffer.len() / 2 {
-                    let name = self.members.name(index);
+                    let name = &conn.name;
                     return Err(format!("{name}: the server sent a line without an end"));
                 }
                 if matches!(conn.role, Role::Dead) && conn.stage == Stage::Joined {
@@ -92,7 +92,7 @@ impl Swarm<'_> {
 
     /// What to tell about a connection that was not to end.
     fn closed(&self, index: usize, error: &io::Error) -> String {
-        let name = self.members.name(index);
+        let name = &self.conns[index].name;
         let is_new = self.conns[index].stage == Stage::Connecting;
         match error.kind() {
             io::ErrorKind::UnexpectedEof => format!("{name}: the server closed the connection"),

@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 use tools::arguments::complain;
 
 use super::{Phase, Swarm, lines_throttled};
-use crate::conn::{Role, Stage};
+use crate::conn::{Conn, Role, Stage};
 use crate::ledger::Checked;
 
 /// When something takes that long, it is worth asking why.
@@ -39,31 +39,28 @@ impl Swarm<'_> {
 
     /// What somebody still waits for.
     fn awaited(&self, phase: Phase) -> String {
-        let mut indices = 0..self.conns.len();
-        let at = |stage| move |&index: &usize| self.conns[index].stage == stage;
+        let mut conns = self.conns.iter();
+        let at = |stage| move |conn: &&Conn| conn.stage == stage;
         let (found, what) = match phase {
-            Phase::Connecting => (indices.find(at(Stage::Connecting)), "got no HELLO".into()),
-            Phase::Joining => (
-                indices.find(at(Stage::Joining)),
-                "got no reply to JOIN".into(),
+            Phase::Connecting => (conns.find(at(Stage::Connecting)), "got no HELLO"),
+            Phase::Joining => (conns.find(at(Stage::Joining)), "got no reply to JOIN"),
+            Phase::Settling => (
+                conns.find(|conn| !self.is_settled(conn)),
+                "was not told of all who joined",
             ),
-            Phase::Settling => {
-                let found = indices.find(|&index| !self.is_settled(&self.conns[index]));
-                (found, "was not told of all who joined".into())
-            }
             Phase::Arriving => return self.missing(),
-            _ => (None, String::new()),
+            _ => (None, ""),
         };
         match found {
-            Some(index) => format!("{} {what}", self.members.name(index)),
+            Some(conn) => format!("{} {what}", conn.name),
             None => self.members.pulls.awaited(),
         }
     }
 
     /// Which message has not arrived.
     fn missing(&self) -> String {
-        for (index, conn) in self.conns.iter().enumerate() {
-            let name = self.members.name(index);
+        for conn in &self.conns {
+            let name = &conn.name;
             match conn.role {
                 Role::Receiver(reader) => {
                     if let Some(missing) = self.members.ledger.missing(&reader) {
