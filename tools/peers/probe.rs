@@ -1,6 +1,6 @@
 //! What the system knows about TCP as a whole: numbers from `/proc`. Errors are texts for people.
 
-use tools::process::{field, read};
+use tools::process::read;
 
 /// The memory of all TCP sockets' buffers, in bytes.
 pub fn tcp_memory_bytes() -> Result<u64, String> {
@@ -12,9 +12,7 @@ pub fn tcp_memory_bytes() -> Result<u64, String> {
         .find(|&word| word == "mem")
         .and_then(|_| words.next()?.parse::<u64>().ok())
         .ok_or_else(|| strange(path))?;
-    let path = "/proc/self/smaps";
-    let page_kib = field(&read(path)?, "KernelPageSize:").ok_or_else(|| strange(path))?;
-    Ok(pages * page_kib * 1024)
+    Ok(pages * rustix::param::page_size() as u64)
 }
 
 /// Connections that a listener's queue had no room for, on the whole machine since it started.

@@ -131,7 +131,7 @@ pub fn read(path: &str) -> Result<String, String> {
 }
 
 /// The first number behind `name`, where that begins a line.
-pub fn field(text: &str, name: &str) -> Option<u64> {
+fn field(text: &str, name: &str) -> Option<u64> {
     text.lines()
         .find_map(|line| word(line.strip_prefix(name)?, 0))
 }
