@@ -4,6 +4,7 @@
 use std::io::Write;
 use std::net::TcpStream;
 use std::path::Path;
+use std::sync::LazyLock;
 
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 use socket2::SockRef;
@@ -38,8 +39,7 @@ impl Server {
         [connections, sessions, rooms]: [usize; 3],
         log_bytes: &str,
     ) -> Result<Server, String> {
-        let cores = cores()?;
-        pin(cores[0])?;
+        pin(CORES[0])?;
         let [connections, sessions, rooms, each] =
             [connections, sessions, rooms, sessions.max(connections)]
                 .map(|count| (count + SPARE).to_string());
@@ -55,7 +55,7 @@ impl Server {
             ["--max-per-address", &each],
         ];
         let started = server::Server::start(program, &options.concat());
-        pin(*cores.last().unwrap_or(&cores[0]))?;
+        pin(CORES[CORES.len() - 1])?;
         let server = started?;
         let process = Process::find(server.pid())?;
         let mut control = server.connect()?;
@@ -125,25 +125,15 @@ impl Server {
     }
 }
 
+/// The processors that this process might use, before it chose one.
+static CORES: LazyLock<Vec<usize>> = LazyLock::new(|| {
+    let set = sched_getaffinity(None).expect("a process may ask for its own processors");
+    (0..CpuSet::MAX_CPU).filter(|&c| set.is_set(c)).collect()
+});
+
 /// How many processors there are for us: with one, the figures for time are the worse.
 pub fn core_count() -> usize {
-    cores().map_or(1, |cores| cores.len())
-}
-
-/// The first and the last processor that this process might use, before it chose one.
-fn cores() -> Result<Vec<usize>, String> {
-    use std::sync::OnceLock;
-    static CORES: OnceLock<Result<Vec<usize>, String>> = OnceLock::new();
-    let find = || {
-        let set = sched_getaffinity(None).map_err(|error| format!("sched_getaffinity: {error}"))?;
-        let all: Vec<usize> = (0..CpuSet::MAX_CPU).filter(|&c| set.is_set(c)).collect();
-        match all[..] {
-            [] => Err("sched_getaffinity: no processor".into()),
-            [only] => Ok(vec![only]),
-            [first, .., last] => Ok(vec![first, last]),
-        }
-    };
-    CORES.get_or_init(find).clone()
+    CORES.len().min(2)
 }
 
 fn pin(core: usize) -> Result<(), String> {
