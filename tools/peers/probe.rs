@@ -15,36 +15,18 @@ pub fn tcp_memory_bytes() -> Result<u64, String> {
     Ok(pages * rustix::param::page_size() as u64)
 }
 
-/// Connections that a listener's queue had no room for, on the whole machine since it started.
-#[derive(Clone, Copy)]
-pub struct QueueLosses {
-    pub overflows: u64,
-    pub drops: u64,
-    /// Requests for a connection that were dropped because the queue of them was full.
-    pub syn_drops: u64,
-}
-
-impl QueueLosses {
-    /// Reads the counters.
-    pub fn read() -> Result<QueueLosses, String> {
-        let path = "/proc/net/netstat";
-        let text = read(path)?;
-        let counter = |name| counter(&text, "TcpExt:", name).ok_or_else(|| strange(path));
-        Ok(QueueLosses {
-            overflows: counter("ListenOverflows")?,
-            drops: counter("ListenDrops")?,
-            syn_drops: counter("TCPReqQFullDrop")?,
-        })
-    }
-
-    /// What has been counted since `before`.
-    pub fn since(self, before: QueueLosses) -> QueueLosses {
-        QueueLosses {
-            overflows: self.overflows - before.overflows,
-            drops: self.drops - before.drops,
-            syn_drops: self.syn_drops - before.syn_drops,
-        }
-    }
+/// Connections that a listener's queue had no room for, those that were dropped for any reason, and
+/// requests for one that were dropped because the queue of them was full: on the whole machine since
+/// it started.
+pub fn queue_losses() -> Result<[u64; 3], String> {
+    let path = "/proc/net/netstat";
+    let text = read(path)?;
+    let counter = |name| counter(&text, "TcpExt:", name).ok_or_else(|| strange(path));
+    Ok([
+        counter("ListenOverflows")?,
+        counter("ListenDrops")?,
+        counter("TCPReqQFullDrop")?,
+    ])
 }
 
 fn strange(path: &str) -> String {

@@ -39,6 +39,7 @@ pub fn ask(settings: &Settings, process: &Process, report: &mut Object) -> Resul
 }
 
 /// What asking has come to.
+#[derive(Default)]
 struct Asked {
     requests: u64,
     events: u64,
@@ -98,31 +99,19 @@ impl Puller {
 
     /// Asks for all events again and again, for that long, and for all once at least.
     fn pull(&mut self, settings: &Settings, process: &Process) -> Result<Asked, String> {
-        let events = settings.events;
         // One at a time, to see how many requests that takes.
-        let mut requests = 0;
-        let mut given = 0;
-        while given < events as u64 {
+        let (mut requests, mut given) = (0, 0);
+        while given < settings.events as u64 {
             let got = self.rounds(requests, 1, 1)?;
             if got == 0 {
-                return Err(format!("only {given} of {events} events came"));
+                return Err(format!("only {given} of {} events came", settings.events));
             }
             given += got;
             requests += 1;
         }
-        let (start, cpu_start) = (Clock::start(), process.cpu_ns()?);
-        let mut asked = Asked {
-            requests: 0,
-            events: 0,
-            seconds: 0.0,
-            cpu_ns: 0,
-        };
-        while asked.events == 0 || start.elapsed() < settings.duration {
-            asked.events += self.rounds(0, requests, settings.in_flight as usize)?;
-            asked.requests += requests as u64;
-        }
-        asked.seconds = start.elapsed().as_secs_f64();
-        asked.cpu_ns = process.cpu_ns()? - cpu_start;
+        let asked = repeat(settings, process, requests, || {
+            self.rounds(0, requests, settings.in_flight as usize)
+        })?;
         match asked.events == asked.requests / requests as u64 * given {
             true => Ok(asked),
             false => Err("not every round gave the same events".into()),
@@ -133,18 +122,9 @@ impl Puller {
     fn ask_for_nothing(&mut self, settings: &Settings, process: &Process) -> Result<Asked, String> {
         let in_flight = settings.in_flight as usize;
         let request = self.protocol.ask_for_nothing.repeat(in_flight);
-        let (start, cpu_start) = (Clock::start(), process.cpu_ns()?);
-        let mut requests = 0;
-        while start.elapsed() < settings.duration {
+        repeat(settings, process, in_flight, || {
             self.client.send(request.as_bytes())?;
-            skip(&mut self.client, in_flight)?;
-            requests += in_flight as u64;
-        }
-        Ok(Asked {
-            requests,
-            events: 0,
-            seconds: start.elapsed().as_secs_f64(),
-            cpu_ns: process.cpu_ns()? - cpu_start,
+            skip(&mut self.client, in_flight).map(|()| 0)
         })
     }
 
@@ -179,6 +159,25 @@ impl Puller {
         }
         Ok(events)
     }
+}
+
+/// Asks again and again, for as long as the settings say, and once at least. Each time sends
+/// `requests` requests and gives the number of events that came.
+fn repeat(
+    settings: &Settings,
+    process: &Process,
+    requests: usize,
+    mut ask: impl FnMut() -> Result<u64, String>,
+) -> Result<Asked, String> {
+    let (start, cpu_start) = (Clock::start(), process.cpu_ns()?);
+    let mut asked = Asked::default();
+    while asked.requests == 0 || start.elapsed() < settings.duration {
+        asked.events += ask()?;
+        asked.requests += requests as u64;
+    }
+    asked.seconds = start.elapsed().as_secs_f64();
+    asked.cpu_ns = process.cpu_ns()? - cpu_start;
+    Ok(asked)
 }
 
 fn skip(client: &mut Client, lines: usize) -> Result<(), String> {

@@ -10,7 +10,7 @@ use tools::process::Process;
 use crate::adapter::{self, MARK, PAYLOAD};
 use crate::clients::{Clients, Plan};
 use crate::flood::{GIVEN_UP, Pace, Run, Talk};
-use crate::probe::{QueueLosses, tcp_memory_bytes};
+use crate::probe::{queue_losses, tcp_memory_bytes};
 use crate::pull;
 use crate::settings::{Scenario, Settings};
 
@@ -121,12 +121,8 @@ impl<'a> Stage<'a> {
 
     /// Many are there and nothing happens.
     fn idle(&mut self, report: &mut Object) -> Result<(), String> {
-        let Settings {
-            receivers,
-            duration,
-            ..
-        } = *self.settings;
-        self.assemble(receivers, report)?;
+        let duration = self.settings.duration;
+        self.assemble(self.settings.receivers, report)?;
         // What a server does after somebody came is over by then.
         self.clients.rest(REST)?;
         let joined = self.process.resident_kib()?;
@@ -147,19 +143,14 @@ impl<'a> Stage<'a> {
 
     /// One to many of whom some never read, compared with the same without those.
     fn deaf(&mut self, report: &mut Object) -> Result<(), String> {
-        let Settings {
-            receivers,
-            deaf,
-            in_flight,
-            duration,
-            ..
-        } = *self.settings;
+        let settings = self.settings;
+        let (deaf, duration) = (settings.deaf, settings.duration);
         let plan = Plan {
             receive_buffer: Some(DEAF_BUFFER),
             ..self.plan(deaf)
         };
-        let pace = Pace::Window(in_flight);
-        let mut talk = self.assemble(receivers - deaf, report)?;
+        let pace = Pace::Window(settings.in_flight);
+        let mut talk = self.assemble(settings.receivers - deaf, report)?;
         talk.run(pace, WARM_UP)?;
         let alone = talk.run(pace, duration)?;
         let tcp_alone = std::mem::take(&mut talk.tcp_peak);
@@ -189,7 +180,7 @@ impl<'a> Stage<'a> {
         report
             .put("deaf", deaf)
             .put("deaf_receive_buffer_bytes", DEAF_BUFFER)
-            .put("in_flight", in_flight)
+            .put("in_flight", settings.in_flight)
             .put("resident_peak_growth_kib", growth)
             .decimal("deliveries_per_second_alone", alone.rate())
             .decimal("cpu_us_per_delivery_alone", alone.cpu_us_per_delivery())
@@ -208,7 +199,7 @@ impl<'a> Stage<'a> {
         let clients = &mut self.clients;
         let mark = clients.adapter.joined_mark;
         clients.count_byte(mark.unwrap_or(MARK));
-        let (losses, cpu_ns) = (QueueLosses::read()?, self.process.cpu_ns()?);
+        let (losses, cpu_ns) = (queue_losses()?, self.process.cpu_ns()?);
         let start = Clock::start();
         let mut marks = 0;
         let joined = clients.join(plan, |arrival| marks += arrival.marks)?;
@@ -224,7 +215,7 @@ impl<'a> Stage<'a> {
             }
             seconds = start.elapsed().as_secs_f64();
         }
-        let losses = QueueLosses::read()?.since(losses);
+        let after = queue_losses()?;
         clients.settle()?;
         let cpu_ns = self.process.cpu_ns()? - cpu_ns;
         report
@@ -234,9 +225,9 @@ impl<'a> Stage<'a> {
             .put("refused", joined.refused)
             .put("unconfirmed", joined.unconfirmed)
             .decimal("seconds_confirmed", joined.seconds)
-            .put("listen_overflows", losses.overflows)
-            .put("listen_drops", losses.drops)
-            .put("syn_queue_drops", losses.syn_drops)
+            .put("listen_overflows", after[0] - losses[0])
+            .put("listen_drops", after[1] - losses[1])
+            .put("syn_queue_drops", after[2] - losses[2])
             .decimal("cpu_ms", cpu_ns as f64 / 1e6);
         if mark.is_some() {
             let delivered = marks.saturating_sub(joined.confirmed as u64);
