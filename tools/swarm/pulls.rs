@@ -4,8 +4,7 @@
 //! that has a share of the sessions: it RESUMEs one, POLLs for it and DETACHes it, and goes on to the
 //! next without waiting for the replies. A carrier that has a single session keeps it.
 
-use std::cmp::Reverse;
-use std::collections::{BinaryHeap, VecDeque};
+use std::collections::{BTreeSet, VecDeque};
 use std::fmt;
 use std::io::Write;
 
@@ -57,8 +56,6 @@ struct Carrier {
     behind: VecDeque<Ask>,
     /// For how many sessions something was sent, in this work.
     walked: u64,
-    /// It waits for its time to poll.
-    is_filed: bool,
 }
 
 /// All pull sessions. Session `i` is carried by `i % carriers`.
@@ -71,7 +68,7 @@ pub struct Pulls {
     rooms: Vec<String>,
     carriers: Vec<Carrier>,
     /// When carriers have to poll next.
-    schedule: BinaryHeap<Reverse<(u64, u32)>>,
+    schedule: BTreeSet<(u64, u32)>,
     idle_s: u64,
     poll_every_us: u64,
     start_us: u64,
@@ -90,7 +87,7 @@ impl Pulls {
             next: vec![0; plan.pulls],
             rooms,
             carriers: (0..plan.carriers()).map(|_| Carrier::default()).collect(),
-            schedule: BinaryHeap::new(),
+            schedule: BTreeSet::new(),
             idle_s: plan.pull_idle(),
             poll_every_us: plan.poll_every_us,
             start_us: 0,
@@ -109,7 +106,6 @@ impl Pulls {
         for carrier in &mut self.carriers {
             carrier.walked = 0;
             carrier.behind.clear();
-            carrier.is_filed = false;
         }
     }
 
@@ -125,18 +121,17 @@ impl Pulls {
 
     /// When there is something to do next even if nothing happens.
     pub fn deadline_us(&self) -> Option<u64> {
-        self.schedule.peek().map(|Reverse((due_us, _))| *due_us)
+        self.schedule.first().map(|&(due_us, _)| due_us)
     }
 
     /// The next carrier whose time to poll has come.
     pub fn next_due(&mut self, now_us: u64) -> Option<u32> {
-        let Reverse((due_us, index)) = *self.schedule.peek()?;
-        if due_us > now_us {
-            return None;
-        }
-        self.schedule.pop();
-        self.carriers[index as usize].is_filed = false;
-        Some(index)
+        let next = *self
+            .schedule
+            .first()
+            .filter(|(due_us, _)| *due_us <= now_us)?;
+        self.schedule.remove(&next);
+        Some(next.1)
     }
 
     /// Lets a carrier send what is to be sent now.
@@ -159,10 +154,7 @@ impl Pulls {
                 Work::Leave => ("LEAVE", now_us),
             };
             if due_us > now_us {
-                let carrier = &mut self.carriers[index as usize];
-                if !std::mem::replace(&mut carrier.is_filed, true) {
-                    self.schedule.push(Reverse((due_us, index)));
-                }
+                self.schedule.insert((due_us, index));
                 return;
             }
             let place = session as usize;
@@ -264,20 +256,18 @@ impl Pulls {
                 .map_err(|fault| format!("p{session}: {fault}"))
                 .and(ended);
         }
-        let words = match *line {
-            Line::Ok(words) => Ok(words),
-            Line::Err(_) => Err(()),
+        if !matches!(line, Line::Ok(_) | Line::Err(_)) {
             // A notice, or something new.
-            _ => return Ok(()),
-        };
+            return Ok(());
+        }
         let ask = carrier.asks.pop_front();
         let ask = ask.ok_or("a reply came to nothing that was asked")?;
-        let taken = match words {
-            Ok(words) => self.reply(index, ask, words, ledger, now_us),
-            Err(()) if self.is_lenient => Some(Ok(())),
-            Err(()) => None,
-        };
-        taken.unwrap_or_else(|| Err(format!("{ask}: {}", line::shown(whole))))
+        match *line {
+            Line::Ok(words) => self.reply(index, ask, words, ledger, now_us),
+            _ if self.is_lenient => Some(Ok(())),
+            _ => None,
+        }
+        .unwrap_or_else(|| Err(format!("{ask}: {}", line::shown(whole))))
     }
 
     /// What some carrier still waits for.
