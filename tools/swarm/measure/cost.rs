@@ -63,12 +63,18 @@ struct Way {
     block: usize,
 }
 
-#[rustfmt::skip]
-const WAYS: [Way; 3] = [
-    Way { is_random: true, block: BLOCK },
-    Way { is_random: false, block: BLOCK },
-    Way { is_random: true, block: 1 },
+/// Ways with their names: the order, and the pace.
+const WAYS: [(Way, &str, &str); 3] = [
+    (Way::new(true, BLOCK), "random", "in blocks"),
+    (Way::new(false, BLOCK), "sequential", "in blocks"),
+    (Way::new(true, 1), "random", "one at a time"),
 ];
+
+impl Way {
+    const fn new(is_random: bool, block: usize) -> Way {
+        Way { is_random, block }
+    }
+}
 
 pub fn measure(program: &Path, sessions: usize) -> Result<Vec<Section>, String> {
     let mut sizes: Vec<usize> = SIZES.into_iter().filter(|&size| size < sessions).collect();
@@ -112,17 +118,7 @@ struct Row {
 fn rows(servers: usize) -> Vec<Row> {
     let mut rows = Vec::new();
     for (deed, key, what) in DEEDS {
-        for way in WAYS {
-            let order = if way.is_random {
-                "random"
-            } else {
-                "sequential"
-            };
-            let pace = if way.block == 1 {
-                "one at a time"
-            } else {
-                "in blocks"
-            };
+        for (way, order, pace) in WAYS {
             let what = match deed {
                 // It has no session to choose.
                 Deed::Ping if !way.is_random => continue,
