@@ -1,7 +1,5 @@
 //! What was measured: as a table for people, or as one JSON object.
 
-use std::fmt::Write;
-
 use tools::json::Object;
 
 /// Rows that have the same columns.
@@ -50,24 +48,23 @@ impl Section {
     }
 
     pub fn table(&self) -> String {
-        let mut text = format!("{:<66}", self.name);
-        for column in &self.columns {
-            let _ = write!(text, " {column:>11}");
-        }
-        let _ = writeln!(text, " {:>8}", "target");
+        let columns = self.columns.iter().map(|column| format!(" {column:>11}"));
+        let columns: String = columns.collect();
+        let mut text = format!("{:<66}{columns} {:>8}\n", self.name, "target");
         for row in &self.rows {
-            let _ = write!(text, "  {:<64}", row.what);
-            for &cell in &row.cells {
-                let _ = write!(text, " {:>11}", short(cell));
-            }
-            let verdict = if row.is_met() == Some(false) {
-                "  MISSED"
-            } else {
-                ""
-            };
+            let cells = row
+                .cells
+                .iter()
+                .map(|&cell| format!(" {:>11}", short(cell)));
+            let cells: String = cells.collect();
             let target = row.target.map(|target| format!("<= {}", short(target)));
-            let _ = write!(text, " {:>8}{verdict}", target.unwrap_or_default());
-            text.truncate(text.trim_end().len());
+            let verdict = match row.is_met() {
+                Some(false) => "  MISSED",
+                _ => "",
+            };
+            let target = target.unwrap_or_default();
+            let line = format!("  {:<64}{cells} {target:>8}{verdict}", row.what);
+            text += line.trim_end();
             text.push('\n');
         }
         text
