@@ -278,22 +278,18 @@ impl Ledger {
             // It was lost to those who are further on, and its sender's OK tells the truth of it.
             return Ok(());
         }
-        if message.number < sender.known {
+        let next = Message {
+            number: sender.known,
+            ..message
+        };
+        if message.number < next.number {
             return Err(format!(
-                "event {seq} is {message}, which comes again: {} was expected",
-                Message {
-                    number: sender.known,
-                    ..message
-                }
+                "event {seq} is {message}, which comes again: {next} was expected"
             ));
         }
-        if message.number > sender.known && room.holes == 0 {
+        if message.number > next.number && room.holes == 0 {
             return Err(format!(
-                "event {seq} is {message}, with {} missing before it",
-                Message {
-                    number: sender.known,
-                    ..message
-                }
+                "event {seq} is {message}, with {next} missing before it"
             ));
         }
         sender.known = message.number + 1;
