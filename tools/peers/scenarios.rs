@@ -101,7 +101,7 @@ impl<'a> Stage<'a> {
         let settings = self.settings;
         let mut talk = self.assemble(settings.receivers, report)?;
         talk.run(pace, WARM_UP)?;
-        let run = talk.run(pace, settings.duration)?;
+        let mut run = talk.run(pace, settings.duration)?;
         match pace {
             Pace::Window(in_flight) => report.put("in_flight", in_flight),
             Pace::Rate(rate) => report

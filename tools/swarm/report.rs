@@ -34,7 +34,7 @@ pub struct Report {
 
 impl Report {
     /// All of it; `--help` explains the names.
-    pub fn object(&self, plan: &Plan) -> Object {
+    pub fn object(&mut self, plan: &Plan) -> Object {
         let (rate, window) = match plan.pace() {
             Pace::Rate(rate) => (Some(rate), None),
             Pace::Window(window) => (None, Some(window)),

@@ -87,7 +87,7 @@ pub fn add_waits(
     section: &mut Section,
     key: &str,
     when: &str,
-    waits: Latencies,
+    mut waits: Latencies,
     target: Option<f64>,
 ) {
     for (name, part, target) in [
