@@ -1,5 +1,7 @@
 //! The core's part of a connection.
 
+use std::num::NonZeroU32;
+
 use super::ids::{ConnId, SessionKey};
 use super::origin::Peer;
 use super::session::Session;
@@ -16,7 +18,7 @@ pub struct Caller {
     pub(super) origin: OriginKey,
     pub(super) session: Option<SessionKey>,
     /// The session's idle time, if the open connection keeps it alive (`alive=tcp`).
-    pub(super) keepalive_s: Option<u32>,
+    pub(super) keepalive_s: Option<NonZeroU32>,
     /// Errors since the last OK.
     pub(super) errors: u32,
     /// JOINs refused because the key was missing or wrong.
@@ -70,14 +72,16 @@ impl Caller {
     /// Within how many seconds the system has to find out that the client is gone, if the open
     /// connection is what keeps the session alive.
     pub fn keepalive_s(&self) -> Option<u32> {
-        self.keepalive_s.filter(|_| self.session.is_some())
+        let idle_s = self.keepalive_s.filter(|_| self.session.is_some());
+        idle_s.map(NonZeroU32::get)
     }
 
     /// Notes that the connection is attached to a session now.
     pub(super) fn hold(&mut self, key: SessionKey, session: &Session) {
         self.session = Some(key);
         self.has_had_session = true;
-        self.keepalive_s = (session.alive == Alive::Tcp).then_some(session.idle_s);
+        let idle_s = NonZeroU32::new(session.idle_s);
+        self.keepalive_s = idle_s.filter(|_| session.alive == Alive::Tcp);
     }
 
     /// Whether its client has sent faster than it may, so that the hub must not read it for now.

@@ -116,7 +116,7 @@ pub(super) enum Space {
     /// It may.
     Some,
     /// It took nothing in this turn, and the poll has not reported space since.
-    NoneInTurn(u64),
+    NoneInTurn(u32),
 }
 
 /// Whether a client takes what the server writes.
@@ -124,19 +124,11 @@ pub(super) enum Space {
 pub(super) enum Flow {
     /// It does, or nothing shows that it does not.
     Flows,
-    /// The stream has space again, but the client may have taken nothing since it stalled.
-    Unknown(Stall),
+    /// The stream has space again, but the client may have taken nothing since it stalled: `taken` is
+    /// what [`Conn::taken`] was then.
+    Unknown { since: Millis, taken: u32 },
     /// The stream takes nothing.
-    Stalled(Stall),
-}
-
-/// A client that takes nothing.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Stall {
-    /// Since when.
-    pub since: Millis,
-    /// What [`Conn::taken`] was then.
-    pub taken: u32,
+    Stalled { since: Millis, taken: u32 },
 }
 
 /// The most bytes that a connection's buffers take.
@@ -226,7 +218,7 @@ impl<T: Transport> Conn<T> {
 
     /// Whether the stream takes nothing of what the server has to write.
     pub fn is_stalled(&self) -> bool {
-        matches!(self.flow, Flow::Stalled(_))
+        matches!(self.flow, Flow::Stalled { .. })
     }
 
     /// Keeps input for later. An unfinished line is part of it, so the connection never keeps both.
@@ -255,6 +247,13 @@ impl<T: Transport> Conn<T> {
     /// Whether a command waits for the output to be written.
     pub fn has_postponed(&self) -> bool {
         self.buffers.as_ref().is_some_and(|b| b.postponed.is_some())
+    }
+
+    /// Returns the memory of a line that was answered, which is no beginning of another.
+    pub fn release_line(&mut self) {
+        if let Some(buffers) = &mut self.buffers {
+            buffers.lines.release();
+        }
     }
 
     /// Whether the beginning of a line is kept.

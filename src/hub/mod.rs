@@ -67,7 +67,7 @@ pub struct Hub<T> {
     /// How many bytes they wrote.
     bytes_written: u64,
     /// The number of the turn.
-    turn: u64,
+    turn: u32,
     /// The buffer into which every connection is read.
     buffer: Vec<u8>,
     /// A buffer for what has to follow the events that were just written.
@@ -180,8 +180,8 @@ impl<T: Transport> Hub<T> {
     /// [`ready`](Self::ready), everything that had come by then.
     pub fn turn(&mut self, clock: &impl Clock, asked: Millis, heard_all: bool) {
         let now = clock.now();
-        self.turn += 1;
-        self.chat.stats.turns = self.turn;
+        self.turn = self.turn.wrapping_add(1);
+        self.chat.stats.turns += 1;
         self.serve_rooms(now, true);
         let spare = std::mem::take(&mut self.spare);
         let mut to_read = std::mem::replace(&mut self.to_read, spare);

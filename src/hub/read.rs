@@ -172,9 +172,9 @@ impl<T: Transport> Hub<T> {
     /// budget for this turn, or has sent faster than it may. Keeps the rest.
     fn answer_input(&mut self, key: ConnId, mut input: &[u8], now: Now) {
         loop {
-            let conn = &self.conns[key.index()];
+            let conn = &mut self.conns[key.index()];
             if conn.is_closing() || input.is_empty() && !conn.has_postponed() {
-                return;
+                return conn.release_line();
             }
             if !self.has_space(key, now) {
                 return self.conns[key.index()].keep_input(input);

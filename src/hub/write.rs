@@ -4,7 +4,7 @@ use std::io;
 
 use super::{Hub, WRITE_BYTES_PER_TURN};
 use crate::chat::{ConnEvent, ConnId, Owed};
-use crate::hub::conn::{Conn, Flow, Space, Stall, Transport};
+use crate::hub::conn::{Conn, Flow, Space, Transport};
 use crate::time::Now;
 
 impl<T: Transport> Hub<T> {
@@ -130,15 +130,14 @@ impl<T: Transport> Hub<T> {
             return;
         }
         let taken = conn.taken();
-        let stall = match conn.flow {
-            Flow::Unknown(stall) if stall.taken == taken => stall,
-            _ => Stall {
-                since: now.at,
-                taken,
-            },
+        let since = match conn.flow {
+            Flow::Unknown {
+                since,
+                taken: taken_then,
+            } if taken_then == taken => since,
+            _ => now.at,
         };
-        conn.flow = Flow::Stalled(stall);
-        let since = stall.since;
+        conn.flow = Flow::Stalled { since, taken };
         let stalled = ConnEvent::Stalled(since);
         self.chat.note(&mut conn.caller, stalled, now);
         self.update_watch(key);
@@ -147,10 +146,10 @@ impl<T: Transport> Hub<T> {
     /// Notes that a stream is not stalled, or no longer.
     fn end_stall(&mut self, key: ConnId, now: Now) {
         let conn = &mut self.conns[key.index()];
-        let Flow::Stalled(stall) = conn.flow else {
+        let Flow::Stalled { since, taken } = conn.flow else {
             return;
         };
-        conn.flow = Flow::Unknown(stall);
+        conn.flow = Flow::Unknown { since, taken };
         self.chat.note(&mut conn.caller, ConnEvent::Flows, now);
         self.update_watch(key);
     }
@@ -162,13 +161,15 @@ impl<T: Transport> Hub<T> {
         };
         let taken = conn.taken();
         match conn.flow {
-            Flow::Stalled(stall) if stall.taken != taken => {}
+            Flow::Stalled {
+                taken: taken_then, ..
+            } if taken_then != taken => {}
             _ => return,
         }
-        conn.flow = Flow::Stalled(Stall {
+        conn.flow = Flow::Stalled {
             since: now.at,
             taken,
-        });
+        };
         let stalled = ConnEvent::Stalled(now.at);
         self.chat.note(&mut conn.caller, stalled, now);
     }

@@ -286,3 +286,26 @@ fn lines_of_a_client_that_is_gone_are_carried_out_at_its_rate() {
     let members = text(&witness);
     assert!(members.contains("MEMBER ann pull detached "), "{members}");
 }
+
+/// Once a client has used up its allowance, a line that has arrived waits, but not the end of the
+/// stream, however the last line was put together.
+#[test]
+fn the_end_of_a_stream_does_not_wait_for_the_rate() {
+    let pings = "PING\n".repeat(199);
+    for (lines_per_s, sent, answers) in [
+        (50, pings.clone() + "PING\n", 200),
+        (50, pings + "PINGx\x08\n", 200),
+        (1, format!("PING {}\n", "x".repeat(370)), 1),
+    ] {
+        let mut world = World::new(Limits {
+            lines_per_s,
+            ..limits()
+        });
+        let peer = world.connect();
+        world.post(&peer, sent.as_bytes());
+        world.end(&peer);
+        assert_eq!(text(&peer).matches("OK PING").count(), answers);
+        assert!(peer.wire.borrow().is_closed, "{sent}");
+        assert_eq!(world.hub.stats().lines_throttled, 0);
+    }
+}
