@@ -205,10 +205,9 @@ impl<T: Transport> Hub<T> {
     /// Whether the next bytes of a connection may be looked at as soon as they are read. The rate
     /// binds clients that are gone as well: what they have sent too fast is carried out later.
     fn may_look(&mut self, key: ConnId, now: Now) -> bool {
-        self.has_space(key, now)
-            && (self.chat)
-                .admit(&mut self.conns[key.index()].caller, now)
-                .is_some()
+        let has_space = self.has_space(key, now);
+        let caller = &mut self.conns[key.index()].caller;
+        has_space && self.chat.admit(caller, now).is_some()
     }
 
     /// Takes the next item off `input`, or all of it if no item is complete, and answers it.

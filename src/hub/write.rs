@@ -159,12 +159,15 @@ impl<T: Transport> Hub<T> {
         let Some(conn) = self.conns.get_mut(key.index()) else {
             return;
         };
+        let Flow::Stalled {
+            taken: taken_then, ..
+        } = conn.flow
+        else {
+            return;
+        };
         let taken = conn.taken();
-        match conn.flow {
-            Flow::Stalled {
-                taken: taken_then, ..
-            } if taken_then != taken => {}
-            _ => return,
+        if taken == taken_then {
+            return;
         }
         conn.flow = Flow::Stalled {
             since: now.at,

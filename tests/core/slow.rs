@@ -244,3 +244,15 @@ fn replies_taken_slowly_cost_no_more_than_replies_not_taken() {
         slow.wire.borrow_mut().output.clear();
     }
 }
+
+/// Asking the system costs a call, and many sessions may expire at once.
+#[test]
+fn the_server_asks_what_a_client_has_taken_only_when_it_stalls() {
+    let mut world = World::new(limits());
+    let peer = world.connect();
+    world.send(&peer, b"JOIN ann idle=6\n");
+    world.advance(7000);
+    assert!(text(&peer).contains("EXPIRING"));
+    assert!(peer.wire.borrow().is_closed);
+    assert_eq!(peer.wire.borrow().untaken_asked, 0);
+}

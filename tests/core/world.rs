@@ -29,6 +29,8 @@ pub struct Wire {
     pub space: usize,
     /// How many of the bytes that the stream took are still in the system's buffers.
     pub untaken: u32,
+    /// How many times the server has asked for that.
+    pub untaken_asked: usize,
     /// The server has closed the stream.
     pub is_closed: bool,
     /// Within how many seconds the system has to find out that the peer is gone.
@@ -99,7 +101,9 @@ impl Transport for End {
     }
 
     fn untaken(&self) -> u32 {
-        self.0.borrow().untaken
+        let mut wire = self.0.borrow_mut();
+        wire.untaken_asked += 1;
+        wire.untaken
     }
 
     fn may_read_in_part(&self) -> bool {
