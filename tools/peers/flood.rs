@@ -95,26 +95,31 @@ impl Talk<'_> {
             };
             if due > messages {
                 self.clients.say(self.sender, due - messages);
-                said_at.resize(due as usize, time);
+                if let Pace::Rate(_) = pace {
+                    said_at.resize(due as usize, time);
+                }
                 messages = due;
             }
             if next.is_none() && deliveries >= messages * receivers as u64 {
                 break;
             }
             let timeout = next.unwrap_or(GIVEN_UP);
+            let before = deliveries;
             let events = self.clients.turn(timeout, |arrival| {
                 if arrival.who < receivers {
                     deliveries += arrival.marks;
-                    last = clock.elapsed();
                     if let Pace::Rate(_) = pace {
+                        let now = clock.elapsed();
                         let from = (arrival.before - first) as usize;
                         for &said_at in &said_at[from..from + arrival.marks as usize] {
-                            latencies.record((last - said_at).as_micros() as u64);
+                            latencies.record((now - said_at).as_micros() as u64);
                         }
                     }
                 }
             })?;
-            if events == 0 && timeout == GIVEN_UP {
+            if deliveries > before {
+                last = clock.elapsed();
+            } else if events == 0 && timeout == GIVEN_UP {
                 break;
             }
             if clock.elapsed() - looked >= LOOK {

@@ -21,6 +21,10 @@ use socket2::{Domain, Socket, Type};
 
 use crate::clock::Clock;
 
+/// From here on the poll's own timeout is exact enough, which counts in milliseconds and costs no
+/// system call.
+const FAR_US: u64 = 100_000;
+
 /// Events that are fetched from the system at once.
 const EVENTS_PER_WAIT: usize = 1024;
 const ALARM: Token = Token(usize::MAX - 1);
@@ -233,6 +237,9 @@ impl Net {
         let left_us = until_us.saturating_sub(self.clock.now_us());
         if left_us == 0 {
             return Ok(Some(Duration::ZERO));
+        }
+        if left_us >= FAR_US {
+            return Ok(Some(Duration::from_micros(left_us)));
         }
         if self.alarm_us != Some(until_us) {
             let it_value = Timespec {
