@@ -106,11 +106,6 @@ impl Wheel {
         self.len == 0
     }
 
-    /// How many places for timers there are.
-    pub fn capacity(&self) -> usize {
-        self.nodes.len()
-    }
-
     /// All filed timers with their deadlines, in the order of their numbers.
     pub fn iter(&self) -> impl Iterator<Item = (u32, Millis)> {
         let filed = self.nodes.iter().zip(0..).filter(|(n, _)| n.bucket != NONE);

@@ -77,7 +77,11 @@ impl Chat {
     }
 
     /// Forgets a connection that the hub has closed. Its session, if it has one, lives on without it.
-    pub fn disconnect(&mut self, mut caller: Caller, now: Now) {
+    ///
+    /// `capacity` is how many connections the hub has memory for. Returns true if so many have gone that
+    /// the hub should return some of it.
+    #[must_use]
+    pub fn disconnect(&mut self, mut caller: Caller, capacity: usize, now: Now) -> bool {
         self.cancel_timers(&caller);
         if let Some(key) = caller.session.take() {
             self.detach(key, now);
@@ -89,12 +93,13 @@ impl Chat {
         self.usages
             .disconnect(caller.origin, caller.arrival_us, now.at.micros());
         self.connections -= 1;
-        let capacity = self.handshakes.wheel().capacity();
-        if self.connections_shrink.removed(self.connections, capacity) {
+        let is_worth_it = self.connections_shrink.removed(self.connections, capacity);
+        if is_worth_it {
             self.handshakes.shrink();
             self.throttles.shrink();
             self.has_freed_memory = true;
         }
+        is_worth_it
     }
 
     /// Says goodbye to a connection, which the hub closes once the client has read that. Its session, if

@@ -23,7 +23,6 @@ use crate::chat::stats::Stats;
 use crate::chat::{Chat, ConnEvent, ConnId, Due, Notice, Peer, TimerBudget};
 use crate::hub::conn::{Conn, READ_BYTES, Readiness, Space, Transport};
 use crate::protocol::{Bye, Limits};
-use crate::shrink::ShrinkPolicy;
 use crate::time::{Clock, Millis, Now};
 
 /// The most reads from one connection in one turn.
@@ -43,9 +42,8 @@ const TIME_HELD_BACK: Millis = Millis(200);
 pub struct Hub<T> {
     chat: Chat,
     conns: Slab<Conn<T>>,
-    shrink: ShrinkPolicy,
-    /// Whether much memory went back to the allocator, which may keep it.
-    has_freed_memory: bool,
+    /// Many connections have gone, so that the lists of connections are too large as well.
+    has_shrunk: bool,
     /// The connection whose input is being answered: nothing may close it.
     in_hand: Option<ConnId>,
     /// Connections to read in the next turn.
@@ -82,8 +80,7 @@ impl<T: Transport> Hub<T> {
         Hub {
             chat: Chat::new(limits),
             conns: Slab::new(),
-            shrink: ShrinkPolicy::default(),
-            has_freed_memory: false,
+            has_shrunk: false,
             in_hand: None,
             to_read: Vec::new(),
             to_write: Vec::new(),
@@ -161,7 +158,7 @@ impl<T: Transport> Hub<T> {
 
     /// Whether much memory has gone back to the allocator, which may keep it, since the last call.
     pub fn take_has_freed_memory(&mut self) -> bool {
-        std::mem::take(&mut self.has_freed_memory) | self.chat.take_has_freed_memory()
+        self.chat.take_has_freed_memory()
     }
 
     /// Whether there is something left to do that need not wait for anything.
@@ -208,7 +205,7 @@ impl<T: Transport> Hub<T> {
             }
         }
         self.spare = to_write;
-        if self.has_freed_memory {
+        if std::mem::take(&mut self.has_shrunk) {
             for list in [&mut self.to_read, &mut self.to_write, &mut self.spare] {
                 list.shrink_to_fit();
             }
@@ -331,10 +328,10 @@ impl<T: Transport> Hub<T> {
         let Some(conn) = self.conns.try_remove(key.index()) else {
             return;
         };
-        self.chat.disconnect(conn.caller, now);
-        if (self.shrink).removed(self.conns.len(), self.conns.capacity()) {
+        let capacity = self.conns.capacity();
+        if self.chat.disconnect(conn.caller, capacity, now) {
             self.conns.shrink_to_fit();
-            self.has_freed_memory = true;
+            self.has_shrunk = true;
         }
         hang_up(conn.stream);
     }
@@ -364,7 +361,6 @@ impl<T: Transport> Vacancy<'_, T> {
             return None;
         };
         hub.conns.insert(Conn::new(stream, caller, greeting));
-        hub.shrink.added(hub.conns.len());
         // A client that did not wait for the greeting gets it in one write with its first answer.
         hub.read_later(conn);
         hub.write_later(conn);

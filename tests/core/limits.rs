@@ -94,3 +94,23 @@ fn long_lists_come_in_replies_of_at_most_8_kib() {
     assert!(names.is_sorted());
     assert_eq!(names.len(), 1001);
 }
+
+/// Returning memory to the system takes time, so a few clients that come and go among many that stay
+/// cause it seldom.
+#[test]
+fn visitors_among_many_connections_seldom_cause_memory_to_be_returned() {
+    let mut world = World::new(limits());
+    let clients: Vec<_> = (0..200)
+        .map(|n| member(&mut world, &format!("JOIN n{n}")))
+        .collect();
+    world.end(&clients[20]);
+    world.hub.take_has_freed_memory();
+    let mut returned = 0;
+    for _ in 0..100 {
+        let visitor = world.connect();
+        world.end(&visitor);
+        returned += usize::from(world.hub.take_has_freed_memory());
+    }
+    // An eighth of the space for 256 connections has to go each time.
+    assert!(returned <= 4, "{returned}");
+}
