@@ -2,5 +2,7 @@
 //! inputs.
 
 pub mod targets;
+#[path = "../../tests/core/cuts.rs"]
+pub mod cuts;
 #[path = "../../tests/core/world.rs"]
 pub mod world;

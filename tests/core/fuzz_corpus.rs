@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use crate::world;
+use crate::{cuts, world};
 
 #[path = "../../fuzz/src/targets.rs"]
 mod targets;

@@ -2,6 +2,7 @@
 //! is a filter: `cargo test slow::`.
 
 mod closing;
+mod cuts;
 mod dialogues;
 mod dist;
 mod documents;

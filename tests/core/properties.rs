@@ -4,13 +4,15 @@
 use std::collections::BTreeSet;
 
 use chinwag::chat::event_log::EventLog;
-use chinwag::hub::line::{Item, Splitter};
+use chinwag::hub::line::Splitter;
 use chinwag::protocol::{Abuse, Code, Command, Limits, Request, VERBS};
 use chinwag::time::Millis;
 use chinwag::wheel::Wheel;
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::{Index, select};
+
+use crate::cuts::{Cut, cut};
 
 fn cases(cases: u32) -> ProptestConfig {
     ProptestConfig {
@@ -300,40 +302,7 @@ proptest! {
     }
 }
 
-/// A copy of what was cut off a stream.
-#[derive(Clone, Debug, PartialEq, Eq)]
-enum Cut {
-    Line(Vec<u8>),
-    TooLong,
-    Skipped,
-    Negotiation([u8; 3]),
-    SignOfLife,
-    AreYouThere,
-    Tls,
-}
-
 const LINE_BYTES_MAX: usize = 6;
-
-fn cut<'i>(splitter: &mut Splitter, chunks: impl IntoIterator<Item = &'i [u8]>) -> Vec<Cut> {
-    let mut items = Vec::new();
-    for mut chunk in chunks {
-        while let Some(item) = splitter.next(&mut chunk, LINE_BYTES_MAX) {
-            items.push(match item {
-                Item::Line(line) => Cut::Line(line.to_vec()),
-                Item::TooLong => Cut::TooLong,
-                Item::Skipped => Cut::Skipped,
-                Item::Negotiation(answer) => Cut::Negotiation(answer),
-                Item::SignOfLife => Cut::SignOfLife,
-                Item::AreYouThere => Cut::AreYouThere,
-                Item::Tls => Cut::Tls,
-            });
-        }
-        assert!(chunk.is_empty());
-    }
-    // Several signs of life in a row may be one.
-    items.dedup_by(|next, item| *item == Cut::SignOfLife && next == item);
-    items
-}
 
 /// Streams made of what matters to lines and to telnet, and of pieces that belong together.
 fn stream() -> impl Strategy<Value = Vec<u8>> {
@@ -384,9 +353,9 @@ proptest! {
         sizes in vec(0..7_usize, 1..40),
     ) {
         let mut whole = Splitter::default();
-        let items = cut(&mut whole, [&stream[..]]);
+        let items = cut(&mut whole, [&stream[..]], LINE_BYTES_MAX);
         let mut bytes = Splitter::default();
-        assert_eq!(cut(&mut bytes, stream.chunks(1)), items);
+        assert_eq!(cut(&mut bytes, stream.chunks(1), LINE_BYTES_MAX), items);
 
         let mut rest = &stream[..];
         let mut chunks = Vec::new();
@@ -397,7 +366,7 @@ proptest! {
         }
         chunks.push(rest);
         let mut random = Splitter::default();
-        assert_eq!(cut(&mut random, chunks), items);
+        assert_eq!(cut(&mut random, chunks, LINE_BYTES_MAX), items);
 
         for item in items {
             if let Cut::Line(line) = item {

@@ -311,12 +311,15 @@ fn what_the_readme_says_of_programs_in_a_terminal_is_true() {
     });
 }
 
+/// The row of a client's command.
+fn row_of(client: &str) -> Row {
+    let mut rows = rows().into_iter();
+    rows.find(|row| row.command.starts_with(client)).unwrap()
+}
+
 #[test]
 fn telnet_is_left_as_the_readme_says() {
-    let row = rows()
-        .into_iter()
-        .find(|row| row.command.starts_with("telnet"));
-    let row = row.unwrap();
+    let row = row_of("telnet");
     if !row.is_there() {
         return;
     }
@@ -332,10 +335,7 @@ fn telnet_is_left_as_the_readme_says() {
 
 #[test]
 fn rlwrap_edits_lines_and_fetches_earlier_ones() {
-    let row = rows()
-        .into_iter()
-        .find(|row| row.command.starts_with("rlwrap"));
-    let row = row.unwrap();
+    let row = row_of("rlwrap");
     if !row.is_there() {
         return;
     }
