@@ -14,7 +14,7 @@ use crate::net::passed::{self, PassedSocket};
 use crate::net::service_manager::ServiceManager;
 use crate::net::stream::client_bytes_max;
 use crate::options::Options;
-use crate::protocol::Secret;
+use crate::protocol::LifeId;
 use crate::users;
 
 /// Descriptors besides those of connections and listeners: three standard streams, one of the log,
@@ -25,6 +25,7 @@ const OTHER_DESCRIPTORS: usize = 12;
 /// All that a server needs before it binds addresses.
 pub struct Prepared {
     pub(crate) settings: Settings,
+    pub(crate) boot: LifeId,
     pub(crate) users: Users,
     pub(crate) passed: Vec<PassedSocket>,
     pub(crate) service_manager: Option<ServiceManager>,
@@ -55,7 +56,7 @@ impl Prepared {
     pub fn new(mut options: Options) -> Result<Prepared, String> {
         allocator::set_up();
         // Once the system has random numbers it has them for good, and no JOIN has to wait.
-        Secret::random()
+        let boot = LifeId::random()
             .map_err(|error| format!("cannot get random numbers from the system: {error}"))?;
         let passed = passed::take_all()?;
         for socket in &passed {
@@ -80,6 +81,7 @@ impl Prepared {
         Ok(Prepared {
             users: settings.read_users()?,
             settings,
+            boot,
             passed,
             service_manager,
         })

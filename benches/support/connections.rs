@@ -8,6 +8,7 @@ use std::rc::Rc;
 use chinwag::chat::{ConnId, Peer};
 use chinwag::hub::Hub;
 use chinwag::hub::conn::{Readiness, Transport};
+use chinwag::protocol::LifeId;
 
 use super::common::{SAY, limits, moment};
 
@@ -87,7 +88,7 @@ impl Connections {
 
     fn new(members: usize, join: fn(usize) -> String) -> Connections {
         let mut all = Connections {
-            hub: Hub::new(limits()),
+            hub: Hub::new(limits(), LifeId::new(0)),
             wires: Vec::with_capacity(members),
             turn: 0,
         };

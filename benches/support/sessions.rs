@@ -1,7 +1,7 @@
 //! Many sessions, and what one client among them does.
 
 use chinwag::chat::{Caller, Chat, ConnId, Input, Outcome, Peer, TimerBudget};
-use chinwag::protocol::Request;
+use chinwag::protocol::{LifeId, Request};
 use chinwag::time::Now;
 
 use super::common::{SAY, limits, moment};
@@ -31,7 +31,7 @@ pub struct Core {
 impl Core {
     pub fn new() -> Core {
         Core {
-            chat: Chat::new(limits()),
+            chat: Chat::new(limits(), LifeId::new(0)),
             now: moment(0),
             conns: 0,
             line: Vec::with_capacity(1024),

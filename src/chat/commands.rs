@@ -127,6 +127,7 @@ impl Chat {
             alive: session.alive,
             newest: room.newest(),
             members: room.members.len(),
+            log: room.log_id,
         }
     }
 

@@ -48,7 +48,11 @@ impl Chat {
         now: Now,
         out: &mut Vec<u8>,
     ) -> Option<Caller> {
-        Output::Hello.write(out);
+        Output::Hello {
+            boot: self.boot,
+            message_bytes_max: self.limits.message_bytes_max,
+        }
+        .write(out);
         let origin = peer.origin();
         let of_origin = self.usages.connections(origin) as usize;
         let refused = if self.connections >= self.limits.connections_max {

@@ -67,7 +67,10 @@ impl Chat {
 
     /// Creates an empty room.
     pub(super) fn open_room(&mut self, name: Name) -> RoomKey {
-        let key = RoomKey::at(self.rooms.insert(Room::new(name, &self.limits)));
+        let log_id = self.boot.nth(self.logs_begun);
+        self.logs_begun += 1;
+        let room = Room::new(name, log_id, &self.limits);
+        let key = RoomKey::at(self.rooms.insert(room));
         self.room_names
             .insert(key.0, &by_room_name(&self.rooms, name));
         key

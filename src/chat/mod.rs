@@ -64,7 +64,7 @@ pub use owed::{Owed, Receipt};
 pub use rate::Permit;
 pub use session::STALL_CHECKS_PER_IDLE_TIME;
 
-use crate::protocol::{Limits, Name, Token};
+use crate::protocol::{LifeId, Limits, Name, Token};
 use crate::shrink::ShrinkPolicy;
 use crate::sorted_index::{self, SortedIndex, Target};
 use crate::wheel::Wheel;
@@ -82,6 +82,10 @@ use usage::Usages;
 #[derive(Debug)]
 pub struct Chat {
     limits: Limits,
+    /// Which life of the server it is.
+    boot: LifeId,
+    /// How many logs have begun in it.
+    logs_begun: u64,
     /// The names that may join; `None` lets anybody join.
     keys: Option<Keys>,
     usages: Usages,
@@ -117,10 +121,12 @@ pub struct Chat {
 }
 
 impl Chat {
-    /// A server without sessions.
-    pub fn new(limits: Limits) -> Self {
+    /// A server without sessions, in the life `boot`.
+    pub fn new(limits: Limits, boot: LifeId) -> Self {
         Chat {
             limits,
+            boot,
+            logs_begun: 0,
             keys: None,
             usages: Usages::new(&limits),
             sessions: Slab::new(),

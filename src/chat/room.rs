@@ -4,7 +4,7 @@
 
 use super::event_log::EventLog;
 use super::ids::SessionKey;
-use crate::protocol::{Limits, Name};
+use crate::protocol::{LifeId, Limits, Name};
 use crate::sorted_index::SortedIndex;
 
 /// A room that has members.
@@ -12,6 +12,8 @@ use crate::sorted_index::SortedIndex;
 pub struct Room {
     /// The room's name as its first member wrote it.
     pub name: Name,
+    /// Which life of the log it is.
+    pub log_id: LifeId,
     /// Its newest events.
     pub log: EventLog,
     /// The members, sorted by name regardless of case.
@@ -27,9 +29,10 @@ pub struct Room {
 
 impl Room {
     /// An empty room.
-    pub fn new(name: Name, limits: &Limits) -> Self {
+    pub fn new(name: Name, log_id: LifeId, limits: &Limits) -> Self {
         Room {
             name,
+            log_id,
             log: EventLog::new(limits.log_bytes),
             members: SortedIndex::default(),
             audience: Vec::new(),

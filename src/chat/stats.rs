@@ -144,7 +144,7 @@ impl Chat {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::protocol::Limits;
+    use crate::protocol::{LifeId, Limits};
 
     fn rows(chat: &Chat) -> Vec<(&'static str, u64)> {
         let mut rows = Vec::new();
@@ -156,7 +156,7 @@ mod tests {
 
     #[test]
     fn every_row_is_listed_and_fits_with_the_largest_value() {
-        let chat = Chat::new(Limits::default());
+        let chat = Chat::new(Limits::default(), LifeId::new(0));
         let listing = chat.list_stats(Now::exactly(Millis(0), 0));
         let rows = rows(&chat).len();
         assert_eq!(listing.lines(), 1 + rows as u64);
@@ -166,7 +166,7 @@ mod tests {
 
     #[test]
     fn every_reason_to_leave_has_its_row() {
-        let mut chat = Chat::new(Limits::default());
+        let mut chat = Chat::new(Limits::default(), LifeId::new(0));
         for (count, reason) in (1..).zip(LeaveReason::ALL) {
             chat.stats.sessions_ended[reason.index()] = count;
             let name = format!("sessions-{reason}");

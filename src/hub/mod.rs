@@ -22,7 +22,7 @@ use crate::chat::keys::Keys;
 use crate::chat::stats::Stats;
 use crate::chat::{Chat, ConnEvent, ConnId, Due, Notice, Peer, TimerBudget};
 use crate::hub::conn::{Conn, READ_BYTES, Readiness, Space, Transport};
-use crate::protocol::{Bye, Limits};
+use crate::protocol::{Bye, LifeId, Limits};
 use crate::time::{Clock, Millis, Now};
 
 /// The most reads from one connection in one turn.
@@ -75,10 +75,10 @@ pub struct Hub<T> {
 }
 
 impl<T: Transport> Hub<T> {
-    /// Makes a hub without connections.
-    pub fn new(limits: Limits) -> Self {
+    /// Makes a hub without connections, in the life `boot` of the server.
+    pub fn new(limits: Limits, boot: LifeId) -> Self {
         Hub {
-            chat: Chat::new(limits),
+            chat: Chat::new(limits, boot),
             conns: Slab::new(),
             has_shrunk: false,
             in_hand: None,

@@ -10,7 +10,7 @@
 //! | how long what it writes can be, and how large that makes a log | `sizes` |
 //! | what happened in a room | `event` |
 //! | why a command is refused, why a connection is closed | `error`, `bye` |
-//! | what names and tokens are | `name`, `token` |
+//! | what names and tokens are, and what tells two lives of a log apart | `name`, `token`, `life_id` |
 //! | which words stand for values | `words` |
 //! | which characters a line may contain, and how errors show them | `text`, `quote` |
 //!
@@ -23,6 +23,7 @@ mod command;
 mod error;
 mod event;
 mod http;
+mod life_id;
 mod limits;
 mod name;
 mod output;
@@ -38,6 +39,7 @@ pub use bye::{Abuse, Bye};
 pub use command::{Alive, Command, Join, Mode, Parting, Poll, Query, Resume};
 pub use error::{Code, Error};
 pub use event::{Event, LeaveReason};
+pub use life_id::LifeId;
 pub use limits::{
     BURST_S, BYTES_PER_LINE, DENIALS_MAX, ENDED_MAX, ERRORS_MAX, IDLE_MIN_S, IDLE_TCP_MIN_S,
     LINE_BYTES_MAX, LOG_BYTES_PER_EVENT, Limits, NAME_BYTES_MAX, PING_BYTES_MAX,

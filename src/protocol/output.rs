@@ -10,6 +10,7 @@ use super::bye::Bye;
 use super::command::{Alive, Mode};
 use super::error::Error;
 use super::event::Event;
+use super::life_id::LifeId;
 use super::limits::REPLY_BYTES_MAX;
 use super::name::Name;
 use super::sizes::REPLY_HEAD_BYTES_MAX;
@@ -55,7 +56,10 @@ pub const UNASKED: [&str; 7] = ["MSG", "JOINED", "LEFT", "LOST", "EXPIRING", "AL
 #[allow(missing_docs, reason = "PROTOCOL.md documents the words of each line")]
 pub enum Output<'a> {
     /// The first line on a connection.
-    Hello,
+    Hello {
+        boot: LifeId,
+        message_bytes_max: usize,
+    },
     /// The server has carried out a command.
     Reply(&'a Reply<'a>),
     /// The server refuses a line.
@@ -106,9 +110,14 @@ impl Output<'_> {
     /// Appends the line, or the lines of a reply, each with its end.
     pub fn write(&self, out: &mut Vec<u8>) {
         match *self {
-            Output::Hello => {
-                write_line!(out, "HELLO chinwag/{VERSION} protocol={PROTOCOL_VERSION}")
-            }
+            Output::Hello {
+                boot,
+                message_bytes_max,
+            } => write_line!(
+                out,
+                "HELLO chinwag/{VERSION} protocol={PROTOCOL_VERSION} boot={boot} \
+                 max-message={message_bytes_max}"
+            ),
             Output::Reply(reply) => reply.write(out),
             Output::Error(error) => write_line!(out, "ERR {} {error}", error.code()),
             Output::Member {
@@ -145,7 +154,9 @@ impl Output<'_> {
                 }
             },
             Output::Lost { count, next_seq } => write_line!(out, "LOST {count} {next_seq}"),
-            Output::Expiring { left_s } => write_line!(out, "EXPIRING {left_s}"),
+            Output::Expiring { left_s } => {
+                write_line!(out, "EXPIRING {left_s} press Return to stay")
+            }
             Output::Alive => write_line!(out, "ALIVE"),
             Output::Bye(bye) => write_line!(out, "BYE {} {}", bye.as_str(), bye.text()),
         }
@@ -175,6 +186,8 @@ pub struct Membership {
     pub newest: u64,
     /// How many members the room has.
     pub members: usize,
+    /// Which life of the room's log it is.
+    pub log: LifeId,
 }
 
 impl fmt::Display for Membership {
@@ -187,6 +200,7 @@ impl fmt::Display for Membership {
             alive,
             newest,
             members,
+            log: _,
         } = self;
         write!(
             f,
@@ -242,10 +256,12 @@ impl Reply<'_> {
     fn write(&self, out: &mut Vec<u8>) {
         match self {
             Reply::Joined { token, membership } => {
-                write_line!(out, "OK JOIN session={token} {membership}");
+                let log = membership.log;
+                write_line!(out, "OK JOIN session={token} {membership} log={log}");
             }
             Reply::Resumed { membership, said } => {
-                write_line!(out, "OK RESUME {membership} said={said}");
+                let log = membership.log;
+                write_line!(out, "OK RESUME {membership} said={said} log={log}");
             }
             Reply::Said { seq, unix_ms } => write_line!(out, "OK SAY {seq} {unix_ms}"),
             Reply::Polled { events, last, more } => {
@@ -411,6 +427,7 @@ mod tests {
             alive: Alive::Ping,
             newest: 7,
             members: 2,
+            log: LifeId::new(0xa1),
         };
         let joined = Reply::Joined {
             token: Token::parse(token).unwrap(),
@@ -431,8 +448,8 @@ mod tests {
         let body = || listing(&["A 1", "B 2"]);
         #[rustfmt::skip]
         let table = [
-            (joined, format!("OK JOIN session={token} name=Ann room=den mode=pull idle=60 alive=ping seq=7 members=2\r\n")),
-            (resumed, "OK RESUME name=Ann room=den mode=push idle=3600 alive=tcp seq=0 members=1 said=3\r\n".into()),
+            (joined, format!("OK JOIN session={token} name=Ann room=den mode=pull idle=60 alive=ping seq=7 members=2 log=00000000000000a1\r\n")),
+            (resumed, "OK RESUME name=Ann room=den mode=push idle=3600 alive=tcp seq=0 members=1 said=3 log=00000000000000a1\r\n".into()),
             (Reply::Said { seq: 1, unix_ms: 2 }, "OK SAY 1 2\r\n".into()),
             (Reply::Polled { events: body(), last: 3, more: 4 }, "OK POLL 2 last=3 more=4\r\nA 1\r\nB 2\r\n".into()),
             (Reply::Polled { events: listing(&[]), last: 3, more: 0 }, "OK POLL 0 last=3 more=0\r\n".into()),
@@ -535,7 +552,7 @@ mod tests {
         let text_of_abuse = Abuse::Http.text();
         #[rustfmt::skip]
         let table = [
-            (Output::Hello, format!("HELLO chinwag/{VERSION} protocol=1\r\n")),
+            (Output::Hello { boot: LifeId::new(11), message_bytes_max: 1024 }, format!("HELLO chinwag/{VERSION} protocol=1 boot=000000000000000b max-message=1024\r\n")),
             (member(Mode::Push, Presence::Attached, 0), "MEMBER Ann push attached 0\r\n".into()),
             (member(Mode::Pull, Presence::Detached, 60), "MEMBER Ann pull detached 60\r\n".into()),
             (Output::Room { name, members: 2, newest: 9 }, "ROOM Ann 2 9\r\n".into()),
@@ -545,7 +562,7 @@ mod tests {
             (event(Event::Joined { name }), "JOINED 7 8 Ann\r\n".into()),
             (event(Event::Left { name, reason }), "LEFT 7 8 Ann slow\r\n".into()),
             (Output::Lost { count: 1, next_seq: 2 }, "LOST 1 2\r\n".into()),
-            (Output::Expiring { left_s: 20 }, "EXPIRING 20\r\n".into()),
+            (Output::Expiring { left_s: 20 }, "EXPIRING 20 press Return to stay\r\n".into()),
             (Output::Alive, "ALIVE\r\n".into()),
             (Output::Bye(Bye::Quit), "BYE quit goodbye\r\n".into()),
             (Output::Bye(Bye::Abuse(Abuse::Http)), format!("BYE abuse {text_of_abuse}\r\n")),

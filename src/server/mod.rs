@@ -58,6 +58,7 @@ impl Server {
     pub fn new(prepared: Prepared, dropped: DroppedLines) -> Result<Server, String> {
         let Prepared {
             settings,
+            boot,
             users: Users { keys, ceiling },
             passed,
             service_manager,
@@ -68,7 +69,7 @@ impl Server {
             Signals::new(poll.registry(), EventSource::Signals.into()).map_err(cannot_set_up)?;
         let listeners = Listeners::open(&settings.options, passed, poll.registry())?;
         let clock = SystemClock::start();
-        let mut hub = Hub::new(settings.options.limits);
+        let mut hub = Hub::new(settings.options.limits, boot);
         hub.set_keys(keys, clock.now());
         hub.stats().memory_ceiling = ceiling.bytes();
         Ok(Server {

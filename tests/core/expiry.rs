@@ -61,7 +61,7 @@ fn timers_wait_until_all_that_had_come_is_read_but_not_for_ever() {
 fn what_is_due_happens_at_its_very_millisecond() {
     for (lines, due_ms, said) in [
         ("", 30_000, "BYE handshake "),
-        ("JOIN ann\n", 40_000, "EXPIRING 20\r\n"),
+        ("JOIN ann\n", 40_000, "EXPIRING 20 press Return to stay\r\n"),
         ("JOIN ann mode=pull\n", 60_000, "BYE expired "),
         (
             "JOIN ann mode=pull\nPOLL\nPOLL wait=7\n",

@@ -4,7 +4,7 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 
-use crate::world::{End, Peer, UNIX_MS, World};
+use crate::world::{BOOT, End, Peer, UNIX_MS, World};
 use chinwag::ceiling::Ceiling;
 use chinwag::chat::keys::{KeyHash, Keys};
 use chinwag::chat::{ConnId, Origin};
@@ -269,7 +269,7 @@ impl Simulation {
         if is_refused {
             let wire = peer.wire.borrow();
             let text = std::str::from_utf8(&wire.output).unwrap();
-            let rest = text.strip_prefix("HELLO chinwag/0.1.0 protocol=1\r\nBYE full ");
+            let rest = text.strip_prefix(&format!("{}\r\nBYE full ", hello(&limits)));
             let rest = rest.unwrap_or_else(|| panic!("refused with {text:?}"));
             assert_eq!(rest.find("\r\n"), Some(rest.len() - 2), "{text:?}");
             assert!(wire.is_closed);
@@ -575,7 +575,7 @@ impl Simulation {
         let words: Vec<&str> = line.split(' ').collect();
         assert!(!self.talkers[at].said_bye, "behind BYE came {line}");
         if !self.talkers[at].greeted {
-            assert_eq!(line, "HELLO chinwag/0.1.0 protocol=1");
+            assert_eq!(line, hello(self.world.hub.chat().limits()));
             self.talkers[at].greeted = true;
             return;
         }
@@ -783,4 +783,10 @@ impl Simulation {
 /// The text of a version of a name's key.
 fn secret(name: u8, version: u8) -> String {
     format!("secret-{name}-{version}")
+}
+
+/// The line with which the server greets every client.
+fn hello(limits: &Limits) -> String {
+    let max = limits.message_bytes_max;
+    format!("HELLO chinwag/0.1.0 protocol=1 boot={BOOT} max-message={max}")
 }

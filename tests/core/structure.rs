@@ -19,7 +19,7 @@ const SYSTEM: [&str; 8] = ["env", "fs", "io", "net", "os", "process", "thread", 
 const PURE: [&str; 6] = ["getopts", "log", "memchr", "sha2", "slab", "subtle"];
 
 /// What some parts of the core may name all the same.
-const EXCEPTIONS: [(&str, &[&str]); 6] = [
+const EXCEPTIONS: [(&str, &[&str]); 7] = [
     // What a block of memory takes is arithmetic; that memory is given back is not.
     ("allocator", &["libc"]),
     // It adds up what everything takes, the shell's parts too.
@@ -31,6 +31,8 @@ const EXCEPTIONS: [(&str, &[&str]); 6] = [
     ("hub", &["std::io"]),
     // Nobody may be able to guess a token.
     ("protocol/token", &["getrandom"]),
+    // No two servers may have the same number.
+    ("protocol/life_id", &["getrandom"]),
 ];
 
 /// All files of a folder, with those of the folders in it.

@@ -8,11 +8,14 @@ use std::rc::Rc;
 use chinwag::chat::{ConnId, Origin, Peer as Address};
 use chinwag::hub::Hub;
 use chinwag::hub::conn::{Readiness, Transport};
-use chinwag::protocol::Limits;
+use chinwag::protocol::{LifeId, Limits};
 use chinwag::time::{Millis, Now};
 
 /// The wall clock's time at the start of every world.
 pub const UNIX_MS: u64 = 1_763_800_000_000;
+
+/// The life of the server in every world.
+pub const BOOT: LifeId = LifeId::new(0x0123_4567_89ab_cdef);
 
 /// A stream between the test and the hub.
 #[derive(Debug, Default)]
@@ -148,7 +151,7 @@ pub struct World {
 impl World {
     pub fn new(limits: Limits) -> Self {
         World {
-            hub: Hub::new(limits),
+            hub: Hub::new(limits, BOOT),
             at: 0,
             unix_ms: UNIX_MS,
             origin: Origin::Local,

@@ -22,8 +22,8 @@
 //!
 //! In a line that is received `<word>` stands for one word, the same wherever it is named again,
 //! `<ms>` for any number of 13 digits, and `<...>` for the rest of the line. A number of 13 digits
-//! stands for any such number, and 40 hexadecimal digits stand for a token, the same wherever they
-//! are named again. A connection's HELLO is passed over unless it is what the script receives
+//! stands for any such number. 40 hexadecimal digits stand for a token, and 16 for a life of a log
+//! or of the server, the same wherever they are named again; `log=<...>` stands for any. A connection's HELLO is passed over unless it is what the script receives
 //! first. At the end, nobody may have received anything that the script does not show.
 
 pub mod sources;
@@ -314,7 +314,7 @@ impl<S: Stage> Play<'_, S> {
         let words = text.split(' ').map(|word| {
             let (before, name, after) = split_name(word);
             match name {
-                Some(name) if is_token(name) => {
+                Some(name) if is_id(name) => {
                     let value = self.names.get(name).map_or(name, |v| v);
                     Ok(format!("{before}{value}{after}"))
                 }
@@ -352,12 +352,13 @@ impl<S: Stage> Play<'_, S> {
                 .ok_or_else(differ)?;
             let fits = match name {
                 "ms" => is_millis(value),
+                "..." => true,
                 name => {
                     let known = self
                         .names
                         .entry(name.into())
                         .or_insert_with(|| value.into());
-                    known == value && (!is_token(name) || is_token(value))
+                    known == value && (!is_id(name) || is_id(value) && name.len() == value.len())
                 }
             };
             if !fits {
@@ -394,14 +395,15 @@ fn split_name(word: &str) -> (&str, Option<&str>, &str) {
         }
     }
     let value = word.rsplit_once('=').map_or(word, |(_, value)| value);
-    if is_token(value) {
+    if is_id(value) {
         return (&word[..word.len() - value.len()], Some(value), "");
     }
     (word, None, "")
 }
 
-fn is_token(word: &str) -> bool {
-    word.len() == 40 && word.bytes().all(|b| b.is_ascii_hexdigit())
+/// Whether a word is a token or the number of a life.
+fn is_id(word: &str) -> bool {
+    [16, 40].contains(&word.len()) && word.bytes().all(|b| b.is_ascii_hexdigit())
 }
 
 fn is_millis(word: &str) -> bool {

@@ -162,11 +162,11 @@ fn figures_of_protocol() -> Vec<(&'static str, Vec<Figure>)> {
         // 1970, a reply with a time, and the digits of that.
         (
             "Notation",
-            figures![1970_u32, 13_u32, Figure::Number(1_763_800_000_000)],
+            figures![1970_u32, 13_u32, 16_u32, Figure::Number(1_763_800_000_000)],
         ),
         // RFCs.
         ("2 Grammar", figures![5234_u32, 7405_u32]),
-        ("Basics", figures![NAME_BYTES_MAX - 1, 40_u32]),
+        ("Basics", figures![NAME_BYTES_MAX - 1, 40_u32, 16_u32]),
         ("What a client sends", figures![LINE_BYTES_MAX]),
         (
             "3 Lines",
