@@ -13,6 +13,7 @@
 //! - [`hub`] moves bytes between connections and the core, within the budget of a turn.
 //! - [`chat`] is the core: sessions, rooms, and what each verb does.
 //! - `sorted_index` finds them by name.
+//! - [`talk`] is the people's form of what goes over the wire.
 //! - [`protocol`] is what goes over the wire, as values. PROTOCOL.md describes it for clients.
 //! - [`wheel`] keeps the timers.
 //! - [`time`] is the time in the form in which the core gets it.
@@ -23,6 +24,7 @@
 //! |---|---|
 //! | what goes over the wire, and how it is written | `protocol/mod.rs` has a map of its own |
 //! | how bytes become lines, erase keys; telnet commands | `hub/line.rs`; `hub/telnet.rs` |
+//! | what people type and see: TALK | `talk/mod.rs` has a map of its own; `chat/talk.rs` |
 //! | which verbs there are, and what each does | `protocol/verb.rs`, `chat/commands.rs` |
 //! | how a session is created, attached, detached, destroyed | `chat/life.rs`, `chat/session.rs` |
 //! | when a session expires, is warned, or counts as stalled | `chat/session.rs` says when, `chat/deadlines.rs` what happens then |
@@ -61,6 +63,7 @@ pub mod server;
 mod shrink;
 mod sorted_index;
 pub mod startup;
+pub mod talk;
 pub mod time;
 pub mod users;
 pub mod wheel;

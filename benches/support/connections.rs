@@ -9,6 +9,7 @@ use chinwag::chat::{ConnId, Peer};
 use chinwag::hub::Hub;
 use chinwag::hub::conn::{Readiness, Transport};
 use chinwag::protocol::LifeId;
+use chinwag::time::Zone;
 
 use super::common::{SAY, limits, moment};
 
@@ -88,7 +89,7 @@ impl Connections {
 
     fn new(members: usize, join: fn(usize) -> String) -> Connections {
         let mut all = Connections {
-            hub: Hub::new(limits(), LifeId::new(0)),
+            hub: Hub::new(limits(), LifeId::new(0), Zone::UTC),
             wires: Vec::with_capacity(members),
             turn: 0,
         };

@@ -2,7 +2,7 @@
 
 use chinwag::chat::{Caller, Chat, ConnId, Input, Outcome, Peer, TimerBudget};
 use chinwag::protocol::{LifeId, Request};
-use chinwag::time::Now;
+use chinwag::time::{Now, Zone};
 
 use super::common::{SAY, limits, moment};
 
@@ -31,7 +31,7 @@ pub struct Core {
 impl Core {
     pub fn new() -> Core {
         Core {
-            chat: Chat::new(limits(), LifeId::new(0)),
+            chat: Chat::new(limits(), LifeId::new(0), Zone::UTC),
             now: moment(0),
             conns: 0,
             line: Vec::with_capacity(1024),

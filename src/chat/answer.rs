@@ -8,6 +8,7 @@ use super::rate::Permit;
 use crate::protocol::{
     Abuse, Bye, Code, Command, DENIALS_MAX, ERRORS_MAX, Error, Output, Poll, Query, Reply, Request,
 };
+use crate::talk::Form;
 use crate::time::Now;
 
 /// A piece of a connection's input.
@@ -130,9 +131,9 @@ impl Chat {
         }
         let mut replaced = None;
         let result = match request {
-            Request::Empty | Request::SignOfLife => return Outcome::Done,
+            Request::Empty | Request::SignOfLife | Request::Edit { .. } => return Outcome::Done,
             Request::AreYouThere => {
-                Output::Alive.write(out);
+                caller.form.write(&Output::Alive, out);
                 return Outcome::Done;
             }
             Request::Abuse(abuse) => return self.expel(caller, abuse, now, out),
@@ -152,7 +153,7 @@ impl Chat {
                 caller.is_understood = true;
                 self.stats.commands += 1;
                 if let Some(reply) = reply {
-                    Output::Reply(&reply).write(out);
+                    caller.form.write(&Output::Reply(&reply), out);
                     if reply == Reply::Quit {
                         self.say_goodbye(caller, Bye::Quit, now, out);
                         return Outcome::Closes;
@@ -174,10 +175,12 @@ impl Chat {
     ) -> Outcome {
         self.stats.errors += 1;
         // Somebody who pastes text into a room does not attack the server.
-        if error.code() != Code::BadCommand || !caller.has_had_session {
-            caller.errors += 1;
-        }
-        Output::Error(error).write(out);
+        let is_pasted = match caller.form {
+            Form::Lines => error.code() == Code::BadCommand && caller.has_had_session,
+            Form::Talk => true,
+        };
+        caller.errors += u32::from(!is_pasted);
+        caller.form.write(&Output::Error(error), out);
         if caller.denials >= DENIALS_MAX {
             return self.expel(caller, Abuse::Denials, now, out);
         }

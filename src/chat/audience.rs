@@ -4,7 +4,7 @@
 use super::Chat;
 use super::ids::{ConnId, RoomKey, SessionKey};
 use super::session::Delivery;
-use crate::protocol::{Event, Output};
+use crate::protocol::{Event, Numbered, Output};
 use crate::time::Now;
 
 impl Chat {
@@ -13,12 +13,11 @@ impl Chat {
         let room = &mut self.rooms[room_key.index()];
         let seq = room.log.next();
         self.line.clear();
-        let unix_ms = now.unix_ms;
-        Output::Event {
+        Output::Event(Numbered {
             seq,
-            unix_ms,
+            unix_ms: now.unix_ms,
             event,
-        }
+        })
         .write(&mut self.line);
         self.log_bytes -= room.log.len_bytes() as u64;
         room.log.append(&self.line);

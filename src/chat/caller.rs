@@ -7,6 +7,7 @@ use super::origin::Peer;
 use super::session::Session;
 use super::usage::OriginKey;
 use crate::protocol::Alive;
+use crate::talk::Form;
 use crate::time::Millis;
 
 /// What the core has to remember about a connection. The hub stores it with the connection's other
@@ -17,6 +18,8 @@ pub struct Caller {
     pub(super) peer: Peer,
     pub(super) origin: OriginKey,
     pub(super) session: Option<SessionKey>,
+    /// How it and the server speak with each other.
+    pub(super) form: Form,
     /// The session's idle time, if the open connection keeps it alive (`alive=tcp`).
     pub(super) keepalive_s: Option<NonZeroU32>,
     /// Errors since the last OK.
@@ -50,6 +53,7 @@ impl Caller {
             peer,
             origin,
             session: None,
+            form: Form::Lines,
             keepalive_s: None,
             errors: 0,
             denials: 0,
@@ -67,6 +71,11 @@ impl Caller {
     /// The session to which the connection is attached.
     pub fn session(&self) -> Option<SessionKey> {
         self.session
+    }
+
+    /// How the connection and the server speak with each other.
+    pub fn form(&self) -> Form {
+        self.form
     }
 
     /// Within how many seconds the system has to find out that the client is gone, if the open

@@ -14,7 +14,7 @@ use crate::protocol::{
 };
 use crate::time::Now;
 
-type CommandResult<'a> = Result<Reply<'a>, Error>;
+pub(super) type CommandResult<'a> = Result<Reply<'a>, Error>;
 
 impl Chat {
     /// Carries out a command. `None` means that the reply comes later.
@@ -26,6 +26,7 @@ impl Chat {
         replaced: &mut Option<Notice>,
     ) -> Result<Option<Reply<'a>>, Error> {
         match command {
+            Command::Talk(talk) => self.talk(caller, talk, now, replaced),
             Command::Join(join) => self.join(caller, join, now, replaced),
             Command::Resume(resume) => self.resume(caller, resume, now, replaced),
             Command::Say(text) => self.say(caller, text, now),
@@ -33,8 +34,10 @@ impl Chat {
             Command::Query(Query::Poll(poll)) => return self.poll(caller, poll, now),
             Command::Query(Query::Who { after }) => self.who(caller, after, now),
             Command::Query(Query::Rooms { after }) => self.list_rooms(caller, after),
+            Command::Query(Query::Again { events }) => self.again(caller, events),
             Command::Query(Query::Stats) => self.show_stats(caller, now),
             Command::Query(Query::Help) => Ok(Reply::Help),
+            Command::Parting(Parting::Enter { room }) => self.enter(caller, room, now, replaced),
             Command::Parting(Parting::Leave) => self.leave(caller, now),
             Command::Parting(Parting::Detach) => self.detach_caller(caller, now),
             Command::Parting(Parting::Quit) => self.quit(caller, now),
@@ -50,15 +53,11 @@ impl Chat {
         replaced: &mut Option<Notice>,
     ) -> CommandResult<'a> {
         check_no_session(caller)?;
-        if let Err(error) = self.check_key(&join) {
-            caller.denials += 1;
-            self.stats.refused_keys += 1;
-            return Err(error);
-        }
+        self.check_key_of(caller, &join)?;
         let room_key = self.room_named(join.room);
         let namesake = room_key.and_then(|room| self.member_named(room, join.name));
         if namesake.is_some() && self.keys.is_none() {
-            return Err(Error::NameTaken);
+            return Err(self.name_taken());
         }
         self.check_space(caller, room_key, namesake, now)?;
         let secret = Secret::random().map_err(|_| Error::NoRandomNumbers)?;
@@ -79,12 +78,30 @@ impl Chat {
         })
     }
 
-    fn room_named(&self, name: Name) -> Option<RoomKey> {
+    /// Checks that a client has the key of the name under which it wants to join.
+    pub(super) fn check_key_of(
+        &mut self,
+        caller: &mut Caller,
+        join: &Join<'_>,
+    ) -> Result<(), Error> {
+        let checked = self.check_key(join);
+        if checked.is_err() {
+            caller.denials += 1;
+            self.stats.refused_keys += 1;
+        }
+        checked
+    }
+
+    pub(super) fn name_taken(&self) -> Error {
+        Error::NameTaken
+    }
+
+    pub(super) fn room_named(&self, name: Name) -> Option<RoomKey> {
         let key = self.room_names.get(&by_room_name(&self.rooms, name));
         key.map(RoomKey)
     }
 
-    fn member_named(&self, room: RoomKey, name: Name) -> Option<SessionKey> {
+    pub(super) fn member_named(&self, room: RoomKey, name: Name) -> Option<SessionKey> {
         let members = &self.rooms[room.index()].members;
         members.get(&by_name(&self.sessions, name)).map(SessionKey)
     }
@@ -224,15 +241,8 @@ impl Chat {
             .keys_after(after.as_ref().map(|after| after as _));
         for key in keys {
             let member = &self.sessions[key as usize];
-            let fits = members.add(Output::Member {
-                name: member.name,
-                mode: member.mode,
-                presence: match member.conn() {
-                    Some(_) => Presence::Attached,
-                    None => Presence::Detached,
-                },
-                silent_s: member.silent_s(now.at),
-            });
+            let line = member_line(member, now);
+            let fits = members.add_written(|out| caller.form.write(&line, out));
             if !fits {
                 break;
             }
@@ -251,11 +261,12 @@ impl Chat {
             .keys_after(after.as_ref().map(|after| after as _));
         for key in keys {
             let room = &self.rooms[key as usize];
-            let fits = rooms.add(Output::Room {
+            let line = Output::Room {
                 name: room.name,
                 members: room.members.len(),
                 newest: room.newest(),
-            });
+            };
+            let fits = rooms.add_written(|out| caller.form.write(&line, out));
             if !fits {
                 break;
             }
@@ -278,19 +289,32 @@ impl Chat {
         }
     }
 
-    fn session_and_room(&self, key: SessionKey) -> (&Session, &Room) {
+    pub(super) fn session_and_room(&self, key: SessionKey) -> (&Session, &Room) {
         let session = &self.sessions[key.index()];
         (session, &self.rooms[session.room.index()])
     }
 }
 
-fn session_of(caller: &Caller) -> Result<SessionKey, Error> {
+pub(super) fn session_of(caller: &Caller) -> Result<SessionKey, Error> {
     caller.session.ok_or(Error::NoSession)
 }
 
-fn check_no_session(caller: &Caller) -> Result<(), Error> {
+pub(super) fn check_no_session(caller: &Caller) -> Result<(), Error> {
     match caller.session {
         None => Ok(()),
         Some(_) => Err(Error::AlreadyJoined),
+    }
+}
+
+/// A member as WHO lists it.
+pub(super) fn member_line(member: &Session, now: Now) -> Output<'static> {
+    Output::Member {
+        name: member.name,
+        mode: member.mode,
+        presence: match member.conn() {
+            Some(_) => Presence::Attached,
+            None => Presence::Detached,
+        },
+        silent_s: member.silent_s(now.at),
     }
 }

@@ -34,6 +34,8 @@ pub enum ConnEvent {
     Stalled(Millis),
     /// It takes all of its session's events.
     Flows,
+    /// Its client's system has taken everything that was written.
+    Taken,
     /// It may have space again for events that it did not take, or that the hub did not offer it.
     Writable,
 }
@@ -120,7 +122,7 @@ impl Chat {
             self.set_handshake_end(caller, now.at, goodbye_s);
         }
         caller.is_leaving = true;
-        Output::Bye(bye).write(out);
+        caller.form.write(&Output::Bye(bye), out);
     }
 
     /// Starts the time in which a connection has to get a session.
@@ -162,6 +164,12 @@ impl Chat {
             ConnEvent::Ended => {}
             ConnEvent::Heard { .. } => session.touch(now.at),
             ConnEvent::Writable => self.offer_again(key),
+            ConnEvent::Taken => {
+                let cursor = session.cursor;
+                if let Some(talk) = &mut session.attached_mut().talk {
+                    talk.taken = cursor;
+                }
+            }
             ConnEvent::Flows => {
                 let attachment = session.attached_mut();
                 attachment.stalled_at = Millis::NEVER;

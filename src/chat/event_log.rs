@@ -117,6 +117,15 @@ impl EventLog {
         to
     }
 
+    /// The beginning of the longest run of events between numbers `from` and `to`, not including `to`,
+    /// that ends before `to` and has at most `bytes_max` bytes: the number of its first event.
+    pub fn fit_back(&self, from: u64, to: u64, bytes_max: usize) -> u64 {
+        let end = self.offset(to);
+        let start = end.saturating_sub(bytes_max);
+        let before = (self.starts).partition_point(|&begins| self.distance(begins) < start);
+        (self.first + before as u64).max(from).min(to)
+    }
+
     /// Where a reader is after `bytes` bytes from the start of event `from` on: the number of the first
     /// event of which it has nothing, and how many bytes it lacks of the one before.
     pub fn advance(&self, from: u64, bytes: usize) -> (u64, usize) {
@@ -340,6 +349,28 @@ mod tests {
             assert_eq!(
                 fit, to,
                 "{events_max} events, {bytes_max} bytes from {from}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_batch_of_the_newest_begins_where_its_bytes_allow() {
+        let log = log_of(100, &["one\n", "two\n", "three\n", "four\n"]);
+        for (from, to, bytes_max, first) in [
+            (1, 5, 100, 1),
+            (1, 5, 19, 1),
+            (1, 5, 18, 2),
+            (1, 5, 11, 3),
+            (1, 5, 5, 4),
+            (1, 5, 4, 5),
+            (1, 4, 6, 3),
+            (2, 5, 100, 2),
+            (5, 5, 100, 5),
+        ] {
+            assert_eq!(
+                log.fit_back(from, to, bytes_max),
+                first,
+                "{from}..{to}, {bytes_max}"
             );
         }
     }

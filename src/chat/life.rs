@@ -5,13 +5,14 @@ use super::ended::End;
 use super::ids::{RoomKey, SessionKey};
 use super::notice::Notice;
 use super::room::Room;
-use super::session::{Attachment, Session};
+use super::session::{Attachment, Session, TalkState};
 use super::usage::Usage;
 use super::{Chat, by_name, by_room_name};
 use crate::protocol::{
     Alive, Bye, Event, IDLE_MIN_S, IDLE_TCP_MIN_S, Join, LeaveReason, Limits, Name, Output, Secret,
     Token,
 };
+use crate::talk::{Form, Viewer};
 use crate::time::Now;
 
 /// What becomes of the events that a session has not got yet when it loses its connection.
@@ -50,6 +51,7 @@ impl Chat {
             alive: join.alive,
             is_behind: false,
             is_revoked: false,
+            is_talk: caller.form == Form::Talk,
             attachment: None,
         }));
         room.members.insert(key.0, &by_name(&self.sessions, name));
@@ -81,7 +83,16 @@ impl Chat {
         self.cancel_handshake(caller);
         let session = &mut self.sessions[key.index()];
         caller.hold(key, session);
-        session.attachment = Some(Box::new(Attachment::new(caller.conn)));
+        let mut attachment = Box::new(Attachment::new(caller.conn));
+        if caller.form == Form::Talk {
+            let next = self.rooms[session.room.index()].log.next();
+            let today = self.local.at(now.unix_ms).day;
+            attachment.talk = Some(Box::new(TalkState {
+                viewer: Viewer::new(session.name, next, today),
+                taken: session.cursor,
+            }));
+        }
+        session.attachment = Some(attachment);
         session.touch(now.at);
         session.arrival_us = session.arrival_us.max(caller.arrival_us);
         caller.arrival_us = session.arrival_us;
@@ -90,12 +101,17 @@ impl Chat {
         self.arm(key, now.past);
     }
 
-    /// Takes a session's connection away. From now on its idle time runs.
+    /// Takes a session's connection away. From now on its idle time runs. A person who comes back gets
+    /// what the client's system may not have taken once more.
     pub(super) fn detach(&mut self, key: SessionKey, now: Now) {
         self.leave_audience(key);
         let session = &mut self.sessions[key.index()];
         session.touch_if_kept_alive(now.at);
-        session.attachment = None;
+        let attachment = session.attachment.take();
+        if let Some(talk) = attachment.and_then(|a| a.talk) {
+            // A person has no way to say what they have seen.
+            session.cursor = talk.taken;
+        }
         self.attached -= 1;
         self.arm(key, now.past);
     }
@@ -178,14 +194,16 @@ impl Chat {
         if let OwedEvents::Written = owed {
             self.write_owed(key, &mut text);
         }
-        Output::Bye(bye).write(&mut text);
+        self.sessions[key.index()]
+            .form()
+            .write(&Output::Bye(bye), &mut text);
         Some(Notice::goodbye(conn, text))
     }
 }
 
 impl Limits {
     /// The idle time of a new session: what its client asks for, within the limits.
-    fn granted_idle_s(&self, join: &Join<'_>) -> u32 {
+    pub(super) fn granted_idle_s(&self, join: &Join<'_>) -> u32 {
         let idle_min_s = match join.alive {
             Alive::Ping => IDLE_MIN_S,
             Alive::Tcp => IDLE_TCP_MIN_S,

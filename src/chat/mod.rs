@@ -40,11 +40,13 @@ mod memory;
 mod notice;
 mod origin;
 mod owed;
+mod owed_in_talk;
 mod poll;
 mod rate;
 mod room;
 mod session;
 pub mod stats;
+mod talk;
 mod timers;
 mod usage;
 
@@ -67,6 +69,8 @@ pub use session::STALL_CHECKS_PER_IDLE_TIME;
 use crate::protocol::{LifeId, Limits, Name, Token};
 use crate::shrink::ShrinkPolicy;
 use crate::sorted_index::{self, SortedIndex, Target};
+use crate::talk::LocalClock;
+use crate::time::Zone;
 use crate::wheel::Wheel;
 use ended::{End, EndedSessions};
 use ids::RoomKey;
@@ -116,13 +120,17 @@ pub struct Chat {
     log_bytes: u64,
     /// A buffer in which lines are put together.
     line: Vec<u8>,
+    /// A buffer for events as people see them.
+    shown: Vec<u8>,
+    /// The local time, for people.
+    local: LocalClock,
     /// What the server counts. The hub and the server add what only they can see.
     pub stats: Stats,
 }
 
 impl Chat {
-    /// A server without sessions, in the life `boot`.
-    pub fn new(limits: Limits, boot: LifeId) -> Self {
+    /// A server without sessions, in the life `boot`. It shows people the local time of `zone`.
+    pub fn new(limits: Limits, boot: LifeId, zone: Zone) -> Self {
         Chat {
             limits,
             boot,
@@ -146,6 +154,8 @@ impl Chat {
             is_serving_urgent: false,
             log_bytes: 0,
             line: Vec::with_capacity(limits.event_bytes_max()),
+            shown: Vec::new(),
+            local: LocalClock::new(zone),
             stats: Stats::default(),
         }
     }

@@ -12,6 +12,7 @@ use super::ids::SessionKey;
 use super::session::{Delivery, Session};
 use super::stats::Stats;
 use crate::protocol::{Listing, Output};
+use crate::talk::{Form, Viewer};
 use crate::time::Now;
 
 /// What the server owes a session on its connection without being asked again.
@@ -30,7 +31,19 @@ pub enum Owed<'a> {
         session: SessionKey,
         /// The lines, as slices in order; any of them may be empty.
         slices: [&'a [u8]; 3],
+        /// Where a person's cursor and view are after all of these lines; `None` for a program.
+        shown: Option<Shown>,
     },
+}
+
+/// Where a person's session is after events that were shown.
+#[derive(Clone, Copy, Debug)]
+pub struct Shown {
+    /// Its cursor.
+    pub(super) to: u64,
+    pub(super) viewer: Viewer,
+    /// Whether that is all there is.
+    pub(super) is_all: bool,
 }
 
 /// Says what the hub has written of what was owed, for [`Chat::advance`].
@@ -41,6 +54,8 @@ pub struct Receipt {
     /// How many bytes of lines were written; `None` stands for the reply to a POLL.
     bytes: Option<NonZeroUsize>,
     is_all: bool,
+    /// Where a person's session is then, if all that was shown has been written.
+    shown: Option<Shown>,
 }
 
 impl<'a> Owed<'a> {
@@ -54,14 +69,21 @@ impl<'a> Owed<'a> {
 
     /// Makes the receipt for the first `bytes` bytes of the lines, unless `bytes` is 0.
     pub fn written(&self, bytes: usize) -> Option<Receipt> {
-        let Owed::Lines { session, slices } = self else {
+        let Owed::Lines {
+            session,
+            slices,
+            shown,
+        } = self
+        else {
             return None;
         };
         let len_bytes: usize = slices.iter().map(|slice| slice.len()).sum();
+        let is_whole = bytes == len_bytes;
         Some(Receipt {
             session: *session,
             bytes: Some(NonZeroUsize::new(bytes)?),
-            is_all: bytes == len_bytes,
+            is_all: is_whole && shown.is_none_or(|shown| shown.is_all),
+            shown: shown.filter(|_| is_whole),
         })
     }
 }
@@ -79,6 +101,9 @@ impl Chat {
         let Some(key) = caller.session else {
             return Owed::Nothing;
         };
+        if self.sessions[key.index()].form() == Form::Talk {
+            return self.owed_in_talk(key);
+        }
         let session = &self.sessions[key.index()];
         let log = &self.rooms[session.room.index()].log;
         let has_events = session.cursor < log.next();
@@ -93,12 +118,14 @@ impl Chat {
                 Owed::Lines {
                     session: key,
                     slices: [&self.line, head, tail],
+                    shown: None,
                 }
             }
             Delivery::Awaited(_) if has_events => Owed::PollReply(Receipt {
                 session: key,
                 bytes: None,
                 is_all: true,
+                shown: None,
             }),
             Delivery::Awaited(_) => Owed::PollWaits,
             Delivery::Pushed | Delivery::Kept => Owed::Nothing,
@@ -110,6 +137,9 @@ impl Chat {
     /// that was cut, the event that a LOST has announced, or the reply to a POLL.
     pub fn advance(&mut self, receipt: Receipt, now: Now, out: &mut Vec<u8>) {
         match receipt.bytes {
+            Some(bytes) if self.sessions[receipt.session.index()].form() == Form::Talk => {
+                self.advance_talk(receipt.session, bytes.get(), receipt.shown, now, out);
+            }
             Some(bytes) => self.advance_push(receipt.session, bytes.get(), now, out),
             None => self.end_wait(receipt.session, now, out),
         }
@@ -174,7 +204,13 @@ impl Chat {
 
     /// Appends to `out` the events that the server owes a push session, up to the length of a reply:
     /// those of this turn, if the client keeps up. Appends nothing if the log has overtaken it.
-    pub(super) fn write_owed(&self, key: SessionKey, out: &mut Vec<u8>) {
+    pub(super) fn write_owed(&mut self, key: SessionKey, out: &mut Vec<u8>) {
+        if self.sessions[key.index()].form() == Form::Talk {
+            if let Owed::Lines { slices, .. } = self.owed_in_talk(key) {
+                out.extend_from_slice(slices[0]);
+            }
+            return;
+        }
         let session = &self.sessions[key.index()];
         let log = &self.rooms[session.room.index()].log;
         if matches!(session.delivery(), Delivery::Pushed) && session.cursor >= log.first() {

@@ -5,6 +5,7 @@ use std::num::NonZeroU32;
 use super::ids::{ConnId, RoomKey};
 use super::usage::OriginKey;
 use crate::protocol::{Alive, Mode, Name, Secret};
+use crate::talk::{Form, Viewer};
 use crate::time::Millis;
 
 /// How often the server checks, within its idle time, whether a client that took nothing has taken
@@ -37,6 +38,8 @@ pub(super) struct Session {
     pub is_behind: bool,
     /// It has lost the right to its name and is about to end.
     pub is_revoked: bool,
+    /// It is a person's: TALK began it, or has taken it over.
+    pub is_talk: bool,
     /// In a box, so that a detached session takes less memory.
     pub attachment: Option<Box<Attachment>>,
 }
@@ -57,6 +60,17 @@ pub(super) struct Attachment {
     pub audience_index: Option<u32>,
     /// The client has closed the connection. Lines that it sent before may still wait.
     pub is_gone: bool,
+    /// How events are shown, if the connection is in talk form.
+    pub talk: Option<Box<TalkState>>,
+}
+
+/// What an attachment to a person's connection needs besides.
+#[derive(Debug)]
+pub(super) struct TalkState {
+    pub viewer: Viewer,
+    /// The cursor up to which the client's system is known to have taken everything. What was written
+    /// after that may be lost with the connection.
+    pub taken: u64,
 }
 
 /// A POLL that waits for an event or the end of its time.
@@ -107,13 +121,29 @@ impl Attachment {
             is_warned: false,
             audience_index: None,
             is_gone: false,
+            talk: None,
         }
+    }
+}
+
+impl Attachment {
+    /// What the attachment to a person's connection has besides.
+    pub fn talk_mut(&mut self) -> &mut TalkState {
+        self.talk.as_mut().expect("only people see events")
     }
 }
 
 impl Session {
     pub fn conn(&self) -> Option<ConnId> {
         self.attachment.as_ref().map(|a| a.conn)
+    }
+
+    /// How its connection and the server speak with each other.
+    pub fn form(&self) -> Form {
+        match self.attachment.as_ref().and_then(|a| a.talk.as_ref()) {
+            Some(_) => Form::Talk,
+            None => Form::Lines,
+        }
     }
 
     /// The attachment of a session that is known to be attached.

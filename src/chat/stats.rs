@@ -145,6 +145,7 @@ impl Chat {
 mod tests {
     use super::*;
     use crate::protocol::{LifeId, Limits};
+    use crate::time::Zone;
 
     fn rows(chat: &Chat) -> Vec<(&'static str, u64)> {
         let mut rows = Vec::new();
@@ -156,7 +157,7 @@ mod tests {
 
     #[test]
     fn every_row_is_listed_and_fits_with_the_largest_value() {
-        let chat = Chat::new(Limits::default(), LifeId::new(0));
+        let chat = Chat::new(Limits::default(), LifeId::new(0), Zone::UTC);
         let listing = chat.list_stats(Now::exactly(Millis(0), 0));
         let rows = rows(&chat).len();
         assert_eq!(listing.lines(), 1 + rows as u64);
@@ -166,7 +167,7 @@ mod tests {
 
     #[test]
     fn every_reason_to_leave_has_its_row() {
-        let mut chat = Chat::new(Limits::default(), LifeId::new(0));
+        let mut chat = Chat::new(Limits::default(), LifeId::new(0), Zone::UTC);
         for (count, reason) in (1..).zip(LeaveReason::ALL) {
             chat.stats.sessions_ended[reason.index()] = count;
             let name = format!("sessions-{reason}");

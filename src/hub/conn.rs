@@ -443,7 +443,7 @@ mod tests {
     use super::*;
     use crate::chat::{Chat, ConnId, Peer};
     use crate::protocol::LifeId;
-    use crate::time::{Millis, Now};
+    use crate::time::{Millis, Now, Zone};
 
     /// A stream that takes a few bytes and then nothing more.
     struct Narrow {
@@ -485,7 +485,7 @@ mod tests {
 
     #[test]
     fn waiting_output_holds_no_more_memory_than_it_has_bytes() {
-        let mut chat = Chat::new(Limits::default(), LifeId::new(0));
+        let mut chat = Chat::new(Limits::default(), LifeId::new(0), Zone::UTC);
         let now = Now::exactly(Millis(0), 0);
         let mut greeting = Vec::new();
         let caller = chat.connect(ConnId(0), Peer::Local, now, &mut greeting);

@@ -23,7 +23,7 @@ use crate::chat::stats::Stats;
 use crate::chat::{Chat, ConnEvent, ConnId, Due, Notice, Peer, TimerBudget};
 use crate::hub::conn::{Conn, READ_BYTES, Readiness, Space, Transport};
 use crate::protocol::{Bye, LifeId, Limits};
-use crate::time::{Clock, Millis, Now};
+use crate::time::{Clock, Millis, Now, Zone};
 
 /// The most reads from one connection in one turn.
 const READS_PER_TURN: usize = 32;
@@ -75,10 +75,11 @@ pub struct Hub<T> {
 }
 
 impl<T: Transport> Hub<T> {
-    /// Makes a hub without connections, in the life `boot` of the server.
-    pub fn new(limits: Limits, boot: LifeId) -> Self {
+    /// Makes a hub without connections, in the life `boot` of the server. It shows people the local
+    /// time of `zone`.
+    pub fn new(limits: Limits, boot: LifeId, zone: Zone) -> Self {
         Hub {
-            chat: Chat::new(limits, boot),
+            chat: Chat::new(limits, boot, zone),
             conns: Slab::new(),
             has_shrunk: false,
             in_hand: None,
@@ -325,6 +326,9 @@ impl<T: Transport> Hub<T> {
 
     /// Closes a connection. This is the only place that removes one.
     fn close(&mut self, key: ConnId, now: Now) {
+        if self.conns.contains(key.index()) {
+            self.note_taken(key, now);
+        }
         let Some(conn) = self.conns.try_remove(key.index()) else {
             return;
         };

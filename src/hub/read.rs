@@ -215,13 +215,13 @@ impl<T: Transport> Hub<T> {
         let limits = *self.chat.limits();
         let conn = &mut self.conns[key.index()];
         let (lines, caller, out) = conn.parts();
-        let session = caller.session();
+        let (session, form) = (caller.session(), caller.form());
         let had_bytes = input.len();
         let item = lines.next(input, limits.line_bytes_max());
         let ends_line = matches!(item, Some(Item::Line(_) | Item::Skipped));
         let request = match item {
             None => None,
-            Some(Item::Line(line)) => Some(Request::read(line, &limits)),
+            Some(Item::Line(line)) => Some(form.read(line, &limits)),
             Some(Item::TooLong) => Some(Request::TooLong),
             Some(Item::Skipped) => Some(Request::Empty),
             Some(Item::SignOfLife) => Some(Request::SignOfLife),

@@ -5,6 +5,7 @@ use std::io;
 use super::{Hub, WRITE_BYTES_PER_TURN};
 use crate::chat::{ConnEvent, ConnId, Owed};
 use crate::hub::conn::{Conn, Flow, Space, Transport};
+use crate::talk::Form;
 use crate::time::Now;
 
 impl<T: Transport> Hub<T> {
@@ -62,6 +63,7 @@ impl<T: Transport> Hub<T> {
     /// Writes a connection's output and events until its stream takes no more, or until it has
     /// written `bytes_enough`.
     pub(super) fn write(&mut self, key: ConnId, now: Now, bytes_enough: usize) {
+        self.note_taken(key, now);
         let mut sum = 0;
         loop {
             let conn = &mut self.conns[key.index()];
@@ -118,6 +120,15 @@ impl<T: Transport> Hub<T> {
                     _ => conn.lose_client(),
                 },
             }
+        }
+    }
+
+    /// Notes if a person's client has taken everything, so that nothing of it has to be shown again when
+    /// they come back after their connection was lost.
+    pub(super) fn note_taken(&mut self, key: ConnId, now: Now) {
+        let conn = &mut self.conns[key.index()];
+        if conn.caller.form() == Form::Talk && conn.out_len() == 0 && conn.stream.untaken() == 0 {
+            self.chat.note(&mut conn.caller, ConnEvent::Taken, now);
         }
     }
 

@@ -108,13 +108,16 @@ pub fn choice<T: Copy>(key: &str, value: &str, choices: [(&str, T); 2]) -> Resul
 }
 
 pub fn name(word: &str) -> Result<Name, Error> {
-    Name::parse(word).ok_or_else(|| {
-        let is_of_names = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
-        let found = match word.chars().find(|&c| !is_of_names(c)) {
-            Some(c) => format!("; this one has {}", quote(c.encode_utf8(&mut [0; 4]))),
-            None if word.len() > NAME_BYTES_MAX => format!("; this one has {}", word.len()),
-            None => String::new(),
-        };
-        Error::BadLine(Code::BadName, format!("{}{found}", Name::RULE).into())
-    })
+    Name::parse(word).ok_or_else(|| bad_name(word))
+}
+
+/// The error about a word that is not a name.
+pub fn bad_name(word: &str) -> Error {
+    let is_of_names = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
+    let found = match word.chars().find(|&c| !is_of_names(c)) {
+        Some(c) => format!("; this one has {}", quote(c.encode_utf8(&mut [0; 4]))),
+        None if word.len() > NAME_BYTES_MAX => format!("; this one has {}", word.len()),
+        None => String::new(),
+    };
+    Error::BadLine(Code::BadName, format!("{}{found}", Name::RULE).into())
 }

@@ -49,6 +49,21 @@ pub struct Join<'a> {
     pub key: Option<&'a str>,
 }
 
+/// What TALK asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Talk<'a> {
+    /// The person's name.
+    pub name: Name,
+    /// The room to enter.
+    pub room: Name,
+    /// How many earlier events to show first, unless the person comes back.
+    pub history: u64,
+    /// The idle time that the person asks for.
+    pub idle_s: Option<u32>,
+    /// The name's key.
+    pub key: Option<&'a str>,
+}
+
 /// What RESUME asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Resume {
@@ -73,6 +88,7 @@ pub struct Poll {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[allow(missing_docs, reason = "the table of verbs documents them")]
 pub enum Command<'a> {
+    Talk(Talk<'a>),
     Join(Join<'a>),
     Resume(Resume),
     Say(&'a str),
@@ -87,8 +103,16 @@ pub enum Command<'a> {
 #[allow(missing_docs, reason = "the table of verbs documents them")]
 pub enum Query {
     Poll(Poll),
-    Who { after: Option<Name> },
-    Rooms { after: Option<Name> },
+    Who {
+        after: Option<Name>,
+    },
+    Rooms {
+        after: Option<Name>,
+    },
+    /// The newest events once more. Only people have a word for it.
+    Again {
+        events: u64,
+    },
     Stats,
     Help,
 }
@@ -101,6 +125,10 @@ pub enum Parting {
     Leave,
     Detach,
     Quit,
+    /// Leaves for another room. Only people have a word for it.
+    Enter {
+        room: Name,
+    },
 }
 
 impl Command<'_> {
@@ -110,7 +138,11 @@ impl Command<'_> {
         match *self {
             Command::Query(query) => Some(Command::Query(query)),
             Command::Parting(parting) => Some(Command::Parting(parting)),
-            Command::Join(_) | Command::Resume(_) | Command::Say(_) | Command::Ping(_) => None,
+            Command::Talk(_)
+            | Command::Join(_)
+            | Command::Resume(_)
+            | Command::Say(_)
+            | Command::Ping(_) => None,
         }
     }
 }

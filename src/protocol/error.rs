@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 
 use super::event::LeaveReason;
+use super::name::Name;
 use super::words::words;
 
 words! {
@@ -53,6 +54,11 @@ pub enum Error {
     },
     /// A member of the room has this name.
     NameTaken,
+    /// The person is in that room already.
+    InRoom {
+        /// The room.
+        room: Name,
+    },
     /// The name is unknown, or this is not its key.
     NotAuthorized,
     /// The command is for pull sessions.
@@ -79,7 +85,7 @@ impl Error {
             Error::BadLine(code, _) => *code,
             Error::LineTooLong { .. } => Code::LineTooLong,
             Error::NoSession => Code::NoSession,
-            Error::AlreadyJoined => Code::AlreadyJoined,
+            Error::AlreadyJoined | Error::InRoom { .. } => Code::AlreadyJoined,
             Error::UnknownSession => Code::UnknownSession,
             Error::SessionEnded { .. } => Code::SessionEnded,
             Error::NameTaken => Code::NameTaken,

@@ -49,3 +49,95 @@ pub enum Event<'a> {
         reason: LeaveReason,
     },
 }
+
+/// An event with its number and its time, in milliseconds since 1970-01-01 UTC.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Numbered<'a> {
+    /// Its number in its room.
+    pub seq: u64,
+    /// When it happened.
+    pub unix_ms: u64,
+    /// What happened.
+    pub event: Event<'a>,
+}
+
+impl<'a> Numbered<'a> {
+    /// Reads a line that [`Output::Event`](super::Output::Event) has written, with or without its end.
+    pub fn read(line: &'a str) -> Option<Numbered<'a>> {
+        let line = line.trim_end_matches(['\r', '\n']);
+        let mut words = line.splitn(5, ' ');
+        let kind = words.next()?;
+        let seq = words.next()?.parse().ok()?;
+        let unix_ms = words.next()?.parse().ok()?;
+        let name = Name::parse(words.next()?)?;
+        let rest = words.next();
+        let event = match (kind, rest) {
+            ("MSG", Some(text)) => Event::Msg { name, text },
+            ("JOINED", None) => Event::Joined { name },
+            ("LEFT", Some(reason)) => {
+                let reason = *(LeaveReason::ALL.iter()).find(|r| r.as_str() == reason)?;
+                Event::Left { name, reason }
+            }
+            _ => return None,
+        };
+        Some(Numbered {
+            seq,
+            unix_ms,
+            event,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::protocol::Output;
+
+    #[test]
+    fn every_event_is_read_as_it_was_written() {
+        let name = Name::parse("Ann-2").unwrap();
+        let texts = [
+            "hi",
+            " two  spaces ",
+            "\ttab",
+            "/me waves",
+            "MSG 1 2 bob hi",
+            "\u{1f986}",
+        ];
+        let said = texts.map(|text| Event::Msg { name, text });
+        let left = LeaveReason::ALL.map(|reason| Event::Left { name, reason });
+        let joined = [Event::Joined { name }];
+        for event in said.into_iter().chain(left).chain(joined) {
+            for (seq, unix_ms) in [(1, 0), (7, 1_763_800_000_000), (u64::MAX, u64::MAX)] {
+                let mut line = Vec::new();
+                let numbered = Numbered {
+                    seq,
+                    unix_ms,
+                    event,
+                };
+                Output::Event(numbered).write(&mut line);
+                let line = std::str::from_utf8(&line).unwrap();
+                assert_eq!(Numbered::read(line), Some(numbered));
+                assert_eq!(Numbered::read(&line[..line.len() - 2]), Some(numbered));
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_no_event_is_not_read_as_one() {
+        for line in [
+            "",
+            "MSG",
+            "MSG 1 2 ann",
+            "MSG x 2 ann hi",
+            "MSG 1 2 _ann hi",
+            "LOST 1 2",
+            "JOINED 1 2 ann hi",
+            "LEFT 1 2 ann",
+            "LEFT 1 2 ann sulking",
+            "OK SAY 1 2",
+        ] {
+            assert_eq!(Numbered::read(line), None, "{line}");
+        }
+    }
+}

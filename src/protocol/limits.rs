@@ -19,6 +19,8 @@ pub const REPLY_BYTES_MAX: usize = 8192;
 pub const POLL_EVENTS_DEFAULT: NonZeroU32 = NonZeroU32::new(100).expect("it is above 0");
 /// The most events that a POLL may ask for.
 pub const POLL_EVENTS_MAX: u32 = 1000;
+/// How many earlier events TALK shows, and `/again`, unless the person asks for another number.
+pub const TALK_HISTORY_DEFAULT: u64 = 20;
 /// The longest time that a POLL may wait, in seconds.
 pub const POLL_WAIT_MAX_S: u32 = 60;
 /// The shortest idle time, in seconds.

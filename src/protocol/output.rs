@@ -9,7 +9,7 @@ use std::fmt::{self, Write};
 use super::bye::Bye;
 use super::command::{Alive, Mode};
 use super::error::Error;
-use super::event::Event;
+use super::event::{Event, Numbered};
 use super::life_id::LifeId;
 use super::limits::REPLY_BYTES_MAX;
 use super::name::Name;
@@ -86,11 +86,7 @@ pub enum Output<'a> {
     Help(&'a Verb),
 
     // Lines that the server sends unasked.
-    Event {
-        seq: u64,
-        unix_ms: u64,
-        event: Event<'a>,
-    },
+    Event(Numbered<'a>),
     /// The log dropped events before this session got them.
     Lost {
         count: u64,
@@ -142,11 +138,11 @@ impl Output<'_> {
                 }
                 write_line!(out, "    {}", verb.summary);
             }
-            Output::Event {
+            Output::Event(Numbered {
                 seq,
                 unix_ms,
                 event,
-            } => match event {
+            }) => match event {
                 Event::Msg { name, text } => write_line!(out, "MSG {seq} {unix_ms} {name} {text}"),
                 Event::Joined { name } => write_line!(out, "JOINED {seq} {unix_ms} {name}"),
                 Event::Left { name, reason } => {
@@ -250,6 +246,27 @@ pub enum Reply<'a> {
     },
     Help,
     Quit,
+
+    // Only people get these.
+    Entered(Entered),
+    Again {
+        events: Listing,
+    },
+}
+
+/// What a person sees who enters a room, or comes back to it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entered {
+    /// Their name.
+    pub name: Name,
+    /// The room.
+    pub room: Name,
+    /// Some of the other members.
+    pub others: Listing,
+    /// How many other members there are besides those.
+    pub more: u64,
+    /// How many events have come while they were away; `None` if they have just come.
+    pub missed: Option<u64>,
 }
 
 impl Reply<'_> {
@@ -289,6 +306,9 @@ impl Reply<'_> {
                 VERBS.iter().for_each(|verb| Output::Help(verb).write(out));
             }
             Reply::Quit => write_line!(out, "OK QUIT"),
+            Reply::Entered(_) | Reply::Again { .. } => {
+                unreachable!("only people have commands with these replies")
+            }
         }
     }
 }
@@ -314,6 +334,7 @@ impl fmt::Display for Error {
                 "a member of the room has that name; a session that was lost can be RESUMEd, or \
                  expires"
             }
+            Error::InRoom { room } => return write!(f, "you are in {room} already"),
             Error::NotAuthorized => {
                 "the server does not know that name with that key: JOIN <name> key=<key>"
             }
@@ -349,6 +370,11 @@ impl Listing {
         self.lines
     }
 
+    /// The lines themselves.
+    pub fn text(&self) -> &[u8] {
+        &self.text
+    }
+
     /// How many more bytes fit.
     pub fn space_bytes(&self) -> usize {
         Self::BYTES_MAX.saturating_sub(self.text.len())
@@ -359,7 +385,8 @@ impl Listing {
         self.add_written(|out| line.write(out))
     }
 
-    fn add_written(&mut self, write: impl FnOnce(&mut Vec<u8>)) -> bool {
+    /// Adds what `write` appends, which counts as a line, if it fits.
+    pub fn add_written(&mut self, write: impl FnOnce(&mut Vec<u8>)) -> bool {
         let len = self.text.len();
         write(&mut self.text);
         let fits = self.text.len() <= Self::BYTES_MAX;
@@ -543,10 +570,12 @@ mod tests {
             presence,
             silent_s,
         };
-        let event = |event| Output::Event {
-            seq: 7,
-            unix_ms: 8,
-            event,
+        let event = |event| {
+            Output::Event(Numbered {
+                seq: 7,
+                unix_ms: 8,
+                event,
+            })
         };
         let reason = LeaveReason::Slow;
         let text_of_abuse = Abuse::Http.text();
@@ -575,10 +604,12 @@ mod tests {
     #[test]
     fn every_line_that_is_sent_unasked_begins_with_one_of_the_listed_words() {
         let name = Name::parse("Ann").unwrap();
-        let event = |event| Output::Event {
-            seq: 1,
-            unix_ms: 2,
-            event,
+        let event = |event| {
+            Output::Event(Numbered {
+                seq: 1,
+                unix_ms: 2,
+                event,
+            })
         };
         let reason = LeaveReason::Left;
         let first_words = [

@@ -25,6 +25,11 @@ pub enum Request<'a> {
     SignOfLife,
     /// Telnet's AYT: a sign of life that asks the server for one.
     AreYouThere,
+    /// A person wants the server to edit what they type, or no longer. Only people have a word for it.
+    Edit {
+        /// Whether they want it.
+        on: bool,
+    },
     /// Something that no chat client sends.
     Abuse(Abuse),
 }

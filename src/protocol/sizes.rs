@@ -35,7 +35,7 @@ impl Limits {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::protocol::event::{Event, LeaveReason};
+    use crate::protocol::event::{Event, LeaveReason, Numbered};
     use crate::protocol::name::Name;
     use crate::protocol::output::Output;
 
@@ -45,11 +45,11 @@ mod tests {
         let len = |event: Event<'_>| {
             let (seq, unix_ms) = (u64::MAX, u64::MAX);
             let mut out = Vec::new();
-            Output::Event {
+            Output::Event(Numbered {
                 seq,
                 unix_ms,
                 event,
-            }
+            })
             .write(&mut out);
             out.len()
         };

@@ -4,10 +4,11 @@
 //! `output`, and a section in PROTOCOL.md.
 
 use super::args::{Args, bad_argument, choice, count_up_to, name, number, number_up_to, set};
-use super::command::{Alive, Command, Join, Mode, Parting, Poll, Query, Resume};
+use super::command::{Alive, Command, Join, Mode, Parting, Poll, Query, Resume, Talk};
 use super::error::{Code, Error};
 use super::limits::{
     IDLE_MIN_S, Limits, PING_BYTES_MAX, POLL_EVENTS_DEFAULT, POLL_EVENTS_MAX, POLL_WAIT_MAX_S,
+    TALK_HISTORY_DEFAULT,
 };
 use super::name::{DEFAULT_ROOM, Name};
 use super::text::is_visible;
@@ -31,6 +32,12 @@ pub struct Verb {
 /// Every verb, in the order in which HELP shows them.
 pub static VERBS: &[Verb] = &[
     Verb {
+        name: "TALK",
+        syntax: "<name> [room=<room>] [history=<n>] [idle=<s>] [key=<secret>]",
+        summary: "chat as a person: what you type is said, and /help helps",
+        parse: talk,
+    },
+    Verb {
         name: "JOIN",
         syntax: "<name> [room=<room>] [mode=push|pull] [idle=<s>] [alive=ping|tcp] [history=<n>] [key=<secret>]",
         summary: "join a room; the reply has your session's token",
@@ -46,7 +53,7 @@ pub static VERBS: &[Verb] = &[
         name: "SAY",
         syntax: "<text>",
         summary: "say something to everybody in the room",
-        parse: |args, limits| say(args.rest, limits),
+        parse: |args, limits| message(args.rest, limits),
     },
     Verb {
         name: "POLL",
@@ -124,6 +131,43 @@ fn after_name(args: Args<'_>) -> Result<Option<Name>, Error> {
     Ok(after)
 }
 
+fn talk<'a>(mut args: Args<'a>, _limits: &Limits) -> Parsed<'a> {
+    let joining = name(args.positional("the name")?)?;
+    let (mut room, mut history, mut idle, mut secret) = (None, None, None, None);
+    args.options(|key, value| match key {
+        "room" => set(&mut room, key, name(value)?),
+        "history" => set(&mut history, key, number(key, value)?),
+        "idle" => set(&mut idle, key, idle_s(key, value)?),
+        "key" => set(&mut secret, key, secret_key(value)?),
+        _ => Ok(false),
+    })?;
+    Ok(Command::Talk(Talk {
+        name: joining,
+        room: room.unwrap_or(DEFAULT_ROOM),
+        history: history.unwrap_or(TALK_HISTORY_DEFAULT),
+        idle_s: idle,
+        key: secret,
+    }))
+}
+
+/// Reads an idle time. A number too large for the type becomes the largest; the core grants what it
+/// allows.
+fn idle_s(key: &str, value: &str) -> Result<u32, Error> {
+    match number(key, value)? {
+        seconds if seconds < u64::from(IDLE_MIN_S) => {
+            Err(bad_argument(format!("idle= takes at least {IDLE_MIN_S}")))
+        }
+        seconds => Ok(u32::try_from(seconds).unwrap_or(u32::MAX)),
+    }
+}
+
+fn secret_key(value: &str) -> Result<&str, Error> {
+    match value {
+        "" => Err(bad_argument("key= is empty")),
+        value => Ok(value),
+    }
+}
+
 fn join<'a>(mut args: Args<'a>, _limits: &Limits) -> Parsed<'a> {
     let joining = name(args.positional("the name")?)?;
     let (mut room, mut mode, mut idle, mut alive) = (None, None, None, None);
@@ -134,20 +178,13 @@ fn join<'a>(mut args: Args<'a>, _limits: &Limits) -> Parsed<'a> {
             let modes = Mode::ALL.map(|m| (m.as_str(), m));
             set(&mut mode, key, choice(key, value, modes)?)
         }
-        // A number too large for the type becomes the largest; the core grants what it allows.
-        "idle" => match number(key, value)? {
-            seconds if seconds < u64::from(IDLE_MIN_S) => {
-                Err(bad_argument(format!("idle= takes at least {IDLE_MIN_S}")))
-            }
-            seconds => set(&mut idle, key, u32::try_from(seconds).unwrap_or(u32::MAX)),
-        },
+        "idle" => set(&mut idle, key, idle_s(key, value)?),
         "alive" => {
             let ways = Alive::ALL.map(|a| (a.as_str(), a));
             set(&mut alive, key, choice(key, value, ways)?)
         }
         "history" => set(&mut history, key, number(key, value)?),
-        "key" if value.is_empty() => Err(bad_argument("key= is empty")),
-        "key" => set(&mut secret, key, value),
+        "key" => set(&mut secret, key, secret_key(value)?),
         _ => Ok(false),
     })?;
     Ok(Command::Join(Join {
@@ -171,7 +208,12 @@ fn resume<'a>(mut args: Args<'a>, _limits: &Limits) -> Parsed<'a> {
     Ok(Command::Resume(Resume { token, after }))
 }
 
-fn say<'a>(text: &'a str, limits: &Limits) -> Parsed<'a> {
+/// Makes the command that says a text.
+///
+/// # Errors
+///
+/// If nothing in the text is visible, or it is too long.
+pub fn message<'a>(text: &'a str, limits: &Limits) -> Result<Command<'a>, Error> {
     if !text.chars().any(is_visible) {
         let found = match text.trim_matches(' ') {
             "" => "there is no text",
@@ -239,6 +281,16 @@ mod tests {
         }
     }
 
+    fn plain_talk() -> Talk<'static> {
+        Talk {
+            name: named("ann"),
+            room: DEFAULT_ROOM,
+            history: 20,
+            idle_s: None,
+            key: None,
+        }
+    }
+
     const fn count(n: u32) -> NonZeroU32 {
         NonZeroU32::new(n).unwrap()
     }
@@ -256,6 +308,7 @@ mod tests {
             after: None,
         };
         let table = [
+            ("TALK", "ann", Command::Talk(plain_talk())),
             ("JOIN", "ann", Command::Join(plain_join())),
             ("RESUME", TOKEN, Command::Resume(resume)),
             ("SAY", "Hi", Command::Say("Hi")),
@@ -344,9 +397,14 @@ mod tests {
     fn the_other_verbs_take_their_options() {
         let token = Token::parse(TOKEN);
         let after = Some(named("Bob"));
+        let talk = plain_talk();
         let poll = PLAIN_POLL;
         #[rustfmt::skip]
         let table = [
+            ("TALK ann room=b".into(), Command::Talk(Talk { room: named("b"), ..talk })),
+            ("TALK ann history=0".into(), Command::Talk(Talk { history: 0, ..talk })),
+            ("TALK ann idle=9".into(), Command::Talk(Talk { idle_s: Some(9), ..talk })),
+            ("TALK ann key=k history=1".into(), Command::Talk(Talk { key: Some("k"), history: 1, ..talk })),
             (format!("RESUME {TOKEN} after=0"), Command::Resume(Resume { token, after: Some(0) })),
             ("RESUME nonsense".into(), Command::Resume(Resume { token: None, after: None })),
             ("POLL max=1".into(), Command::Query(Query::Poll(Poll { max: count(1), ..poll }))),
@@ -370,6 +428,13 @@ mod tests {
             "JOIN   ",
             "RESUME",
             "RESUME ",
+            "TALK",
+            "TALK ann bob",
+            "TALK ann mode=push",
+            "TALK ann alive=tcp",
+            "TALK ann key=",
+            "TALK ann idle=0",
+            "TALK ann room=a room=a",
             "JOIN ann bob",
             "JOIN ann =",
             "JOIN ann =x",
@@ -434,7 +499,14 @@ mod tests {
     #[test]
     fn a_name_has_at_most_24_bytes_wherever_it_stands() {
         let (longest, too_long) = ("n".repeat(24), "n".repeat(25));
-        for verb in ["JOIN ", "JOIN ann room=", "WHO after=", "ROOMS after="] {
+        for verb in [
+            "TALK ",
+            "TALK ann room=",
+            "JOIN ",
+            "JOIN ann room=",
+            "WHO after=",
+            "ROOMS after=",
+        ] {
             command(&format!("{verb}{longest}"));
             for bad in [&too_long, "_a", "a\tb", "é", "a=b"] {
                 let line = format!("{verb}{bad}");
@@ -533,7 +605,7 @@ mod tests {
         ] {
             assert_eq!(command(line).after_output(), Some(command(line)));
         }
-        for line in ["JOIN ann", "RESUME x", "SAY a", "PING"] {
+        for line in ["TALK ann", "JOIN ann", "RESUME x", "SAY a", "PING"] {
             assert_eq!(command(line).after_output(), None, "{line:?}");
         }
     }

@@ -24,7 +24,7 @@ use crate::net::service_manager::{ServiceManager, Status};
 use crate::net::stream::Stream;
 use crate::startup::{Prepared, Settings, Users};
 use crate::time::{Clock, Millis, Now};
-use clock::SystemClock;
+use clock::{LOCAL_ZONE, SystemClock, read_zone};
 use event_source::EventSource;
 use listeners::Listeners;
 use log_sink::DroppedLines;
@@ -69,7 +69,7 @@ impl Server {
             Signals::new(poll.registry(), EventSource::Signals.into()).map_err(cannot_set_up)?;
         let listeners = Listeners::open(&settings.options, passed, poll.registry())?;
         let clock = SystemClock::start();
-        let mut hub = Hub::new(settings.options.limits, boot);
+        let mut hub = Hub::new(settings.options.limits, boot, LOCAL_ZONE);
         hub.set_keys(keys, clock.now());
         hub.stats().memory_ceiling = ceiling.bytes();
         Ok(Server {
@@ -178,8 +178,9 @@ impl Server {
         }
     }
 
-    /// Reads the users file again. After an error the keys stay as they are.
+    /// Reads the users file again, and the time zone. After an error the keys stay as they are.
     fn reload(&mut self) {
+        read_zone();
         let Some(users) = &self.settings.options.users else {
             log::info!("there is no users file to read again");
             return;

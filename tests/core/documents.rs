@@ -212,7 +212,7 @@ fn every_option_in_a_commands_syntax_is_taken() {
             taken += 1;
         }
     }
-    assert_eq!(taken, 12);
+    assert_eq!(taken, 16);
 }
 
 #[test]

@@ -408,7 +408,10 @@ proptest! {
                 let is_host = line.len() >= 5 && line[..5].eq_ignore_ascii_case(b"Host:");
                 assert!(is_host || line.windows(5).any(|w| w == b"HTTP/" || w == b"RTSP/" || w == b" SIP/" || w == b"CLIEN"));
             }
-            Request::TooLong | Request::SignOfLife | Request::AreYouThere => panic!("this is no line"),
+            Request::TooLong
+            | Request::SignOfLife
+            | Request::AreYouThere
+            | Request::Edit { .. } => panic!("this is no line"),
         }
     }
 

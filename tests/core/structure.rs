@@ -194,6 +194,8 @@ fn only_the_output_writes_lines_of_the_protocol() {
     for (path, text) in sources("src") {
         let code = without_tests(&text);
         let found = marks.iter().filter(|mark| code.contains(mark.as_str()));
+        // People's lines are no lines of the protocol, but end like them.
+        let found = found.filter(|mark| !(path.starts_with("talk/") && *mark == r"\r\n"));
         if path == "protocol/output.rs" {
             let found: Vec<_> = found.collect();
             missing.retain(|mark| !found.contains(&mark));

@@ -9,13 +9,16 @@ use chinwag::chat::{ConnId, Origin, Peer as Address};
 use chinwag::hub::Hub;
 use chinwag::hub::conn::{Readiness, Transport};
 use chinwag::protocol::{LifeId, Limits};
-use chinwag::time::{Millis, Now};
+use chinwag::time::{Millis, Now, Zone};
 
 /// The wall clock's time at the start of every world.
 pub const UNIX_MS: u64 = 1_763_800_000_000;
 
 /// The life of the server in every world.
 pub const BOOT: LifeId = LifeId::new(0x0123_4567_89ab_cdef);
+
+/// An hour and a half ahead of UTC.
+pub const ZONE: Zone = Zone(|_| 90 * 60);
 
 /// A stream between the test and the hub.
 #[derive(Debug, Default)]
@@ -151,7 +154,7 @@ pub struct World {
 impl World {
     pub fn new(limits: Limits) -> Self {
         World {
-            hub: Hub::new(limits, BOOT),
+            hub: Hub::new(limits, BOOT, ZONE),
             at: 0,
             unix_ms: UNIX_MS,
             origin: Origin::Local,

@@ -14,7 +14,7 @@ use chinwag::options::{DEFAULT_ADDRESS, Options, SOCKET_BUFFER_BYTES};
 use chinwag::protocol::{
     BURST_S, BYTES_PER_LINE, DENIALS_MAX, ENDED_MAX, ERRORS_MAX, IDLE_MIN_S, IDLE_TCP_MIN_S,
     LINE_BYTES_MAX, Limits, NAME_BYTES_MAX, PING_BYTES_MAX, POLL_EVENTS_DEFAULT, POLL_EVENTS_MAX,
-    POLL_WAIT_MAX_S, QUOTE_CHARS_MAX, REPLY_BYTES_MAX,
+    POLL_WAIT_MAX_S, QUOTE_CHARS_MAX, REPLY_BYTES_MAX, TALK_HISTORY_DEFAULT,
 };
 
 use super::{between, document, settings};
@@ -162,11 +162,26 @@ fn figures_of_protocol() -> Vec<(&'static str, Vec<Figure>)> {
         // 1970, a reply with a time, and the digits of that.
         (
             "Notation",
-            figures![1970_u32, 13_u32, 16_u32, Figure::Number(1_763_800_000_000)],
+            figures![
+                1970_u32,
+                13_u32,
+                16_u32,
+                17_u32,
+                Figure::Number(1_763_800_000_000)
+            ],
         ),
         // RFCs.
         ("2 Grammar", figures![5234_u32, 7405_u32]),
         ("Basics", figures![NAME_BYTES_MAX - 1, 40_u32, 16_u32]),
+        // The other number is an example.
+        (
+            "TALK",
+            figures![
+                TALK_HISTORY_DEFAULT as u32,
+                TALK_HISTORY_DEFAULT as u32,
+                50_u32
+            ],
+        ),
         ("What a client sends", figures![LINE_BYTES_MAX]),
         (
             "3 Lines",

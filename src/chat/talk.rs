@@ -1,0 +1,219 @@
+//! What people do that programs do not: come back by name, go from room to room, see events again.
+
+use std::ops::Range;
+
+use super::Chat;
+use super::caller::Caller;
+use super::commands::{CommandResult, check_no_session, member_line, session_of};
+use super::event_log::EventLog;
+use super::ids::SessionKey;
+use super::life::OwedEvents;
+use super::notice::Notice;
+use crate::protocol::{
+    Alive, Bye, Entered, Error, Join, LeaveReason, Listing, Mode, Name, Numbered, Reply, Secret,
+    TALK_HISTORY_DEFAULT, Talk,
+};
+use crate::talk::{Form, LocalClock, Viewer};
+use crate::time::Now;
+
+/// How many bytes of names a person sees who enters a room.
+const NAMES_BYTES: usize = 64;
+
+impl Chat {
+    /// Gives a person a session in talk form: their own, if they come back, or a new one.
+    pub(super) fn talk<'a>(
+        &mut self,
+        caller: &mut Caller,
+        talk: Talk<'_>,
+        now: Now,
+        replaced: &mut Option<Notice>,
+    ) -> CommandResult<'a> {
+        check_no_session(caller)?;
+        let join = Join {
+            name: talk.name,
+            room: talk.room,
+            mode: Mode::Push,
+            idle_s: talk.idle_s,
+            alive: Alive::Tcp,
+            history: talk.history,
+            key: talk.key,
+        };
+        self.check_key_of(caller, &join)?;
+        let room_key = self.room_named(talk.room);
+        let namesake = room_key.and_then(|room| self.member_named(room, talk.name));
+        if let Some(key) = namesake {
+            if !self.may_come_back(caller, key, talk.key) {
+                return Err(self.name_taken());
+            }
+            return Ok(self.come_back(caller, key, &join, now, replaced));
+        }
+        self.check_space(caller, room_key, None, now)?;
+        let secret = Secret::random().map_err(|_| Error::NoRandomNumbers)?;
+        let room = room_key.unwrap_or_else(|| self.open_room(talk.room));
+        caller.form = Form::Talk;
+        let key = self.create(caller, &join, room, secret, now);
+        Ok(self.entered(key, None, now))
+    }
+
+    /// Whether a connection may take over a session by its name alone: with its key, or if it is a
+    /// person's that was begun without a key, is detached, and came from the same place.
+    fn may_come_back(&self, caller: &Caller, key: SessionKey, secret: Option<&str>) -> bool {
+        let session = &self.sessions[key.index()];
+        if self.keys.is_some() {
+            // The key was checked, and is that of the name.
+            return true;
+        }
+        let is_left_behind = session.is_talk && session.attachment.is_none();
+        secret.is_none() && is_left_behind && session.origin == caller.origin
+    }
+
+    /// Attaches a person's connection to the session that they had. The room sees nothing of it.
+    fn come_back<'a>(
+        &mut self,
+        caller: &mut Caller,
+        key: SessionKey,
+        join: &Join<'_>,
+        now: Now,
+        replaced: &mut Option<Notice>,
+    ) -> Reply<'a> {
+        if let Some(goodbye) = self.goodbye_notice(key, Bye::Replaced, OwedEvents::Kept, now) {
+            self.detach(key, now);
+            *replaced = Some(goodbye);
+        }
+        let idle_s = self.limits.granted_idle_s(join);
+        let session = &mut self.sessions[key.index()];
+        session.mode = join.mode;
+        session.alive = join.alive;
+        session.is_talk = true;
+        if join.idle_s.is_some() || session.idle_s < idle_s {
+            session.idle_s = idle_s;
+        }
+        let cursor = session.cursor;
+        caller.form = Form::Talk;
+        self.attach(caller, key, now);
+        let missed = self.session_and_room(key).1.log.next() - cursor;
+        self.entered(key, Some(missed), now)
+    }
+
+    /// Moves a person to another room, under the same name and key. If that is refused, they stay
+    /// where they are.
+    pub(super) fn enter<'a>(
+        &mut self,
+        caller: &mut Caller,
+        room: Name,
+        now: Now,
+        replaced: &mut Option<Notice>,
+    ) -> CommandResult<'a> {
+        let key = session_of(caller)?;
+        let room_key = self.room_named(room);
+        let (session, old_room) = self.session_and_room(key);
+        let (name, idle_s) = (session.name, session.idle_s);
+        if room_key == Some(session.room) {
+            return Err(Error::InRoom {
+                room: old_room.name,
+            });
+        }
+        let join = Join {
+            name,
+            room,
+            mode: Mode::Push,
+            idle_s: Some(idle_s),
+            alive: Alive::Tcp,
+            history: TALK_HISTORY_DEFAULT,
+            key: None,
+        };
+        let namesake = room_key.and_then(|room| self.member_named(room, name));
+        if let Some(other) = namesake {
+            if !self.may_come_back(caller, other, None) {
+                return Err(self.name_taken());
+            }
+        } else {
+            self.check_space(caller, room_key, Some(key), now)?;
+        }
+        let secret = Secret::random().map_err(|_| Error::NoRandomNumbers)?;
+        self.destroy(key, LeaveReason::Left, now);
+        if let Some(other) = namesake {
+            return Ok(self.come_back(caller, other, &join, now, replaced));
+        }
+        let room = room_key.unwrap_or_else(|| self.open_room(room));
+        let key = self.create(caller, &join, room, secret, now);
+        Ok(self.entered(key, None, now))
+    }
+
+    /// What a person sees first: who they are, where, and who else is there.
+    fn entered<'a>(&self, key: SessionKey, missed: Option<u64>, now: Now) -> Reply<'a> {
+        let (session, room) = self.session_and_room(key);
+        let mut others = Listing::default();
+        let (keys, count) = room.members.keys_after(None);
+        for other in keys.filter(|&other| other != key.0) {
+            let member = &self.sessions[other as usize];
+            if others.text().len() > NAMES_BYTES {
+                break;
+            }
+            others.add_written(|out| Form::Talk.write(&member_line(member, now), out));
+        }
+        Reply::Entered(Entered {
+            name: session.name,
+            room: room.name,
+            more: count as u64 - 1 - others.lines(),
+            others,
+            missed,
+        })
+    }
+
+    /// Shows a person the newest events that they have seen once more, with their dates.
+    pub(super) fn again<'a>(&mut self, caller: &Caller, events: u64) -> CommandResult<'a> {
+        let key = session_of(caller)?;
+        let session = &self.sessions[key.index()];
+        let room = &self.rooms[session.room.index()];
+        let mut list = Listing::default();
+        let Some(talk) = session.attachment.as_ref().and_then(|a| a.talk.as_ref()) else {
+            return Ok(Reply::Again { events: list });
+        };
+        let viewer = talk.viewer.who_sees_all();
+        let (log, cursor) = (&room.log, session.cursor);
+        let earliest = cursor.saturating_sub(events).max(log.first()).min(cursor);
+        let mut from = log.fit_back(earliest, cursor, Listing::BYTES_MAX);
+        while !show_all(viewer, log, from..cursor, &mut self.local, &mut list) {
+            // Dates have taken space as well.
+            from += 1 + (cursor - from) / 4;
+            list = Listing::default();
+        }
+        Ok(Reply::Again { events: list })
+    }
+}
+
+/// Shows a person these events; false if they do not all fit.
+fn show_all(
+    mut viewer: Viewer,
+    log: &EventLog,
+    events: Range<u64>,
+    clock: &mut LocalClock,
+    list: &mut Listing,
+) -> bool {
+    let mut scratch = Vec::new();
+    events.into_iter().all(|seq| {
+        let numbered = read_event(log, seq, &mut scratch);
+        let local = clock.at(numbered.unix_ms);
+        list.add_written(|out| viewer.show(&numbered, local, out))
+    })
+}
+
+/// Reads an event from a log. `scratch` is for one that goes around the ring.
+pub(super) fn read_event<'a>(
+    log: &'a EventLog,
+    seq: u64,
+    scratch: &'a mut Vec<u8>,
+) -> Numbered<'a> {
+    let line = match log.range(seq, seq + 1) {
+        [line, []] | [[], line] => line,
+        [head, tail] => {
+            scratch.clear();
+            scratch.extend_from_slice(head);
+            scratch.extend_from_slice(tail);
+            scratch
+        }
+    };
+    let line = std::str::from_utf8(line).expect("messages are checked to be UTF-8");
+    Numbered::read(line).expect("the core wrote it")
+}

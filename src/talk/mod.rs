@@ -1,0 +1,46 @@
+//! The people's form: how a person types, and how the server shows a person what happens.
+//!
+//! It is a second reader and a second writer of the same commands, replies and events that programs
+//! get as lines. What a command does is decided in `chat`, for both alike.
+//!
+//! | question | file |
+//! |---|---|
+//! | what a typed line means | `typed` |
+//! | how replies, errors and lists are shown | `shown` |
+//! | how events are shown, and to whom not | `viewer` |
+
+mod shown;
+mod typed;
+mod viewer;
+
+pub use viewer::{LocalClock, Viewer};
+
+use crate::protocol::{Limits, Output, Request};
+
+/// How a connection and the server speak with each other.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Form {
+    /// In lines for programs, which PROTOCOL.md describes.
+    #[default]
+    Lines,
+    /// In lines for people, since TALK.
+    Talk,
+}
+
+impl Form {
+    /// Reads a line without its end.
+    pub fn read<'a>(self, line: &'a [u8], limits: &Limits) -> Request<'a> {
+        match self {
+            Form::Lines => Request::read(line, limits),
+            Form::Talk => typed::read(line, limits),
+        }
+    }
+
+    /// Appends an output other than an event. A [`Viewer`] shows those.
+    pub fn write(self, output: &Output<'_>, out: &mut Vec<u8>) {
+        match self {
+            Form::Lines => output.write(out),
+            Form::Talk => shown::write(output, out),
+        }
+    }
+}

@@ -1,0 +1,182 @@
+//! How the server shows people what it says, apart from events.
+//!
+//! Each line begins with `-- `. A line of a member's begins with the time and the member's name, so
+//! nobody's text can look like the server's.
+
+use std::fmt::{self, Write};
+
+use crate::protocol::{Bye, Entered, Listing, Output, Presence, Reply};
+
+/// Columns that fit on every terminal.
+const COLUMNS: usize = 78;
+
+/// What /help shows.
+const HELP: &str = "\
+-- type a line to say it; a line that begins with / is a command:
+--   /me waves      say what you do
+--   /who           who is here
+--   /rooms         which rooms there are
+--   /room kitchen  go to another room
+--   /again 50      show the last 50 events once more
+--   /edit          with telnet: arrow keys, history, and a line that stays whole
+--                  while others speak; /edit off ends it
+--   //me           say a line that begins with /
+--   /quit          leave
+";
+
+/// Appends a line with its end.
+pub(super) fn line(out: &mut Vec<u8>, text: fmt::Arguments<'_>) {
+    // Writing to memory does not fail.
+    let _ = Text(out).write_fmt(text);
+    out.extend_from_slice(b"\r\n");
+}
+
+/// Lets the `write!` family append to a buffer of bytes.
+struct Text<'a>(&'a mut Vec<u8>);
+
+impl fmt::Write for Text<'_> {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        self.0.extend_from_slice(text.as_bytes());
+        Ok(())
+    }
+}
+
+/// Appends an output as people see it.
+pub(super) fn write(output: &Output<'_>, out: &mut Vec<u8>) {
+    match *output {
+        Output::Reply(reply) => write_reply(reply, out),
+        Output::Error(error) => line(out, format_args!("-- {error}")),
+        Output::Member {
+            name,
+            presence: Presence::Attached,
+            ..
+        } => add_to_list(out, format_args!("{name}")),
+        Output::Member {
+            name,
+            presence: Presence::Detached,
+            silent_s,
+            ..
+        } => add_to_list(out, format_args!("{name} (away {silent_s} s)")),
+        Output::Room { name, members, .. } => add_to_list(out, format_args!("{name} ({members})")),
+        Output::Lost { count: 1, .. } => line(
+            out,
+            format_args!("-- one event was gone before you could get it"),
+        ),
+        Output::Lost { count, .. } => line(
+            out,
+            format_args!("-- {count} events were gone before you could get them"),
+        ),
+        Output::Alive => line(out, format_args!("-- the server is here")),
+        Output::Bye(Bye::Quit) => line(out, format_args!("-- goodbye")),
+        Output::Bye(bye) => line(out, format_args!("-- goodbye: {}", bye.text())),
+        Output::Hello { .. }
+        | Output::Version
+        | Output::Stat { .. }
+        | Output::Help(_)
+        | Output::Expiring { .. }
+        | Output::Event(_) => unreachable!("talk form has no command for it, or no need"),
+    }
+}
+
+fn write_reply(reply: &Reply<'_>, out: &mut Vec<u8>) {
+    match reply {
+        Reply::Entered(entered) => write_entered(entered, out),
+        Reply::Again { events } => {
+            line(out, format_args!("-- again:"));
+            out.extend_from_slice(events.text());
+        }
+        Reply::Who { members, more, .. } => {
+            let count = members.lines() + more;
+            let s = if count == 1 { "" } else { "s" };
+            write_list(format_args!("{count} member{s}"), members, *more, out);
+        }
+        Reply::Rooms { rooms, more } => {
+            let count = rooms.lines() + more;
+            let s = if count == 1 { "" } else { "s" };
+            write_list(format_args!("{count} room{s}"), rooms, *more, out);
+        }
+        Reply::Help => HELP
+            .lines()
+            .for_each(|text| line(out, format_args!("{text}"))),
+        // What one has said stands on one's screen, and the BYE says the rest.
+        Reply::Said { .. } | Reply::Quit => {}
+        Reply::Joined { .. }
+        | Reply::Resumed { .. }
+        | Reply::Polled { .. }
+        | Reply::Pong { .. }
+        | Reply::Left
+        | Reply::Detached
+        | Reply::Stats { .. } => unreachable!("talk form has no command with this reply"),
+    }
+}
+
+fn write_entered(entered: &Entered, out: &mut Vec<u8>) {
+    let Entered {
+        name,
+        room,
+        others,
+        more,
+        missed,
+    } = entered;
+    match missed {
+        None => line(
+            out,
+            format_args!("-- you are {name} in {room}; /help helps"),
+        ),
+        Some(missed) => {
+            let s = if *missed == 1 { "" } else { "s" };
+            line(
+                out,
+                format_args!(
+                    "-- welcome back, {name} in {room}: {missed} event{s} since you were away"
+                ),
+            );
+        }
+    }
+    match others.lines() {
+        0 => line(out, format_args!("-- nobody else is here")),
+        _ => {
+            out.extend_from_slice(b"-- here:");
+            out.extend_from_slice(others.text());
+            end_list(*more, out);
+        }
+    }
+}
+
+/// Appends a list under a heading.
+fn write_list(heading: fmt::Arguments<'_>, list: &Listing, more: u64, out: &mut Vec<u8>) {
+    line(out, format_args!("-- {heading}:"));
+    if list.lines() > 0 || more > 0 {
+        out.extend_from_slice(b"--  ");
+        out.extend_from_slice(list.text());
+        end_list(more, out);
+    }
+}
+
+fn end_list(more: u64, out: &mut Vec<u8>) {
+    match more {
+        0 => out.extend_from_slice(b"\r\n"),
+        more => line(out, format_args!(" and {more} more")),
+    }
+}
+
+/// Appends an item to a list that goes on over several lines. What the list begins with is written
+/// later, and has eight columns.
+fn add_to_list(out: &mut Vec<u8>, item: fmt::Arguments<'_>) {
+    let start = out.len();
+    let line_start = out
+        .iter()
+        .rposition(|&byte| byte == b'\n')
+        .map_or(0, |at| at + 1);
+    if start > 0 {
+        out.push(b',');
+    }
+    let _ = Text(out).write_char(' ');
+    let _ = Text(out).write_fmt(item);
+    let columns = out.len() - line_start + if line_start == 0 { 8 } else { 0 };
+    if start > 0 && columns > COLUMNS {
+        let item = out.split_off(start + 1);
+        out.extend_from_slice(b"\r\n--  ");
+        out.extend_from_slice(&item);
+    }
+}

@@ -1,0 +1,127 @@
+//! How the events of a room are shown to one person.
+
+use crate::protocol::{Event, LeaveReason, Name, Numbered};
+use crate::time::{Day, LocalTime, Zone};
+
+/// A member's message that begins with this is shown as what they do.
+const ACTION: &str = "/me ";
+
+/// Local time, for many events after each other. Asking the zone takes a while, and it changes only
+/// at quarters of an hour.
+#[derive(Clone, Copy, Debug)]
+pub struct LocalClock {
+    zone: Zone,
+    /// The quarter of an hour that was asked about last.
+    quarter: u64,
+    /// By how much local time is ahead of UTC in it.
+    ahead_s: i32,
+}
+
+impl LocalClock {
+    /// A clock that shows the time of a zone.
+    pub fn new(zone: Zone) -> LocalClock {
+        LocalClock {
+            zone,
+            quarter: 0,
+            ahead_s: (zone.0)(0),
+        }
+    }
+
+    /// The local time at a moment, in milliseconds since 1970-01-01 UTC.
+    pub fn at(&mut self, unix_ms: u64) -> LocalTime {
+        const QUARTER_S: u64 = 15 * 60;
+        let unix_s = unix_ms / 1000;
+        let quarter = unix_s / QUARTER_S;
+        if quarter != self.quarter {
+            (self.quarter, self.ahead_s) = (quarter, (self.zone.0)(unix_s));
+        }
+        LocalTime::of(unix_s, self.ahead_s)
+    }
+}
+
+/// What decides how the next event is shown to a person.
+#[derive(Clone, Copy, Debug)]
+pub struct Viewer {
+    /// The person's own name in the room.
+    name: Name,
+    /// From this number on, what was said under the name was typed on this connection, and stands on
+    /// the person's screen already.
+    own_from: u64,
+    /// The day of what was shown last.
+    day: Day,
+}
+
+impl Viewer {
+    /// Someone who comes on a day, under a name, when the room's next event will be number `next`.
+    pub fn new(name: Name, next: u64, today: Day) -> Viewer {
+        Viewer {
+            name,
+            own_from: next,
+            day: today,
+        }
+    }
+
+    /// The same person, who wants to see everything, with its date.
+    pub fn who_sees_all(self) -> Viewer {
+        Viewer {
+            own_from: u64::MAX,
+            day: Day::NEVER,
+            ..self
+        }
+    }
+
+    /// Whether an event is not shown, because the person has caused it on this connection.
+    pub fn is_own(&self, Numbered { seq, event, .. }: &Numbered<'_>) -> bool {
+        match *event {
+            Event::Msg { name, .. } => *seq >= self.own_from && name == self.name,
+            // It comes right before the connection gets the session.
+            Event::Joined { name } => *seq >= self.own_from.saturating_sub(1) && name == self.name,
+            Event::Left { .. } => false,
+        }
+    }
+
+    /// Appends an event as the person sees it: a line, and before it the date if that has changed.
+    pub fn show(&mut self, numbered: &Numbered<'_>, local: LocalTime, out: &mut Vec<u8>) {
+        if local.day != self.day {
+            self.day = local.day;
+            super::shown::line(out, format_args!("-- {}", local.day));
+        }
+        let digit = |number: u16| b'0' + number as u8;
+        let (hour, minute) = (local.minute / 60, local.minute % 60);
+        out.extend_from_slice(&[
+            digit(hour / 10),
+            digit(hour % 10),
+            b':',
+            digit(minute / 10),
+            digit(minute % 10),
+            b' ',
+        ]);
+        let (before, name, behind, text) = match numbered.event {
+            Event::Msg { name, text } => match action(text) {
+                Some(action) => ("* ", name, " ", action),
+                None => ("<", name, "> ", text),
+            },
+            Event::Joined { name } => ("-- ", name, " came", ""),
+            Event::Left { name, reason } => ("-- ", name, left(reason), ""),
+        };
+        for part in [before, name.as_str(), behind, text, "\r\n"] {
+            out.extend_from_slice(part.as_bytes());
+        }
+    }
+}
+
+/// What a message says that somebody does.
+fn action(text: &str) -> Option<&str> {
+    let (beginning, action) = text.split_at_checked(ACTION.len())?;
+    let is_action = beginning.eq_ignore_ascii_case(ACTION) && !action.trim().is_empty();
+    is_action.then_some(action)
+}
+
+fn left(reason: LeaveReason) -> &'static str {
+    match reason {
+        LeaveReason::Left | LeaveReason::Quit => " left",
+        LeaveReason::Expired => " left: nothing heard for too long",
+        LeaveReason::Slow => " left: read nothing for too long",
+        LeaveReason::Replaced => " left: the name was taken back",
+    }
+}
