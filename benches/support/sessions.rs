@@ -45,7 +45,7 @@ impl Core {
         self.out.clear();
         let client = self
             .chat
-            .connect(conn, Peer::Local, self.now, &mut self.out);
+            .connect(conn, Peer::Local { user: 0 }, self.now, &mut self.out);
         client.expect("no limit is in the way")
     }
 

@@ -46,7 +46,7 @@ impl Chat {
         let counted = self
             .sessions
             .iter()
-            .filter(|(_, s)| s.origin != OriginKey::Local);
+            .filter(|(_, s)| !matches!(s.origin, OriginKey::Local(_)));
         assert_eq!(self.usages.sum().sessions as usize, counted.count());
         self.usages.assert_consistent();
         for (_, session) in &self.sessions {

@@ -76,7 +76,7 @@ impl Chat {
         self.stats.connections_total += 1;
         let now_open = self.connections as u64;
         self.stats.connections_most = self.stats.connections_most.max(now_open);
-        let origin = self.usages.connect(origin, now.at.micros());
+        let origin = self.usages.connect(&peer, now.at.micros());
         let mut caller = Caller::new(conn, peer, origin, now.at);
         self.start_handshake(&mut caller, now.at);
         Some(caller)

@@ -7,7 +7,10 @@ use std::fmt;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Peer {
     /// A program on this machine, through a Unix socket.
-    Local,
+    Local {
+        /// The user that runs it.
+        user: u32,
+    },
     /// An IPv4 address and a port.
     V4([u8; 4], u16),
     /// An IPv6 address and a port.
@@ -27,7 +30,7 @@ impl Peer {
     /// The origin whose usage it counts towards.
     pub fn origin(&self) -> Origin {
         match *self {
-            Peer::Local => Origin::Local,
+            Peer::Local { .. } => Origin::Local,
             Peer::V4(ip, _) => Origin::V4(ip),
             Peer::V6([a, b, c, d, e, f, g, h, ..], _) => Origin::V6([a, b, c, d, e, f, g, h]),
         }
@@ -45,7 +48,7 @@ struct PeerAddress(Peer);
 impl fmt::Display for PeerAddress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0 {
-            Peer::Local => f.write_str("a Unix socket"),
+            Peer::Local { .. } => f.write_str("a Unix socket"),
             Peer::V4(ip, _) => IpAddr::from(ip).fmt(f),
             Peer::V6(ip, _) => IpAddr::from(ip).fmt(f),
         }
@@ -55,7 +58,7 @@ impl fmt::Display for PeerAddress {
 impl fmt::Display for Peer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match *self {
-            Peer::Local => f.write_str("a Unix socket"),
+            Peer::Local { .. } => f.write_str("a Unix socket"),
             Peer::V4(ip, port) => SocketAddr::from((ip, port)).fmt(f),
             Peer::V6(ip, port) => SocketAddr::from((ip, port)).fmt(f),
         }

@@ -6,16 +6,16 @@ use std::num::NonZeroU32;
 
 use slab::Slab;
 
-use super::origin::Origin;
+use super::origin::{Origin, Peer};
 use crate::allocator::array_bytes;
 use crate::protocol::Limits;
 use crate::sorted_index::{SortedIndex, Target};
 
-/// The key of an origin, for as long as that has connections or sessions. It takes four bytes.
+/// The key of an origin, for as long as that has connections or sessions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum OriginKey {
-    /// This machine, through a Unix socket. No limit applies to it, and nothing is counted.
-    Local,
+    /// A user of this machine, through a Unix socket. No limit applies to it, and nothing is counted.
+    Local(u32),
     /// Any other: one more than its place in the slab.
     Counted(NonZeroU32),
 }
@@ -29,7 +29,7 @@ impl OriginKey {
     /// The place in the slab. What is not counted has no place.
     fn index(self) -> Option<usize> {
         match self {
-            OriginKey::Local => None,
+            OriginKey::Local(_) => None,
             OriginKey::Counted(number) => Some(number.get() as usize - 1),
         }
     }
@@ -88,11 +88,12 @@ impl Usages {
         key.map_or(0, |key| self.usages[key as usize].1.connections)
     }
 
-    /// Counts one more connection of an origin.
-    pub fn connect(&mut self, origin: Origin, now_us: u64) -> OriginKey {
-        if origin == Origin::Local {
-            return OriginKey::Local;
+    /// Counts one more connection from where a peer is.
+    pub fn connect(&mut self, peer: &Peer, now_us: u64) -> OriginKey {
+        if let Peer::Local { user } = *peer {
+            return OriginKey::Local(user);
         }
+        let origin = peer.origin();
         self.forget(now_us);
         let key = self.by_origin.get(&by_origin(&self.usages, origin));
         let key = key.unwrap_or_else(|| {
@@ -216,19 +217,21 @@ fn by_origin(usages: &Slab<(Origin, Usage)>, origin: Origin) -> Target<impl Fn(u
 mod tests {
     use super::*;
 
-    const HERE: Origin = Origin::V4([192, 0, 2, 1]);
+    fn at(address: u8) -> Peer {
+        Peer::V4([192, 0, 2, address], 1)
+    }
 
     #[test]
     fn an_origin_without_connections_is_remembered_until_its_arrival_time_has_passed() {
         let mut usages = Usages::new(&Limits::default());
-        let here = usages.connect(HERE, 0);
+        let here = usages.connect(&at(1), 0);
         usages.disconnect(here, 3 * TICK_US, 0);
         let now_us = 3 * TICK_US - 1;
-        let other = usages.connect(Origin::V4([192, 0, 2, 2]), now_us);
+        let other = usages.connect(&at(2), now_us);
         assert_eq!(usages.usages.len(), 2);
         usages.disconnect(other, 0, now_us);
         assert_eq!(usages.usages.len(), 1);
-        usages.connect(Origin::V4([192, 0, 2, 3]), now_us + 1);
+        usages.connect(&at(3), now_us + 1);
         assert_eq!(usages.usages.len(), 1);
     }
 
@@ -236,10 +239,10 @@ mod tests {
     fn the_latest_arrival_time_counts_and_is_rounded_up() {
         let mut usages = Usages::new(&Limits::default());
         for arrival_us in [5 * TICK_US, 8 * TICK_US + 1, 3 * TICK_US] {
-            let here = usages.connect(HERE, 0);
+            let here = usages.connect(&at(1), 0);
             usages.disconnect(here, arrival_us, 0);
         }
-        let here = usages.connect(HERE, 0);
+        let here = usages.connect(&at(1), 0);
         assert_eq!(usages.arrival_us(here), 9 * TICK_US);
     }
 }

@@ -488,7 +488,7 @@ mod tests {
         let mut chat = Chat::new(Limits::default(), LifeId::new(0), Zone::UTC);
         let now = Now::exactly(Millis(0), 0);
         let mut greeting = Vec::new();
-        let caller = chat.connect(ConnId(0), Peer::Local, now, &mut greeting);
+        let caller = chat.connect(ConnId(0), Peer::Local { user: 0 }, now, &mut greeting);
         assert!(greeting.len() > 10);
         let mut conn = Conn::new(Narrow { space: 10 }, caller.unwrap(), greeting);
         while conn.write(&[&[b'x'; 5000], &[], &[]]).is_ok() {}

@@ -7,6 +7,7 @@ use mio::event::Source;
 use mio::net::TcpListener;
 use mio::{Interest, Registry, Token};
 use rustix::net::netdevice::name_to_index;
+use rustix::net::sockopt::socket_peercred;
 use socket2::{Domain, SockRef, Socket, Type};
 
 use crate::chat::Peer;
@@ -173,7 +174,9 @@ impl Listener {
                 let (stream, _) = socket.listener.accept()?;
                 // A Unix socket has no buffer for what it receives.
                 let _ = SockRef::from(&stream).set_send_buffer_size(*buffer_bytes);
-                Ok((Stream::Unix(stream), Peer::Local))
+                // Linux knows this of every Unix socket that is connected.
+                let user = socket_peercred(&stream)?.uid.as_raw();
+                Ok((Stream::Unix(stream), Peer::Local { user }))
             }
         }
     }

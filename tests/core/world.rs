@@ -128,7 +128,7 @@ pub struct Peer {
 fn address_in(origin: Origin) -> Address {
     const PORT: u16 = 47480;
     match origin {
-        Origin::Local => Address::Local,
+        Origin::Local => Address::Local { user: 0 },
         Origin::V4(address) => Address::of((address, PORT).into()),
         Origin::V6(network) => {
             let mut address = [0; 16];
