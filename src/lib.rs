@@ -39,6 +39,7 @@
 //! | how fast a client may send | `chat/rate.rs` |
 //! | limits and their defaults; which clients get in; what an address may have | `protocol/limits.rs`; `chat/admission.rs`; `chat/origin.rs`, `chat/usage.rs` |
 //! | keys, the users file, `--new-key` | `chat/keys.rs`, `users.rs` |
+//! | the line editor for telnet clients: its keys; how a line stands on the screen | `talk/editor.rs`; `talk/keys.rs`; `talk/screen.rs` |
 //! | browsers and other programs that are not chat clients | `protocol/http.rs`, `chat/answer.rs` |
 //! | the memory ceiling | `ceiling.rs`, `chat/memory.rs` |
 //! | memory that goes back to the system | `shrink.rs`, `allocator.rs` |

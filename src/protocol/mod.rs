@@ -51,6 +51,6 @@ pub use output::{Entered, Listing, Membership, Output, Presence, Reply, UNASKED}
 pub use quote::{QUOTE_CHARS_MAX, quote};
 pub use request::Request;
 pub use sizes::REPLY_HEAD_BYTES_MAX;
-pub use text::{decode, is_visible};
+pub use text::{decode, is_permitted};
 pub use token::{Secret, Token};
 pub use verb::{VERBS, Verb, message};

@@ -57,6 +57,11 @@ fn harm(c: char) -> Option<&'static str> {
     }
 }
 
+/// Whether a line may contain a character.
+pub fn is_permitted(c: char) -> bool {
+    harm(c).is_none()
+}
+
 /// Reads a line as UTF-8. Refuses characters that could control a reader's terminal, end a line in
 /// a reader's program, or change the direction of the text around them.
 pub fn decode(line: &[u8]) -> Result<&str, Error> {
@@ -161,6 +166,7 @@ mod tests {
             for line in [format!("{c}"), format!("a{c}é")] {
                 assert_eq!(decode(line.as_bytes()).is_err(), is_harmful, "{line:?}");
             }
+            assert_eq!(is_permitted(c), !is_harmful, "{c:?}");
         }
     }
 

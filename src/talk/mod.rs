@@ -8,7 +8,12 @@
 //! | what a typed line means | `typed` |
 //! | how replies, errors and lists are shown | `shown` |
 //! | how events are shown, and to whom not | `viewer` |
+//! | editing a line, for telnet: keys, the line, lines before it, the terminal | `keys`, `editor`, `history`, `screen` |
 
+pub mod editor;
+mod history;
+pub mod keys;
+mod screen;
 mod shown;
 mod typed;
 mod viewer;

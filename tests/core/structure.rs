@@ -16,7 +16,15 @@ const SHELL: [&str; 5] = ["main", "net", "server", "startup", "users"];
 const SYSTEM: [&str; 8] = ["env", "fs", "io", "net", "os", "process", "thread", "time"];
 
 /// Dependencies that compute and do nothing else.
-const PURE: [&str; 6] = ["getopts", "log", "memchr", "sha2", "slab", "subtle"];
+const PURE: [&str; 7] = [
+    "getopts",
+    "log",
+    "memchr",
+    "sha2",
+    "slab",
+    "subtle",
+    "unicode_width",
+];
 
 /// What some parts of the core may name all the same.
 const EXCEPTIONS: [(&str, &[&str]); 7] = [

@@ -1,0 +1,792 @@
+//! The line editor, against a terminal and a simple model: what the screen shows after each step.
+//!
+//! The terminal is the crate vt100. It takes widths of characters from the same table as the editor;
+//! where it differs all the same, a test below names the characters, and no other test uses them.
+//!
+//! A failure names its seed; `CHINWAG_SEED=<seed> cargo test editor::` plays it again.
+
+use std::num::NonZeroU16;
+use std::ops::Range;
+
+use chinwag::talk::editor::{Editor, Key, Typed};
+use fastrand::Rng;
+
+const COLUMNS: [u16; 7] = [1, 2, 3, 10, 40, 80, 132];
+const LINE_BYTES_MAX: usize = 300;
+const SEEDS: u64 = 20;
+const NAMES: [&str; 7] = ["ann", "Annabel", "annika", "bob", "zoë", "/who", "/rooms"];
+
+/// A terminal, and all that it has shown.
+struct Terminal {
+    parser: vt100::Parser,
+}
+
+fn size(size: u16) -> NonZeroU16 {
+    NonZeroU16::new(size).unwrap()
+}
+
+impl Terminal {
+    fn new(columns: u16, rows: u16) -> Terminal {
+        let parser = vt100::Parser::new(size(rows), size(columns), 1_000_000);
+        Terminal { parser }
+    }
+
+    fn columns(&self) -> u16 {
+        self.parser.screen().size().1.get()
+    }
+
+    fn rows(&self) -> u16 {
+        self.parser.screen().size().0.get()
+    }
+
+    /// How many rows have left the screen at its top.
+    fn rows_gone(&self) -> usize {
+        self.parser.screen().scrollback_len()
+    }
+
+    /// The rows from this one on, without the blanks at their ends. Those that left the screen count.
+    fn text(&mut self, from: usize) -> Vec<String> {
+        let (columns, gone) = (self.columns(), self.rows_gone());
+        let screen = self.parser.screen_mut();
+        let mut rows = Vec::new();
+        let mut at = from;
+        while at < gone {
+            screen.set_scrollback(gone - at);
+            let page: Vec<_> = screen.rows(0, columns).take(gone - at).collect();
+            at += page.len();
+            rows.extend(page);
+        }
+        screen.set_scrollback(0);
+        rows.extend(screen.rows(0, columns).skip(at - gone));
+        rows.iter().map(|row| row.trim_end().to_owned()).collect()
+    }
+
+    /// The row and column of the cursor.
+    fn cursor(&self) -> (usize, usize) {
+        let (row, column) = self.parser.screen().cursor_position();
+        (self.rows_gone() + usize::from(row), column.into())
+    }
+}
+
+fn width(character: &str) -> usize {
+    match character.chars().next().unwrap() {
+        '中' | '한' | '🦆' => 2,
+        _ => 1,
+    }
+}
+
+/// The rows that characters take in a window, where each begins, and where the last one ends.
+fn lay_out(characters: &[String], columns: u16) -> (Vec<String>, Vec<(usize, usize)>) {
+    let columns = usize::from(columns);
+    let mut rows = vec![String::new()];
+    let mut column = 0;
+    let mut places = Vec::new();
+    for character in characters {
+        let (shown, width) = match width(character) {
+            width if width > columns => ("?", 1),
+            width => (&**character, width),
+        };
+        if column + width > columns {
+            rows.push(String::new());
+            column = 0;
+        }
+        places.push((rows.len() - 1, column));
+        rows.last_mut().unwrap().push_str(shown);
+        column += width;
+        if column == columns {
+            rows.push(String::new());
+            column = 0;
+        }
+    }
+    places.push((rows.len() - 1, column));
+    (rows, places)
+}
+
+/// The rows of a line after which the cursor has gone to the next one.
+fn rows_left(characters: &[String], columns: u16) -> Vec<String> {
+    let (mut rows, _) = lay_out(characters, columns);
+    if rows.len() > 1 && rows.last().unwrap().is_empty() {
+        rows.pop();
+    }
+    rows
+}
+
+/// What an editor has to do, said simply: a line is characters, and the history lines.
+#[derive(Default)]
+struct Model {
+    line: Vec<String>,
+    cursor: usize,
+    history: Vec<Vec<String>>,
+    recalled: usize,
+    draft: Vec<String>,
+}
+
+impl Model {
+    fn press(&mut self, key: Key) -> Option<Typed> {
+        let end = self.line.len();
+        match key {
+            Key::Character(c) => self.insert(c),
+            Key::Return => {
+                let line = self.forget();
+                let newest = self.history.first();
+                if !line.concat().trim().is_empty() && newest != Some(&line) {
+                    self.history.insert(0, line.clone());
+                    self.history.truncate(20);
+                    let bytes = |lines: &[Vec<String>]| -> usize {
+                        lines.iter().map(|line| line.concat().len() + 1).sum()
+                    };
+                    while bytes(&self.history) > 2048 {
+                        self.history.pop();
+                    }
+                }
+                return Some(Typed::Line(line.concat()));
+            }
+            Key::Interrupt => {
+                self.forget();
+                return Some(Typed::Dropped);
+            }
+            Key::DeleteOrEnd if end == 0 => return Some(Typed::End),
+            Key::Left => self.cursor = self.cursor.saturating_sub(1),
+            Key::Right => self.cursor = end.min(self.cursor + 1),
+            Key::WordLeft => self.cursor = self.word_start(),
+            Key::WordRight => {
+                while self.cursor < end && self.line[self.cursor] == " " {
+                    self.cursor += 1;
+                }
+                while self.cursor < end && self.line[self.cursor] != " " {
+                    self.cursor += 1;
+                }
+            }
+            Key::Home => self.cursor = 0,
+            Key::End => self.cursor = end,
+            Key::Older => self.recall(self.recalled + 1),
+            Key::Newer if self.recalled > 0 => self.recall(self.recalled - 1),
+            Key::Backspace => self.erase(self.cursor.saturating_sub(1)..self.cursor),
+            Key::Delete | Key::DeleteOrEnd => self.erase(self.cursor..end.min(self.cursor + 1)),
+            Key::EraseWord => self.erase(self.word_start()..self.cursor),
+            Key::EraseBefore => self.erase(0..self.cursor),
+            Key::EraseAfter => self.erase(self.cursor..end),
+            Key::EraseLine => self.erase(0..end),
+            Key::Newer | Key::Invalid | Key::ClearScreen => {}
+            Key::Complete => unreachable!("no random step presses TAB"),
+        }
+        None
+    }
+
+    fn insert(&mut self, c: char) {
+        let has_room = self.line.concat().len() + c.len_utf8() <= LINE_BYTES_MAX;
+        if c == '\u{301}' {
+            if has_room && self.cursor > 0 {
+                self.line[self.cursor - 1].push(c);
+            }
+        } else if has_room {
+            self.line.insert(self.cursor, c.to_string());
+            self.cursor += 1;
+        }
+    }
+
+    fn erase(&mut self, range: Range<usize>) {
+        self.cursor = range.start;
+        self.line.drain(range);
+    }
+
+    fn word_start(&self) -> usize {
+        let before = &self.line[..self.cursor];
+        let word_end = before.iter().rposition(|c| c != " ").map_or(0, |at| at + 1);
+        let blank = before[..word_end].iter().rposition(|c| c == " ");
+        blank.map_or(0, |at| at + 1)
+    }
+
+    fn recall(&mut self, back: usize) {
+        let line = match back {
+            0 => self.draft.clone(),
+            _ if back > self.history.len() => return,
+            _ => self.history[back - 1].clone(),
+        };
+        let typed = std::mem::replace(&mut self.line, line);
+        if self.recalled == 0 {
+            self.draft = typed;
+        }
+        self.recalled = back;
+        self.cursor = self.line.len();
+    }
+
+    fn forget(&mut self) -> Vec<String> {
+        self.cursor = 0;
+        self.recalled = 0;
+        self.draft.clear();
+        std::mem::take(&mut self.line)
+    }
+}
+
+/// Somebody at a terminal, and what they have to see.
+struct Desk {
+    terminal: Terminal,
+    editor: Editor,
+    model: Model,
+    /// The rows above the line, and from which of them on they are compared at each step.
+    above: Vec<String>,
+    /// What the last call wrote.
+    out: Vec<u8>,
+}
+
+impl Desk {
+    fn new(columns: u16, rows: u16) -> Desk {
+        Desk {
+            terminal: Terminal::new(columns, rows),
+            editor: Editor::new(columns, rows, LINE_BYTES_MAX),
+            model: Model::default(),
+            above: Vec::new(),
+            out: Vec::new(),
+        }
+    }
+
+    /// The rows of the line that are to be seen, and the cursor's place in them.
+    fn line(&self) -> (Vec<String>, (usize, usize)) {
+        let (rows, places) = lay_out(&self.model.line, self.terminal.columns());
+        let (row, column) = places[self.model.cursor];
+        let shown = usize::from(self.terminal.rows() - 1);
+        let top = row.saturating_sub(shown / 2);
+        let top = top.min(rows.len().saturating_sub(shown));
+        let rows = rows.into_iter().skip(top).take(shown).collect();
+        (rows, (row - top, column))
+    }
+
+    /// Shows what was written, and checks everything from a row on.
+    #[track_caller]
+    fn check_from(&mut self, from: usize) {
+        self.terminal.parser.process(&self.out);
+        let (rows, (row, column)) = self.line();
+        let mut expected = self.above[from..].to_vec();
+        expected.extend(rows.iter().map(|row| row.trim_end().to_owned()));
+        let mut found = self.terminal.text(from);
+        let below = found.split_off(found.len().min(expected.len()));
+        let cursor = (self.above.len() + row, column);
+        let wrote = self.out.escape_ascii();
+        // Rows in which nothing stands need not be there.
+        let is_whole = found.iter().eq(&expected) || trimmed(&found) == trimmed(&expected);
+        assert!(
+            is_whole,
+            "found {found:#?}, not {expected:#?}, after {wrote}"
+        );
+        assert!(
+            below.iter().all(String::is_empty),
+            "below: {below:#?} after {wrote}"
+        );
+        assert_eq!(self.terminal.cursor(), cursor, "cursor after {wrote}");
+    }
+
+    #[track_caller]
+    fn check(&mut self) {
+        self.check_from(self.above.len().saturating_sub(30));
+        let kept = self.editor.memory_bytes();
+        assert!(kept <= Editor::memory_bytes_max(LINE_BYTES_MAX), "{kept}");
+        if self.model.line.is_empty() && self.model.history.is_empty() {
+            assert_eq!(kept, size_of::<Editor>());
+        }
+    }
+
+    /// Types keys, whose bytes come in one read. `keys` are those that it completes.
+    #[track_caller]
+    fn type_in(&mut self, bytes: &[u8], keys: &[Key]) {
+        let mut input = bytes;
+        let mut keys = keys.iter();
+        loop {
+            self.out.clear();
+            let typed = self.editor.type_in(&mut input, &mut self.out);
+            let bytes_max = Editor::screen_bytes_max(LINE_BYTES_MAX);
+            assert!(self.out.len() <= bytes_max, "{} bytes", self.out.len());
+            let before = |model: &Model| rows_left(&model.line, self.terminal.columns());
+            let mut expected = None;
+            while expected.is_none() {
+                let Some(&key) = keys.next() else { break };
+                let rows = before(&self.model);
+                expected = self.model.press(key);
+                if matches!(expected, Some(Typed::Line(_) | Typed::Dropped)) {
+                    let rows = rows.iter().map(|row| row.trim_end().to_owned());
+                    self.above.extend(rows);
+                }
+            }
+            assert_eq!(typed, expected);
+            self.check();
+            if typed.is_none() {
+                break;
+            }
+        }
+        assert_eq!(input, b"");
+    }
+
+    /// Types text whose characters are keys each.
+    #[track_caller]
+    fn text(&mut self, text: &str) {
+        let keys: Vec<_> = text.chars().map(Key::Character).collect();
+        self.type_in(text.as_bytes(), &keys);
+    }
+
+    /// Shows messages above the line.
+    #[track_caller]
+    fn messages(&mut self, messages: &[String]) {
+        let lines = messages.iter().map(|message| format!("{message}\r\n"));
+        let text = lines.collect::<String>();
+        self.out.clear();
+        self.editor.above(text.as_bytes(), &mut self.out);
+        for message in messages {
+            let characters: Vec<_> = message.chars().map(String::from).collect();
+            let rows = rows_left(&characters, self.terminal.columns());
+            self.above
+                .extend(rows.iter().map(|row| row.trim_end().to_owned()));
+        }
+        self.check();
+    }
+
+    /// Gives the window another size. The terminal cuts rows off or leaves them, as xterm does.
+    #[track_caller]
+    fn resize(&mut self, columns: u16, rows: u16) {
+        let (_, (row, _)) = self.line();
+        let were = self.terminal.columns();
+        self.terminal.parser.set_size(size(rows), size(columns));
+        // What has left the screen stays there.
+        let begun = (self.terminal.cursor().0 - row).max(self.terminal.rows_gone());
+        let text = self.terminal.text(0);
+        self.out.clear();
+        self.editor.resize(columns, rows, &mut self.out);
+        self.terminal.parser.process(&std::mem::take(&mut self.out));
+        let (_, (row, _)) = self.line();
+        let begins = self.terminal.cursor().0 - row;
+        // In a wider window a part of the line may be left above it.
+        assert!(begins >= begun && (begins == begun || columns > were));
+        self.above = text[..begins].to_vec();
+        self.check_from(0);
+    }
+}
+
+/// Rows without the empty ones at their end.
+fn trimmed(rows: &[String]) -> &[String] {
+    let end = rows.iter().rposition(|row| !row.is_empty());
+    &rows[..end.map_or(0, |at| at + 1)]
+}
+
+/// A key and how a terminal sends it.
+fn random_key(rng: &mut Rng, model: &Model) -> (Key, Vec<u8>) {
+    let character = |c: char| (Key::Character(c), c.to_string().into_bytes());
+    let keys: &[(Key, &str)] = &[
+        (Key::Left, "\x1b[D"),
+        (Key::Left, "\x02"),
+        (Key::Right, "\x1bOC"),
+        (Key::WordLeft, "\x1b[1;5D"),
+        (Key::WordRight, "\x1bf"),
+        (Key::Home, "\x1b[1~"),
+        (Key::End, "\x05"),
+        (Key::Older, "\x1b[A"),
+        (Key::Older, "\x10"),
+        (Key::Newer, "\x1b[B"),
+        (Key::Backspace, "\x7f"),
+        (Key::Backspace, "\x08"),
+        (Key::Delete, "\x1b[3~"),
+        (Key::DeleteOrEnd, "\x04"),
+        (Key::EraseWord, "\x17"),
+        (Key::EraseBefore, "\x15"),
+        (Key::EraseAfter, "\x0b"),
+        (Key::Interrupt, "\x03"),
+        (Key::Return, "\r"),
+        (Key::Invalid, "\u{202e}"),
+        (Key::Invalid, "\x1b[5~"),
+    ];
+    match rng.u8(..100) {
+        0..45 => character(rng.lowercase()),
+        45..55 => character(' '),
+        55..70 => character(rng.choice(['é', '中', '한', '🦆', 'ß']).unwrap()),
+        // The terminal shows only a few in one place.
+        70..75 if !has_marks(model) => character('\u{301}'),
+        70..78 => character('x'),
+        _ => {
+            let (key, bytes) = rng.choice(keys).unwrap();
+            (*key, bytes.as_bytes().to_vec())
+        }
+    }
+}
+
+fn has_marks(model: &Model) -> bool {
+    let before = model.cursor.checked_sub(1).map(|at| &model.line[at]);
+    before.is_some_and(|character| character.chars().count() > 3)
+}
+
+/// Runs a test for each width of the window and for each seed.
+fn for_seeds(test: impl Fn(u16, &mut Rng)) {
+    let seeds = match std::env::var("CHINWAG_SEED") {
+        Ok(seed) => vec![seed.parse().unwrap()],
+        Err(_) => (0..SEEDS).collect(),
+    };
+    for seed in seeds {
+        for columns in COLUMNS {
+            let test = || test(columns, &mut Rng::with_seed(seed));
+            let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(test));
+            assert!(result.is_ok(), "seed {seed} failed in {columns} columns");
+        }
+    }
+}
+
+/// Takes one step of a person or of the room.
+fn random_step(desk: &mut Desk, rng: &mut Rng, rest: &mut (Vec<u8>, Option<Key>)) {
+    if rng.u8(..6) == 0 {
+        let message = |rng: &mut Rng| {
+            let len = rng.usize(..100);
+            (0..len)
+                .map(|_| rng.choice(['a', 'b', 'é', ' ']).unwrap())
+                .collect::<String>()
+        };
+        let count = rng.usize(1..4);
+        let messages: Vec<_> = (0..count).map(|_| format!("<{}", message(rng))).collect();
+        desk.messages(&messages);
+        return;
+    }
+    let (mut bytes, key) = std::mem::take(rest);
+    let mut keys: Vec<_> = key.into_iter().collect();
+    for _ in 0..rng.choice([0, 1, 1, 1, 5, 40]).unwrap() {
+        let (key, sent) = random_key(rng, &desk.model);
+        bytes.extend(sent);
+        keys.push(key);
+        if has_marks(&desk.model) {
+            break;
+        }
+    }
+    // A read may end within a key.
+    let (key, sent) = random_key(rng, &desk.model);
+    let cut = rng.usize(..sent.len());
+    if cut > 0 {
+        bytes.extend(&sent[..cut]);
+        *rest = (sent[cut..].to_vec(), Some(key));
+    }
+    desk.type_in(&bytes, &keys);
+}
+
+#[test]
+fn the_line_is_whole_and_last_and_messages_are_in_order_above_it_whatever_happens() {
+    for_seeds(|columns, rng| {
+        let mut desk = Desk::new(columns, rng.u16(2..30));
+        let mut rest = Default::default();
+        for _ in 0..150 {
+            random_step(&mut desk, rng, &mut rest);
+        }
+        desk.out.clear();
+        desk.check_from(0);
+    });
+}
+
+#[test]
+fn the_line_is_whole_and_last_in_a_window_that_changes_its_size() {
+    for_seeds(|_, rng| {
+        let mut desk = Desk::new(80, 24);
+        let mut rest = Default::default();
+        for _ in 0..150 {
+            random_step(&mut desk, rng, &mut rest);
+            if rng.u8(..5) == 0 {
+                let columns = [rng.choice(COLUMNS).unwrap(), rng.u16(1..100)];
+                desk.resize(rng.choice(columns).unwrap(), rng.u16(2..30));
+            }
+        }
+    });
+}
+
+#[test]
+fn typing_at_the_end_of_the_line_writes_what_was_typed_and_nothing_else() {
+    let mut editor = Editor::new(5, 24, LINE_BYTES_MAX);
+    let mut typed = |input: &str| {
+        let mut out = Vec::new();
+        assert_eq!(editor.type_in(&mut input.as_bytes(), &mut out), None);
+        out.escape_ascii().to_string()
+    };
+    assert_eq!(typed("a"), "a");
+    assert_eq!(typed("bc"), "bc");
+    assert_eq!(typed("\u{7f}"), r"\x08\x1b[J");
+    assert_eq!(typed("\x1b[D"), r"\x08");
+    assert_eq!(typed("\x1b[D\x1b[D\x1b[C\x1b[C\x1b[C"), r"\x1b[C");
+    assert_eq!(typed("\x1b[D\x1b[C"), "");
+    // A full row.
+    assert_eq!(typed("cde"), r"cde \r");
+    assert_eq!(typed("f"), "f");
+    assert_eq!(typed("\x01"), r"\x1b[A\r");
+    assert_eq!(typed("\x05"), r"\x1b[B\x1b[C");
+}
+
+#[test]
+fn return_leaves_the_line_and_goes_to_the_row_below() {
+    for (typed, written) in [
+        ("", r"\r\n"),
+        ("abc", r"abc\r\n"),
+        // After a full row the cursor is there.
+        ("abcde", r"abcde \r"),
+        ("abcde\x02", r"abcde \r"),
+        ("abc\x01", r"abc\r\n"),
+    ] {
+        let mut editor = Editor::new(5, 24, LINE_BYTES_MAX);
+        for end in ["\r", "\r\n", "\n", "\r\0"] {
+            let mut out = Vec::new();
+            let text = format!("{typed}{end}");
+            let found = editor.type_in(&mut text.as_bytes(), &mut out);
+            let line = typed.trim_end_matches(['\x01', '\x02']);
+            assert_eq!(found, Some(Typed::Line(line.to_owned())));
+            assert_eq!(out.escape_ascii().to_string(), written, "{text:?}");
+            // An LF of before is not an empty line.
+            assert_eq!(editor.type_in(&mut &end.as_bytes()[1..], &mut out), None);
+            editor.type_in(&mut &b"x\x15"[..], &mut out);
+        }
+    }
+}
+
+#[test]
+fn pasted_lines_are_lines() {
+    let mut desk = Desk::new(10, 5);
+    let lines = (0..120).map(|n| format!("line {n} of what was pasted\r"));
+    let text = lines.collect::<String>() + "and this";
+    let keys = text.chars().map(|c| match c {
+        '\r' => Key::Return,
+        c => Key::Character(c),
+    });
+    let keys: Vec<_> = keys.collect();
+    desk.type_in(text.as_bytes(), &keys);
+    assert_eq!(desk.model.line.concat(), "and this");
+}
+
+#[test]
+fn what_a_line_cannot_hold_rings_the_bell_once_a_read_and_is_not_taken_in() {
+    for refused in [
+        &b"\xff"[..],
+        b"\xe9\xe9",
+        b"\xc2\x9b",
+        "\u{202e}".as_bytes(),
+        "\u{2028}\u{2029}".as_bytes(),
+    ] {
+        let mut editor = Editor::new(80, 24, LINE_BYTES_MAX);
+        let mut out = Vec::new();
+        let input = [b"a", refused, b"b"].concat();
+        assert_eq!(editor.type_in(&mut &input[..], &mut out), None);
+        assert_eq!(out, b"\x07ab");
+        let typed = editor.type_in(&mut &b"\r"[..], &mut out);
+        assert_eq!(typed, Some(Typed::Line("ab".to_owned())));
+    }
+    // A mark needs a character that it belongs to.
+    let mut editor = Editor::new(80, 24, LINE_BYTES_MAX);
+    let mut out = Vec::new();
+    editor.type_in(&mut "\u{301}e\u{301}\r".as_bytes(), &mut out);
+    assert_eq!(out, "\u{7}e\u{301}\r\n".as_bytes());
+}
+
+#[test]
+fn a_line_has_at_most_as_many_bytes_as_it_may() {
+    let mut editor = Editor::new(80, 24, 7);
+    let mut out = Vec::new();
+    editor.type_in(&mut "123456éx".as_bytes(), &mut out);
+    assert_eq!(out, b"\x07123456x");
+    out.clear();
+    editor.type_in(&mut &b"y\x7fz"[..], &mut out);
+    assert_eq!(out, b"\x07\x08\x1b[Jz");
+    let typed = editor.type_in(&mut &b"\r"[..], &mut out);
+    assert_eq!(typed, Some(Typed::Line("123456z".to_owned())));
+}
+
+#[test]
+fn the_half_typed_line_comes_back_behind_the_history() {
+    let mut desk = Desk::new(20, 24);
+    for line in ["one", "two"] {
+        desk.text(line);
+        desk.type_in(b"\r", &[Key::Return]);
+    }
+    desk.text("half");
+    for (key, bytes, line) in [
+        (Key::Older, "\x1b[A", "two"),
+        (Key::Older, "\x1b[A", "one"),
+        (Key::Older, "\x10", "one"),
+        (Key::Newer, "\x0e", "two"),
+        (Key::Newer, "\x1b[B", "half"),
+        (Key::Newer, "\x1b[B", "half"),
+    ] {
+        desk.type_in(bytes.as_bytes(), &[key]);
+        assert_eq!(desk.model.line.concat(), line);
+    }
+}
+
+#[test]
+fn interrupt_end_and_telnets_keys_do_what_they_say() {
+    let mut editor = Editor::new(80, 24, LINE_BYTES_MAX);
+    let mut out = Vec::new();
+    assert_eq!(
+        editor.type_in(&mut &b"\x04"[..], &mut out),
+        Some(Typed::End)
+    );
+    assert_eq!(editor.type_in(&mut &b"ab\x01\x04"[..], &mut out), None);
+    assert_eq!(editor.press(Key::EraseLine, &mut out), None);
+    assert_eq!(
+        editor.type_in(&mut &b"\x04"[..], &mut out),
+        Some(Typed::End)
+    );
+    out.clear();
+    assert_eq!(editor.type_in(&mut &b"abc"[..], &mut out), None);
+    assert_eq!(editor.press(Key::Backspace, &mut out), None);
+    assert_eq!(editor.press(Key::Interrupt, &mut out), Some(Typed::Dropped));
+    assert_eq!(out, b"abc\x08\x1b[J\r\n");
+    // What was dropped is not in the history, and what is left at the end comes back.
+    assert_eq!(
+        editor.type_in(&mut &b"\x10\x1b[Ahalf\x01"[..], &mut out),
+        None
+    );
+    out.clear();
+    assert_eq!(editor.finish(&mut out), "half");
+    assert_eq!(out, b"\x1b[4C\r\n");
+}
+
+#[test]
+fn clearing_the_screen_leaves_the_line_alone_on_it() {
+    let mut desk = Desk::new(10, 6);
+    desk.messages(&["one".to_owned(), "two".to_owned()]);
+    desk.text("a line of two rows");
+    desk.above = Vec::new();
+    desk.type_in(b"\x02\x0c", &[Key::Left, Key::ClearScreen]);
+    desk.check_from(0);
+}
+
+/// Types text on an empty line, with TABs that complete the names above, and returns what the line is
+/// then, and what was listed. A `|` shows where the cursor is.
+fn complete(text: &str) -> (String, Vec<String>) {
+    let mut editor = Editor::new(80, 24, 40);
+    let mut listed = Vec::new();
+    let mut input = text.as_bytes();
+    let mut out = Vec::new();
+    while let Some(typed) = editor.type_in(&mut input, &mut out) {
+        assert_eq!(typed, Typed::Tab);
+        listed.extend(editor.complete(NAMES.into_iter(), &mut out));
+    }
+    editor.type_in(&mut &b"|"[..], &mut out);
+    (editor.finish(&mut out), listed)
+}
+
+#[test]
+fn tab_completes_names_as_irssi_does() {
+    for (typed, line) in [
+        ("bo\t", "bob: |"),
+        ("B\t", "bob: |"),
+        ("hi bo\t", "hi bob |"),
+        ("hi bo\t!", "hi bob !|"),
+        // What stands behind stays, and a space is not doubled.
+        ("bo hi\x01\x06\x06\t", "bob:| hi"),
+        ("bohi\x01\x06\x06\t", "bob: |hi"),
+        ("ANNA\t", "Annabel: |"),
+        ("annab\t\t", "Annabel: |"),
+        ("zO\t", "zoë: |"),
+        ("/w\t", "/who |"),
+        ("hi /w\t", "hi /who |"),
+        // What several names have in common.
+        ("a\t", "ann|"),
+        ("hi A\t", "hi Ann|"),
+        ("x\t", "x|"),
+        ("\t\t", "|"),
+        ("bob \t", "bob |"),
+        // Too long a line.
+        (
+            "123456789 123456789 123456789 123456 bo\t",
+            "123456789 123456789 123456789 123456 bo|",
+        ),
+    ] {
+        assert_eq!(complete(typed), (line.to_owned(), vec![]), "{typed:?}");
+    }
+}
+
+#[test]
+fn a_second_tab_lists_names_that_are_left() {
+    let all = ["ann Annabel annika".to_owned()];
+    assert_eq!(complete("a\t\t"), ("ann|".to_owned(), all.to_vec()));
+    assert_eq!(complete("hi ann\t\t\t").1, [&all[..], &all].concat());
+    assert_eq!(complete("ann\t!\x7f\t").1, [""; 0]);
+
+    let names: Vec<_> = (0..50).map(|n| format!("bob{n}")).collect();
+    let mut editor = Editor::new(80, 24, 40);
+    let mut out = Vec::new();
+    let mut input = &b"bob\t\t"[..];
+    assert_eq!(editor.type_in(&mut input, &mut out), Some(Typed::Tab));
+    assert_eq!(
+        editor.complete(names.iter().map(|name| &**name), &mut out),
+        None
+    );
+    assert_eq!(out, b"bob\x07");
+    assert_eq!(editor.type_in(&mut input, &mut out), Some(Typed::Tab));
+    let listed = editor
+        .complete(names.iter().map(|name| &**name), &mut out)
+        .unwrap();
+    assert!(listed.starts_with("bob0 bob1 ") && listed.ends_with(" bob39 and 10 more"));
+}
+
+#[test]
+fn a_window_of_no_size_is_taken_for_80_by_24() {
+    let mut out = Vec::new();
+    let mut editor = Editor::new(0, 0, LINE_BYTES_MAX);
+    editor.type_in(&mut &b"x".repeat(80)[..], &mut out);
+    assert_eq!(out, [&b"x".repeat(80)[..], b" \r"].concat());
+    out.clear();
+    editor.resize(80, 24, &mut out);
+    assert_eq!(out, b"");
+    editor.resize(81, 0, &mut out);
+    assert_eq!(out, [b"\r\x1b[J", &b"x".repeat(80)[..]].concat());
+    out.clear();
+    editor.resize(0, 24, &mut out);
+    assert_eq!(out, [b"\r\x1b[J", &b"x".repeat(80)[..], b" \r"].concat());
+}
+
+/// What a terminal shows that wraps its rows again when its window changes: what was said, and a line
+/// with the cursor before one of its characters.
+fn rewrapped(columns: u16, said: &str, line: &[String], cursor: usize) -> Terminal {
+    let mut terminal = Terminal::new(columns, 24);
+    terminal.parser.process(format!("{said}\r\n").as_bytes());
+    let (rows, places) = lay_out(line, columns);
+    terminal.parser.process(rows.join("\r\n").as_bytes());
+    let up = rows.len() - 1 - places[cursor].0;
+    for _ in 0..up {
+        terminal.parser.process(b"\x1b[A");
+    }
+    terminal.parser.process(b"\r");
+    for _ in 0..places[cursor].1 {
+        terminal.parser.process(b"\x1b[C");
+    }
+    terminal
+}
+
+#[test]
+fn terminals_that_wrap_rows_again_lose_nothing_either() {
+    for_seeds(|columns, rng| {
+        if columns < 3 {
+            return;
+        }
+        for _ in 0..20 {
+            let (mut desk, other) = (Desk::new(columns, 24), rng.u16(3..150));
+            let len = rng.usize(..20);
+            let text: String = (0..len)
+                .map(|_| rng.choice(['a', 'é', '中']).unwrap())
+                .collect();
+            desk.text(&text);
+            for _ in 0..rng.usize(..=len) {
+                desk.type_in(b"\x02", &[Key::Left]);
+            }
+            let line = desk.model.line.clone();
+            let mut terminal = rewrapped(other, "<ann> hi", &line, desk.model.cursor);
+            desk.out.clear();
+            desk.editor.resize(other, 24, &mut desk.out);
+            terminal.parser.process(&desk.out);
+            let rows = terminal.text(0);
+            let said = rows_left(
+                &"<ann> hi".chars().map(String::from).collect::<Vec<_>>(),
+                other,
+            );
+            assert_eq!(
+                rows[..said.len()],
+                said.iter().map(|row| row.trim_end()).collect::<Vec<_>>()
+            );
+            desk.terminal = terminal;
+            let (_, (row, _)) = desk.line();
+            let begins = desk.terminal.cursor().0 - row;
+            // In a narrower window a part of the line may be left above it.
+            assert!(begins == said.len() || other < columns);
+            desk.above = rows[..begins].to_vec();
+            desk.out.clear();
+            desk.check_from(0);
+        }
+    });
+}
