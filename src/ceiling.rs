@@ -11,6 +11,7 @@ use crate::chat::Chat;
 use crate::chat::event_log::EventLog;
 use crate::chat::keys::Keys;
 use crate::hub::conn::{Conn, buffers_bytes_max};
+use crate::hub::edit::{EDITORS_MAX, editor_bytes_max};
 use crate::protocol::Limits;
 use crate::users::USERS_BYTES_MAX;
 
@@ -62,6 +63,7 @@ impl Ceiling {
             2 * Keys::memory_bytes_max(names) + 2 * USERS_BYTES_MAX
         });
         let names = names.unwrap_or(0) as u64;
+        let editors = conns.min(EDITORS_MAX as u64);
         let part = |name, count, bytes| Part { name, count, bytes };
         let conn = buffers_bytes_max(limits) as u64 + 4 * ALLOCATION_OVERHEAD_BYTES;
         let log = EventLog::memory_bytes_max(limits.log_bytes) as u64;
@@ -73,6 +75,11 @@ impl Ceiling {
                 "connections",
                 conns,
                 array_bytes(conns, size_of::<Conn<Descriptor>>()) + lists + conns * conn,
+            ),
+            part(
+                "line editors",
+                editors,
+                editors * (editor_bytes_max(limits) as u64 + 4 * ALLOCATION_OVERHEAD_BYTES),
             ),
             part(
                 "sessions",

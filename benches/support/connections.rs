@@ -95,7 +95,8 @@ impl Connections {
         };
         for i in 0..members {
             let wire = Rc::<Wire>::default();
-            let conn = (all.hub.vacancy()).accept(End(wire.clone()), Peer::Local { user: 0 }, moment(0));
+            let conn =
+                (all.hub.vacancy()).accept(End(wire.clone()), Peer::Local { user: 0 }, moment(0));
             assert_eq!(conn, Some(ConnId::at(i)));
             all.wires.push(wire);
             all.send(i, join(i).as_bytes());

@@ -38,9 +38,12 @@ pub fn lines(bytes: &[u8]) {
             }
             Cut::TooLong => is_skipping = true,
             Cut::Skipped => assert!(std::mem::replace(&mut is_skipping, false)),
-            // Every offer is declined, with WONT or DONT.
-            Cut::Negotiation(answer) => assert!(matches!(answer, [255, 252 | 254, _])),
-            Cut::SignOfLife | Cut::AreYouThere => {}
+            Cut::Option(verb, option) => match verb {
+                251 | 253 => {}
+                252 | 254 => assert!([1, 3, 31].contains(&option)),
+                _ => panic!("{verb} is none of WILL, WONT, DO and DONT"),
+            },
+            Cut::SignOfLife | Cut::AreYouThere | Cut::WindowSize(..) => {}
             Cut::Tls => assert!(at == 0 && stream[0] == 22),
         }
     }

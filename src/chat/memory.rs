@@ -1,7 +1,8 @@
 //! The most memory that sessions and rooms take.
 
+use super::owed_in_talk::shown_bytes_max;
 use super::room::Room;
-use super::session::{Attachment, Session};
+use super::session::{Attachment, Session, TalkState};
 use super::usage::Usages;
 use super::{Chat, End, Token};
 use crate::allocator::array_bytes;
@@ -20,7 +21,7 @@ impl Chat {
         array_bytes(sessions, size_of::<Session>())
             + array_bytes(sessions, Wheel::TIMER_BYTES)
             + array_bytes(2 * conns, Wheel::TIMER_BYTES)
-            + conns.min(sessions) * (size_of::<Attachment>() as u64 + 32)
+            + conns.min(sessions) * (size_of::<Attachment>() as u64 + size_of::<TalkState>() as u64 + 2 * 32)
             + sessions * SortedIndex::ENTRY_BYTES
             // A room's audience is a growing list too, and at least a quarter full.
             + 6 * sessions * size_of::<u32>() as u64
@@ -33,6 +34,7 @@ impl Chat {
         array_bytes(rooms, size_of::<Room>())
             + rooms * (SortedIndex::ENTRY_BYTES + INDEX_BYTES)
             + 2 * limits.event_bytes_max() as u64
+            + shown_bytes_max(limits)
     }
 
     /// What the list of ended sessions takes, in bytes.

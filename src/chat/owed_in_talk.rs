@@ -4,12 +4,18 @@ use super::Chat;
 use super::ids::SessionKey;
 use super::owed::{Owed, Shown, mark_delivered};
 use super::talk::read_event;
-use crate::protocol::Output;
+use crate::protocol::{Limits, Output};
 use crate::talk::Form;
 use crate::time::Now;
 
 /// After this many bytes, the rest is shown in the next write.
 const SHOWN_BYTES: usize = 4096;
+
+/// The most memory that the buffer for events as people see them takes, in bytes. It grows by doubling,
+/// and a date may come before an event.
+pub(super) fn shown_bytes_max(limits: &Limits) -> u64 {
+    2 * (SHOWN_BYTES + limits.event_bytes_max() + 64) as u64
+}
 
 impl Chat {
     /// Returns the events that the server owes a person, and moves their cursor past those that they

@@ -13,7 +13,7 @@ use crate::protocol::{
     Alive, Bye, Entered, Error, Join, LeaveReason, Listing, Mode, Name, Numbered, Reply, Secret,
     TALK_HISTORY_DEFAULT, Talk,
 };
-use crate::talk::{Form, LocalClock, Viewer};
+use crate::talk::{COMMANDS, Form, LocalClock, Viewer};
 use crate::time::Now;
 
 /// How many bytes of names a person sees who enters a room.
@@ -138,6 +138,16 @@ impl Chat {
         let room = room_key.unwrap_or_else(|| self.open_room(room));
         let key = self.create(caller, &join, room, secret, now);
         Ok(self.entered(key, None, now))
+    }
+
+    /// What a person can complete with TAB: the names of the members of their room, and the commands.
+    pub fn completions(&self, session: Option<SessionKey>) -> impl Iterator<Item = &str> + Clone {
+        let room = session.map(|key| self.session_and_room(key).1);
+        let members = room
+            .into_iter()
+            .flat_map(|room| room.members.keys_after(None).0);
+        let names = members.map(|key| self.sessions[key as usize].name.as_str());
+        names.chain(COMMANDS)
     }
 
     /// What a person sees first: who they are, where, and who else is there.

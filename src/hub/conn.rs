@@ -6,8 +6,10 @@
 use std::io::{self, IoSlice, Read, Write};
 
 use crate::chat::{Caller, Pending};
+use crate::hub::edit::Editing;
 use crate::hub::line::{Ends, Splitter};
 use crate::protocol::{LINE_BYTES_MAX, Limits, REPLY_BYTES_MAX, REPLY_HEAD_BYTES_MAX};
+use crate::talk::editor::Editor;
 use crate::time::Millis;
 
 /// The most bytes that one read takes.
@@ -67,6 +69,8 @@ pub struct Conn<T> {
     pub caller: Caller,
     /// `None` while there is nothing to hold.
     buffers: Option<Box<Buffers>>,
+    /// Where a person's client and the server are with editing lines; `None` if nobody has asked for it.
+    pub(super) editing: Option<Box<Editing>>,
     /// What was known about its line ends when the buffers were last freed.
     ends: Ends,
     /// What may still happen on the connection.
@@ -157,6 +161,7 @@ impl<T: Transport> Conn<T> {
                 out: greeting,
                 ..Buffers::default()
             })),
+            editing: None,
             ends: Ends::default(),
             life: Life::Open,
             is_readable: true,
@@ -266,8 +271,35 @@ impl<T: Transport> Conn<T> {
     /// Appends to the output, and reserves no more memory than that needs.
     pub fn append(&mut self, text: &[u8]) {
         let out = self.out();
+        let before = out.len();
         out.reserve_exact(text.len());
         out.extend_from_slice(text);
+        self.show_above(before);
+    }
+
+    /// The editor of what a person types, if it is on, and the buffer to append output to.
+    pub(super) fn editor_and_out(&mut self) -> Option<(&mut Editor, &mut Vec<u8>)> {
+        let editor = self.editing.as_mut()?.editor.as_mut()?;
+        let buffers = self.buffers.get_or_insert_with(|| Buffers::new(self.ends));
+        Some((editor, &mut buffers.out))
+    }
+
+    /// Whether the server edits what a person types.
+    pub fn is_edited(&self) -> bool {
+        self.editing
+            .as_ref()
+            .is_some_and(|editing| editing.editor.is_some())
+    }
+
+    /// Puts what was appended to the output since it had `before` bytes above the line that a person
+    /// types, if the server edits that.
+    pub fn show_above(&mut self, before: usize) {
+        if let Some((editor, out)) = self.editor_and_out() {
+            if out.len() > before {
+                let text = out.split_off(before);
+                editor.above(&text, out);
+            }
+        }
     }
 
     /// The buffer to append output to.

@@ -4,9 +4,10 @@
 //! alone. Telnet commands are taken out first, and keys that erase something are carried out. All
 //! this works wherever packets happen to break the stream. What a line says is decided elsewhere.
 
-use memchr::memchr3;
+use memchr::{memchr, memchr3};
 
 use crate::hub::telnet::{IAC, Step, Telnet};
+use crate::talk::editor::Key;
 
 const LF: u8 = b'\n';
 const CR: u8 = b'\r';
@@ -31,14 +32,28 @@ pub enum Item<'a> {
     TooLong,
     /// The end of a line that was too long.
     Skipped,
-    /// The answer to the offer of a telnet option, to be sent back as it is.
-    Negotiation([u8; 3]),
+    /// A telnet option: WILL, WONT, DO or DONT, and its number. Those that end with WONT or DONT come
+    /// only for the options that the server may ask for.
+    Option(u8, u8),
+    /// The size of the client's window, in columns and rows.
+    WindowSize(u16, u16),
     /// Telnet's NOP: a sign of life.
     SignOfLife,
     /// Telnet's AYT, which asks whether the server is there.
     AreYouThere,
     /// The stream begins as TLS does, so it contains no lines.
     Tls,
+}
+
+/// What the splitter cuts off the stream of a client that sends each key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum KeyItem<'i> {
+    /// Bytes that keys have sent.
+    Keys(&'i [u8]),
+    /// A key that a telnet command stands for.
+    Key(Key),
+    /// Something else; never a line.
+    Other(Item<'static>),
 }
 
 /// What is known about how a connection's lines end. This lasts as long as the connection.
@@ -162,6 +177,40 @@ impl Splitter {
             if !fits {
                 return Some(Item::TooLong);
             }
+        }
+        None
+    }
+
+    /// Takes what has been kept of an unfinished line, for an editor that goes on with it.
+    pub fn take_partial(&mut self) -> Vec<u8> {
+        std::mem::take(&mut self.partial)
+    }
+
+    /// Cuts the next item off the front of `input` for a client that sends each key, or returns `None`
+    /// if there is none. Only telnet commands are looked for.
+    pub fn next_keys<'i>(&mut self, input: &mut &'i [u8]) -> Option<KeyItem<'i>> {
+        while let Some(&byte) = input.first() {
+            if self.telnet == Telnet::Data {
+                if byte == IAC {
+                    *input = &input[1..];
+                    self.telnet = Telnet::Command;
+                    continue;
+                }
+                let run = memchr(IAC, input).unwrap_or(input.len());
+                let keys;
+                (keys, *input) = input.split_at(run);
+                return Some(KeyItem::Keys(keys));
+            }
+            return Some(match self.telnet.step(input) {
+                Step::Nothing => continue,
+                Step::Text(text) => KeyItem::Keys(text),
+                Step::EraseLine => KeyItem::Key(Key::Interrupt),
+                Step::EraseCharacter => KeyItem::Key(Key::Backspace),
+                Step::Option(verb, option) => KeyItem::Other(Item::Option(verb, option)),
+                Step::WindowSize(columns, rows) => KeyItem::Other(Item::WindowSize(columns, rows)),
+                Step::SignOfLife => KeyItem::Other(Item::SignOfLife),
+                Step::AreYouThere => KeyItem::Other(Item::AreYouThere),
+            });
         }
         None
     }
@@ -341,7 +390,8 @@ impl Splitter {
                 }
                 self.erase_character();
             }
-            Step::Negotiation(answer) => return Some(Item::Negotiation(answer)),
+            Step::Option(verb, option) => return Some(Item::Option(verb, option)),
+            Step::WindowSize(columns, rows) => return Some(Item::WindowSize(columns, rows)),
             Step::SignOfLife => return Some(Item::SignOfLife),
             Step::AreYouThere => return Some(Item::AreYouThere),
         }
@@ -362,7 +412,7 @@ fn without_mark(line: &[u8]) -> &[u8] {
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
-    use crate::hub::telnet::{DONT, WONT};
+    use crate::hub::telnet::{DONT, WONT, refusal};
 
     const LIMIT: usize = 8;
 
@@ -378,9 +428,12 @@ pub(super) mod tests {
                     Item::Line(line) => format!("<{}>", line.escape_ascii()),
                     Item::TooLong => "too long".into(),
                     Item::Skipped => "skipped".into(),
-                    Item::Negotiation([IAC, WONT, option]) => format!("WONT {option}"),
-                    Item::Negotiation([IAC, DONT, option]) => format!("DONT {option}"),
-                    Item::Negotiation(other) => format!("{other:?}"),
+                    Item::Option(verb, option) => match refusal(verb, option) {
+                        Some([_, WONT, _]) => format!("WONT {option}"),
+                        Some([_, DONT, _]) => format!("DONT {option}"),
+                        _ => continue,
+                    },
+                    Item::WindowSize(columns, rows) => format!("{columns} x {rows}"),
                     Item::SignOfLife => "sign".into(),
                     Item::AreYouThere => "are you there".into(),
                     Item::Tls => "TLS".into(),

@@ -9,6 +9,7 @@
 
 mod check;
 pub mod conn;
+pub mod edit;
 pub mod line;
 mod read;
 mod telnet;
@@ -44,6 +45,8 @@ pub struct Hub<T> {
     conns: Slab<Conn<T>>,
     /// Many connections have gone, so that the lists of connections are too large as well.
     has_shrunk: bool,
+    /// For how many connections the server edits lines, or has offered to.
+    editors: usize,
     /// The connection whose input is being answered: nothing may close it.
     in_hand: Option<ConnId>,
     /// Connections to read in the next turn.
@@ -82,6 +85,7 @@ impl<T: Transport> Hub<T> {
             chat: Chat::new(limits, boot, zone),
             conns: Slab::new(),
             has_shrunk: false,
+            editors: 0,
             in_hand: None,
             to_read: Vec::new(),
             to_write: Vec::new(),
@@ -249,6 +253,7 @@ impl<T: Transport> Hub<T> {
 
     /// Says goodbye on a connection, which closes once its stream has taken that.
     fn say_goodbye(&mut self, key: ConnId, bye: Bye, now: Now) {
+        self.end_editing(key);
         let conn = &mut self.conns[key.index()];
         if !conn.is_closing() {
             let (_, caller, out) = conn.parts();
@@ -314,6 +319,10 @@ impl<T: Transport> Hub<T> {
         let key = notice.conn();
         let conn = &mut self.conns[key.index()];
         let (text, is_last) = notice.hand_to(&mut conn.caller);
+        if is_last {
+            self.end_editing(key);
+        }
+        let conn = &mut self.conns[key.index()];
         conn.append(&text);
         if is_last {
             conn.close_after_output();
@@ -332,6 +341,7 @@ impl<T: Transport> Hub<T> {
         let Some(conn) = self.conns.try_remove(key.index()) else {
             return;
         };
+        self.editors -= usize::from(conn.editing.is_some());
         let capacity = self.conns.capacity();
         if self.chat.disconnect(conn.caller, capacity, now) {
             self.conns.shrink_to_fit();

@@ -212,6 +212,9 @@ impl<T: Transport> Hub<T> {
 
     /// Takes the next item off `input`, or all of it if no item is complete, and answers it.
     fn take_item(&mut self, key: ConnId, permit: Permit, input: &mut &[u8], now: Now) {
+        if self.conns[key.index()].is_edited() {
+            return self.take_keys(key, permit, input, now);
+        }
         let limits = *self.chat.limits();
         let conn = &mut self.conns[key.index()];
         let (lines, caller, out) = conn.parts();
@@ -219,6 +222,7 @@ impl<T: Transport> Hub<T> {
         let had_bytes = input.len();
         let item = lines.next(input, limits.line_bytes_max());
         let ends_line = matches!(item, Some(Item::Line(_) | Item::Skipped));
+        let (mut option, mut size) = (None, None);
         let request = match item {
             None => None,
             Some(Item::Line(line)) => Some(form.read(line, &limits)),
@@ -227,10 +231,18 @@ impl<T: Transport> Hub<T> {
             Some(Item::SignOfLife) => Some(Request::SignOfLife),
             Some(Item::AreYouThere) => Some(Request::AreYouThere),
             Some(Item::Tls) => Some(Request::Abuse(Abuse::Tls)),
-            Some(Item::Negotiation(answer)) => {
-                out.extend_from_slice(&answer);
+            Some(Item::Option(verb, number)) => {
+                option = Some((verb, number));
                 None
             }
+            Some(Item::WindowSize(columns, rows)) => {
+                size = Some((columns, rows));
+                None
+            }
+        };
+        let edit = match request {
+            Some(Request::Edit { on }) => Some(on),
+            _ => None,
         };
         let input = Input {
             bytes: had_bytes - input.len(),
@@ -243,20 +255,31 @@ impl<T: Transport> Hub<T> {
             Outcome::Later(pending) => self.answer_after_output(key, pending, now),
             outcome => self.after_answer(key, session, outcome, now),
         }
+        if let Some((verb, number)) = option {
+            self.note_option(key, verb, number);
+        }
+        if let Some((columns, rows)) = size {
+            self.note_window_size(key, columns, rows);
+        }
+        if let Some(on) = edit {
+            self.set_editing(key, on);
+        }
     }
 
     /// Writes a connection's output and events, and carries out a command that waits for that.
-    fn answer_after_output(&mut self, key: ConnId, pending: Pending, now: Now) {
+    pub(super) fn answer_after_output(&mut self, key: ConnId, pending: Pending, now: Now) {
         self.write(key, now, usize::MAX);
         let (_, caller, out) = self.conns[key.index()].parts();
         let session = caller.session();
+        let before = out.len();
         let outcome = self.chat.carry_out(caller, pending, now, out);
+        self.conns[key.index()].show_above(before);
         self.after_answer(key, session, outcome, now);
     }
 
     /// Does what an answer has left to do. `session` is the session that the connection held
     /// before.
-    fn after_answer(
+    pub(super) fn after_answer(
         &mut self,
         key: ConnId,
         session: Option<SessionKey>,
@@ -271,7 +294,10 @@ impl<T: Transport> Hub<T> {
         match outcome {
             Outcome::Done => {}
             Outcome::Later(pending) => self.conns[key.index()].postpone(pending),
-            Outcome::Closes => self.conns[key.index()].close_after_output(),
+            Outcome::Closes => {
+                self.end_editing(key);
+                self.conns[key.index()].close_after_output();
+            }
             Outcome::Replaced(notice) => self.deliver(notice, now),
         }
     }

@@ -2,9 +2,9 @@
 
 pub const IAC: u8 = 255;
 pub const DONT: u8 = 254;
-const DO: u8 = 253;
+pub const DO: u8 = 253;
 pub const WONT: u8 = 252;
-const WILL: u8 = 251;
+pub const WILL: u8 = 251;
 const SB: u8 = 250;
 const ERASE_LINE: u8 = 248;
 const ERASE_CHARACTER: u8 = 247;
@@ -12,6 +12,16 @@ const ARE_YOU_THERE: u8 = 246;
 const INTERRUPT: u8 = 244;
 const NOP: u8 = 241;
 const SE: u8 = 240;
+
+/// The option that the server shows what is typed (RFC 857).
+pub const ECHO: u8 = 1;
+/// The option that nothing says whose turn it is to send (RFC 858). With ECHO it makes a client send
+/// each key.
+pub const SUPPRESS_GO_AHEAD: u8 = 3;
+/// The option that the client says how large its window is (RFC 1073).
+pub const WINDOW_SIZE: u8 = 31;
+/// The bytes of a subnegotiation of [`WINDOW_SIZE`]: the option, and two numbers of two bytes.
+const WINDOW_SIZE_BYTES: usize = 5;
 
 /// Where a stream stands within a telnet command.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -23,10 +33,41 @@ pub enum Telnet {
     Command,
     /// After IAC and this verb; the option's number comes next.
     Option(u8),
-    /// Within a subnegotiation, after this many of its bytes.
-    Subnegotiation(u8),
-    /// After an IAC within a subnegotiation, which has this many bytes with it.
-    SubnegotiationCommand(u8),
+    /// Within a subnegotiation.
+    Subnegotiation(Subnegotiation),
+    /// After an IAC within a subnegotiation, which counts as one of its bytes.
+    SubnegotiationCommand(Subnegotiation),
+}
+
+/// What has come of a subnegotiation.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Subnegotiation {
+    /// How many bytes, an IAC before one of them included.
+    bytes: u8,
+    /// How many bytes it says.
+    said: u8,
+    /// The first of those.
+    beginning: [u8; WINDOW_SIZE_BYTES],
+}
+
+impl Subnegotiation {
+    /// Takes one more byte.
+    fn say(&mut self, byte: u8) {
+        if let Some(place) = self.beginning.get_mut(usize::from(self.said)) {
+            *place = byte;
+        }
+        self.said = self.said.saturating_add(1);
+    }
+
+    /// The client's columns and rows, if it says those.
+    fn window_size(self) -> Option<(u16, u16)> {
+        match self.beginning {
+            [WINDOW_SIZE, a, b, c, d] if usize::from(self.said) == WINDOW_SIZE_BYTES => {
+                Some((u16::from_be_bytes([a, b]), u16::from_be_bytes([c, d])))
+            }
+            _ => None,
+        }
+    }
 }
 
 /// What the next byte of a telnet command asks for.
@@ -40,8 +81,10 @@ pub enum Step {
     EraseLine,
     /// To erase its last character.
     EraseCharacter,
-    /// To answer the offer of an option with these bytes.
-    Negotiation([u8; 3]),
+    /// To decide about an option: WILL, WONT, DO or DONT, and its number.
+    Option(u8, u8),
+    /// To note the size of the client's window, in columns and rows.
+    WindowSize(u16, u16),
     /// To note a sign of life.
     SignOfLife,
     /// To tell the client that the server is there.
@@ -56,6 +99,10 @@ impl Telnet {
         let mut is_taken = true;
         let step = match (std::mem::take(self), byte) {
             (Telnet::Data, _) => unreachable!("this byte is text"),
+            (Telnet::SubnegotiationCommand(said), SE) => match said.window_size() {
+                Some((columns, rows)) => Step::WindowSize(columns, rows),
+                None => Step::Nothing,
+            },
             (Telnet::Command | Telnet::SubnegotiationCommand(_), SE..=DONT) => self.command(byte),
             (Telnet::Command, _) => {
                 // Only a second 255 belongs to the first; any other byte keeps its meaning.
@@ -73,14 +120,18 @@ impl Telnet {
                     _ => &[IAC, DONT],
                 })
             }
-            (Telnet::Option(WILL), option) => Step::Negotiation([IAC, DONT, option]),
-            (Telnet::Option(DO), option) => Step::Negotiation([IAC, WONT, option]),
-            (Telnet::Option(_), _) => Step::Nothing,
-            (Telnet::Subnegotiation(count), IAC) => {
-                self.count_subnegotiation(count, Telnet::SubnegotiationCommand)
+            (Telnet::Option(verb @ (WILL | DO)), option) => Step::Option(verb, option),
+            (Telnet::Option(verb), option @ (ECHO | SUPPRESS_GO_AHEAD | WINDOW_SIZE)) => {
+                Step::Option(verb, option)
             }
-            (Telnet::Subnegotiation(count) | Telnet::SubnegotiationCommand(count), _) => {
-                self.count_subnegotiation(count, Telnet::Subnegotiation)
+            // The server has not asked for any other.
+            (Telnet::Option(_), _) => Step::Nothing,
+            (Telnet::Subnegotiation(so_far), IAC) => {
+                self.go_on(so_far, Telnet::SubnegotiationCommand)
+            }
+            (Telnet::Subnegotiation(mut so_far) | Telnet::SubnegotiationCommand(mut so_far), _) => {
+                so_far.say(byte);
+                self.go_on(so_far, Telnet::Subnegotiation)
             }
         };
         if is_taken {
@@ -98,7 +149,7 @@ impl Telnet {
     /// Carries out a command of one byte, or begins a longer one.
     fn command(&mut self, byte: u8) -> Step {
         match byte {
-            SB => *self = Telnet::Subnegotiation(0),
+            SB => *self = Telnet::Subnegotiation(Subnegotiation::default()),
             WILL | WONT | DO | DONT => *self = Telnet::Option(byte),
             NOP => return Step::SignOfLife,
             ARE_YOU_THERE => return Step::AreYouThere,
@@ -111,14 +162,24 @@ impl Telnet {
 
     /// Counts a byte of a subnegotiation, and goes on in the state `next`. After 255 bytes it is
     /// taken for text.
-    fn count_subnegotiation(&mut self, count: u8, next: fn(u8) -> Telnet) -> Step {
-        match count.checked_add(1) {
-            Some(count) => {
-                *self = next(count);
+    fn go_on(&mut self, mut so_far: Subnegotiation, next: fn(Subnegotiation) -> Telnet) -> Step {
+        match so_far.bytes.checked_add(1) {
+            Some(bytes) => {
+                so_far.bytes = bytes;
+                *self = next(so_far);
                 Step::Nothing
             }
             None => Step::Text(&[IAC]),
         }
+    }
+}
+
+/// What refuses an option that a client offers or asks for. Its refusals need no answer.
+pub fn refusal(verb: u8, option: u8) -> Option<[u8; 3]> {
+    match verb {
+        WILL => Some([IAC, DONT, option]),
+        DO => Some([IAC, WONT, option]),
+        _ => None,
     }
 }
 
@@ -208,10 +269,28 @@ mod tests {
 
     #[test]
     fn a_subnegotiation_is_taken_out_whole() {
-        check(b"a\xff\xfa\x1f\0\x50\0\x18\xff\xf0b\n", &["<ab>"]);
+        check(b"a\xff\xfa\x17\0\x50\0\x18\xff\xf0b\n", &["<ab>"]);
         check(b"\xff\xfa\x18\xff\xff\xf0\r\n\xff\xf0a\n", &["<a>"]);
         check(b"a\xff\xfa\n\xff\xff\n\xff\x01\n\xff\xf0b\n", &["<ab>"]);
         check(b"\xff\xfa\x18 never ends\n\n", &[]);
+    }
+
+    #[test]
+    fn a_window_has_columns_and_rows() {
+        check(
+            b"a\xff\xfa\x1f\0\x50\0\x18\xff\xf0b\n",
+            &["80 x 24", "<ab>"],
+        );
+        check(b"\xff\xfa\x1f\0\xff\xff\x01\0\xff\xf0", &["255 x 256"]);
+        check(
+            b"\xff\xfa\x1f\xff\xff\xff\xff\xff\xff\xff\xff\xff\xf0",
+            &["65535 x 65535"],
+        );
+        // Something is missing or too much, or the end is another command.
+        for bytes in [&b"\x1f\0\x50\0"[..], b"\x1f\0\x50\0\x18\0", b""] {
+            check(&[b"\xff\xfa", bytes, b"\xff\xf0a\n"].concat(), &["<a>"]);
+        }
+        check(b"\xff\xfa\x1f\0\x50\0\x18\xff\xf1a\n", &["sign", "<a>"]);
     }
 
     #[test]

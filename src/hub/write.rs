@@ -72,7 +72,9 @@ impl<T: Transport> Hub<T> {
                 conn.is_readable = true;
                 return;
             }
-            let owed = match conn.is_closing() {
+            // The events come above the line that a person types, which is drawn again with them.
+            let waits = conn.out_len() > 0 && conn.is_edited();
+            let owed = match conn.is_closing() || waits {
                 true => Owed::Nothing,
                 false => self.chat.owed(&conn.caller),
             };
@@ -81,6 +83,18 @@ impl<T: Transport> Hub<T> {
                     return self.end_stall(key, now);
                 };
                 self.chat.advance(receipt, now, conn.out());
+                continue;
+            }
+            if conn.out_len() == 0 && conn.is_edited() {
+                // It goes above the line that the person types, and is written with that.
+                let receipt = owed.written_all();
+                for slice in owed.slices() {
+                    conn.out().extend_from_slice(slice);
+                }
+                conn.show_above(0);
+                if let Some(receipt) = receipt {
+                    self.chat.advance(receipt, now, &mut self.rest);
+                }
                 continue;
             }
             if sum >= bytes_enough {

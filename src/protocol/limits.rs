@@ -14,7 +14,7 @@ pub const PING_BYTES_MAX: usize = LINE_BYTES_MAX - "PING ".len();
 /// The longest name of a member or a room, in bytes.
 pub const NAME_BYTES_MAX: usize = 24;
 /// The longest reply, in bytes, unless it is a single event that is longer.
-pub const REPLY_BYTES_MAX: usize = 8192;
+pub const REPLY_BYTES_MAX: usize = 7 * 1024;
 /// The most events in the reply to a POLL without `max=`.
 pub const POLL_EVENTS_DEFAULT: NonZeroU32 = NonZeroU32::new(100).expect("it is above 0");
 /// The most events that a POLL may ask for.

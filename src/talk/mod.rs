@@ -18,6 +18,7 @@ mod shown;
 mod typed;
 mod viewer;
 
+pub use typed::COMMANDS;
 pub use viewer::{LocalClock, Viewer};
 
 use crate::protocol::{Limits, Output, Request};
@@ -30,6 +31,11 @@ pub enum Form {
     Lines,
     /// In lines for people, since TALK.
     Talk,
+}
+
+/// Appends a line that the server says to a person.
+pub fn write_line(text: &str, out: &mut Vec<u8>) {
+    shown::line(out, format_args!("-- {text}"));
 }
 
 impl Form {

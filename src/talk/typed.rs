@@ -52,6 +52,11 @@ const WORDS: [Word; 9] = [
     },
 ];
 
+/// The commands as they are typed.
+pub const COMMANDS: [&str; 9] = [
+    "/again", "/edit", "/help", "/leave", "/me", "/quit", "/room", "/rooms", "/who",
+];
+
 const QUIT: Request<'static> = Request::Command(Command::Parting(Parting::Quit));
 
 /// Reads a line without its end. A line of blanks does nothing.

@@ -71,7 +71,7 @@ fn long_lists_come_in_replies_of_at_most_8_kib() {
     loop {
         world.send(&reader, ask.as_bytes());
         let reply = text(&reader);
-        assert!(reply.len() <= 8192);
+        assert!(reply.len() <= 7168);
         let words: Vec<_> = reply
             .lines()
             .next()

@@ -1,0 +1,248 @@
+//! Editing lines for people at telnet: what the client has to agree to, and the keys that it sends.
+//!
+//! The server offers ECHO and SUPPRESS-GO-AHEAD, and asks for the size of the window (RFC 857, RFC 858,
+//! RFC 1073). A client that agrees to both offers sends each key and shows only what the server sends.
+
+use super::Hub;
+use crate::chat::{ConnId, Input, Outcome, Permit};
+use crate::hub::conn::Transport;
+use crate::hub::line::{Item, KeyItem};
+use crate::hub::telnet::{
+    DO, DONT, ECHO, IAC, SUPPRESS_GO_AHEAD, WILL, WINDOW_SIZE, WONT, refusal,
+};
+use crate::protocol::{Command, Limits, Parting, Request};
+use crate::talk;
+use crate::talk::editor::{Editor, Typed};
+use crate::time::Now;
+
+/// How many people the server edits lines for at the same time.
+pub const EDITORS_MAX: usize = 64;
+/// How much longer than a message a line may be, in bytes: for what begins with a slash.
+const COMMAND_BYTES: usize = 64;
+
+const OFFER: [u8; 9] = [
+    IAC,
+    WILL,
+    ECHO,
+    IAC,
+    WILL,
+    SUPPRESS_GO_AHEAD,
+    IAC,
+    DO,
+    WINDOW_SIZE,
+];
+const WITHDRAWAL: [u8; 9] = [
+    IAC,
+    WONT,
+    ECHO,
+    IAC,
+    WONT,
+    SUPPRESS_GO_AHEAD,
+    IAC,
+    DONT,
+    WINDOW_SIZE,
+];
+
+/// Where a client and the server are with editing lines.
+#[derive(Debug, Default)]
+pub(super) struct Editing {
+    /// The client lets the server echo.
+    has_echo: bool,
+    /// The client sends each key.
+    sends_keys: bool,
+    /// The size of its window, in columns and rows; 0 if it is not known.
+    size: (u16, u16),
+    /// `None` until the client has agreed to both.
+    pub(super) editor: Option<Editor>,
+}
+
+/// The longest line that can be edited, in bytes.
+fn line_bytes_max(limits: &Limits) -> usize {
+    limits.message_bytes_max + COMMAND_BYTES
+}
+
+/// The most memory that editing takes for one person besides a connection's other buffers, in bytes: the
+/// editor, and the output that draws its line.
+pub fn editor_bytes_max(limits: &Limits) -> usize {
+    let line = line_bytes_max(limits);
+    let screen = Editor::screen_bytes_max(line);
+    size_of::<Editing>() + Editor::memory_bytes_max(line) + line + screen
+}
+
+impl<T: Transport> Hub<T> {
+    /// Does what `/edit` and `/edit off` ask for.
+    pub(super) fn set_editing(&mut self, key: ConnId, on: bool) {
+        let conn = &mut self.conns[key.index()];
+        let text = match (on, &conn.editing) {
+            (true, None) if self.editors >= EDITORS_MAX => {
+                "too many people edit their lines now; try again later"
+            }
+            (true, None) => {
+                conn.editing = Some(Box::default());
+                self.editors += 1;
+                conn.out().extend_from_slice(&OFFER);
+                "asking your client; if nothing happens, it cannot do this"
+            }
+            (true, Some(_)) => "your client knows that already",
+            (false, None) => "it is off already",
+            (false, Some(_)) => {
+                self.end_editing(key);
+                self.conns[key.index()].out().extend_from_slice(&WITHDRAWAL);
+                "your client edits the line again"
+            }
+        };
+        self.tell(key, text);
+    }
+
+    /// Shows a person a line.
+    fn tell(&mut self, key: ConnId, text: &str) {
+        let mut shown = Vec::new();
+        talk::write_line(text, &mut shown);
+        self.conns[key.index()].append(&shown);
+    }
+
+    /// Ends editing without a word to the client. What was typed of a line is dropped.
+    pub(super) fn end_editing(&mut self, key: ConnId) {
+        let conn = &mut self.conns[key.index()];
+        let Some(editing) = conn.editing.take() else {
+            return;
+        };
+        self.editors -= 1;
+        if let Some(editor) = editing.editor {
+            editor.finish(conn.out());
+        }
+    }
+
+    /// Notes what a client says about an option, and begins or ends editing if that decides it.
+    pub(super) fn note_option(&mut self, key: ConnId, verb: u8, option: u8) {
+        let limits = *self.chat.limits();
+        let conn = &mut self.conns[key.index()];
+        let Some(editing) = &mut conn.editing else {
+            return conn
+                .out()
+                .extend(refusal(verb, option).into_iter().flatten());
+        };
+        match (verb, option) {
+            (DO, ECHO) => editing.has_echo = true,
+            (DO, SUPPRESS_GO_AHEAD) => editing.sends_keys = true,
+            (WILL | WONT, WINDOW_SIZE) => {}
+            (DONT, ECHO | SUPPRESS_GO_AHEAD) => {
+                self.end_editing(key);
+                let conn = &mut self.conns[key.index()];
+                conn.out().extend_from_slice(&WITHDRAWAL);
+                return self.tell(
+                    key,
+                    "your client edits the line itself; nothing has changed",
+                );
+            }
+            _ => {
+                return conn
+                    .out()
+                    .extend(refusal(verb, option).into_iter().flatten());
+            }
+        }
+        if editing.has_echo && editing.sends_keys && editing.editor.is_none() {
+            let (columns, rows) = editing.size;
+            editing.editor = Some(Editor::new(columns, rows, line_bytes_max(&limits)));
+            // A client that sent whole lines may have sent a part of one.
+            let partial = conn.parts().0.take_partial();
+            self.tell(
+                key,
+                "arrow keys, history and TAB work now; /edit off ends it",
+            );
+            let conn = &mut self.conns[key.index()];
+            let (editor, out) = conn.editor_and_out().expect("it has just begun");
+            editor.type_in(&mut &partial[..], out);
+        }
+    }
+
+    /// Notes how large a client's window is.
+    pub(super) fn note_window_size(&mut self, key: ConnId, columns: u16, rows: u16) {
+        let conn = &mut self.conns[key.index()];
+        if let Some(editing) = &mut conn.editing {
+            editing.size = (columns, rows);
+        }
+        if let Some((editor, out)) = conn.editor_and_out() {
+            editor.resize(columns, rows, out);
+        }
+    }
+
+    /// Takes keys off `input` until a line is complete, or all of `input`.
+    pub(super) fn take_keys(&mut self, key: ConnId, permit: Permit, input: &mut &[u8], now: Now) {
+        let limits = *self.chat.limits();
+        let had = *input;
+        let conn = &mut self.conns[key.index()];
+        let session = conn.caller.session();
+        let form = conn.caller.form();
+        let mut request = None;
+        let mut typed = None;
+        match conn.parts().0.next_keys(input) {
+            None => {}
+            Some(KeyItem::Keys(mut keys)) => {
+                let (editor, out) = conn.editor_and_out().expect("its keys are taken");
+                typed = editor.type_in(&mut keys, out);
+                // What the editor left of them is still to come.
+                *input = &had[had.len() - input.len() - keys.len()..];
+            }
+            Some(KeyItem::Key(pressed)) => {
+                let (editor, out) = conn.editor_and_out().expect("its keys are taken");
+                typed = editor.press(pressed, out);
+            }
+            Some(KeyItem::Other(Item::SignOfLife)) => request = Some(Request::SignOfLife),
+            Some(KeyItem::Other(Item::AreYouThere)) => request = Some(Request::AreYouThere),
+            Some(KeyItem::Other(Item::Option(verb, option))) => self.note_option(key, verb, option),
+            Some(KeyItem::Other(Item::WindowSize(columns, rows))) => {
+                self.note_window_size(key, columns, rows);
+            }
+            Some(KeyItem::Other(_)) => unreachable!("only lines make the others"),
+        }
+        let line = match typed {
+            Some(Typed::Line(line)) => Some(line),
+            Some(Typed::Tab) => {
+                self.complete(key);
+                None
+            }
+            Some(Typed::End) => {
+                request = Some(Request::Command(Command::Parting(Parting::Quit)));
+                None
+            }
+            Some(Typed::Dropped) | None => None,
+        };
+        if let Some(line) = &line {
+            request = Some(form.read(line.as_bytes(), &limits));
+        }
+        let edit = match request {
+            Some(Request::Edit { on }) => Some(on),
+            _ => None,
+        };
+        let piece = Input {
+            bytes: had.len() - input.len(),
+            ends_line: line.is_some(),
+            request,
+        };
+        let (_, caller, out) = self.conns[key.index()].parts();
+        let before = out.len();
+        let answered = self.chat.answer(caller, permit, piece, now, out);
+        self.conns[key.index()].show_above(before);
+        self.lines_left = self.lines_left.saturating_sub(answered.lines);
+        match answered.outcome {
+            Outcome::Later(pending) => self.answer_after_output(key, pending, now),
+            outcome => self.after_answer(key, session, outcome, now),
+        }
+        if let Some(on) = edit {
+            self.set_editing(key, on);
+        }
+    }
+
+    /// Completes the word before the cursor.
+    fn complete(&mut self, key: ConnId) {
+        let conn = &mut self.conns[key.index()];
+        let names = self.chat.completions(conn.caller.session());
+        let Some((editor, out)) = conn.editor_and_out() else {
+            return;
+        };
+        if let Some(names) = editor.complete(names, out) {
+            self.tell(key, &names);
+        }
+    }
+}
