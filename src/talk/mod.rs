@@ -12,7 +12,7 @@
 
 pub mod editor;
 mod history;
-pub mod keys;
+mod keys;
 mod screen;
 mod shown;
 mod typed;
