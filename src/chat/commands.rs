@@ -59,6 +59,9 @@ impl Chat {
         if namesake.is_some() && self.keys.is_none() {
             return Err(self.name_taken());
         }
+        if let Some(room) = room_key.map(|room| &self.rooms[room.index()]) {
+            check_after(room, room.seen_by(&join))?;
+        }
         self.check_space(caller, room_key, namesake, now)?;
         let secret = Secret::random().map_err(|_| Error::NoRandomNumbers)?;
 
@@ -115,9 +118,7 @@ impl Chat {
     ) -> CommandResult<'a> {
         check_no_session(caller)?;
         let key = self.find_session(resume.token, now)?;
-        if let Some(after) = resume.after {
-            self.check_after(key, after)?;
-        }
+        check_after(self.session_and_room(key).1, resume.after)?;
         if let Some(goodbye) = self.goodbye_notice(key, Bye::Replaced, OwedEvents::Kept, now) {
             self.detach(key, now);
             *replaced = Some(goodbye);
@@ -184,12 +185,12 @@ impl Chat {
         now: Now,
     ) -> Result<Option<Reply<'a>>, Error> {
         let key = session_of(caller)?;
-        let (session, _) = self.session_and_room(key);
+        let (session, room) = self.session_and_room(key);
         if session.mode == Mode::Push {
             return Err(Error::WrongMode);
         }
+        check_after(room, poll.after)?;
         if let Some(after) = poll.after {
-            self.check_after(key, after)?;
             self.set_cursor(key, after);
         }
         let (session, room) = self.session_and_room(key);
@@ -198,15 +199,6 @@ impl Chat {
             return Ok(None);
         }
         Ok(Some(self.batch(key, poll.max, Listing::BYTES_MAX, now)))
-    }
-
-    /// Checks that a room has had the event that a client says it has seen.
-    fn check_after(&self, key: SessionKey, after: u64) -> Result<(), Error> {
-        let newest = self.session_and_room(key).1.newest();
-        match after > newest {
-            true => Err(Error::AfterNewest { newest }),
-            false => Ok(()),
-        }
     }
 
     fn leave<'a>(&mut self, caller: &mut Caller, now: Now) -> CommandResult<'a> {
@@ -292,6 +284,15 @@ impl Chat {
     pub(super) fn session_and_room(&self, key: SessionKey) -> (&Session, &Room) {
         let session = &self.sessions[key.index()];
         (session, &self.rooms[session.room.index()])
+    }
+}
+
+/// Checks that a room has had the event that a client says it has seen.
+fn check_after(room: &Room, after: Option<u64>) -> Result<(), Error> {
+    let newest = room.newest();
+    match after.is_some_and(|after| after > newest) {
+        true => Err(Error::AfterNewest { newest }),
+        false => Ok(()),
     }
 }
 

@@ -43,7 +43,7 @@ impl Chat {
             room: room_key,
             origin: caller.origin,
             idle_s: self.limits.granted_idle_s(join),
-            cursor: room.cursor_for(join.history),
+            cursor: room.cursor_for(join),
             said: 0,
             arrival_us: 0,
             alive_at: now.at,

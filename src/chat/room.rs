@@ -4,7 +4,7 @@
 
 use super::event_log::EventLog;
 use super::ids::SessionKey;
-use crate::protocol::{LifeId, Limits, Name};
+use crate::protocol::{Join, LifeId, Limits, Name};
 use crate::sorted_index::SortedIndex;
 
 /// A room that has members.
@@ -46,10 +46,22 @@ impl Room {
         self.log.next() - 1
     }
 
-    /// The first cursor of a new member that asks for `history` events before its JOINED, which is the
-    /// newest event.
-    pub fn cursor_for(&self, history: u64) -> u64 {
-        self.newest().saturating_sub(history).max(self.log.first())
+    /// The event after which a JOIN asks to go on, if it means this life of the log.
+    pub fn seen_by(&self, join: &Join<'_>) -> Option<u64> {
+        let since = join.since.filter(|since| since.log == self.log_id);
+        since.map(|since| since.after)
+    }
+
+    /// The first cursor of a new member, whose JOINED is the newest event: after the event that it has
+    /// seen, or before as much history as it asks for.
+    pub fn cursor_for(&self, join: &Join<'_>) -> u64 {
+        match self.seen_by(join) {
+            Some(after) => after + 1,
+            None => {
+                let history = self.newest().saturating_sub(join.history);
+                history.max(self.log.first())
+            }
+        }
     }
 
     /// Whether the next command could make the log drop an event that the hub has not offered to the

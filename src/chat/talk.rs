@@ -36,6 +36,7 @@ impl Chat {
             idle_s: talk.idle_s,
             alive: Alive::Tcp,
             history: talk.history,
+            since: None,
             key: talk.key,
         };
         self.check_key_of(caller, &join)?;
@@ -120,6 +121,7 @@ impl Chat {
             idle_s: Some(idle_s),
             alive: Alive::Tcp,
             history: TALK_HISTORY_DEFAULT,
+            since: None,
             key: None,
         };
         let namesake = room_key.and_then(|room| self.member_named(room, name));

@@ -2,6 +2,7 @@
 
 use std::num::NonZeroU32;
 
+use super::life_id::LifeId;
 use super::name::Name;
 use super::token::Token;
 use super::words::words;
@@ -47,6 +48,17 @@ pub struct Join<'a> {
     pub history: u64,
     /// The name's key, for a server that has keys.
     pub key: Option<&'a str>,
+    /// Where a former session of the client stopped.
+    pub since: Option<Since>,
+}
+
+/// How far a client has seen a room's log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Since {
+    /// The number of the last event that it has seen.
+    pub after: u64,
+    /// Which life of the log that was.
+    pub log: LifeId,
 }
 
 /// What TALK asks for.

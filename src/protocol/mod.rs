@@ -37,7 +37,7 @@ mod words;
 
 pub use args::bad_name;
 pub use bye::{Abuse, Bye};
-pub use command::{Alive, Command, Join, Mode, Parting, Poll, Query, Resume, Talk};
+pub use command::{Alive, Command, Join, Mode, Parting, Poll, Query, Resume, Since, Talk};
 pub use error::{Code, Error};
 pub use event::{Event, LeaveReason, Numbered};
 pub use life_id::LifeId;

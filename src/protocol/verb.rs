@@ -4,8 +4,9 @@
 //! `output`, and a section in PROTOCOL.md.
 
 use super::args::{Args, bad_argument, choice, count_up_to, name, number, number_up_to, set};
-use super::command::{Alive, Command, Join, Mode, Parting, Poll, Query, Resume, Talk};
+use super::command::{Alive, Command, Join, Mode, Parting, Poll, Query, Resume, Since, Talk};
 use super::error::{Code, Error};
+use super::life_id::LifeId;
 use super::limits::{
     IDLE_MIN_S, Limits, PING_BYTES_MAX, POLL_EVENTS_DEFAULT, POLL_EVENTS_MAX, POLL_WAIT_MAX_S,
     TALK_HISTORY_DEFAULT,
@@ -39,7 +40,7 @@ pub static VERBS: &[Verb] = &[
     },
     Verb {
         name: "JOIN",
-        syntax: "<name> [room=<room>] [mode=push|pull] [idle=<s>] [alive=ping|tcp] [history=<n>] [key=<secret>]",
+        syntax: "<name> [room=<room>] [mode=push|pull] [idle=<s>] [alive=ping|tcp] [history=<n>] [after=<seq> log=<id>] [key=<secret>]",
         summary: "join a room; the reply has your session's token",
         parse: join,
     },
@@ -171,7 +172,7 @@ fn secret_key(value: &str) -> Result<&str, Error> {
 fn join<'a>(mut args: Args<'a>, _limits: &Limits) -> Parsed<'a> {
     let joining = name(args.positional("the name")?)?;
     let (mut room, mut mode, mut idle, mut alive) = (None, None, None, None);
-    let (mut history, mut secret) = (None, None);
+    let (mut history, mut secret, mut after, mut log) = (None, None, None, None);
     args.options(|key, value| match key {
         "room" => set(&mut room, key, name(value)?),
         "mode" => {
@@ -184,9 +185,20 @@ fn join<'a>(mut args: Args<'a>, _limits: &Limits) -> Parsed<'a> {
             set(&mut alive, key, choice(key, value, ways)?)
         }
         "history" => set(&mut history, key, number(key, value)?),
+        "after" => set(&mut after, key, number(key, value)?),
+        "log" => {
+            let id = LifeId::parse(value);
+            let id = id.ok_or_else(|| bad_argument("log= takes 16 hexadecimal digits"))?;
+            set(&mut log, key, id)
+        }
         "key" => set(&mut secret, key, secret_key(value)?),
         _ => Ok(false),
     })?;
+    let since = match (after, log) {
+        (None, None) => None,
+        (Some(after), Some(log)) => Some(Since { after, log }),
+        _ => return Err(bad_argument("after= and log= go together")),
+    };
     Ok(Command::Join(Join {
         name: joining,
         room: room.unwrap_or(DEFAULT_ROOM),
@@ -195,6 +207,7 @@ fn join<'a>(mut args: Args<'a>, _limits: &Limits) -> Parsed<'a> {
         alive: alive.unwrap_or_default(),
         history: history.unwrap_or(0),
         key: secret,
+        since,
     }))
 }
 
@@ -278,6 +291,7 @@ mod tests {
             alive: Alive::Ping,
             history: 0,
             key: None,
+            since: None,
         }
     }
 
@@ -344,6 +358,10 @@ mod tests {
     #[test]
     fn join_takes_each_option_in_any_order() {
         let join = plain_join();
+        let since = Some(Since {
+            after: 7,
+            log: LifeId::new(255),
+        });
         #[rustfmt::skip]
         let table = [
             ("", join),
@@ -359,6 +377,8 @@ mod tests {
             ("history=0", join),
             ("history=18446744073709551615", Join { history: u64::MAX, ..join }),
             ("history=18446744073709551616", Join { history: u64::MAX, ..join }),
+            ("after=7 log=00000000000000FF", Join { since, ..join }),
+            ("log=00000000000000ff history=2 after=7", Join { since, history: 2, ..join }),
             ("key=a=b", Join { key: Some("a=b"), ..join }),
             ("  IDLE=007   Room=b  ", Join { idle_s: Some(7), room: named("b"), ..join }),
         ];
@@ -372,6 +392,8 @@ mod tests {
             "idle=9",
             "alive=tcp",
             "history=5",
+            "after=7",
+            "log=00000000000000ff",
             "key=k",
         ];
         let (mut line, mut reversed) = (String::from("JOIN ann"), String::from("JOIN ann"));
@@ -388,6 +410,7 @@ mod tests {
             alive: Alive::Tcp,
             history: 5,
             key: Some("k"),
+            since,
         };
         assert_eq!(command(&line), Command::Join(all));
         assert_eq!(command(&reversed), Command::Join(all));
@@ -439,6 +462,15 @@ mod tests {
             "JOIN ann =",
             "JOIN ann =x",
             "JOIN ann after=1",
+            "JOIN ann log=00000000000000ff",
+            "JOIN ann after= log=00000000000000ff",
+            "JOIN ann after=-1 log=00000000000000ff",
+            "JOIN ann after=1 log=",
+            "JOIN ann after=1 log=ff",
+            "JOIN ann after=1 log=00000000000000fg",
+            "JOIN ann after=1 log=000000000000000ff",
+            "JOIN ann after=1 log=00000000000000ff after=1",
+            "JOIN ann after=1 log=00000000000000ff log=00000000000000ff",
             "JOIN ann rooms=a",
             "JOIN ann room =a",
             "JOIN ann room=a room=b",

@@ -197,22 +197,28 @@ fn every_option_in_a_commands_syntax_is_taken() {
             Some(_) => " word",
         };
         for option in options {
-            let (key, value) = option.split_once('=').unwrap();
-            let value = match value {
-                "<n>" | "<s>" | "<seq>" => "1",
-                "<name>" | "<room>" | "<secret>" => "word",
-                choice => choice.split('|').next().unwrap(),
-            };
-            let line = format!("{}{needed} {key}={value}", verb.name);
+            // Some options go together.
+            let words = option.split(' ').map(|option| {
+                let (key, value) = option.split_once('=').unwrap();
+                let value = match value {
+                    "<n>" | "<s>" | "<seq>" => "1",
+                    "<id>" => "0123456789abcdef",
+                    "<name>" | "<room>" | "<secret>" => "word",
+                    choice => choice.split('|').next().unwrap(),
+                };
+                taken += 1;
+                format!(" {key}={value}")
+            });
+            let words: String = words.collect();
+            let line = format!("{}{needed}{words}", verb.name);
             let request = Request::read(line.as_bytes(), &Limits::default());
             assert!(
                 matches!(request, Request::Command(_)),
                 "{line}: {request:?}"
             );
-            taken += 1;
         }
     }
-    assert_eq!(taken, 16);
+    assert_eq!(taken, 18);
 }
 
 #[test]
