@@ -68,9 +68,7 @@ impl Chat {
         if let Some(namesake) = namesake {
             // Whoever has the key has the name. Even an empty room stays: the new session joins it.
             *replaced = self.goodbye_notice(namesake, Bye::Replaced, OwedEvents::Written, now);
-            let reason = LeaveReason::Replaced;
-            let (room, name) = self.remove_session(namesake, reason, now);
-            self.append(room, Event::Left { name, reason }, now);
+            self.remove_session(namesake, LeaveReason::Replaced, now);
         }
         let room = room_key.unwrap_or_else(|| self.open_room(join.room));
         let key = self.create(caller, &join, room, secret, now);

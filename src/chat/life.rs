@@ -35,7 +35,10 @@ impl Chat {
         now: Now,
     ) -> SessionKey {
         let name = join.name;
-        self.append(room_key, Event::Joined { name }, now);
+        let next = self.rooms[room_key.index()].log.next();
+        if !join.is_quiet {
+            self.append(room_key, Event::Joined { name }, now);
+        }
         let room = &mut self.rooms[room_key.index()];
         let key = SessionKey::at(self.sessions.insert(Session {
             secret,
@@ -43,12 +46,13 @@ impl Chat {
             room: room_key,
             origin: caller.origin,
             idle_s: self.limits.granted_idle_s(join),
-            cursor: room.cursor_for(join),
+            cursor: room.cursor_for(join, next),
             said: 0,
             arrival_us: 0,
             alive_at: now.at,
             mode: join.mode,
             alive: join.alive,
+            is_quiet: join.is_quiet,
             is_behind: false,
             is_revoked: false,
             is_talk: caller.form == Form::Talk,
@@ -116,17 +120,15 @@ impl Chat {
         self.arm(key, now.past);
     }
 
-    /// Destroys a session. Its room gets a LEFT, or is freed if the session was its last member.
+    /// Destroys a session, and frees its room if the session was the last member.
     pub(super) fn destroy(&mut self, key: SessionKey, reason: LeaveReason, now: Now) {
-        let (room_key, name) = self.remove_session(key, reason, now);
+        let room_key = self.remove_session(key, reason, now);
         if self.rooms[room_key.index()].members.is_empty() {
             self.dirty.retain(|&dirty| dirty != room_key);
             let name = self.rooms[room_key.index()].name;
             self.room_names.remove(&by_room_name(&self.rooms, name));
             let room = self.rooms.remove(room_key.index());
             self.log_bytes -= room.log.len_bytes() as u64;
-        } else {
-            self.append(room_key, Event::Left { name, reason }, now);
         }
         self.shrink_if_worth_it();
     }
@@ -145,14 +147,14 @@ impl Chat {
         self.session_timers.shrink();
     }
 
-    /// Removes a session with everything that the server keeps for it. Nothing else removes one.
-    /// Returns its name and its room, which may be empty now and has not got a LEFT yet.
+    /// Removes a session with everything that the server keeps for it, and appends its LEFT. Nothing
+    /// else removes one. Returns its room, which may be empty now.
     pub(super) fn remove_session(
         &mut self,
         key: SessionKey,
         reason: LeaveReason,
         now: Now,
-    ) -> (RoomKey, Name) {
+    ) -> RoomKey {
         self.leave_audience(key);
         let Session { name, room, .. } = self.sessions[key.index()];
         let room = &mut self.rooms[room.index()];
@@ -177,7 +179,10 @@ impl Chat {
             log::info!("{name} in {room} stalled: it read nothing for {idle_s} s");
         }
         log::debug!("{name} left {}: {}", room.name, reason.as_str());
-        (session.room, name)
+        if !session.is_quiet {
+            self.append(session.room, Event::Left { name, reason }, now);
+        }
+        session.room
     }
 
     /// Says goodbye to the connection that is about to lose a session, if the session has one.

@@ -52,15 +52,12 @@ impl Room {
         since.map(|since| since.after)
     }
 
-    /// The first cursor of a new member, whose JOINED is the newest event: after the event that it has
-    /// seen, or before as much history as it asks for.
-    pub fn cursor_for(&self, join: &Join<'_>) -> u64 {
+    /// The first cursor of a member that joined when the next event had the number `next`: after the
+    /// event that it has seen, or before as much history as it asks for.
+    pub fn cursor_for(&self, join: &Join<'_>, next: u64) -> u64 {
         match self.seen_by(join) {
             Some(after) => after + 1,
-            None => {
-                let history = self.newest().saturating_sub(join.history);
-                history.max(self.log.first())
-            }
+            None => next.saturating_sub(join.history).max(self.log.first()),
         }
     }
 

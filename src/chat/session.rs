@@ -34,6 +34,8 @@ pub(super) struct Session {
     pub alive_at: Millis,
     pub mode: Mode,
     pub alive: Alive,
+    /// Its room gets no JOINED and no LEFT.
+    pub is_quiet: bool,
     /// It has lost events and not caught up with its room since.
     pub is_behind: bool,
     /// It has lost the right to its name and is about to end.

@@ -37,6 +37,7 @@ impl Chat {
             alive: Alive::Tcp,
             history: talk.history,
             since: None,
+            is_quiet: false,
             key: talk.key,
         };
         self.check_key_of(caller, &join)?;
@@ -122,6 +123,7 @@ impl Chat {
             alive: Alive::Tcp,
             history: TALK_HISTORY_DEFAULT,
             since: None,
+            is_quiet: false,
             key: None,
         };
         let namesake = room_key.and_then(|room| self.member_named(room, name));

@@ -107,6 +107,17 @@ pub fn choice<T: Copy>(key: &str, value: &str, choices: [(&str, T); 2]) -> Resul
         })
 }
 
+/// Reads a value of which there is only one.
+pub fn only(word: &str, key: &str, value: &str) -> Result<(), Error> {
+    match value.eq_ignore_ascii_case(word) {
+        true => Ok(()),
+        false => {
+            let found = quote(value);
+            Err(bad_argument(format!("{key}= takes {word}, not {found}")))
+        }
+    }
+}
+
 pub fn name(word: &str) -> Result<Name, Error> {
     Name::parse(word).ok_or_else(|| bad_name(word))
 }

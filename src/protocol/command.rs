@@ -50,6 +50,8 @@ pub struct Join<'a> {
     pub key: Option<&'a str>,
     /// Where a former session of the client stopped.
     pub since: Option<Since>,
+    /// The room gets no JOINED and no LEFT.
+    pub is_quiet: bool,
 }
 
 /// How far a client has seen a room's log.

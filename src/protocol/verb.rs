@@ -3,7 +3,7 @@
 //! A new verb takes a row here, a value in `command`, a function in `chat::commands`, a reply in
 //! `output`, and a section in PROTOCOL.md.
 
-use super::args::{Args, bad_argument, choice, count_up_to, name, number, number_up_to, set};
+use super::args::{Args, bad_argument, choice, count_up_to, name, number, number_up_to, only, set};
 use super::command::{Alive, Command, Join, Mode, Parting, Poll, Query, Resume, Since, Talk};
 use super::error::{Code, Error};
 use super::life_id::LifeId;
@@ -40,7 +40,7 @@ pub static VERBS: &[Verb] = &[
     },
     Verb {
         name: "JOIN",
-        syntax: "<name> [room=<room>] [mode=push|pull] [idle=<s>] [alive=ping|tcp] [history=<n>] [after=<seq> log=<id>] [key=<secret>]",
+        syntax: "<name> [room=<room>] [mode=push|pull] [idle=<s>] [alive=ping|tcp] [history=<n>] [after=<seq> log=<id>] [quiet=yes] [key=<secret>]",
         summary: "join a room; the reply has your session's token",
         parse: join,
     },
@@ -173,6 +173,7 @@ fn join<'a>(mut args: Args<'a>, _limits: &Limits) -> Parsed<'a> {
     let joining = name(args.positional("the name")?)?;
     let (mut room, mut mode, mut idle, mut alive) = (None, None, None, None);
     let (mut history, mut secret, mut after, mut log) = (None, None, None, None);
+    let mut quiet = None;
     args.options(|key, value| match key {
         "room" => set(&mut room, key, name(value)?),
         "mode" => {
@@ -191,6 +192,7 @@ fn join<'a>(mut args: Args<'a>, _limits: &Limits) -> Parsed<'a> {
             let id = id.ok_or_else(|| bad_argument("log= takes 16 hexadecimal digits"))?;
             set(&mut log, key, id)
         }
+        "quiet" => set(&mut quiet, key, only("yes", key, value)?),
         "key" => set(&mut secret, key, secret_key(value)?),
         _ => Ok(false),
     })?;
@@ -208,6 +210,7 @@ fn join<'a>(mut args: Args<'a>, _limits: &Limits) -> Parsed<'a> {
         history: history.unwrap_or(0),
         key: secret,
         since,
+        is_quiet: quiet.is_some(),
     }))
 }
 
@@ -292,6 +295,7 @@ mod tests {
             history: 0,
             key: None,
             since: None,
+            is_quiet: false,
         }
     }
 
@@ -379,6 +383,8 @@ mod tests {
             ("history=18446744073709551616", Join { history: u64::MAX, ..join }),
             ("after=7 log=00000000000000FF", Join { since, ..join }),
             ("log=00000000000000ff history=2 after=7", Join { since, history: 2, ..join }),
+            ("quiet=yes", Join { is_quiet: true, ..join }),
+            ("Quiet=YES", Join { is_quiet: true, ..join }),
             ("key=a=b", Join { key: Some("a=b"), ..join }),
             ("  IDLE=007   Room=b  ", Join { idle_s: Some(7), room: named("b"), ..join }),
         ];
@@ -394,6 +400,7 @@ mod tests {
             "history=5",
             "after=7",
             "log=00000000000000ff",
+            "quiet=yes",
             "key=k",
         ];
         let (mut line, mut reversed) = (String::from("JOIN ann"), String::from("JOIN ann"));
@@ -411,6 +418,7 @@ mod tests {
             history: 5,
             key: Some("k"),
             since,
+            is_quiet: true,
         };
         assert_eq!(command(&line), Command::Join(all));
         assert_eq!(command(&reversed), Command::Join(all));
@@ -493,6 +501,11 @@ mod tests {
             "JOIN ann history=",
             "JOIN ann history=-1",
             "JOIN ann history=all",
+            "JOIN ann quiet",
+            "JOIN ann quiet=",
+            "JOIN ann quiet=no",
+            "JOIN ann quiet=1",
+            "JOIN ann quiet=yes quiet=yes",
             "JOIN ann key=",
             "RESUME x y",
             "RESUME x mode=pull",

@@ -218,7 +218,7 @@ fn every_option_in_a_commands_syntax_is_taken() {
             );
         }
     }
-    assert_eq!(taken, 18);
+    assert_eq!(taken, 19);
 }
 
 #[test]
