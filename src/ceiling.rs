@@ -55,7 +55,7 @@ impl Ceiling {
         let (conns, sessions, rooms) = (
             limits.connections_max as u64,
             limits.sessions_max as u64,
-            limits.rooms_max.min(limits.sessions_max) as u64,
+            limits.rooms_at_once_max() as u64,
         );
         // During a reload there are the old keys, the new ones, and the text of the file, which may
         // be at its longest without any name.
@@ -270,10 +270,11 @@ mod tests {
     }
 
     #[test]
-    fn there_are_never_more_rooms_than_sessions() {
+    fn without_kept_rooms_there_are_never_more_rooms_than_sessions() {
         let limits = Limits {
             sessions_max: 8,
             rooms_max: 8,
+            keep_rooms_s: 0,
             ..Limits::default()
         };
         let more_rooms = Limits {
@@ -281,6 +282,12 @@ mod tests {
             ..limits
         };
         assert_eq!(ceiling(more_rooms).bytes(), ceiling(limits).bytes());
+        let kept = Limits {
+            keep_rooms_s: 1,
+            ..more_rooms
+        };
+        let logs = 992 * EventLog::memory_bytes_max(limits.log_bytes) as u64;
+        assert!(ceiling(kept).bytes() > ceiling(limits).bytes() + logs);
     }
 
     #[test]

@@ -31,6 +31,7 @@
 //! | how timers are kept | `wheel.rs`, `chat/timers.rs` |
 //! | how the system's time becomes the core's | `server/clock.rs`, `time.rs` |
 //! | what a room keeps, and what it drops | `chat/room.rs`, `chat/event_log.rs` |
+//! | how long a room that nobody is in is kept, and which one makes way for another | `chat/kept_rooms.rs` |
 //! | push and pull: the events that wait for a session | `chat/owed.rs`, `chat/audience.rs`; POLL: `chat/poll.rs` |
 //! | slow readers, and clients that take nothing | `hub/write.rs`, `hub/read.rs`, `chat/deadlines.rs` |
 //! | what the server sends without being asked | `chat/notice.rs`, `chat/ended.rs` |

@@ -192,6 +192,7 @@ fn limits(program: &mut Program<'_>) -> Limits {
         rooms_max: 1 + bits(counts, 6, 2),
         per_address_max: 1 + bits(sizes, 0, 3),
         log_bytes: [4096, 65536][bits(sizes, 3, 1)],
+        keep_rooms_s: [0, 1, 30, 100][bits(sizes, 5, 2)],
         message_bytes_max: [1024, 10][bits(sizes, 4, 1)],
     }
 }

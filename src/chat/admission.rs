@@ -39,7 +39,7 @@ impl Chat {
     }
 
     /// Checks that the limits allow one more session, which replaces its `namesake` if it has one, and
-    /// a new room if `room_key` is `None`.
+    /// a new room if `room_key` is `None`. That one may take the place of a room that nobody is in.
     pub(super) fn check_space(
         &mut self,
         caller: &Caller,
@@ -59,7 +59,8 @@ impl Chat {
             let count = &mut self.stats.refused_sessions_address;
             let error = Error::TooManySessionsOfAddress;
             (count, Full::SessionsOfAddress, error)
-        } else if room_key.is_none() && self.rooms.len() >= self.limits.rooms_max {
+        } else if room_key.is_none() && self.rooms.len() - self.kept.len() >= self.limits.rooms_max
+        {
             let count = &mut self.stats.refused_rooms;
             (count, Full::Rooms, Error::TooManyRooms)
         } else {

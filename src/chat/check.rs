@@ -2,7 +2,11 @@
 
 use std::collections::HashSet;
 
+use slab::Slab;
+
 use super::ids::{ConnId, RoomKey, SessionKey};
+use super::kept_rooms::KeptRooms;
+use super::room::Room;
 use super::session::{Delivery, Session};
 use super::usage::{OriginKey, Usage, Usages};
 use super::{Chat, by_room_name};
@@ -55,7 +59,7 @@ impl Chat {
             assert!(usage.connections as usize <= self.limits.per_address_max);
         }
         assert!(self.sessions.len() <= self.limits.sessions_max);
-        assert!(self.rooms.len() <= self.limits.rooms_max);
+        assert!(self.rooms.len() <= self.limits.rooms_at_once_max());
         assert!(self.connections <= self.limits.connections_max);
     }
 
@@ -63,7 +67,13 @@ impl Chat {
         assert_eq!(self.rooms.len(), self.room_names.len());
         let (mut members, mut log_bytes) = (0, 0);
         for (room_key, room) in &self.rooms {
-            assert!(!room.members.is_empty(), "{} has no members", room.name);
+            assert_eq!(
+                room.members.is_empty(),
+                room.kept.is_some(),
+                "{}",
+                room.name
+            );
+            assert!(room.kept.is_none() || room.audience.is_empty());
             assert_eq!(
                 self.room_names.get(&by_room_name(&self.rooms, room.name)),
                 Some(room_key as u32)
@@ -102,6 +112,7 @@ impl Chat {
         }
         assert_eq!(members, self.sessions.len());
         assert_eq!(log_bytes, self.log_bytes);
+        self.kept.assert_consistent(&self.rooms);
         assert!(
             self.dirty
                 .iter()
@@ -113,6 +124,8 @@ impl Chat {
         for (_, when) in self.wheels().into_iter().flat_map(Wheel::iter) {
             assert!(when > now.past, "a timer was missed");
         }
+        let room_deadline = self.next_room_deadline();
+        assert!(room_deadline.is_none_or(|when| when > now.past));
         for (key, _) in self.session_timers.wheel().iter() {
             assert!(self.sessions.contains(key as usize), "{key} has a timer");
         }
@@ -123,6 +136,28 @@ impl Chat {
                 assert!(filed.is_some_and(|filed| filed <= when));
             }
         }
+    }
+}
+
+impl KeptRooms {
+    /// Checks that the list leads through all rooms that nobody is in, in the order in which they
+    /// became empty, both ways.
+    ///
+    /// # Panics
+    ///
+    /// If that is not so.
+    fn assert_consistent(&self, rooms: &Slab<Room>) {
+        let keys: Vec<_> = self.iter(rooms).map(|(key, _)| key).collect();
+        let since: Vec<_> = self.iter(rooms).map(|(_, kept)| kept.since).collect();
+        let without_members = rooms.iter().filter(|(_, room)| room.members.is_empty());
+        assert_eq!(
+            (keys.len(), keys.len()),
+            (self.len(), without_members.count())
+        );
+        assert!(since.is_sorted(), "{since:?}");
+        let before = self.iter(rooms).map(|(_, kept)| kept.before);
+        let expected = std::iter::once(None).chain(keys.iter().copied().map(Some));
+        assert!(before.chain([self.last]).eq(expected));
     }
 }
 

@@ -54,6 +54,7 @@ pub struct TimerBudget {
     throttles: usize,
     handshakes: usize,
     sessions: usize,
+    rooms: usize,
 }
 
 impl TimerBudget {
@@ -63,6 +64,7 @@ impl TimerBudget {
             throttles: timers,
             handshakes: timers,
             sessions: timers,
+            rooms: timers,
         }
     }
 }
@@ -75,6 +77,7 @@ impl Chat {
             self.session_timers.next_deadline(),
             self.handshakes.next_deadline(),
             self.throttles.next_deadline(),
+            self.next_room_deadline(),
             self.journal.next_deadline(),
         ];
         let earliest = (timers.into_iter()).fold(Millis::NEVER, |earliest, next| {
@@ -83,12 +86,13 @@ impl Chat {
         (earliest < Millis::NEVER).then_some(earliest)
     }
 
-    /// The next thing that is due, within a budget of timers. When nothing is left, writes the log's
-    /// summaries.
+    /// The next thing that is due, within a budget of timers. Frees rooms that were kept for long
+    /// enough, which concerns no connection. When nothing is left, writes the log's summaries.
     ///
     /// The hub reads the connection before it settles what is due, so that a sign of life that arrived
     /// in time counts even if the server was slow.
     pub fn due(&mut self, now: Now, budget: &mut TimerBudget) -> Option<Due> {
+        self.free_due_rooms(now.past, &mut budget.rooms);
         if let Some(conn) = self.throttles.pop(now.past, &mut budget.throttles) {
             return Some(Due {
                 kind: DueKind::Throttle,

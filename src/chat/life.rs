@@ -35,6 +35,7 @@ impl Chat {
         now: Now,
     ) -> SessionKey {
         let name = join.name;
+        self.kept.remove(&mut self.rooms, room_key);
         let next = self.rooms[room_key.index()].log.next();
         if !join.is_quiet {
             self.append(room_key, Event::Joined { name }, now);
@@ -71,12 +72,14 @@ impl Chat {
         key
     }
 
-    /// Creates an empty room.
+    /// Creates a room, in the place of one that nobody is in if there are too many.
     pub(super) fn open_room(&mut self, name: Name) -> RoomKey {
+        self.make_place_for_room();
         let log_id = self.boot.nth(self.logs_begun);
         self.logs_begun += 1;
         let room = Room::new(name, log_id, &self.limits);
         let key = RoomKey::at(self.rooms.insert(room));
+        self.rooms_shrink.added(self.rooms.len());
         self.room_names
             .insert(key.0, &by_room_name(&self.rooms, name));
         key
@@ -120,15 +123,11 @@ impl Chat {
         self.arm(key, now.past);
     }
 
-    /// Destroys a session, and frees its room if the session was the last member.
+    /// Destroys a session. If it was the last member of its room, keeps that or frees it.
     pub(super) fn destroy(&mut self, key: SessionKey, reason: LeaveReason, now: Now) {
         let room_key = self.remove_session(key, reason, now);
         if self.rooms[room_key.index()].members.is_empty() {
-            self.dirty.retain(|&dirty| dirty != room_key);
-            let name = self.rooms[room_key.index()].name;
-            self.room_names.remove(&by_room_name(&self.rooms, name));
-            let room = self.rooms.remove(room_key.index());
-            self.log_bytes -= room.log.len_bytes() as u64;
+            self.keep_or_free(room_key, now);
         }
         self.shrink_if_worth_it();
     }
@@ -143,7 +142,6 @@ impl Chat {
         self.has_freed_memory = true;
         self.sessions.shrink_to_fit();
         self.usages.shrink();
-        self.rooms.shrink_to_fit();
         self.session_timers.shrink();
     }
 

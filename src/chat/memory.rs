@@ -30,7 +30,7 @@ impl Chat {
 
     /// The most that rooms take without their logs, in bytes.
     pub fn rooms_memory_bytes_max(limits: &Limits) -> u64 {
-        let rooms = limits.rooms_max.min(limits.sessions_max) as u64;
+        let rooms = limits.rooms_at_once_max() as u64;
         array_bytes(rooms, size_of::<Room>())
             + rooms * (SortedIndex::ENTRY_BYTES + INDEX_BYTES)
             + 2 * limits.event_bytes_max() as u64

@@ -34,6 +34,7 @@ mod ended;
 pub mod event_log;
 mod ids;
 mod journal;
+mod kept_rooms;
 pub mod keys;
 mod life;
 mod memory;
@@ -75,6 +76,7 @@ use crate::wheel::Wheel;
 use ended::{End, EndedSessions};
 use ids::RoomKey;
 use journal::Journal;
+use kept_rooms::KeptRooms;
 use keys::Keys;
 use room::Room;
 use session::Session;
@@ -103,7 +105,10 @@ pub struct Chat {
     /// Much memory has gone back to the allocator, which may keep it.
     has_freed_memory: bool,
     rooms: Slab<Room>,
+    rooms_shrink: ShrinkPolicy,
     room_names: SortedIndex,
+    /// Those that nobody is in.
+    kept: KeptRooms,
     /// A timer for each session, under its key.
     session_timers: Timers<SessionKey>,
     /// A timer for each connection that has no session, or is leaving.
@@ -144,7 +149,9 @@ impl Chat {
             connections_shrink: ShrinkPolicy::default(),
             has_freed_memory: false,
             rooms: Slab::new(),
+            rooms_shrink: ShrinkPolicy::default(),
             room_names: SortedIndex::default(),
+            kept: KeptRooms::default(),
             session_timers: Timers::new(),
             handshakes: Timers::new(),
             throttles: Timers::new(),

@@ -4,12 +4,13 @@
 
 use super::event_log::EventLog;
 use super::ids::SessionKey;
+use super::kept_rooms::Kept;
 use crate::protocol::{Join, LifeId, Limits, Name};
 use crate::sorted_index::SortedIndex;
 
-/// A room that has members.
+/// A room that has members, or had some.
 #[derive(Debug)]
-pub struct Room {
+pub(super) struct Room {
     /// The room's name as its first member wrote it.
     pub name: Name,
     /// Which life of the log it is.
@@ -25,6 +26,8 @@ pub struct Room {
     pub unserved: u64,
     /// Whether the hub still has to serve its audience.
     pub is_dirty: bool,
+    /// Its place among those that nobody is in; `None` if somebody is.
+    pub kept: Option<Kept>,
 }
 
 impl Room {
@@ -38,6 +41,7 @@ impl Room {
             audience: Vec::new(),
             unserved: 1,
             is_dirty: false,
+            kept: None,
         }
     }
 

@@ -68,6 +68,9 @@ stats! {
     /// JOINs refused because the key was missing or wrong.
     refused_keys as "refused-keys";
     "rooms" = |chat, _| chat.rooms.len() as u64;
+    "rooms-kept" = |chat, _| chat.kept.len() as u64;
+    /// Rooms that nobody was in and that were freed early, because another needed the place.
+    rooms_evicted as "rooms-evicted";
     /// Events appended to a room's log.
     events as "events";
     /// Bytes of those events' lines.

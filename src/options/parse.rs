@@ -220,6 +220,7 @@ mod tests {
             ("--max-connections 1000000", Limits { connections_max: 1_000_000, ..limits }),
             ("-s 1", Limits { sessions_max: 1, ..limits }),
             ("--max-sessions 1000000", Limits { sessions_max: 1_000_000, ..limits }),
+            ("--keep-rooms 0", Limits { keep_rooms_s: 0, ..limits }),
             ("-r 1", Limits { rooms_max: 1, ..limits }),
             ("--max-rooms 9", Limits { rooms_max: 9, ..limits }),
             ("-a 1", Limits { per_address_max: 1, ..limits }),

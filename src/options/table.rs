@@ -179,6 +179,16 @@ pub const OPTIONS: &[Row] = &[
         help: "how many bytes of events each room keeps",
     },
     Row {
+        letter: None,
+        name: "keep-rooms",
+        kind: Kind::Number(Number {
+            unit: Unit::Seconds,
+            range: 0..=TIME_MAX_S,
+            field: |options| &mut options.limits.keep_rooms_s,
+        }),
+        help: "how long to keep a room that nobody is in; 0 frees it at once",
+    },
+    Row {
         letter: Some('m'),
         name: "max-message",
         kind: Kind::Number(Number {

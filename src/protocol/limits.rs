@@ -52,6 +52,8 @@ pub struct Limits {
     pub handshake_s: u32,
     /// How many bytes of events the server keeps for each room.
     pub log_bytes: usize,
+    /// How long the server keeps a room that nobody is in, in seconds; 0 frees it at once.
+    pub keep_rooms_s: u32,
     /// The longest message, in bytes.
     pub message_bytes_max: usize,
     /// The most connections.
@@ -74,6 +76,7 @@ impl Default for Limits {
             idle_max_s: 3600,
             handshake_s: 30,
             log_bytes: 64 * 1024,
+            keep_rooms_s: 24 * 3600,
             message_bytes_max: 1024,
             connections_max: 1024,
             sessions_max: 4096,
@@ -88,6 +91,14 @@ impl Limits {
     /// The longest line that a client may send, in bytes without its end.
     pub fn line_bytes_max(&self) -> usize {
         LINE_BYTES_MAX.max(self.message_bytes_max + LINE_OVERHEAD_BYTES)
+    }
+
+    /// The most rooms that there can be. If the server keeps none, each has a member.
+    pub fn rooms_at_once_max(&self) -> usize {
+        match self.keep_rooms_s {
+            0 => self.rooms_max.min(self.sessions_max),
+            _ => self.rooms_max,
+        }
     }
 
     /// The time between two lines of a connection that sends at its rate; `None` if there is no

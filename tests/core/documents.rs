@@ -275,6 +275,10 @@ fn the_table_of_limits_agrees_with_the_code() {
         ),
         ("events kept per room, bytes", defaults.log_bytes as u64),
         (
+            "time to keep a room that nobody is in, seconds",
+            defaults.keep_rooms_s.into(),
+        ),
+        (
             "lines of a POLL without `max=`",
             POLL_EVENTS_DEFAULT.get().into(),
         ),

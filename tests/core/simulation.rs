@@ -145,6 +145,7 @@ impl Simulation {
             idle_max_s: 40,
             handshake_s: rng.u32(1..20),
             log_bytes: if rng.bool() { 4096 } else { 64 * 1024 },
+            keep_rooms_s: 0,
             ..Limits::default()
         };
         Simulation {

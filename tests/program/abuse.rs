@@ -541,7 +541,7 @@ fn a_server_at_all_its_limits_stays_below_its_ceiling_and_gives_all_back() {
     raise_descriptors();
     // With the default limits, 64 addresses have 64 sessions and 16 connections each. Ann need not
     // join.
-    let server = Server::start_bounded(&["--handshake", "3600"]);
+    let server = Server::start_bounded(&["--handshake", "3600", "--keep-rooms", "1"]);
     let start = server.process.kibibytes();
     let descriptors = server.process.descriptors().len();
     let mut tokens = Vec::new();
@@ -626,6 +626,7 @@ fn a_server_at_all_its_limits_stays_below_its_ceiling_and_gives_all_back() {
     let gone = server.process.kibibytes();
     drain_sessions(&server, &tokens);
     ann.await_stat("sessions", 0);
+    ann.await_stat("rooms", 0);
     server.await_kibibytes(&mut ann, start + NEARLY);
     let end = server.process.kibibytes();
     println!("with the connections gone {gone} KiB, with the sessions gone {end} KiB");

@@ -339,7 +339,7 @@ fn a_script_that_polls_joins_again_after_its_session_has_ended_and_says_so() {
     if !has_netcat() {
         return;
     }
-    let server = Server::start(&[]);
+    let server = Server::start(&["--keep-rooms", "0"]);
     let job = CronJob::new(&server);
     let first = job.expect_run(&[]);
     assert!(first.err.contains("ERR unknown-session "), "{first:?}");

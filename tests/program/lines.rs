@@ -53,7 +53,7 @@ fn small_lines_are_not_held_back() {
 fn a_line_may_come_byte_by_byte() {
     let dir = TempDir::new();
     let on_unix = unix(&dir.join("chat"));
-    let server = Server::start(&["--listen", &on_unix]);
+    let server = Server::start(&["--listen", &on_unix, "--keep-rooms", "0"]);
     for address in &server.addresses {
         let mut client = Client::greeted(address);
         let mut drip = |line: &str| {
@@ -90,7 +90,7 @@ fn many_lines_may_come_at_once_with_any_line_end() {
 fn all_that_was_sent_before_the_streams_end_is_answered() {
     let dir = TempDir::new();
     let on_unix = unix(&dir.join("chat"));
-    let server = Server::start(&["--listen", &on_unix]);
+    let server = Server::start(&["--listen", &on_unix, "--keep-rooms", "0"]);
     for address in &server.addresses {
         let mut client = Client::connect(address);
         client.send_bytes(b"JOIN ann\nSAY hi\nQUIT\n");

@@ -451,7 +451,7 @@ fn watch_shows_that_it_is_alive_and_notices_that_the_network_is_not() {
 #[test]
 fn watch_joins_again_when_its_session_or_its_server_is_gone() {
     each(|language| {
-        let server = Server::start(&[]);
+        let server = Server::start(&["--keep-rooms", "0"]);
         let proxy = Proxy::start(server.address(), &[]);
         let mut watch = start(language, "watch", &proxy.port(), &[], Some(""));
         watch.expect("JOINED 1 ");

@@ -49,6 +49,7 @@ impl Server {
             ["--idle", "86400"],
             ["--max-idle", "86400"],
             ["--log-bytes", log_bytes],
+            ["--keep-rooms", "0"],
             ["--max-connections", &connections],
             ["--max-sessions", &sessions],
             ["--max-rooms", &rooms],
