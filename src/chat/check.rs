@@ -10,10 +10,38 @@ use super::room::Room;
 use super::session::{Delivery, Session};
 use super::usage::{OriginKey, Usage, Usages};
 use super::{Chat, by_room_name};
-use crate::time::Now;
+use crate::protocol::{LifeId, Name};
+use crate::time::{Millis, Now};
 use crate::wheel::Wheel;
 
+/// A room, as tests see it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RoomState {
+    /// Its name.
+    pub name: Name,
+    /// Which life of its log it is.
+    pub log: LifeId,
+    /// How many members it has.
+    pub members: usize,
+    /// The number of its newest event.
+    pub newest: u64,
+    /// Since when nobody is in it, if that is so.
+    pub empty_since: Option<Millis>,
+}
+
 impl Chat {
+    /// The rooms that there are, in no order.
+    pub fn rooms(&self) -> Vec<RoomState> {
+        let rooms = self.rooms.iter().map(|(_, room)| RoomState {
+            name: room.name,
+            log: room.log_id,
+            members: room.members.len(),
+            newest: room.newest(),
+            empty_since: room.kept.map(|kept| kept.since),
+        });
+        rooms.collect()
+    }
+
     /// The connection to which a session is attached.
     pub fn conn_of(&self, key: SessionKey) -> Option<ConnId> {
         self.sessions.get(key.index()).and_then(Session::conn)

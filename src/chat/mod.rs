@@ -57,6 +57,7 @@ use slab::Slab;
 
 pub use answer::{Answered, Input, Outcome, Pending};
 pub use caller::Caller;
+pub use check::RoomState;
 pub use connections::ConnEvent;
 pub use deadlines::{Due, TimerBudget};
 pub use ids::{ConnId, SessionKey};

@@ -106,6 +106,99 @@ fn a_session_never_expires_early_by_a_part_of_a_millisecond() {
     assert!(text(&peer).starts_with("BYE expired"));
 }
 
+/// Somebody who joins a room and leaves it, so that nobody is in it.
+fn leave_room(world: &mut World, room: &str) {
+    let visitor = member(world, &format!("JOIN visitor room={room}"));
+    world.send(&visitor, b"QUIT\n");
+    assert!(visitor.wire.borrow().is_closed);
+}
+
+/// G17 and G33: a server that has nothing but a kept room sleeps until its time is over.
+#[test]
+fn a_kept_room_goes_at_its_very_millisecond() {
+    let mut world = World::new(limits());
+    world.advance(123);
+    leave_room(&mut world, "den");
+    let day_ms = 24 * 3600 * 1000;
+    assert_eq!(world.hub.next_deadline(), Some(Millis(123 + day_ms)));
+    let turns = world.turns;
+    world.advance(day_ms - 1);
+    assert_eq!(world.hub.chat().rooms().len(), 1);
+    assert_eq!(world.turns, turns);
+    world.advance(1);
+    assert!(world.hub.chat().rooms().is_empty());
+    assert_eq!(world.hub.next_deadline(), None);
+}
+
+/// G17.
+#[test]
+fn a_kept_room_never_goes_early_by_a_part_of_a_millisecond() {
+    let mut world = World::new(Limits {
+        keep_rooms_s: 1,
+        ..limits()
+    });
+    let peer = member(&mut world, "JOIN ann");
+    // She leaves within the millisecond that ends at 501.
+    let at = |past, at| Now {
+        at: Millis(at),
+        past: Millis(past),
+        unix_ms: UNIX_MS,
+    };
+    world.post(&peer, b"LEAVE\n");
+    world.hub.turn(&at(500, 501), Millis(500), true);
+    world.hub.turn(&at(1500, 1501), Millis(1500), true);
+    assert_eq!(world.hub.chat().rooms().len(), 1);
+    world.hub.turn(&at(1501, 1502), Millis(1501), true);
+    assert!(world.hub.chat().rooms().is_empty());
+}
+
+/// G19 and G33: a JOIN that had come finds the room, even if the server was stopped until after its
+/// time.
+#[test]
+fn a_join_that_waits_finds_the_room_though_its_time_is_over() {
+    let mut world = World::new(Limits {
+        keep_rooms_s: 10,
+        ..limits()
+    });
+    leave_room(&mut world, "den");
+    let ann = world.connect();
+    text(&ann);
+    ann.wire.borrow_mut().input.extend(b"JOIN ann room=den\n");
+    // The poll reports it when the server goes on.
+    world.stop_for(20_000);
+    world.post(&ann, b"");
+    world.run();
+    let joined = text(&ann);
+    assert!(joined.contains(" seq=3 "), "{joined}");
+}
+
+/// However many kept rooms go at once, others are answered in between, and all of them go.
+#[test]
+fn many_kept_rooms_that_go_at_once_delay_nobody() {
+    let mut world = World::new(Limits {
+        keep_rooms_s: 10,
+        ..limits()
+    });
+    let ann = member(&mut world, "JOIN ann alive=tcp");
+    (0..3000).for_each(|room| leave_room(&mut world, &format!("r{room}")));
+    world.hub.take_has_freed_memory();
+    text(&ann);
+    world.stop_for(10_000);
+    let mut turns = 0;
+    while world.hub.chat().rooms().len() > 1 {
+        world.post(&ann, b"PING\n");
+        world.hub.turn(&world.now(), Millis(world.at), true);
+        assert_eq!(text(&ann), "OK PING\r\n");
+        let deadline = world.hub.next_deadline();
+        let is_due = deadline.is_some_and(|deadline| deadline.0 <= world.at);
+        assert_eq!(is_due, world.hub.chat().rooms().len() > 1);
+        turns += 1;
+    }
+    assert!((10..100).contains(&turns), "{turns}");
+    assert!(world.hub.take_has_freed_memory());
+    world.hub.assert_consistent(world.now());
+}
+
 /// A clock that advances by a second each time it is read.
 struct Running(Cell<u64>);
 

@@ -3,7 +3,7 @@
 use chinwag::protocol::Limits;
 
 use crate::members::{limits, lines, member, text};
-use crate::world::World;
+use crate::world::{Peer, World};
 
 /// G27: not even telnet's answers and a POLL that waited add up to more than a connection may hold.
 #[test]
@@ -52,6 +52,63 @@ fn more_sessions_or_rooms_than_allowed_are_refused_and_change_nothing() {
     assert!(text(&third).contains("OK JOIN "));
     assert_eq!(lines(&first).len(), 2);
     world.hub.assert_consistent(world.now());
+}
+
+/// G33: with random comings and goings, a room that makes way is the one that has been empty longest,
+/// and the logs never take more than those of as many rooms as there may be.
+#[test]
+fn the_room_that_has_been_empty_longest_makes_way() {
+    const ROOMS_MAX: usize = 5;
+    let mut world = World::new(Limits {
+        rooms_max: ROOMS_MAX,
+        log_bytes: 4096,
+        ..limits()
+    });
+    let mut random = fastrand::Rng::with_seed(1);
+    // What there is: rooms with somebody in them, and empty ones, the oldest first.
+    let mut taken: Vec<(u8, Peer)> = Vec::new();
+    let mut empty: Vec<u8> = Vec::new();
+    let (mut refused, mut evicted) = (0, 0);
+    for n in 0..2000 {
+        if !taken.is_empty() && random.bool() {
+            let (room, peer) = taken.swap_remove(random.usize(..taken.len()));
+            world.send(&peer, b"QUIT\n");
+            empty.push(room);
+        } else {
+            let room = random.u8(..10);
+            let is_new = !empty.contains(&room) && taken.iter().all(|(taken, _)| *taken != room);
+            let peer = world.connect();
+            world.send(&peer, format!("JOIN n{n} room=r{room}\n").as_bytes());
+            let reply = text(&peer);
+            if is_new && taken.len() == ROOMS_MAX {
+                assert!(reply.contains("ERR full "), "{reply}");
+                refused += 1;
+            } else if taken.iter().all(|(taken, _)| *taken != room) {
+                assert!(reply.contains("OK JOIN "), "{reply}");
+                assert_eq!(reply.contains(" seq=1 "), is_new, "{reply}");
+                if is_new && taken.len() + empty.len() == ROOMS_MAX {
+                    empty.remove(0);
+                    evicted += 1;
+                }
+                empty.retain(|&empty| empty != room);
+                taken.push((room, peer));
+            } else {
+                // Only one is in each, so that the test knows when it is empty.
+                world.send(&peer, b"QUIT\n");
+            }
+        }
+        let rooms = world.hub.chat().rooms();
+        let mut names: Vec<_> = rooms.iter().map(|room| room.name.to_string()).collect();
+        let known = taken.iter().map(|(room, _)| room).chain(&empty);
+        let mut known: Vec<_> = known.map(|room| format!("r{room}")).collect();
+        names.sort();
+        known.sort();
+        assert_eq!(names, known);
+        world.advance(random.u64(..3));
+        world.hub.assert_consistent(world.now());
+    }
+    assert!(refused > 20 && evicted > 100, "{refused}, {evicted}");
+    assert_eq!(world.hub.stats().rooms_evicted, evicted);
 }
 
 /// Rooms and replies are bounded: G5, with the longest lists.

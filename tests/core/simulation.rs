@@ -7,9 +7,10 @@ use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use crate::world::{BOOT, End, Peer, UNIX_MS, World};
 use chinwag::ceiling::Ceiling;
 use chinwag::chat::keys::{KeyHash, Keys};
-use chinwag::chat::{ConnId, Origin};
+use chinwag::chat::{ConnId, Origin, RoomState};
 use chinwag::hub::conn::Conn;
-use chinwag::protocol::Limits;
+use chinwag::protocol::{LifeId, Limits};
+use chinwag::time::Millis;
 use fastrand::Rng;
 
 const SEEDS: u64 = 200;
@@ -27,6 +28,8 @@ const LAG_MAX: u64 = 300;
 /// - every line has one reply, in order and in one piece (G1, G2);
 /// - events come once, in order, and those that are missing were counted (G9, G11, G12);
 /// - a sender's number is the one that others see (G10), and `said=` is right (G7);
+/// - whoever joins where another session stopped gets all that is behind it, or a LOST (G32);
+/// - rooms keep their numbers, and go neither early nor late nor out of order (G26, G33);
 /// - there are never more of anything than the limits say, and all of it fits under the ceiling;
 /// - only somebody with the key has the name.
 #[test]
@@ -53,6 +56,8 @@ struct Member {
     token: String,
     name: u8,
     room: u8,
+    /// The life of the room's log.
+    log: LifeId,
     is_push: bool,
     /// The talker that got it last, and the step in which it did.
     holder: u64,
@@ -77,6 +82,9 @@ struct Joining {
     name: u8,
     room: u8,
     history: u64,
+    /// The event after which it wants to go on, in which log.
+    since: Option<(u64, LifeId)>,
+    is_quiet: bool,
     /// The step in which it was sent.
     sent_in: u64,
     /// Whether it brought the name's key, or needed none, while the keys were of this generation.
@@ -126,6 +134,13 @@ struct Simulation {
     /// How many times the keys have changed.
     generation: u64,
     ceiling: Ceiling,
+    /// The rooms that there were after the last step, by the lives of their logs, when that was, and how
+    /// many rooms had made way for others by then.
+    rooms: BTreeMap<String, RoomState>,
+    rooms_at: u64,
+    rooms_evicted: u64,
+    /// The lives of logs that are over.
+    logs_over: HashSet<String>,
 }
 
 impl Simulation {
@@ -145,7 +160,7 @@ impl Simulation {
             idle_max_s: 40,
             handshake_s: rng.u32(1..20),
             log_bytes: if rng.bool() { 4096 } else { 64 * 1024 },
-            keep_rooms_s: 0,
+            keep_rooms_s: [0, 1, rng.u32(1..60), 24 * 3600][rng.usize(..4)],
             ..Limits::default()
         };
         Simulation {
@@ -161,6 +176,10 @@ impl Simulation {
             members: Vec::new(),
             numbers: HashMap::new(),
             messages: 0,
+            rooms: BTreeMap::new(),
+            rooms_at: 0,
+            rooms_evicted: 0,
+            logs_over: HashSet::new(),
         }
     }
 
@@ -174,6 +193,7 @@ impl Simulation {
             self.world.run();
             self.world.hub.assert_consistent(now);
             self.assert_ceiling();
+            self.watch_rooms();
         }
         // Everybody goes, and nothing stays.
         for talker in &self.talkers {
@@ -181,6 +201,11 @@ impl Simulation {
         }
         // Lines that wait for their rate are still answered.
         self.world.advance(41_000 + LAG_MAX * 1000);
+        self.watch_rooms();
+        let keep_s = self.world.hub.chat().limits().keep_rooms_s;
+        self.world.advance(u64::from(keep_s) * 1000);
+        self.watch_rooms();
+        assert!(self.rooms.is_empty(), "{:?}", self.rooms);
         assert!(self.world.hub.is_empty());
         assert_eq!(self.world.hub.chat().sessions(), 0);
         self.world.hub.assert_consistent(self.world.now());
@@ -397,17 +422,100 @@ impl Simulation {
             1 => Some(self.rng.u8(0..3)),
             _ => right.flatten(),
         };
+        let since = self.since(room);
+        let is_quiet = self.rng.u8(0..4) == 0;
         self.talkers[at].joining.push_back(Joining {
             name,
             room,
             history,
+            since,
+            is_quiet,
             sent_in: self.steps,
             is_allowed: right.is_none_or(|right| right.is_some() && right == key),
             generation: self.generation,
         });
         let spelling = ["n", "N"][self.rng.usize(..2)];
         let key = key.map_or(String::new(), |key| format!(" key={}", secret(name, key)));
-        format!("JOIN {spelling}{name} room=r{room}{key}")
+        let since = since.map_or(String::new(), |(after, log)| {
+            format!(" after={after} log={log}")
+        });
+        let quiet = if is_quiet { " quiet=yes" } else { "" };
+        format!("JOIN {spelling}{name} room=r{room}{key}{since}{quiet}")
+    }
+
+    /// Where some session in the room stopped, or before that, or a number that no event has.
+    fn since(&mut self, room: u8) -> Option<(u64, LifeId)> {
+        let of_room = self.members.iter().filter(|member| member.room == room);
+        let of_room: Vec<_> = of_room.map(|member| (member.next, member.log)).collect();
+        if of_room.is_empty() || self.rng.bool() {
+            return None;
+        }
+        let (next, log) = of_room[self.rng.usize(..of_room.len())];
+        let after = match self.rng.u8(0..6) {
+            0 => u64::MAX - 1,
+            1 => self.rng.u64(..next),
+            _ => next - 1,
+        };
+        Some((after, log))
+    }
+
+    /// Looks at the rooms after a step: none may have gone early or stayed too long, and if one made way
+    /// for another, it was the one that had been empty longest.
+    fn watch_rooms(&mut self) {
+        let (chat, at) = (self.world.hub.chat(), self.world.at);
+        let limits = *chat.limits();
+        let keep = Millis::from_secs(limits.keep_rooms_s);
+        let rooms = chat.rooms();
+        let rooms: BTreeMap<_, _> = rooms
+            .iter()
+            .map(|room| (room.log.to_string(), *room))
+            .collect();
+        assert!(rooms.len() <= limits.rooms_at_once_max());
+        let evicted = self.world.hub.stats().rooms_evicted - self.rooms_evicted;
+        for (log, room) in &rooms {
+            assert!(!self.logs_over.contains(log), "{room:?} is back");
+            assert_eq!(room.members == 0, room.empty_since.is_some());
+            let before = self.rooms.get(log);
+            if let Some(before) = before {
+                assert_eq!(before.name, room.name);
+                assert!(before.newest <= room.newest, "{before:?} became {room:?}");
+            }
+            if let Some(since) = room.empty_since {
+                let is_as_before = before.is_some_and(|b| b.empty_since == Some(since));
+                assert!(is_as_before || since.0 >= self.rooms_at, "{room:?}");
+                assert!(
+                    since.0 <= at && (since + keep).0 > at,
+                    "{room:?} stayed too long"
+                );
+            }
+        }
+        let mut made_way = 0;
+        for (log, before) in &self.rooms {
+            if rooms.contains_key(log) {
+                continue;
+            }
+            self.logs_over.insert(log.clone());
+            // It was empty from then on at the earliest.
+            let since = before.empty_since.unwrap_or(Millis(self.rooms_at));
+            if (since + keep).0 <= at {
+                continue;
+            }
+            made_way += 1;
+            let stayed = rooms.iter().filter_map(|(log, room)| {
+                let before = self.rooms.get(log)?;
+                (before.empty_since == room.empty_since).then_some(room.empty_since?)
+            });
+            let oldest = stayed.min().unwrap_or(Millis::NEVER);
+            assert!(since <= oldest, "{before:?} went before one of {oldest:?}");
+        }
+        assert!(made_way <= evicted, "{made_way} of {evicted}");
+        assert!(evicted == 0 || limits.keep_rooms_s > 0);
+        if evicted > 0 && at == self.rooms_at {
+            assert_eq!(rooms.len(), limits.rooms_max);
+        }
+        self.rooms = rooms;
+        self.rooms_at = at;
+        self.rooms_evicted += evicted;
     }
 
     /// Others get other keys. Sessions of those names end at once, and all others stay.
@@ -485,6 +593,7 @@ impl Simulation {
         let (origin, peer) = (self.talkers[at].origin, self.talkers[at].peer.clone());
         let is_allowed = self.talkers[at].joining[0].is_allowed;
         let (before, sessions) = (*self.world.hub.stats(), self.world.hub.chat().sessions());
+        let rooms_before = self.world.hub.chat().rooms();
         self.world.send(&peer, format!("{line}\n").as_bytes());
         let after = *self.world.hub.stats();
 
@@ -493,8 +602,52 @@ impl Simulation {
         let full = after.refused_sessions - before.refused_sessions;
         let full_address = after.refused_sessions_address - before.refused_sessions_address;
         let full_rooms = after.refused_rooms - before.refused_rooms;
+        let Joining {
+            name,
+            room,
+            since,
+            is_quiet,
+            ..
+        } = self.talkers[at].joining[0];
+        let room = rooms_before
+            .iter()
+            .find(|known| known.name.to_string() == format!("r{room}"));
+        let is_beyond = room.is_some_and(|room| {
+            since.is_some_and(|(after, log)| log == room.log && after > room.newest)
+        });
         let is_one_of = joined + denied + full + full_address + full_rooms == 1;
-        assert!(is_one_of || self.keys.is_none(), "{line}");
+        assert!(is_one_of || self.keys.is_none() || is_beyond, "{line}");
+        assert!(joined == 0 || !is_beyond, "{line}");
+        // Only rooms with members can be too many, and one that is refused takes no place.
+        let with_members = rooms_before.iter().filter(|room| room.members > 0).count();
+        let is_new = joined == 1 && room.is_none();
+        assert!(full_rooms == 0 || room.is_none() && with_members >= limits.rooms_max);
+        assert!(!is_new || with_members < limits.rooms_max);
+        let makes_way = is_new && rooms_before.len() == limits.rooms_max;
+        let evicted = after.rooms_evicted - before.rooms_evicted;
+        assert_eq!(evicted, u64::from(makes_way), "{line}");
+        let rooms_after = self.world.hub.chat().rooms();
+        let gone = |room: &&RoomState| rooms_after.iter().all(|after| after.log != room.log);
+        let gone: Vec<_> = rooms_before.iter().filter(gone).collect();
+        assert_eq!(gone.len() as u64, evicted, "{line}");
+        if let Some(gone) = gone.first() {
+            let oldest = rooms_before
+                .iter()
+                .filter_map(|room| room.empty_since)
+                .min();
+            assert_eq!(gone.empty_since, oldest, "{line}");
+        }
+        if let Some(room) = room.filter(|room| joined == 1 && room.members == 0) {
+            // Its numbers go on.
+            let log = room.log;
+            let room_after = rooms_after.iter().find(|room| room.log == log).unwrap();
+            assert_eq!(room_after.newest, room.newest + u64::from(!is_quiet));
+            assert_eq!(
+                (room_after.members, room_after.name),
+                (1, room.name),
+                "{name}"
+            );
+        }
         assert_eq!(denied, u64::from(!is_allowed), "{line}");
         assert!(full == 0 || sessions >= limits.sessions_max, "{line}");
         assert!(full_address == 0 || origin != Origin::Local, "{line}");
@@ -535,7 +688,7 @@ impl Simulation {
             "connections" | "connections-most" => limits.connections_max,
             "sessions" | "sessions-most" => limits.sessions_max,
             "sessions-attached" => limits.sessions_max.min(limits.connections_max),
-            "rooms" => limits.rooms_max.min(limits.sessions_max),
+            "rooms" | "rooms-kept" => limits.rooms_at_once_max(),
             "log-bytes" => (limits.rooms_max * limits.log_bytes).min(self.allowed("rooms")),
             // One of each session, and two of each connection.
             "timers" => limits.sessions_max + 2 * limits.connections_max,
@@ -666,9 +819,17 @@ impl Simulation {
                     name,
                     room,
                     history,
+                    since,
+                    is_quiet,
                     sent_in,
                     ..
                 } = joining;
+                let log = LifeId::parse(value("log=")).unwrap();
+                // The number of its first own event, or the next that the room gets.
+                let own = seq + u64::from(is_quiet);
+                let since = since.filter(|(_, since_log)| *since_log == log);
+                let after = since.map(|(after, _)| after);
+                assert!(after.is_none_or(|after| after < own), "{line}");
                 talker.member = Some(self.members.len());
                 // Whoever had the name when this JOIN was sent is gone, since it succeeded. Members
                 // whose replies have come since then may have joined after this one: its own reply
@@ -682,17 +843,18 @@ impl Simulation {
                 self.members.push(Member {
                     name,
                     room,
+                    log,
                     holder: talker.id,
                     taken_in: self.steps,
                     token: value("session=").into(),
                     is_push: value("mode=") == "push",
-                    next: seq.saturating_sub(history).max(1),
+                    next: after.map_or(own.saturating_sub(history).max(1), |after| after + 1),
                     said: 0,
                     heard: HashSet::new(),
                     over_in: None,
                     was_lost: false,
                     // The log may hold less history than was asked for.
-                    is_torn: history > 0,
+                    is_torn: history > 0 && after.is_none(),
                 });
             }
             "RESUME" => {
