@@ -15,7 +15,7 @@ use super::limits::REPLY_BYTES_MAX;
 use super::name::Name;
 use super::sizes::REPLY_HEAD_BYTES_MAX;
 use super::token::Token;
-use super::verb::{VERBS, Verb};
+use super::verb::{HELP_END, VERBS};
 use super::words::words;
 
 /// The version of the protocol that this server speaks.
@@ -82,8 +82,8 @@ pub enum Output<'a> {
         name: &'a str,
         value: u64,
     },
-    /// Two lines: what to type, and what it does.
-    Help(&'a Verb),
+    /// A line for people.
+    Help(&'a str),
 
     // Lines that the server sends unasked.
     Event(Numbered<'a>),
@@ -131,13 +131,7 @@ impl Output<'_> {
             }
             Output::Version => write_line!(out, "STAT version {VERSION}"),
             Output::Stat { name, value } => write_line!(out, "STAT {name} {value}"),
-            Output::Help(verb) => {
-                match verb.syntax {
-                    "" => write_line!(out, "{}", verb.name),
-                    syntax => write_line!(out, "{} {syntax}", verb.name),
-                }
-                write_line!(out, "    {}", verb.summary);
-            }
+            Output::Help(line) => write_line!(out, "{line}"),
             Output::Event(Numbered {
                 seq,
                 unix_ms,
@@ -302,8 +296,9 @@ impl Reply<'_> {
                 out.extend_from_slice(&stats.text);
             }
             Reply::Help => {
-                write_line!(out, "OK HELP {}", 2 * VERBS.len());
-                VERBS.iter().for_each(|verb| Output::Help(verb).write(out));
+                let lines = VERBS.iter().flat_map(|verb| verb.help).chain(HELP_END);
+                write_line!(out, "OK HELP {}", lines.clone().count());
+                lines.for_each(|line| Output::Help(line).write(out));
             }
             Reply::Quit => write_line!(out, "OK QUIT"),
             Reply::Entered(_) | Reply::Again { .. } => {
@@ -495,16 +490,31 @@ mod tests {
     }
 
     #[test]
-    fn help_shows_every_verb_and_counts_its_lines() {
+    fn help_fits_a_terminal_and_leaves_a_line_to_type_on() {
         let text = text(Output::Reply(&Reply::Help));
+        assert!(text.ends_with("\r\n"));
         let lines: Vec<&str> = text.lines().collect();
         assert_eq!(lines[0], format!("OK HELP {}", lines.len() - 1));
-        for verb in VERBS {
-            let syntax = format!("{} {}", verb.name, verb.syntax);
-            assert!(lines.contains(&syntax.trim_end()), "{syntax}");
+        assert!(lines.len() < 24, "{} lines", lines.len());
+        for line in &lines {
+            assert!(line.is_ascii() && line.len() <= 80, "{line}");
         }
-        assert!(text.len() <= REPLY_BYTES_MAX);
-        assert!(text.ends_with("\r\n"));
+    }
+
+    #[test]
+    fn help_says_in_one_column_what_each_verb_does() {
+        const HELP_COLUMN: usize = 30;
+        for verb in VERBS {
+            let usage = verb.help[0].get(..HELP_COLUMN).expect(verb.name);
+            assert!(usage.ends_with("  "), "{usage}");
+            assert_ne!(verb.help[0].as_bytes()[HELP_COLUMN], b' ', "{usage}");
+            let mut words = usage.split_whitespace();
+            assert_eq!(words.next(), Some(verb.name));
+            let more = verb.help[1..].iter().flat_map(|line| line.split(' '));
+            for word in words.chain(more.filter(|word| !word.is_empty())) {
+                assert!(verb.syntax.contains(word), "{}: {word}", verb.name);
+            }
+        }
     }
 
     #[test]

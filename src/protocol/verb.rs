@@ -22,93 +22,103 @@ pub(super) type Parsed<'a> = Result<Command<'a>, Error>;
 pub struct Verb {
     /// The verb in capital letters.
     pub name: &'static str,
-    /// What may follow it, as HELP and PROTOCOL.md show it.
+    /// What may follow it, as PROTOCOL.md shows it.
     pub syntax: &'static str,
-    /// What it does, in a few words.
-    pub summary: &'static str,
+    /// HELP's lines about it, as the screen shows them: how to write it, and what it does.
+    pub help: &'static [&'static str],
     /// Reads what follows it.
     pub(super) parse: for<'a> fn(Args<'a>, &Limits) -> Parsed<'a>,
 }
 
-/// Every verb, in the order in which HELP shows them.
+/// What HELP says at its end.
+pub(super) static HELP_END: &[&str] = &[
+    "What others say comes as MSG. After EXPIRING, press Return to stay.",
+    "Capital letters are not needed. PROTOCOL.md explains everything.",
+];
+
+/// Every verb, in the order in which HELP shows them: what people need comes first.
 pub static VERBS: &[Verb] = &[
     Verb {
         name: "TALK",
         syntax: "<name> [room=<room>] [history=<n>] [idle=<s>] [key=<secret>]",
-        summary: "chat as a person: what you type is said, and /help helps",
+        help: &["TALK <name> [room=<room>]     chat: what you type is said; /help shows more"],
         parse: talk,
     },
     Verb {
         name: "JOIN",
         syntax: "<name> [room=<room>] [mode=push|pull] [idle=<s>] [alive=ping|tcp] [history=<n>] [after=<seq> log=<id>] [quiet=yes] [key=<secret>]",
-        summary: "join a room; the reply has your session's token",
+        help: &[
+            "JOIN <name> [room=<room>]     enter a room as a program does; more options:",
+            "     mode=push|pull idle=<s> alive=ping|tcp history=<n> quiet=yes",
+            "     after=<seq> log=<id> key=<secret>",
+        ],
         parse: join,
-    },
-    Verb {
-        name: "RESUME",
-        syntax: "<token> [after=<seq>]",
-        summary: "continue your session on this connection",
-        parse: resume,
     },
     Verb {
         name: "SAY",
         syntax: "<text>",
-        summary: "say something to everybody in the room",
+        help: &["SAY <text>                    say something to everybody in the room"],
         parse: |args, limits| message(args.rest, limits),
-    },
-    Verb {
-        name: "POLL",
-        syntax: "[max=<n>] [after=<seq>] [wait=<s>]",
-        summary: "fetch what happened (mode=pull)",
-        parse: poll,
-    },
-    Verb {
-        name: "PING",
-        syntax: "[text]",
-        summary: "show that you are alive",
-        parse: |args, _| ping(args.rest),
-    },
-    Verb {
-        name: "LEAVE",
-        syntax: "",
-        summary: "leave the room and end the session",
-        parse: |args, _| alone(args, Command::Parting(Parting::Leave)),
-    },
-    Verb {
-        name: "DETACH",
-        syntax: "",
-        summary: "detach the session, to RESUME it later",
-        parse: |args, _| alone(args, Command::Parting(Parting::Detach)),
     },
     Verb {
         name: "WHO",
         syntax: "[after=<name>]",
-        summary: "list the members of the room",
+        help: &["WHO [after=<name>]            list the members of the room"],
         parse: |args, _| after_name(args).map(|after| Command::Query(Query::Who { after })),
     },
     Verb {
         name: "ROOMS",
         syntax: "[after=<room>]",
-        summary: "list the rooms",
+        help: &["ROOMS [after=<room>]          list the rooms"],
         parse: |args, _| after_name(args).map(|after| Command::Query(Query::Rooms { after })),
     },
     Verb {
-        name: "STATS",
+        name: "LEAVE",
         syntax: "",
-        summary: "show the server's counters",
-        parse: |args, _| alone(args, Command::Query(Query::Stats)),
-    },
-    Verb {
-        name: "HELP",
-        syntax: "",
-        summary: "show this list",
-        parse: |args, _| alone(args, Command::Query(Query::Help)),
+        help: &["LEAVE                         leave the room and end the session"],
+        parse: |args, _| alone(args, Command::Parting(Parting::Leave)),
     },
     Verb {
         name: "QUIT",
         syntax: "",
-        summary: "leave and close the connection",
+        help: &["QUIT                          leave and close the connection"],
         parse: |args, _| alone(args, Command::Parting(Parting::Quit)),
+    },
+    Verb {
+        name: "HELP",
+        syntax: "",
+        help: &["HELP                          show this list"],
+        parse: |args, _| alone(args, Command::Query(Query::Help)),
+    },
+    Verb {
+        name: "PING",
+        syntax: "[text]",
+        help: &["PING [text]                   show that you are alive"],
+        parse: |args, _| ping(args.rest),
+    },
+    Verb {
+        name: "POLL",
+        syntax: "[max=<n>] [after=<seq>] [wait=<s>]",
+        help: &["POLL [max=<n>] [wait=<s>]     fetch what happened (mode=pull)"],
+        parse: poll,
+    },
+    Verb {
+        name: "DETACH",
+        syntax: "",
+        help: &["DETACH                        detach the session, to RESUME it later"],
+        parse: |args, _| alone(args, Command::Parting(Parting::Detach)),
+    },
+    Verb {
+        name: "RESUME",
+        syntax: "<token> [after=<seq>]",
+        help: &["RESUME <token> [after=<seq>]  continue your session on this connection"],
+        parse: resume,
+    },
+    Verb {
+        name: "STATS",
+        syntax: "",
+        help: &["STATS                         show the server's counters"],
+        parse: |args, _| alone(args, Command::Query(Query::Stats)),
     },
 ];
 
@@ -328,17 +338,17 @@ mod tests {
         let table = [
             ("TALK", "ann", Command::Talk(plain_talk())),
             ("JOIN", "ann", Command::Join(plain_join())),
-            ("RESUME", TOKEN, Command::Resume(resume)),
             ("SAY", "Hi", Command::Say("Hi")),
-            ("POLL", "", Command::Query(Query::Poll(PLAIN_POLL))),
-            ("PING", "Hi", Command::Ping("Hi")),
-            ("LEAVE", "", Command::Parting(Parting::Leave)),
-            ("DETACH", "", Command::Parting(Parting::Detach)),
             ("WHO", "", Command::Query(Query::Who { after: None })),
             ("ROOMS", "", Command::Query(Query::Rooms { after: None })),
-            ("STATS", "", Command::Query(Query::Stats)),
-            ("HELP", "", Command::Query(Query::Help)),
+            ("LEAVE", "", Command::Parting(Parting::Leave)),
             ("QUIT", "", Command::Parting(Parting::Quit)),
+            ("HELP", "", Command::Query(Query::Help)),
+            ("PING", "Hi", Command::Ping("Hi")),
+            ("POLL", "", Command::Query(Query::Poll(PLAIN_POLL))),
+            ("DETACH", "", Command::Parting(Parting::Detach)),
+            ("RESUME", TOKEN, Command::Resume(resume)),
+            ("STATS", "", Command::Query(Query::Stats)),
         ];
         assert!(table.iter().map(|t| t.0).eq(VERBS.iter().map(|v| v.name)));
         for (verb, args, expected) in table {

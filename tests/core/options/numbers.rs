@@ -231,6 +231,8 @@ fn figures_of_protocol() -> Vec<(&'static str, Vec<Figure>)> {
         ("PING", figures![PING_BYTES_MAX]),
         ("LEAVE", figures![limits.handshake_s]),
         ("DETACH", figures![limits.handshake_s]),
+        // A terminal's columns and lines.
+        ("HELP", figures![80_u32, 24_u32]),
         (
             "BYE",
             figures![limits.handshake_s, ERRORS_MAX, word(DENIALS_MAX)],
