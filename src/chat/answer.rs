@@ -141,6 +141,7 @@ impl Chat {
             Request::TooLong if !caller.is_understood => {
                 return self.expel(caller, Abuse::TooLong, now, out);
             }
+            Request::Bad(error) if caller.session.is_some() => Err(error.for_member()),
             Request::Bad(error) => Err(error),
             Request::TooLong => Err(Error::LineTooLong {
                 bytes_max: self.limits.line_bytes_max(),

@@ -44,7 +44,7 @@ impl<'a> Args<'a> {
             if !take(&key.to_ascii_lowercase(), value)? {
                 let option = quote(&format!("{key}="));
                 return Err(bad_argument(format!(
-                    "{option} is not an option of this command; HELP lists its options"
+                    "{option} is not an option of this command; PROTOCOL.md lists them"
                 )));
             }
         }

@@ -29,11 +29,29 @@ words! {
     }
 }
 
+/// What the server advises somebody to type instead of a word that is not a verb.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Advice {
+    /// The verb that is nearest to it.
+    Verb(&'static str),
+    /// How to begin.
+    Begin,
+    /// How to say something.
+    Say,
+}
+
 /// Why the server refuses a line: a code for programs and a text for people.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Error {
     /// Something is wrong with the line; the text says what.
     BadLine(Code, Cow<'static, str>),
+    /// The line's first word is not a verb.
+    UnknownVerb {
+        /// What the line begins with, for people.
+        found: String,
+        /// What its sender may have wanted.
+        advice: Advice,
+    },
     /// The line is longer than `bytes_max`.
     LineTooLong {
         /// The longest line that the server accepts.
@@ -79,10 +97,21 @@ pub enum Error {
 }
 
 impl Error {
+    /// The error as a member gets it: with advice on how to say something, not on how to begin.
+    pub fn for_member(mut self) -> Error {
+        if let Error::UnknownVerb { advice, .. } = &mut self {
+            if *advice == Advice::Begin {
+                *advice = Advice::Say;
+            }
+        }
+        self
+    }
+
     /// The code for this mistake.
     pub const fn code(&self) -> Code {
         match self {
             Error::BadLine(code, _) => *code,
+            Error::UnknownVerb { .. } => Code::BadCommand,
             Error::LineTooLong { .. } => Code::LineTooLong,
             Error::NoSession => Code::NoSession,
             Error::AlreadyJoined | Error::InRoom { .. } => Code::AlreadyJoined,

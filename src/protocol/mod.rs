@@ -12,6 +12,7 @@
 //! | why a command is refused, why a connection is closed | `error`, `bye` |
 //! | what names and tokens are, and what tells two lives of a log apart | `name`, `token`, `life_id` |
 //! | which words stand for values | `words` |
+//! | which word a mistyped one may have been | `nearest` |
 //! | which characters a line may contain, and how errors show them | `text`, `quote` |
 //!
 //! What a command does is decided in `chat`. PROTOCOL.md describes all this for people who write
@@ -26,6 +27,7 @@ mod http;
 mod life_id;
 mod limits;
 mod name;
+mod nearest;
 mod output;
 mod quote;
 mod request;
@@ -38,7 +40,7 @@ mod words;
 pub use args::bad_name;
 pub use bye::{Abuse, Bye};
 pub use command::{Alive, Command, Join, Mode, Parting, Poll, Query, Resume, Since, Talk};
-pub use error::{Code, Error};
+pub use error::{Advice, Code, Error};
 pub use event::{Event, LeaveReason, Numbered};
 pub use life_id::LifeId;
 pub use limits::{
@@ -47,6 +49,7 @@ pub use limits::{
     POLL_EVENTS_DEFAULT, POLL_EVENTS_MAX, POLL_WAIT_MAX_S, REPLY_BYTES_MAX, TALK_HISTORY_DEFAULT,
 };
 pub use name::{DEFAULT_ROOM, Folded, Name};
+pub use nearest::nearest;
 pub use output::{Entered, Listing, Membership, Output, Presence, Reply, UNASKED};
 pub use quote::{QUOTE_CHARS_MAX, quote};
 pub use request::Request;

@@ -8,7 +8,7 @@ use std::fmt::{self, Write};
 
 use super::bye::Bye;
 use super::command::{Alive, Mode};
-use super::error::Error;
+use super::error::{Advice, Error};
 use super::event::{Event, Numbered};
 use super::life_id::LifeId;
 use super::limits::REPLY_BYTES_MAX;
@@ -313,6 +313,14 @@ impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Error::BadLine(_, text) => text,
+            Error::UnknownVerb { found, advice } => {
+                write!(f, "{found} is not a command; ")?;
+                return match advice {
+                    Advice::Verb(verb) => write!(f, "did you mean {verb}? HELP lists them"),
+                    Advice::Begin => f.write_str("type TALK and your name to chat, or HELP"),
+                    Advice::Say => f.write_str("to say something, begin with SAY"),
+                };
+            }
             Error::LineTooLong { bytes_max } => {
                 return write!(
                     f,

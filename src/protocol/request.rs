@@ -3,9 +3,10 @@
 use super::args::Args;
 use super::bye::Abuse;
 use super::command::Command;
-use super::error::{Code, Error};
+use super::error::{Advice, Error};
 use super::http::is_http;
 use super::limits::Limits;
+use super::nearest::nearest;
 use super::quote::{is_short, quote};
 use super::text::decode;
 use super::verb::{Parsed, VERBS, Verb, find};
@@ -56,15 +57,19 @@ fn parse<'a>(line: &'a [u8], limits: &Limits) -> Parsed<'a> {
         rest: line.trim_start_matches(' '),
     };
     let word = args.split_word();
-    let verb = find(word).ok_or_else(|| {
-        let found = match word {
-            "" => "a line of spaces".into(),
-            word => unknown(word),
-        };
-        let text = format!("{found} is not a command; HELP lists them");
-        Error::BadLine(Code::BadCommand, text.into())
-    })?;
+    let verb = find(word).ok_or_else(|| unknown_verb(word))?;
     (verb.parse)(args, limits)
+}
+
+#[cold]
+fn unknown_verb(word: &str) -> Error {
+    let found = match word {
+        "" => "a line of spaces".into(),
+        word => unknown(word),
+    };
+    let nearest = nearest(word, VERBS.iter().map(|verb| verb.name));
+    let advice = nearest.map_or(Advice::Begin, Advice::Verb);
+    Error::UnknownVerb { found, advice }
 }
 
 /// Describes a first word that is not a verb. It does not show a word or value that may be a key or
@@ -91,6 +96,7 @@ fn unknown(word: &str) -> String {
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
+    use crate::protocol::error::Code;
 
     pub fn read(line: &str) -> Request<'_> {
         Request::read(line.as_bytes(), &Limits::default())
@@ -132,7 +138,15 @@ pub(super) mod tests {
     fn an_error_quotes_what_it_found() {
         let token = "841b6618b12a52fa44eb0b43086bcd71";
         for (line, quoted) in [
-            ("SHOUT hi", r#""SHOUT" is not a command; HELP lists them"#),
+            (
+                "SHOUT hi",
+                r#""SHOUT" is not a command; type TALK and your name to chat, or HELP"#,
+            ),
+            ("joi ann", r#""joi" is not a command; did you mean JOIN?"#),
+            (
+                "\tSAY hi",
+                r#""\u{9}SAY" is not a command; did you mean SAY?"#,
+            ),
             ("JOIN\u{a0}ann", r#""JOIN\u{a0}ann" is not a command"#),
             (
                 "say\u{3000}good-morning-everybody hi",
