@@ -1,5 +1,7 @@
 //! How many there may be, and how much is held or sent at once.
 
+use chinwag::chat::Origin;
+use chinwag::chat::keys::Keys;
 use chinwag::protocol::Limits;
 
 use crate::members::{limits, lines, member, text};
@@ -109,6 +111,26 @@ fn the_room_that_has_been_empty_longest_makes_way() {
     }
     assert!(refused > 20 && evicted > 100, "{refused}, {evicted}");
     assert_eq!(world.hub.stats().rooms_evicted, evicted);
+}
+
+/// A script that watches over the server needs no key of its own.
+#[test]
+fn on_a_unix_socket_stats_needs_no_session_even_on_a_server_with_keys() {
+    let mut world = World::new(limits());
+    let now = world.now();
+    world.hub.set_keys(Some(Keys::default()), now);
+    for (origin, stats) in [
+        (Origin::Local, "OK STATS "),
+        (Origin::V4([192, 0, 2, 1]), "ERR no-session "),
+    ] {
+        world.origin = origin;
+        let peer = world.connect();
+        text(&peer);
+        world.send(&peer, b"STATS\n");
+        assert!(text(&peer).starts_with(stats), "{origin:?}");
+        world.send(&peer, b"ROOMS\n");
+        assert!(text(&peer).starts_with("ERR no-session "), "{origin:?}");
+    }
 }
 
 /// Rooms and replies are bounded: G5, with the longest lists.
