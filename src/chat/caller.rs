@@ -30,6 +30,8 @@ pub struct Caller {
     pub(super) is_understood: bool,
     /// It has JOINed or RESUMEd, even if it has left since.
     pub(super) has_had_session: bool,
+    /// It has had HELP without a session, and with it time to read that.
+    pub(super) has_had_help: bool,
     /// When everything that is answered now had arrived. A line that waits is a sign of life of this
     /// time, not of the time at which it is answered.
     pub(super) heard_at: Millis,
@@ -59,6 +61,7 @@ impl Caller {
             denials: 0,
             is_understood: false,
             has_had_session: false,
+            has_had_help: false,
             heard_at: at,
             is_throttled: false,
             arrival_us: 0,

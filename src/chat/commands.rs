@@ -37,8 +37,8 @@ impl Chat {
             Command::Query(Query::Rooms { after }) => self.list_rooms(caller, after),
             Command::Query(Query::Again { events }) => self.again(caller, events),
             Command::Query(Query::Stats) => self.show_stats(caller, now),
-            Command::Query(Query::Help) => Ok(Reply::Help),
             Command::Parting(Parting::Enter { room }) => self.enter(caller, room, now, replaced),
+            Command::Query(Query::Help) => self.help(caller, now),
             Command::Parting(Parting::Leave) => self.leave(caller, now),
             Command::Parting(Parting::Detach) => self.detach_caller(caller, now),
             Command::Parting(Parting::Quit) => self.quit(caller, now),
@@ -274,6 +274,15 @@ impl Chat {
         }
         let stats = self.list_stats(now);
         Ok(Reply::Stats { stats })
+    }
+
+    fn help<'a>(&mut self, caller: &mut Caller, now: Now) -> CommandResult<'a> {
+        // People who read it need time for that, but nobody gets it again and again.
+        if caller.session.is_none() && !caller.has_had_help {
+            caller.has_had_help = true;
+            self.start_handshake(caller, now.at);
+        }
+        Ok(Reply::Help)
     }
 
     /// Checks that a client may look around: if joining takes a key, only members may.

@@ -10,7 +10,7 @@ use crate::time::{Millis, Now};
 
 /// How long a connection may take to read its BYE, in seconds, but never longer than the handshake may
 /// take.
-const GOODBYE_MAX_S: u32 = 30;
+pub const GOODBYE_MAX_S: u32 = 30;
 
 /// Something that happens to a connection, other than that its client sends something.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -58,7 +58,7 @@ use slab::Slab;
 pub use answer::{Answered, Input, Outcome, Pending};
 pub use caller::Caller;
 pub use check::RoomState;
-pub use connections::ConnEvent;
+pub use connections::{ConnEvent, GOODBYE_MAX_S};
 pub use deadlines::{Due, TimerBudget};
 pub use ids::{ConnId, SessionKey};
 pub use journal::{LINES_MAX as LOG_LINES_MAX, PERIOD as LOG_PERIOD};

@@ -48,7 +48,8 @@ pub struct Limits {
     pub idle_s: u32,
     /// The longest idle time that the server grants, in seconds.
     pub idle_max_s: u32,
-    /// How long a connection may stay without a session, in seconds.
+    /// How long a connection may stay without a session, in seconds. Its first HELP starts that time
+    /// again.
     pub handshake_s: u32,
     /// How many bytes of events the server keeps for each room.
     pub log_bytes: usize,
@@ -74,7 +75,7 @@ impl Default for Limits {
         Limits {
             idle_s: 60,
             idle_max_s: 3600,
-            handshake_s: 30,
+            handshake_s: 60,
             log_bytes: 64 * 1024,
             keep_rooms_s: 24 * 3600,
             message_bytes_max: 1024,

@@ -30,7 +30,7 @@ fn a_join_that_waits_counts_though_the_handshake_is_over() {
     let mut world = World::new(limits());
     let late = world.connect();
     late.wire.borrow_mut().input.extend(b"JOIN late\n");
-    world.stop_for(31_000);
+    world.stop_for(61_000);
     world.run();
     assert!(text(&late).contains("OK JOIN "));
     assert!(!late.wire.borrow().is_closed);
@@ -60,7 +60,7 @@ fn timers_wait_until_all_that_had_come_is_read_but_not_for_ever() {
 #[test]
 fn what_is_due_happens_at_its_very_millisecond() {
     for (lines, due_ms, said) in [
-        ("", 30_000, "BYE handshake "),
+        ("PING\n", 60_000, "BYE handshake "),
         ("JOIN ann\n", 40_000, "EXPIRING 20 press Return to stay\r\n"),
         ("JOIN ann mode=pull\n", 60_000, "BYE expired "),
         (
@@ -415,4 +415,50 @@ fn the_system_watches_peers_that_keep_their_session_by_being_connected() {
     assert_eq!(watched(&peer), None);
     let other = member(&mut world, "JOIN bob idle=40");
     assert_eq!(watched(&other), None);
+}
+
+/// Nobody stays without a session for longer than twice the time.
+#[test]
+fn only_the_first_help_without_a_session_starts_the_time_again() {
+    let said = |world: &mut World, peer: &Peer, line: &str| {
+        world.send(peer, line.as_bytes());
+        text(peer)
+    };
+    let mut world = World::new(limits());
+    let (ann, bob) = (world.connect(), world.connect());
+    said(&mut world, &ann, "PING\n");
+    world.advance(59_999);
+    assert!(said(&mut world, &ann, "HELP\n").starts_with("OK HELP "));
+    assert!(said(&mut world, &bob, "HELP me\n").contains("ERR bad-argument "));
+    world.advance(1);
+    assert!(text(&bob).starts_with("BYE handshake "));
+    world.advance(59_000);
+    assert!(said(&mut world, &ann, "HELP\n").starts_with("OK HELP "));
+    world.advance(998);
+    assert_eq!(said(&mut world, &ann, "PING\n"), "OK PING\r\n");
+    world.advance(1);
+    assert!(text(&ann).starts_with("BYE handshake "));
+
+    // That of a member does not count, and one before the session does.
+    let cid = world.connect();
+    for (lines, ends_after_ms) in [
+        ("JOIN cid mode=pull\nHELP\nLEAVE\n", None),
+        ("HELP\n", None),
+        ("JOIN cid mode=pull\nLEAVE\nHELP\n", None),
+        ("HELP\n", Some(1000)),
+    ] {
+        assert!(said(&mut world, &cid, lines).contains("OK "));
+        world.advance(ends_after_ms.unwrap_or(59_000) - 1);
+        assert_eq!(text(&cid), "", "{lines}");
+        world.advance(1);
+    }
+    assert!(text(&cid).starts_with("BYE handshake "));
+    // Nor does one that is not answered, because its client reads nothing.
+    let dan = world.connect();
+    world.set_space(&dan, 0);
+    said(&mut world, &dan, &"HELP\n".repeat(20));
+    world.advance(59_999);
+    assert!(!dan.wire.borrow().is_closed);
+    world.advance(1);
+    assert!(dan.wire.borrow().is_closed);
 }

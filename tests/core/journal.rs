@@ -348,7 +348,7 @@ fn connections_that_get_no_session_in_time_are_logged_if_wanted() {
     keep();
     let mut world = World::new(limits());
     from(&mut world, 9);
-    world.advance(30_000);
+    world.advance(60_000);
     let line = "DEBUG 192.0.2.9:47480 got no session in time";
     assert!(take().iter().any(|logged| logged == line));
 }

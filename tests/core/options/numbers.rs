@@ -8,7 +8,7 @@
 use std::collections::BTreeMap;
 
 use chinwag::ceiling::{Ceiling, Mib};
-use chinwag::chat::{LOG_LINES_MAX, LOG_PERIOD, STALL_CHECKS_PER_IDLE_TIME};
+use chinwag::chat::{GOODBYE_MAX_S, LOG_LINES_MAX, LOG_PERIOD, STALL_CHECKS_PER_IDLE_TIME};
 use chinwag::hub::conn::buffers_bytes_max;
 use chinwag::options::{DEFAULT_ADDRESS, Options, SOCKET_BUFFER_BYTES};
 use chinwag::protocol::{
@@ -240,7 +240,7 @@ fn figures_of_protocol() -> Vec<(&'static str, Vec<Figure>)> {
         ("Signs of life", figures![IDLE_MIN_S, IDLE_TCP_MIN_S]),
         (
             "A connection without a session",
-            figures![limits.handshake_s],
+            figures![limits.handshake_s, GOODBYE_MAX_S],
         ),
         (
             "A client that does not read",
@@ -332,7 +332,7 @@ fn the_promises_of_the_readme_have_the_numbers_of_the_code() {
         128_u32,
         word(DENIALS_MAX),
         word(LOG_LINES_MAX as u64),
-        limits.handshake_s,
+        2 * limits.handshake_s,
     ];
     let sections = sections(&document("README.md"));
     let wrong = mistakes("Security", &sections["Security"], &expected);
