@@ -30,6 +30,9 @@ pub struct Caller {
     pub(super) is_understood: bool,
     /// It has JOINed or RESUMEd, even if it has left since.
     pub(super) has_had_session: bool,
+    /// Its handshake's timer fires first for a hint how to begin, because it has sent nothing. Until
+    /// then `heard_at` is when it was accepted.
+    pub(super) awaits_hint: bool,
     /// It has had HELP without a session, and with it time to read that.
     pub(super) has_had_help: bool,
     /// When everything that is answered now had arrived. A line that waits is a sign of life of this
@@ -61,6 +64,7 @@ impl Caller {
             denials: 0,
             is_understood: false,
             has_had_session: false,
+            awaits_hint: false,
             has_had_help: false,
             heard_at: at,
             is_throttled: false,

@@ -5,7 +5,7 @@ use super::caller::Caller;
 use super::ids::ConnId;
 use super::journal::Full;
 use super::origin::Peer;
-use crate::protocol::{Bye, DENIALS_MAX, Output};
+use crate::protocol::{Bye, DENIALS_MAX, HINT_AFTER_S, Output};
 use crate::time::{Millis, Now};
 
 /// How long a connection may take to read its BYE, in seconds, but never longer than the handshake may
@@ -78,7 +78,7 @@ impl Chat {
         self.stats.connections_most = self.stats.connections_most.max(now_open);
         let origin = self.usages.connect(&peer, now.at.micros());
         let mut caller = Caller::new(conn, peer, origin, now.at);
-        self.start_handshake(&mut caller, now.at);
+        self.start_silence(&mut caller, now.at);
         Some(caller)
     }
 
@@ -111,6 +111,7 @@ impl Chat {
     /// Says goodbye to a connection, which the hub closes once the client has read that. Its session, if
     /// it has one, lives on without it. A connection that is still in its handshake gets no more time.
     pub fn say_goodbye(&mut self, caller: &mut Caller, bye: Bye, now: Now, out: &mut Vec<u8>) {
+        self.end_silence(caller, now);
         if let Some(key) = caller.session.take() {
             self.end_wait(key, now, out);
             self.detach(key, now);
@@ -125,8 +126,24 @@ impl Chat {
         caller.form.write(&Output::Bye(bye), out);
     }
 
+    /// Starts the time in which a new connection has to get a session. If it is long enough, and the
+    /// client sends nothing, its timer fires first for a hint how to begin.
+    fn start_silence(&mut self, caller: &mut Caller, at: Millis) {
+        caller.awaits_hint = self.limits.handshake_s > HINT_AFTER_S;
+        let first_s = self.limits.handshake_s.min(HINT_AFTER_S);
+        self.set_handshake_end(caller, at, first_s);
+    }
+
+    /// Notes that a connection needs no hint any more. Its timer fires next when its handshake ends.
+    pub(super) fn end_silence(&mut self, caller: &mut Caller, now: Now) {
+        if std::mem::take(&mut caller.awaits_hint) {
+            self.start_handshake(caller, caller.heard_at);
+            caller.heard_at = now.at;
+        }
+    }
+
     /// Starts the time in which a connection has to get a session.
-    pub(super) fn start_handshake(&mut self, caller: &mut Caller, at: Millis) {
+    pub(super) fn start_handshake(&mut self, caller: &Caller, at: Millis) {
         self.set_handshake_end(caller, at, self.limits.handshake_s);
     }
 
@@ -150,6 +167,10 @@ impl Chat {
     pub fn note(&mut self, caller: &mut Caller, event: ConnEvent, now: Now) {
         match event {
             ConnEvent::Heard { is_ahead } => {
+                // A report alone ends no silence.
+                if caller.awaits_hint {
+                    return;
+                }
                 caller.heard_at = now.at;
                 if !is_ahead {
                     return;

@@ -7,7 +7,7 @@ use super::ids::{ConnId, SessionKey};
 use super::life::OwedEvents;
 use super::notice::Notice;
 use super::session::Deadline;
-use crate::protocol::{Bye, LeaveReason, Output};
+use crate::protocol::{Bye, Expiring, LeaveReason, Output};
 use crate::time::{Millis, Now};
 
 /// Something that is due, unless its connection has sent a sign of life that is still unread. The hub
@@ -24,7 +24,7 @@ pub struct Due {
 enum DueKind {
     /// A session's deadline.
     Session(SessionKey),
-    /// The end of the time in which a connection has to get a session.
+    /// The end of the time in which a connection has to get a session, or that of its silence.
     Handshake,
     /// The end of the time for which a connection had to wait because its client sent too fast.
     Throttle,
@@ -132,7 +132,7 @@ impl Chat {
                 caller?.is_throttled = false;
                 None
             }
-            (DueKind::Handshake, caller) => self.settle_handshake(caller?),
+            (DueKind::Handshake, caller) => self.settle_handshake(caller?, now),
             (DueKind::Session(key), caller) => {
                 let session = self.sessions.get_mut(key.index())?;
                 // A line that waits because of the rate is a sign of life.
@@ -145,12 +145,25 @@ impl Chat {
     }
 
     /// Says goodbye to a connection whose handshake has taken too long, unless it has a session by now.
-    /// If it has its goodbye already, just closes it.
-    fn settle_handshake(&mut self, caller: &Caller) -> Option<Notice> {
+    /// If it has its goodbye already, just closes it. If its time is not over yet, and its client has
+    /// sent nothing, tells it how to begin.
+    fn settle_handshake(&mut self, caller: &mut Caller, now: Now) -> Option<Notice> {
         if caller.session.is_some() || self.handshakes.when(caller.conn).is_some() {
             return None;
         }
         let mut text = Vec::new();
+        let end = caller.heard_at + Millis::from_secs(self.limits.handshake_s);
+        if caller.awaits_hint && end > now.past {
+            self.end_silence(caller, now);
+            // What a throttled client has sent is still unread.
+            if caller.is_throttled {
+                return None;
+            }
+            let left_s = end.since(now.at).secs() as u32;
+            let what = Expiring::Silence;
+            Output::Expiring { what, left_s }.write(&mut text);
+            return Some(Notice::lines(caller.conn, text));
+        }
         if !caller.is_leaving {
             self.stats.connections_handshake += 1;
             log::debug!("{} got no session in time", caller.peer);
@@ -174,7 +187,8 @@ impl Chat {
             }
             Some(Deadline::Expiring) => {
                 let left_s = session.idle_s / 3;
-                Output::Expiring { left_s }.write(&mut text);
+                let what = Expiring::Session;
+                Output::Expiring { what, left_s }.write(&mut text);
                 session.attached_mut().is_warned = true;
             }
             Some(Deadline::Revoked) => {

@@ -112,7 +112,8 @@ pub struct Chat {
     kept: KeptRooms,
     /// A timer for each session, under its key.
     session_timers: Timers<SessionKey>,
-    /// A timer for each connection that has no session, or is leaving.
+    /// A timer for each connection that has no session, or is leaving. Of a new one it first ends the
+    /// silence.
     handshakes: Timers<ConnId>,
     /// A timer for each connection that must not be read for now, because its client sends too fast.
     throttles: Timers<ConnId>,

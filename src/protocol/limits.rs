@@ -27,6 +27,8 @@ pub const POLL_WAIT_MAX_S: u32 = 60;
 pub const IDLE_MIN_S: u32 = 1;
 /// The shortest idle time with `alive=tcp`, in seconds: a kernel's probes are seconds apart.
 pub const IDLE_TCP_MIN_S: u32 = 3;
+/// A client that sends nothing for this long, in seconds, gets a hint how to begin.
+pub const HINT_AFTER_S: u32 = 3;
 /// After this many errors in a row the server closes a connection.
 pub const ERRORS_MAX: u32 = 100;
 /// After this many JOINs without the right key the server closes a connection.

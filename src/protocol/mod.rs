@@ -44,13 +44,13 @@ pub use error::{Advice, Code, Error};
 pub use event::{Event, LeaveReason, Numbered};
 pub use life_id::LifeId;
 pub use limits::{
-    BURST_S, BYTES_PER_LINE, DENIALS_MAX, ENDED_MAX, ERRORS_MAX, IDLE_MIN_S, IDLE_TCP_MIN_S,
-    LINE_BYTES_MAX, LOG_BYTES_PER_EVENT, Limits, NAME_BYTES_MAX, PING_BYTES_MAX,
+    BURST_S, BYTES_PER_LINE, DENIALS_MAX, ENDED_MAX, ERRORS_MAX, HINT_AFTER_S, IDLE_MIN_S,
+    IDLE_TCP_MIN_S, LINE_BYTES_MAX, LOG_BYTES_PER_EVENT, Limits, NAME_BYTES_MAX, PING_BYTES_MAX,
     POLL_EVENTS_DEFAULT, POLL_EVENTS_MAX, POLL_WAIT_MAX_S, REPLY_BYTES_MAX, TALK_HISTORY_DEFAULT,
 };
 pub use name::{DEFAULT_ROOM, Folded, Name};
 pub use nearest::nearest;
-pub use output::{Entered, Listing, Membership, Output, Presence, Reply, UNASKED};
+pub use output::{Entered, Expiring, Listing, Membership, Output, Presence, Reply, UNASKED};
 pub use quote::{QUOTE_CHARS_MAX, quote};
 pub use request::Request;
 pub use sizes::REPLY_HEAD_BYTES_MAX;

@@ -92,8 +92,9 @@ pub enum Output<'a> {
         count: u64,
         next_seq: u64,
     },
-    /// The session will end unless it shows a sign of life.
+    /// Something will end unless the client does what the text asks for.
     Expiring {
+        what: Expiring,
         left_s: u32,
     },
     /// The answer to telnet's AYT, which asks whether the server is there.
@@ -144,11 +145,29 @@ impl Output<'_> {
                 }
             },
             Output::Lost { count, next_seq } => write_line!(out, "LOST {count} {next_seq}"),
-            Output::Expiring { left_s } => {
-                write_line!(out, "EXPIRING {left_s} press Return to stay")
+            Output::Expiring { what, left_s } => {
+                write_line!(out, "EXPIRING {left_s} {}", what.text());
             }
             Output::Alive => write_line!(out, "ALIVE"),
             Output::Bye(bye) => write_line!(out, "BYE {} {}", bye.as_str(), bye.text()),
+        }
+    }
+}
+
+/// What ends unless a client does something.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Expiring {
+    /// A session that shows no sign of life.
+    Session,
+    /// A connection that gets no session, and whose client has sent nothing yet.
+    Silence,
+}
+
+impl Expiring {
+    const fn text(self) -> &'static str {
+        match self {
+            Expiring::Session => "press Return to stay",
+            Expiring::Silence => "type TALK and your name to chat, or HELP",
         }
     }
 }
@@ -609,7 +628,8 @@ mod tests {
             (event(Event::Joined { name }), "JOINED 7 8 Ann\r\n".into()),
             (event(Event::Left { name, reason }), "LEFT 7 8 Ann slow\r\n".into()),
             (Output::Lost { count: 1, next_seq: 2 }, "LOST 1 2\r\n".into()),
-            (Output::Expiring { left_s: 20 }, "EXPIRING 20 press Return to stay\r\n".into()),
+            (Output::Expiring { what: Expiring::Session, left_s: 20 }, "EXPIRING 20 press Return to stay\r\n".into()),
+            (Output::Expiring { what: Expiring::Silence, left_s: 57 }, "EXPIRING 57 type TALK and your name to chat, or HELP\r\n".into()),
             (Output::Alive, "ALIVE\r\n".into()),
             (Output::Bye(Bye::Quit), "BYE quit goodbye\r\n".into()),
             (Output::Bye(Bye::Abuse(Abuse::Http)), format!("BYE abuse {text_of_abuse}\r\n")),
@@ -638,7 +658,10 @@ mod tests {
                 count: 1,
                 next_seq: 2,
             },
-            Output::Expiring { left_s: 1 },
+            Output::Expiring {
+                what: Expiring::Silence,
+                left_s: 1,
+            },
             Output::Alive,
             Output::Bye(Bye::Quit),
         ]

@@ -10,9 +10,9 @@ use crate::world::World;
 use chinwag::ceiling::Ceiling;
 use chinwag::options::{self, Action, SOCKET_BUFFER_BYTES};
 use chinwag::protocol::{
-    self, BURST_S, BYTES_PER_LINE, Bye, Code, DENIALS_MAX, ENDED_MAX, ERRORS_MAX, IDLE_TCP_MIN_S,
-    LINE_BYTES_MAX, LeaveReason, Limits, NAME_BYTES_MAX, POLL_EVENTS_DEFAULT, POLL_EVENTS_MAX,
-    POLL_WAIT_MAX_S, REPLY_BYTES_MAX, Request, UNASKED, VERBS,
+    self, BURST_S, BYTES_PER_LINE, Bye, Code, DENIALS_MAX, ENDED_MAX, ERRORS_MAX, HINT_AFTER_S,
+    IDLE_TCP_MIN_S, LINE_BYTES_MAX, LeaveReason, Limits, NAME_BYTES_MAX, POLL_EVENTS_DEFAULT,
+    POLL_EVENTS_MAX, POLL_WAIT_MAX_S, REPLY_BYTES_MAX, Request, UNASKED, VERBS,
 };
 
 fn help() -> String {
@@ -302,6 +302,10 @@ fn the_table_of_limits_agrees_with_the_code() {
         (
             "seconds' worth of lines that may come at once",
             BURST_S.into(),
+        ),
+        (
+            "silence of a new client before a hint, seconds",
+            HINT_AFTER_S.into(),
         ),
         ("bytes that count as one line", BYTES_PER_LINE as u64),
         (

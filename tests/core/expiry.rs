@@ -60,6 +60,11 @@ fn timers_wait_until_all_that_had_come_is_read_but_not_for_ever() {
 #[test]
 fn what_is_due_happens_at_its_very_millisecond() {
     for (lines, due_ms, said) in [
+        (
+            "",
+            3_000,
+            "EXPIRING 57 type TALK and your name to chat, or HELP\r\n",
+        ),
         ("PING\n", 60_000, "BYE handshake "),
         ("JOIN ann\n", 40_000, "EXPIRING 20 press Return to stay\r\n"),
         ("JOIN ann mode=pull\n", 60_000, "BYE expired "),
@@ -84,6 +89,88 @@ fn what_is_due_happens_at_its_very_millisecond() {
         world.advance(1);
         assert!(text(&peer).starts_with(said), "{lines:?}");
     }
+}
+
+/// What the client has sent need not be a line, nor answered.
+#[test]
+fn a_client_that_has_sent_anything_gets_no_hint() {
+    for bytes in [
+        &b"J"[..],
+        b"\n",
+        b"\xff\xf1",
+        b"PING\n",
+        b"JOIN ann mode=pull alive=tcp\n",
+    ] {
+        let mut world = World::new(limits());
+        let peer = world.connect();
+        world.advance(2999);
+        world.send(&peer, bytes);
+        text(&peer);
+        world.advance(57_000);
+        assert_eq!(text(&peer), "", "{}", bytes.escape_ascii());
+        let early = world.connect_with_input(bytes);
+        text(&early);
+        world.advance(59_999);
+        assert_eq!(text(&early), "", "{}", bytes.escape_ascii());
+    }
+}
+
+/// G17.
+#[test]
+fn a_wait_in_the_first_lines_of_a_client_runs_from_those_lines() {
+    let mut world = World::new(limits());
+    let peer = world.connect();
+    world.advance(2000);
+    world.send(&peer, b"JOIN ann mode=pull\nPOLL\nPOLL wait=7\n");
+    assert!(text(&peer).ends_with(" ann\r\n"));
+    world.advance(6999);
+    assert_eq!(text(&peer), "");
+    world.advance(1);
+    assert!(text(&peer).starts_with("OK POLL 0 "));
+}
+
+/// G20.
+#[test]
+fn a_silent_client_gets_one_hint_and_has_its_time_all_the_same() {
+    for (handshake_s, left_s) in [(3, None), (4, Some(1)), (60, Some(57)), (3600, Some(3597))] {
+        let mut world = World::new(Limits {
+            handshake_s,
+            ..limits()
+        });
+        let peer = world.connect();
+        text(&peer);
+        let end_ms = u64::from(handshake_s) * 1000;
+        world.advance(end_ms - 1);
+        let hint =
+            |left_s| format!("EXPIRING {left_s} type TALK and your name to chat, or HELP\r\n");
+        assert_eq!(text(&peer), left_s.map_or(String::new(), hint));
+        world.advance(1);
+        assert!(text(&peer).starts_with("BYE handshake "));
+    }
+    // If the server was stopped, the hint says what is left.
+    let mut world = World::new(limits());
+    let (hinted, late) = (world.connect(), world.connect());
+    world.stop_for(50_001);
+    late.wire.borrow_mut().input.extend(b"PI");
+    world.run();
+    assert!(text(&hinted).contains("\r\nEXPIRING 9 type TALK "));
+    assert_eq!(text(&late).lines().count(), 1);
+    world.stop_for(9_999);
+    world.run();
+    assert!(text(&hinted).starts_with("BYE handshake "));
+    assert!(text(&late).starts_with("BYE handshake "));
+    let silent = world.connect();
+    world.stop_for(60_000);
+    world.run();
+    assert!(text(&silent).contains("\r\nBYE handshake "));
+    // A client that is silent has time to read its goodbye.
+    let silent = world.connect();
+    world.set_space(&silent, 0);
+    world.hub.shut_down(world.now());
+    world.advance(29_999);
+    assert!(!silent.wire.borrow().is_closed);
+    world.advance(1);
+    assert!(silent.wire.borrow().is_closed);
 }
 
 /// G17.

@@ -9,7 +9,7 @@ use chinwag::ceiling::Ceiling;
 use chinwag::chat::keys::{KeyHash, Keys};
 use chinwag::chat::{ConnId, Origin, RoomState};
 use chinwag::hub::conn::Conn;
-use chinwag::protocol::{LifeId, Limits};
+use chinwag::protocol::{HINT_AFTER_S, LifeId, Limits};
 use chinwag::time::Millis;
 use fastrand::Rng;
 
@@ -113,6 +113,12 @@ struct Talker {
     polls_after: VecDeque<Option<u64>>,
     says: VecDeque<String>,
     ended: bool,
+    /// The step in which it first sent something.
+    first_sent_in: Option<u64>,
+    /// It may get lines late, since its stream has not always taken everything.
+    was_held_up: bool,
+    /// It has got the hint how to begin.
+    was_hinted: bool,
     said_bye: bool,
 }
 
@@ -236,6 +242,7 @@ impl Simulation {
                     _ => usize::MAX,
                 };
                 let at = self.someone();
+                self.talkers[at].was_held_up = true;
                 let peer = self.talkers[at].peer.clone();
                 self.world.set_space(&peer, room);
                 format!("{} takes {room} bytes", peer.conn)
@@ -317,6 +324,9 @@ impl Simulation {
             polls_after: VecDeque::new(),
             says: VecDeque::new(),
             ended: false,
+            first_sent_in: None,
+            was_held_up: false,
+            was_hinted: false,
             said_bye: false,
         });
         said
@@ -333,6 +343,8 @@ impl Simulation {
             text += &self.line(at);
             text += ["\n", "\r\n", "\r\0"][self.rng.usize(..3)];
         }
+        let step = self.steps;
+        self.talkers[at].first_sent_in.get_or_insert(step);
         let peer = self.talkers[at].peer.clone();
         let mut bytes = text.clone().into_bytes();
         if self.rng.u8(..) < 80 {
@@ -589,6 +601,8 @@ impl Simulation {
             return "nobody".into();
         };
         let line = self.join(at, 0);
+        let step = self.steps;
+        self.talkers[at].first_sent_in.get_or_insert(step);
         self.talkers[at].asked.push_back("JOIN");
         let (origin, peer) = (self.talkers[at].origin, self.talkers[at].peer.clone());
         let is_allowed = self.talkers[at].joining[0].is_allowed;
@@ -753,7 +767,21 @@ impl Simulation {
                 );
                 self.event(at, &words);
             }
-            "EXPIRING" => assert!(self.talkers[at].member.is_some()),
+            "EXPIRING" if line.ends_with(" press Return to stay") => {
+                assert!(self.talkers[at].member.is_some());
+            }
+            "EXPIRING" => {
+                let talker = &mut self.talkers[at];
+                let handshake_s = self.world.hub.chat().limits().handshake_s;
+                let left_s: u32 = words[1].parse().unwrap();
+                assert!(
+                    left_s + HINT_AFTER_S <= handshake_s,
+                    "{line} of {handshake_s}"
+                );
+                let is_silent = talker.first_sent_in.is_none_or(|step| step >= self.steps);
+                assert!(is_silent || talker.was_held_up, "{line}");
+                assert!(!std::mem::replace(&mut talker.was_hinted, true));
+            }
             "BYE" => {
                 self.talkers[at].said_bye = true;
                 assert_ne!(

@@ -7,7 +7,7 @@ use std::net::{Shutdown, TcpStream};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-use crate::process::{PATIENCE, Server, TempDir};
+use crate::process::{PATIENCE, Server, TempDir, is_hint};
 use crate::script::sources::{documents, transcripts};
 use crate::script::{Op, Script, Stage};
 
@@ -64,6 +64,12 @@ impl Stage for TcpStage {
         loop {
             let end = received.iter().position(|&b| b == b'\n').map(|at| at + 1);
             if let Some(len) = len.or(end).filter(|&len| len <= received.len()) {
+                // No script that plays here waits for it, but it comes if the machine is slow.
+                if std::str::from_utf8(&received[..len]).is_ok_and(|line| is_hint(line.trim_end()))
+                {
+                    received.drain(..len);
+                    continue;
+                }
                 return Ok(received.drain(..len).collect());
             }
             let mut buffer = [0; 4096];

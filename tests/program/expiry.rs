@@ -63,6 +63,18 @@ fn a_connection_without_a_session_has_the_handshake_time() {
 }
 
 #[test]
+fn a_client_that_sends_nothing_gets_a_hint_and_keeps_its_time() {
+    let server = Server::start(&["--handshake", "5"]);
+    let watch = Watch::start();
+    let mut silent = server.connect();
+    // The server may be late, and then less is left.
+    assert!(silent.expect_hint() <= 2);
+    assert!(watch.elapsed() >= 3 * SECOND, "{:?}", watch.elapsed());
+    silent.expect_bye("handshake");
+    assert!(watch.elapsed() >= 5 * SECOND, "{:?}", watch.elapsed());
+}
+
+#[test]
 fn a_server_with_nothing_due_does_not_wake_up() {
     let server = Server::start(&["--handshake", "4"]);
     let mut members: Vec<_> = (0..50)

@@ -12,9 +12,9 @@ use chinwag::chat::{GOODBYE_MAX_S, LOG_LINES_MAX, LOG_PERIOD, STALL_CHECKS_PER_I
 use chinwag::hub::conn::buffers_bytes_max;
 use chinwag::options::{DEFAULT_ADDRESS, Options, SOCKET_BUFFER_BYTES};
 use chinwag::protocol::{
-    BURST_S, BYTES_PER_LINE, DENIALS_MAX, ENDED_MAX, ERRORS_MAX, IDLE_MIN_S, IDLE_TCP_MIN_S,
-    LINE_BYTES_MAX, Limits, NAME_BYTES_MAX, PING_BYTES_MAX, POLL_EVENTS_DEFAULT, POLL_EVENTS_MAX,
-    POLL_WAIT_MAX_S, QUOTE_CHARS_MAX, REPLY_BYTES_MAX, TALK_HISTORY_DEFAULT,
+    BURST_S, BYTES_PER_LINE, DENIALS_MAX, ENDED_MAX, ERRORS_MAX, HINT_AFTER_S, IDLE_MIN_S,
+    IDLE_TCP_MIN_S, LINE_BYTES_MAX, Limits, NAME_BYTES_MAX, PING_BYTES_MAX, POLL_EVENTS_DEFAULT,
+    POLL_EVENTS_MAX, POLL_WAIT_MAX_S, QUOTE_CHARS_MAX, REPLY_BYTES_MAX, TALK_HISTORY_DEFAULT,
 };
 
 use super::{between, document, settings};
@@ -237,6 +237,7 @@ fn figures_of_protocol() -> Vec<(&'static str, Vec<Figure>)> {
             "BYE",
             figures![limits.handshake_s, ERRORS_MAX, word(DENIALS_MAX)],
         ),
+        ("EXPIRING", figures![HINT_AFTER_S, HINT_AFTER_S]),
         ("Signs of life", figures![IDLE_MIN_S, IDLE_TCP_MIN_S]),
         (
             "A connection without a session",

@@ -18,6 +18,14 @@ pub struct Client {
     /// What was received; everything from `start` on is still to be looked at.
     input: Vec<u8>,
     start: usize,
+    /// Whether it passes the server's hint how to begin on to the test. Others may get one on a slow
+    /// machine.
+    shows_hint: bool,
+}
+
+/// Whether a line is what the server sends to a client that has sent nothing yet.
+pub fn is_hint(line: &str) -> bool {
+    line.starts_with("EXPIRING ") && line.ends_with(" type TALK and your name to chat, or HELP")
 }
 
 /// What a client may wait for.
@@ -72,6 +80,7 @@ impl Client {
             socket,
             input: Vec::new(),
             start: 0,
+            shows_hint: false,
         })
     }
 
@@ -112,6 +121,14 @@ impl Client {
     /// Ends the client's side of the stream.
     pub fn end(&self) {
         self.socket.shutdown(Shutdown::Write).unwrap();
+    }
+
+    /// Waits for the server's hint how to begin; returns the seconds in it.
+    pub fn expect_hint(&mut self) -> u64 {
+        self.shows_hint = true;
+        let line = self.expect("EXPIRING ");
+        assert!(is_hint(&line), "{line}");
+        line.split(' ').nth(1).unwrap().parse().unwrap()
     }
 
     /// Waits for the next line, which must begin with `beginning`.
@@ -212,6 +229,10 @@ impl Client {
                 let line = line.unwrap_or_else(|| panic!("no CR LF: {:?}", &input[..len]));
                 let line = String::from_utf8(line.to_vec()).unwrap();
                 self.start += len;
+                if is_hint(&line) && !self.shows_hint {
+                    looked_at = 0;
+                    continue;
+                }
                 return Ok(Received::Line(line));
             }
             looked_at = input.len();
