@@ -25,7 +25,9 @@ pub struct Caller {
     /// Errors since the last OK.
     pub(super) errors: u32,
     /// JOINs refused because the key was missing or wrong.
-    pub(super) denials: u32,
+    pub(super) denials: u8,
+    /// It has waited for its next JOIN with a key, as those do that come from a suspect address.
+    pub(super) has_paused: bool,
     /// One of its lines got an OK.
     pub(super) is_understood: bool,
     /// It has JOINed or RESUMEd, even if it has left since.
@@ -62,6 +64,7 @@ impl Caller {
             keepalive_s: None,
             errors: 0,
             denials: 0,
+            has_paused: false,
             is_understood: false,
             has_had_session: false,
             awaits_hint: false,
@@ -100,7 +103,8 @@ impl Caller {
         self.keepalive_s = idle_s.filter(|_| session.alive == Alive::Tcp);
     }
 
-    /// Whether its client has sent faster than it may, so that the hub must not read it for now.
+    /// Whether the hub must not read it for now: its client has sent faster than it may, or tries keys
+    /// from a suspect address.
     pub fn is_throttled(&self) -> bool {
         self.is_throttled
     }

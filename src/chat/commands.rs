@@ -54,7 +54,7 @@ impl Chat {
         replaced: &mut Option<Notice>,
     ) -> CommandResult<'a> {
         check_no_session(caller)?;
-        self.check_key_of(caller, &join)?;
+        self.check_key_of(caller, &join, now)?;
         let room_key = self.room_named(join.room);
         let namesake = room_key.and_then(|room| self.member_named(room, join.name));
         if namesake.is_some() && self.keys.is_none() {
@@ -85,10 +85,13 @@ impl Chat {
         &mut self,
         caller: &mut Caller,
         join: &Join<'_>,
+        now: Now,
     ) -> Result<(), Error> {
+        caller.has_paused &= join.key.is_none();
         let checked = self.check_key(join);
         if checked.is_err() {
             caller.denials += 1;
+            self.usages.deny(caller.origin, now);
             self.stats.refused_keys += 1;
         }
         checked

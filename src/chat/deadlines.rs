@@ -26,7 +26,7 @@ enum DueKind {
     Session(SessionKey),
     /// The end of the time in which a connection has to get a session, or that of its silence.
     Handshake,
-    /// The end of the time for which a connection had to wait because its client sent too fast.
+    /// The end of the time for which a connection had to wait: see `rate`.
     Throttle,
 }
 

@@ -183,7 +183,7 @@ impl Journal {
     }
 
     /// Logs that a client has tried wrong keys and hung up before the server closed its connection.
-    pub fn denied(&mut self, times: u32, peer: &Peer, now: Now) {
+    pub fn denied(&mut self, times: u8, peer: &Peer, now: Now) {
         if self.refusals.admit(peer.origin(), now) {
             let (address, s) = (peer.address(), plural(times.into()));
             log::warn!("refused {address}: wrong key for a name ({times} time{s})");

@@ -115,7 +115,7 @@ pub struct Chat {
     /// A timer for each connection that has no session, or is leaving. Of a new one it first ends the
     /// silence.
     handshakes: Timers<ConnId>,
-    /// A timer for each connection that must not be read for now, because its client sends too fast.
+    /// A timer for each connection that must not be read for now: see `rate`.
     throttles: Timers<ConnId>,
     ended: EndedSessions,
     journal: Journal,

@@ -9,6 +9,10 @@
 //! with the later of the two. A new connection begins with the latest of its address's connections that
 //! send nothing more. So nobody gets a new allowance by connecting again or by handing a session from
 //! one connection to the next, and an address has as many allowances as it has connections.
+//!
+//! Somebody who guesses keys waits, too. For a minute after its tenth wrong key within a minute, an
+//! address is *suspect*: a connection from there that has no session pauses for a second before the
+//! server looks at what it has sent, and again after each JOIN with a key.
 
 use super::{Caller, Chat};
 use crate::protocol::{BURST_S, BYTES_PER_LINE};
@@ -17,6 +21,8 @@ use crate::time::{Millis, Now};
 /// The shortest time for which a client that sends too fast has to wait, so that the server does not
 /// wake up for each of its lines.
 const THROTTLE_MIN: Millis = Millis(100);
+/// How long a connection from a suspect address waits before each JOIN with a key.
+const KEY_PAUSE: Millis = Millis(1000);
 const _: () = assert!(
     BYTES_PER_LINE <= u8::MAX as usize,
     "Caller::paid_bytes holds less than a line"
@@ -29,15 +35,21 @@ pub struct Permit(());
 
 impl Chat {
     /// Permits the hub to look at what a connection has sent next. Returns `None` if the client sends
-    /// faster than it may: the hub must not read the connection until something that is
-    /// [due](Chat::due) [resumes](super::Due::resumes_reading) that.
+    /// faster than it may, or tries keys from a suspect address: the hub must not read the connection
+    /// until something that is [due](Chat::due) [resumes](super::Due::resumes_reading) that.
     pub fn admit(&mut self, caller: &mut Caller, now: Now) -> Option<Permit> {
-        let Some(interval_us) = self.limits.line_interval_us() else {
-            return Some(Permit(()));
-        };
         if caller.is_throttled() {
             return None;
         }
+        if caller.session.is_none() && !caller.has_paused {
+            caller.has_paused = self.usages.is_suspect(caller.origin, now);
+            if caller.has_paused {
+                return self.throttle(caller, KEY_PAUSE, now);
+            }
+        }
+        let Some(interval_us) = self.limits.line_interval_us() else {
+            return Some(Permit(()));
+        };
         if std::mem::take(&mut caller.is_new) {
             let arrival_us = self.usages.arrival_us(caller.origin);
             caller.arrival_us = caller.arrival_us.max(arrival_us);
@@ -48,9 +60,13 @@ impl Chat {
             return Some(Permit(()));
         }
         let wait = Millis((latest_us - allowed_us).div_ceil(1000)).max(THROTTLE_MIN);
+        self.stats.lines_throttled += 1;
+        self.throttle(caller, wait, now)
+    }
+
+    fn throttle(&mut self, caller: &mut Caller, wait: Millis, now: Now) -> Option<Permit> {
         caller.is_throttled = true;
         self.throttles.file(caller.conn, now.at + wait);
-        self.stats.lines_throttled += 1;
         None
     }
 

@@ -40,7 +40,7 @@ impl Chat {
             is_quiet: false,
             key: talk.key,
         };
-        self.check_key_of(caller, &join)?;
+        self.check_key_of(caller, &join, now)?;
         let room_key = self.room_named(talk.room);
         let namesake = room_key.and_then(|room| self.member_named(room, talk.name));
         if let Some(key) = namesake {

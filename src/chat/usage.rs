@@ -1,4 +1,5 @@
-//! How many connections and sessions each origin has, and how fast its former connections have sent.
+//! How many connections and sessions each origin has, how fast its former connections have sent, and
+//! how many wrong keys have come from there.
 
 use std::cmp::Ordering;
 use std::collections::VecDeque;
@@ -8,8 +9,9 @@ use slab::Slab;
 
 use super::origin::{Origin, Peer};
 use crate::allocator::array_bytes;
-use crate::protocol::Limits;
+use crate::protocol::{DENIALS_PER_ADDRESS_MAX, Limits};
 use crate::sorted_index::{SortedIndex, Target};
+use crate::time::Now;
 
 /// The key of an origin, for as long as that has connections or sessions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,6 +45,11 @@ pub(super) struct Usage {
     /// The latest theoretical arrival time (see `rate`) of its connections that send nothing more, in
     /// sixteenths of a second. New connections begin with it.
     arrival_ticks: u32,
+    /// When the minute ends in which its `denials` count, in the same unit.
+    denials_end_ticks: u32,
+    /// JOINs without the right key in that minute. As soon as there are
+    /// [`DENIALS_PER_ADDRESS_MAX`], it is suspect, and the minute starts again.
+    denials: u8,
     /// It is in [`Usages::waiting`].
     pub(super) is_waiting: bool,
 }
@@ -55,18 +62,35 @@ impl Usage {
     fn arrival_us(&self) -> u64 {
         u64::from(self.arrival_ticks) * TICK_US
     }
+
+    fn denials_end_us(&self) -> u64 {
+        u64::from(self.denials_end_ticks) * TICK_US
+    }
+
+    /// Until when the server must not forget it, even if it has nothing.
+    fn remembered_until_us(&self) -> u64 {
+        self.arrival_us().max(self.denials_end_us())
+    }
 }
 
 /// A sixteenth of a second: exact enough, and 32 bits last for eight years.
 const TICK_US: u64 = 62_500;
+
+/// The time for which wrong keys count, and for which an origin is suspect, in microseconds.
+const DENIALS_PERIOD_US: u64 = 60_000_000;
+
+/// A point in time in ticks, rounded up.
+fn ticks(us: u64) -> u32 {
+    u32::try_from(us.div_ceil(TICK_US)).unwrap_or(u32::MAX)
+}
 
 /// The usages of all origins that have connections or sessions, or had some a moment ago.
 #[derive(Debug)]
 pub(super) struct Usages {
     pub(super) usages: Slab<(Origin, Usage)>,
     by_origin: SortedIndex,
-    /// Origins that have nothing left, but whose arrival time is ahead of the clock, so that the server
-    /// must not forget them yet. The one that has waited longest comes first.
+    /// Origins that have nothing left, but whose arrival time is ahead of the clock, or whose wrong keys
+    /// still count, so that the server must not forget them yet. The one that has waited longest comes first.
     pub(super) waiting: VecDeque<u32>,
     pub(super) waiting_max: usize,
 }
@@ -114,9 +138,28 @@ impl Usages {
     pub fn note_arrival(&mut self, key: OriginKey, arrival_us: u64) {
         if let Some(index) = key.index() {
             let (_, usage) = &mut self.usages[index];
-            let ticks = u32::try_from(arrival_us.div_ceil(TICK_US)).unwrap_or(u32::MAX);
-            usage.arrival_ticks = usage.arrival_ticks.max(ticks);
+            usage.arrival_ticks = usage.arrival_ticks.max(ticks(arrival_us));
         }
+    }
+
+    /// Counts a JOIN without the right key.
+    pub fn deny(&mut self, key: OriginKey, now: Now) {
+        let Some(index) = key.index() else { return };
+        let (_, usage) = &mut self.usages[index];
+        let is_over = usage.denials_end_us() <= now.past.micros();
+        usage.denials = match is_over {
+            true => 1,
+            false => usage.denials.saturating_add(1),
+        };
+        if is_over || usage.denials == DENIALS_PER_ADDRESS_MAX {
+            usage.denials_end_ticks = ticks(now.at.micros() + DENIALS_PERIOD_US);
+        }
+    }
+
+    /// Whether too many wrong keys have come from an origin, so that the next ones have to wait.
+    pub fn is_suspect(&self, key: OriginKey, now: Now) -> bool {
+        let usage = self.get(key);
+        usage.denials >= DENIALS_PER_ADDRESS_MAX && usage.denials_end_us() > now.past.micros()
     }
 
     /// Counts one connection of an origin less, and notes its theoretical arrival time.
@@ -125,12 +168,13 @@ impl Usages {
         self.change(key, now_us, |usage| usage.connections -= 1);
     }
 
-    /// Forgets origins that have nothing: those whose arrival time has passed, and if too many wait,
-    /// those that have waited longest.
+    /// Forgets origins that have nothing: those that need not be remembered any more, and if too many
+    /// wait, those that have waited longest.
     fn forget(&mut self, now_us: u64) {
         while let Some(&index) = self.waiting.front() {
             let (_, usage) = &mut self.usages[index as usize];
-            let may_stay = usage.arrival_us() > now_us && self.waiting.len() <= self.waiting_max;
+            let may_stay =
+                usage.remembered_until_us() > now_us && self.waiting.len() <= self.waiting_max;
             if usage.is_empty() && may_stay {
                 return;
             }
@@ -154,8 +198,8 @@ impl Usages {
             .map_or(Usage::default(), |index| self.usages[index].1)
     }
 
-    /// Changes an origin's usage. Forgets the origin as soon as it has nothing and its arrival time has
-    /// passed.
+    /// Changes an origin's usage. Forgets the origin as soon as it has nothing and need not be
+    /// remembered.
     pub fn change(&mut self, key: OriginKey, now_us: u64, change: impl FnOnce(&mut Usage)) {
         let Some(index) = key.index() else { return };
         let (_, usage) = &mut self.usages[index];
@@ -163,7 +207,7 @@ impl Usages {
         if !usage.is_empty() || usage.is_waiting {
             return;
         }
-        if usage.arrival_us() > now_us {
+        if usage.remembered_until_us() > now_us {
             usage.is_waiting = true;
             self.waiting.push_back(index as u32);
             self.forget(now_us);
@@ -216,6 +260,7 @@ fn by_origin(usages: &Slab<(Origin, Usage)>, origin: Origin) -> Target<impl Fn(u
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::time::Millis;
 
     fn at(address: u8) -> Peer {
         Peer::V4([192, 0, 2, address], 1)
@@ -233,6 +278,31 @@ mod tests {
         assert_eq!(usages.usages.len(), 1);
         usages.connect(&at(3), now_us + 1);
         assert_eq!(usages.usages.len(), 1);
+    }
+
+    #[test]
+    fn ten_wrong_keys_within_a_minute_make_an_origin_suspect_for_a_minute() {
+        let now = |ms| Now::exactly(Millis(ms), 0);
+        for (first_ms, tenth_ms, is_suspect) in [(0, 59_999, true), (7, 60_070, false)] {
+            let mut usages = Usages::new(&Limits::default());
+            for ms in [first_ms; 9].into_iter().chain([tenth_ms]) {
+                let here = usages.connect(&at(1), ms * 1000);
+                assert!(!usages.is_suspect(here, now(ms)));
+                usages.deny(here, now(ms));
+                // It cannot make the server forget them.
+                usages.disconnect(here, 0, ms * 1000);
+            }
+            for (ms, is_suspect) in [
+                (tenth_ms, is_suspect),
+                (tenth_ms + 59_999, is_suspect),
+                (tenth_ms + 60_063, false),
+            ] {
+                let here = usages.connect(&at(1), ms * 1000);
+                assert_eq!(usages.is_suspect(here, now(ms)), is_suspect, "{ms}");
+                usages.disconnect(here, 0, ms * 1000);
+            }
+            assert!(usages.usages.is_empty());
+        }
     }
 
     #[test]

@@ -32,7 +32,10 @@ pub const HINT_AFTER_S: u32 = 3;
 /// After this many errors in a row the server closes a connection.
 pub const ERRORS_MAX: u32 = 100;
 /// After this many JOINs without the right key the server closes a connection.
-pub const DENIALS_MAX: u32 = 3;
+pub const DENIALS_MAX: u8 = 3;
+/// After this many JOINs without the right key within a minute, further ones from their address have to
+/// wait.
+pub const DENIALS_PER_ADDRESS_MAX: u8 = 10;
 /// How many seconds' worth of lines a connection may send at once.
 pub const BURST_S: u32 = 4;
 /// Input counts as one line for every group of this many bytes that it begins, so a line that is no

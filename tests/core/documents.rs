@@ -10,9 +10,10 @@ use crate::world::World;
 use chinwag::ceiling::Ceiling;
 use chinwag::options::{self, Action, SOCKET_BUFFER_BYTES};
 use chinwag::protocol::{
-    self, BURST_S, BYTES_PER_LINE, Bye, Code, DENIALS_MAX, ENDED_MAX, ERRORS_MAX, HINT_AFTER_S,
-    IDLE_TCP_MIN_S, LINE_BYTES_MAX, LeaveReason, Limits, NAME_BYTES_MAX, POLL_EVENTS_DEFAULT,
-    POLL_EVENTS_MAX, POLL_WAIT_MAX_S, REPLY_BYTES_MAX, Request, UNASKED, VERBS,
+    self, BURST_S, BYTES_PER_LINE, Bye, Code, DENIALS_MAX, DENIALS_PER_ADDRESS_MAX, ENDED_MAX,
+    ERRORS_MAX, HINT_AFTER_S, IDLE_TCP_MIN_S, LINE_BYTES_MAX, LeaveReason, Limits, NAME_BYTES_MAX,
+    POLL_EVENTS_DEFAULT, POLL_EVENTS_MAX, POLL_WAIT_MAX_S, REPLY_BYTES_MAX, Request, UNASKED,
+    VERBS,
 };
 
 fn help() -> String {
@@ -313,6 +314,10 @@ fn the_table_of_limits_agrees_with_the_code() {
             SOCKET_BUFFER_BYTES as u64,
         ),
         ("`not-authorized` on one connection", DENIALS_MAX.into()),
+        (
+            "`not-authorized` from one address in a minute, before it has to wait",
+            DENIALS_PER_ADDRESS_MAX.into(),
+        ),
     ];
     let table = limits();
     for (limit, number) in expected {

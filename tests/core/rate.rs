@@ -1,6 +1,7 @@
 //! How fast a client may send.
 
 use chinwag::chat::Origin;
+use chinwag::chat::keys::Keys;
 use chinwag::protocol::Limits;
 
 use crate::members::{limits, member, newest, text};
@@ -47,6 +48,62 @@ fn every_byte_counts_against_the_rate_whether_it_ends_a_line_or_not() {
         world.send(&peer, &b"\nPING\n".repeat(300));
         let answered = text(&peer).matches("OK PING").count();
         assert_eq!(answered, (198 - lines) / 2, "{}", sent.escape_ascii());
+    }
+}
+
+/// The answer to a line from a new connection of `origin` straight away, and after a second.
+fn answers_from(world: &mut World, origin: Origin, line: &str) -> [String; 2] {
+    world.origin = origin;
+    let peer = world.connect();
+    text(&peer);
+    world.send(&peer, line.as_bytes());
+    let at_once = text(&peer);
+    world.advance(1000);
+    let later = text(&peer);
+    world.reset(&peer);
+    [at_once, later]
+}
+
+/// Whether there is a rate or not; and what waits is only that one address.
+#[test]
+fn wrong_keys_slow_down_their_address_and_nobody_else() {
+    for lines_per_s in [0, 50] {
+        let mut world = World::new(Limits {
+            lines_per_s,
+            ..limits()
+        });
+        let now = world.now();
+        world.hub.set_keys(Some(Keys::default()), now);
+        let guess = "JOIN ann key=guess\n";
+        let refused = "ERR not-authorized ";
+        let here = Origin::V4([192, 0, 2, 1]);
+        let next_door = Origin::V4([192, 0, 2, 2]);
+        for n in 0..10 {
+            for origin in [Origin::Local, here] {
+                let [at_once, _] = answers_from(&mut world, origin, guess);
+                assert!(at_once.starts_with(refused), "{n}");
+            }
+        }
+        for _ in 0..20 {
+            let [at_once, later] = answers_from(&mut world, here, guess);
+            assert_eq!(at_once, "");
+            assert!(later.starts_with(refused));
+        }
+        for origin in [Origin::Local, next_door] {
+            let [at_once, _] = answers_from(&mut world, origin, guess);
+            assert!(at_once.starts_with(refused), "{origin:?}");
+        }
+        // Only a JOIN with a key makes what follows wait again.
+        let lines = format!("PING\nJOIN ann\nPING\n{guess}PING\n");
+        let [at_once, later] = answers_from(&mut world, here, &lines);
+        assert_eq!(at_once, "");
+        assert_eq!(later.matches("OK PING").count(), 2);
+        assert_eq!(later.matches(refused).count(), 2);
+        world.advance(60_000);
+        let [at_once, _] = answers_from(&mut world, here, guess);
+        assert!(at_once.starts_with(refused));
+        assert!(world.hub.is_empty());
+        world.hub.assert_consistent(world.now());
     }
 }
 

@@ -12,9 +12,10 @@ use chinwag::chat::{GOODBYE_MAX_S, LOG_LINES_MAX, LOG_PERIOD, STALL_CHECKS_PER_I
 use chinwag::hub::conn::buffers_bytes_max;
 use chinwag::options::{DEFAULT_ADDRESS, Options, SOCKET_BUFFER_BYTES};
 use chinwag::protocol::{
-    BURST_S, BYTES_PER_LINE, DENIALS_MAX, ENDED_MAX, ERRORS_MAX, HINT_AFTER_S, IDLE_MIN_S,
-    IDLE_TCP_MIN_S, LINE_BYTES_MAX, Limits, NAME_BYTES_MAX, PING_BYTES_MAX, POLL_EVENTS_DEFAULT,
-    POLL_EVENTS_MAX, POLL_WAIT_MAX_S, QUOTE_CHARS_MAX, REPLY_BYTES_MAX, TALK_HISTORY_DEFAULT,
+    BURST_S, BYTES_PER_LINE, DENIALS_MAX, DENIALS_PER_ADDRESS_MAX, ENDED_MAX, ERRORS_MAX,
+    HINT_AFTER_S, IDLE_MIN_S, IDLE_TCP_MIN_S, LINE_BYTES_MAX, Limits, NAME_BYTES_MAX,
+    PING_BYTES_MAX, POLL_EVENTS_DEFAULT, POLL_EVENTS_MAX, POLL_WAIT_MAX_S, QUOTE_CHARS_MAX,
+    REPLY_BYTES_MAX, TALK_HISTORY_DEFAULT,
 };
 
 use super::{between, document, settings};
@@ -216,7 +217,14 @@ fn figures_of_protocol() -> Vec<(&'static str, Vec<Figure>)> {
                 IDLE_TCP_MIN_S
             ],
         ),
-        ("Keys", figures![ordinal(DENIALS_MAX)]),
+        (
+            "Keys",
+            figures![
+                ordinal(DENIALS_MAX),
+                word(DENIALS_PER_ADDRESS_MAX),
+                word(DENIALS_PER_ADDRESS_MAX)
+            ],
+        ),
         ("RESUME", figures![ENDED_MAX]),
         ("SAY", figures![limits.message_bytes_max]),
         (
@@ -255,7 +263,8 @@ fn figures_of_protocol() -> Vec<(&'static str, Vec<Figure>)> {
                 limits.message_bytes_max,
                 QUOTE_CHARS_MAX,
                 ERRORS_MAX,
-                ordinal(DENIALS_MAX)
+                ordinal(DENIALS_MAX),
+                ordinal(DENIALS_PER_ADDRESS_MAX)
             ],
         ),
         ("Replies", figures![REPLY_BYTES_MAX]),
@@ -332,6 +341,7 @@ fn the_promises_of_the_readme_have_the_numbers_of_the_code() {
         // The bits of a secret.
         128_u32,
         word(DENIALS_MAX),
+        word(DENIALS_PER_ADDRESS_MAX),
         word(LOG_LINES_MAX as u64),
         2 * limits.handshake_s,
     ];
