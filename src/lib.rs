@@ -37,7 +37,7 @@
 //! | what the server sends without being asked | `chat/notice.rs`, `chat/ended.rs` |
 //! | how much a connection may cost in a turn, and what comes first | `hub/mod.rs`, `hub/read.rs` |
 //! | how a connection begins, is answered, and ends | `hub/conn.rs`, `chat/connections.rs`, `chat/answer.rs`, `chat/caller.rs` |
-//! | how fast a client may send | `chat/rate.rs` |
+//! | how fast a client may send, and try keys | `chat/rate.rs`, `chat/usage.rs` |
 //! | limits and their defaults; which clients get in; what an address may have | `protocol/limits.rs`; `chat/admission.rs`; `chat/origin.rs`, `chat/usage.rs` |
 //! | keys, the users file, `--new-key` | `chat/keys.rs`, `users.rs` |
 //! | the line editor for telnet clients: its keys; how a line stands on the screen | `talk/editor.rs`; `talk/keys.rs`; `talk/screen.rs` |
