@@ -2,7 +2,7 @@
 
 use crate::protocol::{
     Code, Command, Error, Limits, Name, Parting, Query, Request, TALK_HISTORY_DEFAULT, bad_name,
-    decode, message, quote,
+    decode, message, nearest, quote,
 };
 
 /// A word that a person types after `/`.
@@ -94,10 +94,14 @@ fn read_command<'a>(
 }
 
 fn unknown(name: &str) -> Error {
-    let quoted = quote(&format!("/{name}"));
-    bad(format!(
-        "{quoted} is not a command; /help lists them, and // says a line that begins with /"
-    ))
+    let typed = format!("/{name}");
+    let quoted = quote(&typed);
+    bad(match nearest(&typed, COMMANDS.into_iter()) {
+        Some(command) => format!("{quoted} is not a command; did you mean {command}?"),
+        None => format!(
+            "{quoted} is not a command; /help lists them, and // says a line that begins with /"
+        ),
+    })
 }
 
 fn alone<'a>(rest: &str, query: Query) -> Result<Request<'a>, Error> {
