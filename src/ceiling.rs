@@ -6,7 +6,7 @@
 
 use std::fmt;
 
-use crate::allocator::array_bytes;
+use crate::allocator::{array_bytes, slab_bytes};
 use crate::chat::Chat;
 use crate::chat::event_log::EventLog;
 use crate::chat::keys::Keys;
@@ -74,7 +74,7 @@ impl Ceiling {
             part(
                 "connections",
                 conns,
-                array_bytes(conns, size_of::<Conn<Descriptor>>()) + lists + conns * conn,
+                slab_bytes::<Conn<Descriptor>>(conns) + lists + conns * conn,
             ),
             part(
                 "line editors",

@@ -161,7 +161,8 @@ impl EventLog {
     /// The most memory that a log of `bytes_max` bytes takes, in bytes. This includes what it took at
     /// first, since nothing else may fit there.
     pub fn memory_bytes_max(bytes_max: usize) -> usize {
-        let rings = |bytes, events| block_bytes(bytes) + block_bytes(events * size_of::<u32>());
+        let block = |bytes: usize| block_bytes(bytes as u64) as usize;
+        let rings = |bytes, events| block(bytes) + block(events * size_of::<u32>());
         rings(FIRST_BYTES, FIRST_BYTES / LOG_BYTES_PER_EVENT)
             + rings(bytes_max, Self::events_max(bytes_max))
             + GAPS_BYTES

@@ -5,7 +5,7 @@ use super::room::Room;
 use super::session::{Attachment, Session, TalkState};
 use super::usage::Usages;
 use super::{Chat, End, Token};
-use crate::allocator::array_bytes;
+use crate::allocator::{array_bytes, slab_bytes};
 use crate::protocol::{ENDED_MAX, Limits};
 use crate::sorted_index::SortedIndex;
 use crate::wheel::Wheel;
@@ -18,20 +18,22 @@ impl Chat {
     /// an audience, usage.
     pub fn sessions_memory_bytes_max(limits: &Limits) -> u64 {
         let (conns, sessions) = (limits.connections_max as u64, limits.sessions_max as u64);
-        array_bytes(sessions, size_of::<Session>())
+        let attached = conns.min(sessions);
+        slab_bytes::<Session>(sessions)
             + array_bytes(sessions, Wheel::TIMER_BYTES)
             + array_bytes(2 * conns, Wheel::TIMER_BYTES)
-            + conns.min(sessions) * (size_of::<Attachment>() as u64 + size_of::<TalkState>() as u64 + 2 * 32)
+            + attached * (size_of::<Attachment>() as u64 + size_of::<TalkState>() as u64 + 2 * 32)
             + sessions * SortedIndex::ENTRY_BYTES
-            // A room's audience is a growing list too, and at least a quarter full.
-            + 6 * sessions * size_of::<u32>() as u64
+            // A room's audience is a growing list too, and at least a quarter full. Only attached
+            // sessions are in one.
+            + 6 * attached * size_of::<u32>() as u64
             + Usages::memory_bytes_max(limits)
     }
 
     /// The most that rooms take without their logs, in bytes.
     pub fn rooms_memory_bytes_max(limits: &Limits) -> u64 {
         let rooms = limits.rooms_at_once_max() as u64;
-        array_bytes(rooms, size_of::<Room>())
+        slab_bytes::<Room>(rooms)
             + rooms * (SortedIndex::ENTRY_BYTES + INDEX_BYTES)
             + 2 * limits.event_bytes_max() as u64
             + shown_bytes_max(limits)

@@ -8,7 +8,7 @@ use std::num::NonZeroU32;
 use slab::Slab;
 
 use super::origin::{Origin, Peer};
-use crate::allocator::array_bytes;
+use crate::allocator::{array_bytes, slab_bytes};
 use crate::protocol::{DENIALS_PER_ADDRESS_MAX, Limits};
 use crate::sorted_index::{SortedIndex, Target};
 use crate::time::Now;
@@ -232,7 +232,7 @@ impl Usages {
     pub fn memory_bytes_max(limits: &Limits) -> u64 {
         let (conns, sessions) = (limits.connections_max as u64, limits.sessions_max as u64);
         let origins = 2 * conns + sessions;
-        array_bytes(origins, size_of::<(Origin, Usage)>())
+        slab_bytes::<(Origin, Usage)>(origins)
             + origins * SortedIndex::ENTRY_BYTES
             + array_bytes(conns + 1, size_of::<u32>())
     }
