@@ -2,10 +2,10 @@
 
 use super::ids::{RoomKey, SessionKey};
 use super::journal::Full;
-use super::keys::Keys;
+use super::keys::{KeyHash, Keys};
 use super::{Caller, Chat};
-use crate::protocol::{Error, Join};
-use crate::time::Now;
+use crate::protocol::{Error, Join, Presence, TakenUntil};
+use crate::time::{Millis, Now};
 
 impl Chat {
     /// Replaces the keys; `None` lets anybody join. Revokes each session whose name has lost its key or
@@ -38,18 +38,68 @@ impl Chat {
         Err(Error::NotAuthorized)
     }
 
-    /// Checks that the limits allow one more session, which replaces its `namesake` if it has one, and
-    /// a new room if `room_key` is `None`. That one may take the place of a room that nobody is in.
+    /// Checks that a JOIN may take its name back from a session that has it: with a users file any that
+    /// has come so far, without one only if that session began with the same key.
+    pub(super) fn check_take_back(
+        &self,
+        namesake: SessionKey,
+        join: &Join<'_>,
+        now: Now,
+    ) -> Result<(), Error> {
+        let key = join.key.filter(|_| self.keys.is_none()).map(KeyHash::of);
+        match self.has_key_of(namesake, key.as_ref()) {
+            true => Ok(()),
+            false => Err(self.name_taken(namesake, now)),
+        }
+    }
+
+    /// Whether a client whose own key has this hash may have the name of a session. With a users file,
+    /// its key was checked already.
+    pub(super) fn has_key_of(&self, session: SessionKey, key: Option<&KeyHash>) -> bool {
+        let own = self.sessions[session.index()].key.as_deref();
+        self.keys.is_some() || own.zip(key).is_some_and(|(own, key)| own == key)
+    }
+
+    /// The error about a name that a session has.
+    pub(super) fn name_taken(&self, session: SessionKey, now: Now) -> Error {
+        let session = &self.sessions[session.index()];
+        let left_s = |end: Millis| end.since(now.at).0.div_ceil(1000);
+        let until = match (session.idle_end().map(left_s), session.presence()) {
+            (Some(left_s), Presence::Detached) => TakenUntil::Detached { left_s },
+            (Some(left_s), Presence::Attached) => TakenUntil::Silent { left_s },
+            (None, _) => TakenUntil::KeptAlive {
+                idle_s: session.idle_s,
+            },
+        };
+        Error::NameTaken {
+            name: session.name,
+            has_key: session.key.is_some(),
+            until,
+        }
+    }
+
+    /// The key that a new session keeps, so that a later JOIN can take its name back. With a users file
+    /// it needs none.
+    pub(super) fn own_key(&self, join: &Join<'_>) -> Option<Box<KeyHash>> {
+        let key = join.key.filter(|_| self.keys.is_none())?;
+        Some(Box::new(KeyHash::of(key)))
+    }
+
+    /// Checks that the limits allow one more session, which replaces another if there is one that
+    /// `goes`, and a new room if `room_key` is `None`. That one may take the place of a room that nobody
+    /// is in, or is left in.
     pub(super) fn check_space(
         &mut self,
         caller: &Caller,
         room_key: Option<RoomKey>,
-        namesake: Option<SessionKey>,
+        goes: Option<SessionKey>,
         now: Now,
     ) -> Result<(), Error> {
-        let replaced = usize::from(namesake.is_some());
+        let replaced = usize::from(goes.is_some());
         let same_origin = |key: SessionKey| self.sessions[key.index()].origin == caller.origin;
-        let replaced_of_origin = usize::from(namesake.is_some_and(same_origin));
+        let replaced_of_origin = usize::from(goes.is_some_and(same_origin));
+        let is_alone = |key: SessionKey| self.session_and_room(key).1.members.len() == 1;
+        let rooms = self.rooms.len() - self.kept.len() - usize::from(goes.is_some_and(is_alone));
         let of_origin = self.usages.get(caller.origin).sessions as usize;
         let (count, full_of, error) = if self.sessions.len() >= self.limits.sessions_max + replaced
         {
@@ -59,8 +109,7 @@ impl Chat {
             let count = &mut self.stats.refused_sessions_address;
             let error = Error::TooManySessionsOfAddress;
             (count, Full::SessionsOfAddress, error)
-        } else if room_key.is_none() && self.rooms.len() - self.kept.len() >= self.limits.rooms_max
-        {
+        } else if room_key.is_none() && rooms >= self.limits.rooms_max {
             let count = &mut self.stats.refused_rooms;
             (count, Full::Rooms, Error::TooManyRooms)
         } else {

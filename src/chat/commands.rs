@@ -11,7 +11,7 @@ use super::session::Session;
 use super::{Chat, by_name, by_room_name};
 use crate::protocol::{
     Bye, Command, Error, Event, Join, LeaveReason, Listing, Membership, Mode, Name, Output,
-    Parting, Poll, Presence, Query, Reply, Resume, Secret, Token,
+    Parting, Poll, Query, Reply, Resume, Secret, Token,
 };
 use crate::time::Now;
 
@@ -57,8 +57,8 @@ impl Chat {
         self.check_key_of(caller, &join, now)?;
         let room_key = self.room_named(join.room);
         let namesake = room_key.and_then(|room| self.member_named(room, join.name));
-        if namesake.is_some() && self.keys.is_none() {
-            return Err(self.name_taken());
+        if let Some(namesake) = namesake {
+            self.check_take_back(namesake, &join, now)?;
         }
         if let Some(room) = room_key.map(|room| &self.rooms[room.index()]) {
             check_after(room, room.seen_by(&join))?;
@@ -95,10 +95,6 @@ impl Chat {
             self.stats.refused_keys += 1;
         }
         checked
-    }
-
-    pub(super) fn name_taken(&self) -> Error {
-        Error::NameTaken
     }
 
     pub(super) fn room_named(&self, name: Name) -> Option<RoomKey> {
@@ -327,10 +323,7 @@ pub(super) fn member_line(member: &Session, now: Now) -> Output<'static> {
     Output::Member {
         name: member.name,
         mode: member.mode,
-        presence: match member.conn() {
-            Some(_) => Presence::Attached,
-            None => Presence::Detached,
-        },
+        presence: member.presence(),
         silent_s: member.silent_s(now.at),
     }
 }

@@ -40,6 +40,7 @@ impl Chat {
         if !join.is_quiet {
             self.append(room_key, Event::Joined { name }, now);
         }
+        let own_key = self.own_key(join);
         let room = &mut self.rooms[room_key.index()];
         let key = SessionKey::at(self.sessions.insert(Session {
             secret,
@@ -57,6 +58,7 @@ impl Chat {
             is_behind: false,
             is_revoked: false,
             is_talk: caller.form == Form::Talk,
+            key: own_key,
             attachment: None,
         }));
         room.members.insert(key.0, &by_name(&self.sessions, name));

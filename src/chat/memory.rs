@@ -1,5 +1,6 @@
 //! The most memory that sessions and rooms take.
 
+use super::keys::KeyHash;
 use super::owed_in_talk::shown_bytes_max;
 use super::room::Room;
 use super::session::{Attachment, Session, TalkState};
@@ -14,8 +15,8 @@ use crate::wheel::Wheel;
 const INDEX_BYTES: u64 = 96;
 
 impl Chat {
-    /// The most that sessions take, in bytes, with what the server keeps for each: timer, name, place in
-    /// an audience, usage.
+    /// The most that sessions take, in bytes, with what the server keeps for each: timer, name, key,
+    /// place in an audience, usage.
     pub fn sessions_memory_bytes_max(limits: &Limits) -> u64 {
         let (conns, sessions) = (limits.connections_max as u64, limits.sessions_max as u64);
         let attached = conns.min(sessions);
@@ -27,6 +28,8 @@ impl Chat {
             // A room's audience is a growing list too, and at least a quarter full. Only attached
             // sessions are in one.
             + 6 * attached * size_of::<u32>() as u64
+            // An allocator adds at most this to a block of that size.
+            + sessions * (size_of::<KeyHash>() as u64 + 16)
             + Usages::memory_bytes_max(limits)
     }
 

@@ -3,8 +3,9 @@
 use std::num::NonZeroU32;
 
 use super::ids::{ConnId, RoomKey};
+use super::keys::KeyHash;
 use super::usage::OriginKey;
-use crate::protocol::{Alive, Mode, Name, Secret};
+use crate::protocol::{Alive, Mode, Name, Presence, Secret};
 use crate::talk::{Form, Viewer};
 use crate::time::Millis;
 
@@ -42,6 +43,8 @@ pub(super) struct Session {
     pub is_revoked: bool,
     /// It is a person's: TALK began it, or has taken it over.
     pub is_talk: bool,
+    /// What takes its name back on a server without a users file. In a box, since few sessions have it.
+    pub key: Option<Box<KeyHash>>,
     /// In a box, so that a detached session takes less memory.
     pub attachment: Option<Box<Attachment>>,
 }
@@ -148,6 +151,13 @@ impl Session {
         }
     }
 
+    pub fn presence(&self) -> Presence {
+        match self.attachment {
+            Some(_) => Presence::Attached,
+            None => Presence::Detached,
+        }
+    }
+
     /// The attachment of a session that is known to be attached.
     pub fn attached_mut(&mut self) -> &mut Attachment {
         self.attachment
@@ -215,6 +225,14 @@ impl Session {
         at.since(alive_at).secs()
     }
 
+    /// When the session expires if it shows no sign of life until then; `None` while only its open
+    /// connection or a POLL that waits keeps it alive.
+    pub fn idle_end(&self) -> Option<Millis> {
+        let alive_at = self.kept_alive_until().unwrap_or(self.alive_at);
+        let idle_end = alive_at + Millis::from_secs(self.idle_s);
+        (idle_end < Millis::NEVER).then_some(idle_end)
+    }
+
     /// The next deadline and what happens then; `None` while only its open connection keeps it alive.
     ///
     /// If several have passed, the gravest comes first: a session that is due to expire gets no
@@ -225,7 +243,6 @@ impl Session {
         }
         let idle = Millis::from_secs(self.idle_s);
         let kept_alive_until = self.kept_alive_until();
-        let idle_end = kept_alive_until.unwrap_or(self.alive_at) + idle;
         let attached = self.attachment.as_ref();
         let wait = attached.and_then(|a| a.wait).map(|w| w.until);
         let stalled = attached.map(|a| a.stalled_at + idle);
@@ -239,10 +256,7 @@ impl Session {
         // The gravest first.
         let deadlines = [
             (stalled, Deadline::Stalled),
-            (
-                (idle_end < Millis::NEVER).then_some(idle_end),
-                Deadline::Idle,
-            ),
+            (self.idle_end(), Deadline::Idle),
             (wait, Deadline::Wait),
             (stall_check, Deadline::StallCheck),
             (warning, Deadline::Expiring),

@@ -7,6 +7,7 @@ use super::caller::Caller;
 use super::commands::{CommandResult, check_no_session, member_line, session_of};
 use super::event_log::EventLog;
 use super::ids::SessionKey;
+use super::keys::KeyHash;
 use super::life::OwedEvents;
 use super::notice::Notice;
 use crate::protocol::{
@@ -44,8 +45,9 @@ impl Chat {
         let room_key = self.room_named(talk.room);
         let namesake = room_key.and_then(|room| self.member_named(room, talk.name));
         if let Some(key) = namesake {
-            if !self.may_come_back(caller, key, talk.key) {
-                return Err(self.name_taken());
+            let own_key = self.own_key(&join);
+            if !self.may_come_back(caller, key, own_key.as_deref()) {
+                return Err(self.name_taken(key, now));
             }
             return Ok(self.come_back(caller, key, &join, now, replaced));
         }
@@ -57,16 +59,16 @@ impl Chat {
         Ok(self.entered(key, None, now))
     }
 
-    /// Whether a connection may take over a session by its name alone: with its key, or if it is a
-    /// person's that was begun without a key, is detached, and came from the same place.
-    fn may_come_back(&self, caller: &Caller, key: SessionKey, secret: Option<&str>) -> bool {
-        let session = &self.sessions[key.index()];
-        if self.keys.is_some() {
-            // The key was checked, and is that of the name.
+    /// Whether a connection may take over a session: with its key, whose hash is `key`, or if it is a
+    /// person's that was begun without one, is detached, and came from the same place.
+    fn may_come_back(&self, caller: &Caller, session: SessionKey, key: Option<&KeyHash>) -> bool {
+        if self.has_key_of(session, key) {
             return true;
         }
+        let session = &self.sessions[session.index()];
         let is_left_behind = session.is_talk && session.attachment.is_none();
-        secret.is_none() && is_left_behind && session.origin == caller.origin
+        let has_no_key = session.key.is_none() && key.is_none();
+        is_left_behind && has_no_key && session.origin == caller.origin
     }
 
     /// Attaches a person's connection to the session that they had. The room sees nothing of it.
@@ -128,19 +130,22 @@ impl Chat {
         };
         let namesake = room_key.and_then(|room| self.member_named(room, name));
         if let Some(other) = namesake {
-            if !self.may_come_back(caller, other, None) {
-                return Err(self.name_taken());
+            let own_key = self.sessions[key.index()].key.as_deref();
+            if !self.may_come_back(caller, other, own_key) {
+                return Err(self.name_taken(other, now));
             }
         } else {
             self.check_space(caller, room_key, Some(key), now)?;
         }
         let secret = Secret::random().map_err(|_| Error::NoRandomNumbers)?;
+        let own_key = self.sessions[key.index()].key.take();
         self.destroy(key, LeaveReason::Left, now);
         if let Some(other) = namesake {
             return Ok(self.come_back(caller, other, &join, now, replaced));
         }
         let room = room_key.unwrap_or_else(|| self.open_room(room));
         let key = self.create(caller, &join, room, secret, now);
+        self.sessions[key.index()].key = own_key;
         Ok(self.entered(key, None, now))
     }
 

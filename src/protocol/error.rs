@@ -40,6 +40,27 @@ pub enum Advice {
     Say,
 }
 
+/// When a session that shows no further sign of life expires.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TakenUntil {
+    /// It has no connection, and expires in that many seconds.
+    Detached {
+        /// How many are left.
+        left_s: u64,
+    },
+    /// It is connected, and expires in that many seconds if its client stays silent.
+    Silent {
+        /// How many are left.
+        left_s: u64,
+    },
+    /// Its open connection or a POLL that waits keeps it alive. It expires that many seconds after that
+    /// has ended.
+    KeptAlive {
+        /// Its idle time.
+        idle_s: u32,
+    },
+}
+
 /// Why the server refuses a line: a code for programs and a text for people.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Error {
@@ -71,7 +92,14 @@ pub enum Error {
         ago_s: u64,
     },
     /// A member of the room has this name.
-    NameTaken,
+    NameTaken {
+        /// The name as that member wrote it.
+        name: Name,
+        /// Its session began with a key, so that whoever holds the key can take the name back.
+        has_key: bool,
+        /// When the name will be free at the latest if its session shows no further sign of life.
+        until: TakenUntil,
+    },
     /// The person is in that room already.
     InRoom {
         /// The room.
@@ -117,7 +145,7 @@ impl Error {
             Error::AlreadyJoined | Error::InRoom { .. } => Code::AlreadyJoined,
             Error::UnknownSession => Code::UnknownSession,
             Error::SessionEnded { .. } => Code::SessionEnded,
-            Error::NameTaken => Code::NameTaken,
+            Error::NameTaken { .. } => Code::NameTaken,
             Error::NotAuthorized => Code::NotAuthorized,
             Error::WrongMode => Code::WrongMode,
             Error::AfterNewest { .. } => Code::BadArgument,

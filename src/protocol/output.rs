@@ -8,7 +8,7 @@ use std::fmt::{self, Write};
 
 use super::bye::Bye;
 use super::command::{Alive, Mode};
-use super::error::{Advice, Error};
+use super::error::{Advice, Error, TakenUntil};
 use super::event::{Event, Numbered};
 use super::life_id::LifeId;
 use super::limits::REPLY_BYTES_MAX;
@@ -352,9 +352,34 @@ impl fmt::Display for Error {
             Error::SessionEnded { reason, ago_s } => {
                 return write!(f, "{reason} {ago_s}");
             }
-            Error::NameTaken => {
-                "a member of the room has that name; a session that was lost can be RESUMEd, or \
-                 expires"
+            Error::NameTaken {
+                name,
+                has_key,
+                until,
+            } => {
+                let whose = match until {
+                    TakenUntil::Detached { .. } => "",
+                    _ => " by a client that is connected",
+                };
+                let with_key = if *has_key { "JOIN with its key, " } else { "" };
+                write!(
+                    f,
+                    "{name} is taken{whose}; if that was you: {with_key}RESUME its session, or "
+                )?;
+                return match until {
+                    TakenUntil::Detached { left_s } => {
+                        write!(f, "try again in {left_s} s, when it has expired")
+                    }
+                    TakenUntil::Silent { left_s } => {
+                        write!(
+                            f,
+                            "try again in {left_s} s, when it has expired if it stays silent"
+                        )
+                    }
+                    TakenUntil::KeptAlive { idle_s } => {
+                        write!(f, "close that connection and try again {idle_s} s later")
+                    }
+                };
             }
             Error::InRoom { room } => return write!(f, "you are in {room} already"),
             Error::NotAuthorized => {
@@ -554,6 +579,30 @@ mod tests {
         let reason = LeaveReason::Quit;
         let ended = Error::SessionEnded { reason, ago_s: 7 };
         assert_eq!(text(Output::Error(&ended)), "ERR session-ended quit 7\r\n");
+    }
+
+    #[test]
+    fn a_name_that_is_taken_says_for_how_long() {
+        let taken = |has_key, until| {
+            let name = Name::parse("Bob").unwrap();
+            let error = Error::NameTaken {
+                name,
+                has_key,
+                until,
+            };
+            text(Output::Error(&error))
+        };
+        #[rustfmt::skip]
+        let table = [
+            (false, TakenUntil::Detached { left_s: 43 }, "; if that was you: RESUME its session, or try again in 43 s, when it has expired\r\n"),
+            (true, TakenUntil::Detached { left_s: 1 }, "; if that was you: JOIN with its key, RESUME its session, or try again in 1 s, when it has expired\r\n"),
+            (false, TakenUntil::Silent { left_s: 9 }, " by a client that is connected; if that was you: RESUME its session, or try again in 9 s, when it has expired if it stays silent\r\n"),
+            (true, TakenUntil::KeptAlive { idle_s: 60 }, " by a client that is connected; if that was you: JOIN with its key, RESUME its session, or close that connection and try again 60 s later\r\n"),
+        ];
+        for (has_key, until, rest) in table {
+            let expected = format!("ERR name-taken Bob is taken{rest}");
+            assert_eq!(taken(has_key, until), expected);
+        }
     }
 
     #[test]

@@ -9,7 +9,7 @@ use chinwag::ceiling::Ceiling;
 use chinwag::chat::keys::{KeyHash, Keys};
 use chinwag::chat::{ConnId, Origin, RoomState};
 use chinwag::hub::conn::Conn;
-use chinwag::protocol::{DENIALS_PER_ADDRESS_MAX, HINT_AFTER_S, LifeId, Limits};
+use chinwag::protocol::{DENIALS_PER_ADDRESS_MAX, HINT_AFTER_S, LeaveReason, LifeId, Limits};
 use chinwag::time::Millis;
 use fastrand::Rng;
 
@@ -31,7 +31,7 @@ const LAG_MAX: u64 = 300;
 /// - whoever joins where another session stopped gets all that is behind it, or a LOST (G32);
 /// - rooms keep their numbers, and go neither early nor late nor out of order (G26, G33);
 /// - there are never more of anything than the limits say, and all of it fits under the ceiling;
-/// - only somebody with the key has the name.
+/// - only somebody with the key has the name, and nobody takes one back without a key (G29, G30).
 #[test]
 fn nothing_is_lost_doubled_leaked_or_late_whatever_clients_do() {
     let seeds = match std::env::var("CHINWAG_SEED") {
@@ -85,6 +85,7 @@ struct Joining {
     /// The event after which it wants to go on, in which log.
     since: Option<(u64, LifeId)>,
     is_quiet: bool,
+    has_key: bool,
     /// The step in which it was sent.
     sent_in: u64,
     /// Whether it brought the name's key, or needed none, while the keys were of this generation.
@@ -432,6 +433,8 @@ impl Simulation {
         let key = match self.rng.u8(0..10) {
             0 => None,
             1 => Some(self.rng.u8(0..3)),
+            // Without a users file, anyone may choose one.
+            2..6 if self.keys.is_none() => Some(self.rng.u8(0..2)),
             _ => right.flatten(),
         };
         let since = self.since(room);
@@ -442,6 +445,7 @@ impl Simulation {
             history,
             since,
             is_quiet,
+            has_key: key.is_some(),
             sent_in: self.steps,
             is_allowed: right.is_none_or(|right| right.is_some() && right == key),
             generation: self.generation,
@@ -621,8 +625,12 @@ impl Simulation {
             room,
             since,
             is_quiet,
+            has_key,
             ..
         } = self.talkers[at].joining[0];
+        let replaced = LeaveReason::Replaced.index();
+        let replaced = after.sessions_ended[replaced] - before.sessions_ended[replaced];
+        assert!(replaced <= joined && (replaced == 0 || has_key), "{line}");
         let room = rooms_before
             .iter()
             .find(|known| known.name.to_string() == format!("r{room}"));
