@@ -270,7 +270,7 @@ impl Editor {
     /// Inserts a character at the cursor if it is permitted and there is room. One without width
     /// belongs to the one before it, so there must be one.
     fn insert(&mut self, c: char) {
-        let is_permitted = is_permitted(c) && (width(c) > 0 || self.cursor > 0);
+        let is_permitted = c != '\t' && is_permitted(c) && (width(c) > 0 || self.cursor > 0);
         if !is_permitted || !self.make_room(c.len_utf8()) {
             self.is_bell_due = true;
             return;

@@ -68,6 +68,92 @@ impl Terminal {
     }
 }
 
+/// A terminal whose cursor goes on at once after a full row, and whose window has no end.
+struct Eager {
+    columns: usize,
+    /// What each cell shows. The second one of a wide character shows nothing.
+    rows: Vec<Vec<String>>,
+    row: usize,
+    column: usize,
+    /// Where it has shown a character last.
+    last: (usize, usize),
+}
+
+impl Eager {
+    fn new(columns: u16) -> Eager {
+        let columns = columns.into();
+        Eager {
+            columns,
+            rows: vec![vec![" ".to_owned(); columns]],
+            row: 0,
+            column: 0,
+            last: (0, 0),
+        }
+    }
+
+    fn next_row(&mut self) {
+        self.row += 1;
+        if self.row == self.rows.len() {
+            self.rows.push(vec![" ".to_owned(); self.columns]);
+        }
+    }
+
+    fn put(&mut self, c: char) {
+        if c == '\u{301}' {
+            let (row, column) = self.last;
+            return self.rows[row][column].push(c);
+        }
+        let width = width(&c.to_string());
+        assert!(self.column + width <= self.columns, "it need not wrap {c}");
+        let cells = &mut self.rows[self.row][self.column..];
+        cells[0] = c.to_string();
+        cells[1..width].fill(String::new());
+        self.last = (self.row, self.column);
+        self.column += width;
+        if self.column == self.columns {
+            self.column = 0;
+            self.next_row();
+        }
+    }
+
+    fn process(&mut self, text: &str) {
+        let mut rest = text;
+        while let Some(c) = rest.chars().next() {
+            rest = &rest[c.len_utf8()..];
+            match c {
+                '\x07' => {}
+                '\x08' => self.column -= 1,
+                '\r' => self.column = 0,
+                '\n' => self.next_row(),
+                '\x1b' => {
+                    let end = rest.find(|c: char| c.is_ascii_alphabetic()).unwrap();
+                    let count = rest[1..end].parse().unwrap_or(1);
+                    match &rest[end..=end] {
+                        "A" => self.row -= count,
+                        "B" => self.row += count,
+                        "C" => self.column += count,
+                        "D" => self.column -= count,
+                        _ => {
+                            assert_eq!(&rest[..=end], "[J");
+                            self.rows.truncate(self.row + 1);
+                            self.rows[self.row][self.column..].fill(" ".to_owned());
+                        }
+                    }
+                    assert!(self.row < self.rows.len() && self.column < self.columns);
+                    rest = &rest[end + 1..];
+                }
+                c => self.put(c),
+            }
+        }
+    }
+
+    /// The rows from this one on, without the blanks at their ends.
+    fn text(&self, from: usize) -> Vec<String> {
+        let rows = self.rows[from..].iter().map(|row| row.concat());
+        rows.map(|row| row.trim_end().to_owned()).collect()
+    }
+}
+
 fn width(character: &str) -> usize {
     match character.chars().next().unwrap() {
         '中' | '한' | '🦆' => 2,
@@ -224,7 +310,9 @@ struct Desk {
     terminal: Terminal,
     editor: Editor,
     model: Model,
-    /// The rows above the line, and from which of them on they are compared at each step.
+    /// A terminal that goes on at once after a full row, if it has to see the same.
+    eager: Option<Eager>,
+    /// The rows above the line.
     above: Vec<String>,
     /// What the last call wrote.
     out: Vec<u8>,
@@ -236,6 +324,7 @@ impl Desk {
             terminal: Terminal::new(columns, rows),
             editor: Editor::new(columns, rows, LINE_BYTES_MAX),
             model: Model::default(),
+            eager: None,
             above: Vec::new(),
             out: Vec::new(),
         }
@@ -274,6 +363,11 @@ impl Desk {
             "below: {below:#?} after {wrote}"
         );
         assert_eq!(self.terminal.cursor(), cursor, "cursor after {wrote}");
+        if let Some(eager) = &mut self.eager {
+            eager.process(std::str::from_utf8(&self.out).unwrap());
+            assert_eq!(trimmed(&eager.text(from)), trimmed(&expected), "{wrote}");
+            assert_eq!((eager.row, eager.column), cursor, "cursor after {wrote}");
+        }
     }
 
     #[track_caller]
@@ -436,7 +530,16 @@ fn random_step(desk: &mut Desk, rng: &mut Rng, rest: &mut (Vec<u8>, Option<Key>)
                 .collect::<String>()
         };
         let count = rng.usize(1..4);
-        let messages: Vec<_> = (0..count).map(|_| format!("<{}", message(rng))).collect();
+        let mut messages: Vec<_> = (0..count).map(|_| format!("<{}", message(rng))).collect();
+        // After a full row, terminals differ about what CR LF does.
+        let columns = usize::from(desk.terminal.columns());
+        let is_full = |message: &&mut String| message.chars().count() % columns == 0;
+        if desk.eager.is_some() {
+            messages
+                .iter_mut()
+                .filter(is_full)
+                .for_each(|message| message.push('.'));
+        }
         desk.messages(&messages);
         return;
     }
@@ -464,6 +567,9 @@ fn random_step(desk: &mut Desk, rng: &mut Rng, rest: &mut (Vec<u8>, Option<Key>)
 fn the_line_is_whole_and_last_and_messages_are_in_order_above_it_whatever_happens() {
     for_seeds(|columns, rng| {
         let mut desk = Desk::new(columns, rng.u16(2..30));
+        if columns > 1 && rng.bool() {
+            desk.eager = Some(Eager::new(columns));
+        }
         let mut rest = Default::default();
         for _ in 0..150 {
             random_step(&mut desk, rng, &mut rest);
@@ -789,4 +895,225 @@ fn terminals_that_wrap_rows_again_lose_nothing_either() {
             desk.check_from(0);
         }
     });
+}
+
+/// The only characters for which the editor and the terminal differ: U+FE0F, which in this terminal
+/// makes some symbols before it wide and in others does not, and U+FFFD, which it does not show.
+#[test]
+fn the_terminal_has_the_same_width_for_each_character() {
+    let mut differ = Vec::new();
+    // Nothing is assigned between, and what is private comes after.
+    for c in ('\u{a0}'..'\u{40000}').chain('\u{e0000}'..'\u{e1000}') {
+        let mut out = Vec::new();
+        let mut editor = Editor::new(10, 24, LINE_BYTES_MAX);
+        let text = format!("a ☎{c}");
+        editor.type_in(&mut text.as_bytes(), &mut out);
+        if out[0] == 7 {
+            continue; // no line may contain it
+        }
+        // Goes to the telephone, by as many columns as there are from there to the end.
+        editor.type_in(&mut &b"\x1bb"[..], &mut out);
+        let mut terminal = Terminal::new(10, 2);
+        terminal.parser.process(&out);
+        if terminal.cursor() != (0, 2) {
+            differ.push(c);
+        }
+    }
+    assert_eq!(differ, ['\u{fe0f}', '\u{fffd}']);
+}
+
+/// A stream as a terminal may send it, or as it never would.
+fn random_stream(rng: &mut Rng) -> Vec<u8> {
+    let pieces: &[&[u8]] = &[
+        b"a",
+        b"b c",
+        b"an",
+        b" ",
+        b"\t",
+        b"\t\t",
+        b"\r",
+        b"\n",
+        b"\0",
+        b"\x1b",
+        b"\x1b[",
+        b"\x1bO",
+        b"[",
+        b"A",
+        b"B",
+        b"C",
+        b"D",
+        b"H",
+        b"1",
+        b";5",
+        b"3~",
+        b"\x1b[A",
+        b"\x1b[D",
+        b"\x1b[3~",
+        b"\x01",
+        b"\x02",
+        b"\x04",
+        b"\x05",
+        b"\x06",
+        b"\x08",
+        b"\x0b",
+        b"\x0e",
+        b"\x10",
+        b"\x15",
+        b"\x17",
+        b"\x7f",
+        b"\x03",
+        b"\xc3",
+        b"\xa9",
+        b"\xe4\xb8",
+        b"\xad",
+        b"\xf0\x9f",
+        b"\xa6\x86",
+        b"\xff",
+        b"x\xcc\x81",
+        b"hello there ",
+    ];
+    let count = rng.usize(..200);
+    let some = |_| match rng.u8(..8) {
+        0 => "é中🦆한".as_bytes(),
+        _ => rng.choice(pieces).unwrap(),
+    };
+    (0..count).map(some).collect::<Vec<_>>().concat()
+}
+
+/// What comes of a stream that comes in these reads: what was typed, the line, what the screen shows.
+fn outcome<'i>(
+    columns: u16,
+    rows: u16,
+    reads: impl Iterator<Item = &'i [u8]>,
+) -> (Vec<String>, String, Vec<String>, (usize, usize)) {
+    let mut terminal = Terminal::new(columns, rows);
+    let mut editor = Editor::new(columns, rows, LINE_BYTES_MAX);
+    let mut events = Vec::new();
+    for mut read in reads {
+        loop {
+            let mut out = Vec::new();
+            let typed = editor.type_in(&mut read, &mut out);
+            if typed == Some(Typed::Tab) {
+                let names = editor.complete(NAMES.into_iter(), &mut out);
+                let text = names.map(|names| format!("-- {names}\r\n"));
+                editor.above(text.unwrap_or_default().as_bytes(), &mut out);
+            }
+            terminal.parser.process(&out);
+            match typed {
+                Some(typed) => events.push(format!("{typed:?}")),
+                None => break,
+            }
+        }
+        assert_eq!(read, b"");
+    }
+    let shown = trimmed(&terminal.text(0)).to_vec();
+    let line = editor.finish(&mut Vec::new());
+    (events, line, shown, terminal.cursor())
+}
+
+#[test]
+fn a_stream_means_the_same_however_reads_cut_it() {
+    for_seeds(|columns, rng| {
+        for _ in 0..6 {
+            let rows = rng.u16(2..30);
+            let stream = random_stream(rng);
+            let whole = outcome(columns, rows, std::iter::once(&stream[..]));
+            let bytes = outcome(columns, rows, stream.chunks(1));
+            assert_eq!(whole, bytes, "{}", stream.escape_ascii());
+            let size = rng.usize(2..20);
+            let pieces = outcome(columns, rows, stream.chunks(size));
+            assert_eq!(whole, pieces, "{}", stream.escape_ascii());
+        }
+    });
+}
+
+/// Checks that a terminal gets characters that a line may contain, and what moves its cursor and
+/// erases.
+#[track_caller]
+fn check_written(out: &[u8]) {
+    let text = std::str::from_utf8(out).unwrap();
+    let mut rest = text;
+    while let Some(c) = rest.chars().next() {
+        rest = &rest[c.len_utf8()..];
+        if c == '\x1b' {
+            let sequence = rest.strip_prefix('[').unwrap();
+            let sequence = sequence.trim_start_matches(|c: char| c.is_ascii_digit());
+            assert!(
+                sequence.starts_with(['A', 'B', 'C', 'D', 'H', 'J']),
+                "{text:?}"
+            );
+            rest = sequence;
+        } else {
+            let is_known = !c.is_control() || "\r\n\x07\x08".contains(c);
+            assert!(is_known, "{text:?}");
+        }
+    }
+}
+
+#[test]
+fn whatever_comes_neither_takes_more_than_it_may_nor_controls_the_terminal() {
+    for_seeds(|columns, rng| {
+        let max = rng.usize(..200);
+        let mut editor = Editor::new(columns, rng.u16(..30), max);
+        for _ in 0..20 {
+            let random: Vec<_> = (0..rng.usize(..100)).map(|_| rng.u8(..)).collect();
+            let input = [random_stream(rng), random].concat();
+            let mut input = &input[..];
+            let mut out = Vec::new();
+            while let Some(typed) = editor.type_in(&mut input, &mut out) {
+                assert!(out.len() <= Editor::screen_bytes_max(max), "{}", out.len());
+                check_written(&out);
+                out.clear();
+                match typed {
+                    Typed::Tab => _ = editor.complete(NAMES.into_iter(), &mut out),
+                    Typed::Line(line) => assert!(line.len() <= max),
+                    Typed::Dropped | Typed::End => {}
+                }
+                check_written(&out);
+                out.clear();
+            }
+            assert!(out.len() <= Editor::screen_bytes_max(max), "{}", out.len());
+            assert!(editor.memory_bytes() <= Editor::memory_bytes_max(max));
+            match rng.u8(..4) {
+                0 => editor.above(b"<bob> hi\r\n", &mut out),
+                1 => editor.resize(
+                    rng.choice([0, 1, 2, 80, u16::MAX]).unwrap(),
+                    rng.u16(..),
+                    &mut out,
+                ),
+                2 => {
+                    _ = editor.press(
+                        rng.choice([Key::Backspace, Key::EraseLine, Key::Interrupt])
+                            .unwrap(),
+                        &mut out,
+                    )
+                }
+                _ => {}
+            }
+            check_written(&out);
+        }
+    });
+}
+
+#[test]
+fn memory_is_what_the_bound_says_and_goes_back_with_the_line() {
+    let mut editor = Editor::new(80, 24, LINE_BYTES_MAX);
+    let idle = size_of::<Editor>();
+    let mut out = Vec::new();
+    let mut type_in = |editor: &mut Editor, text: &str| {
+        let mut input = text.as_bytes();
+        while editor.type_in(&mut input, &mut out).is_some() {}
+        editor.memory_bytes()
+    };
+    assert_eq!(type_in(&mut editor, ""), idle);
+    assert_eq!(type_in(&mut editor, "x"), idle + 64);
+    assert_eq!(type_in(&mut editor, "\x7f"), idle);
+    assert_eq!(type_in(&mut editor, "x\x03"), idle);
+    // All that it may keep: full lines in the history, one of them recalled, and a full draft.
+    for n in 0..20 {
+        type_in(&mut editor, &format!("{n}{}\r", "x".repeat(LINE_BYTES_MAX)));
+    }
+    let kept = type_in(&mut editor, &("y".repeat(LINE_BYTES_MAX) + "\x10"));
+    assert_eq!(kept, Editor::memory_bytes_max(LINE_BYTES_MAX));
+    assert_eq!(type_in(&mut editor, "\x03"), kept - 2 * LINE_BYTES_MAX);
 }
