@@ -12,6 +12,9 @@ use crate::protocol::is_permitted;
 const BELL: u8 = 7;
 /// The memory for a line grows by this many bytes.
 const STEP_BYTES: usize = 64;
+/// The most that a character takes with the code points without width that belong to it, in bytes. The
+/// longest that people use are flags of parts of countries: seven code points of four bytes.
+const CHARACTER_BYTES_MAX: usize = 32;
 /// How many names a second TAB shows. It counts the others.
 const NAMES_SHOWN_MAX: usize = 40;
 /// The most that moving the cursor, erasing and the bell add to what [`Editor::type_in`] writes.
@@ -145,11 +148,11 @@ impl Editor {
         let was_ambiguous = std::mem::take(&mut self.is_ambiguous);
         let start = self.word_start(self.cursor);
         let word = &self.line[start..self.cursor];
-        // TABs in pasted text stand between words. They complete nothing.
-        let begins = |name: &&str| !word.is_empty() && common_len(name, word) == word.len();
-        let mut others = names.filter(begins);
+        let mut others = names.filter(|name| common_len(name, word) == word.len());
         let all = others.clone();
-        let Some(name) = others.next() else {
+        // TABs in pasted text stand between words. They complete nothing.
+        let first = if word.is_empty() { None } else { others.next() };
+        let Some(name) = first else {
             self.is_bell_due = true;
             self.draw(out);
             return None;
@@ -212,7 +215,7 @@ impl Editor {
             }
             Key::Left => self.cursor = last_start(before),
             Key::Right => self.cursor += first_end(after),
-            Key::WordLeft => self.cursor = self.word_start(before.trim_end().len()),
+            Key::WordLeft => self.cursor = self.last_word_start(),
             Key::WordRight => self.cursor = self.word_end(),
             Key::Home => self.cursor = 0,
             Key::End => self.cursor = self.line.len(),
@@ -222,10 +225,7 @@ impl Editor {
             Key::Delete | Key::DeleteOrEnd => {
                 self.erase(self.cursor, self.cursor + first_end(after));
             }
-            Key::EraseWord => {
-                let start = self.word_start(before.trim_end().len());
-                self.erase(start, self.cursor);
-            }
+            Key::EraseWord => self.erase(self.last_word_start(), self.cursor),
             Key::EraseBefore => self.erase(0, self.cursor),
             Key::EraseAfter => self.erase(self.cursor, self.line.len()),
             Key::EraseLine => self.erase(0, self.line.len()),
@@ -270,15 +270,19 @@ impl Editor {
     /// Inserts a character at the cursor if it is permitted and there is room. One without width
     /// belongs to the one before it, so there must be one.
     fn insert(&mut self, c: char) {
-        let is_permitted = c != '\t' && is_permitted(c) && (width(c) > 0 || self.cursor > 0);
-        if !is_permitted || !self.make_room(c.len_utf8()) {
+        let is_mark = width(c) == 0;
+        let from = match is_mark {
+            true => last_start(&self.line[..self.cursor]),
+            false => self.cursor,
+        };
+        let bytes = self.cursor - from + c.len_utf8();
+        let is_refused = !is_permitted(c)
+            || c == '\t'
+            || is_mark && (from == self.cursor || bytes > CHARACTER_BYTES_MAX);
+        if is_refused || !self.make_room(c.len_utf8()) {
             self.is_bell_due = true;
             return;
         }
-        let from = match width(c) {
-            0 => last_start(&self.line[..self.cursor]),
-            _ => self.cursor,
-        };
         self.unchanged = self.unchanged.min(from);
         self.line.insert(self.cursor, c);
         self.cursor += c.len_utf8();
@@ -339,38 +343,32 @@ impl Editor {
         self.unchanged = 0;
     }
 
-    /// Where the word begins that ends at byte `at`.
+    /// Where the word begins that byte `at` is in or at the end of.
     fn word_start(&self, at: usize) -> usize {
-        let mut start = at;
-        loop {
-            let before = last_start(&self.line[..start]);
-            if before == start || is_blank(&self.line[before..start]) {
-                return start;
-            }
-            start = before;
-        }
+        let before = &self.line[..at];
+        let blank = before.rfind(char::is_whitespace);
+        blank.map_or(0, |blank| blank + first_end(&before[blank..]))
+    }
+
+    /// Where the last word before the cursor begins.
+    fn last_word_start(&self) -> usize {
+        let last = self.line[..self.cursor].rfind(is_in_word);
+        self.word_start(last.unwrap_or(0))
     }
 
     /// Where the word ends that the cursor is in or before.
     fn word_end(&self) -> usize {
-        let mut is_within = false;
-        let mut end = self.cursor;
-        while end < self.line.len() {
-            let next = end + first_end(&self.line[end..]);
-            let is_blank = is_blank(&self.line[end..next]);
-            if is_within && is_blank {
-                break;
-            }
-            is_within = !is_blank;
-            end = next;
-        }
-        end
+        let after = &self.line[self.cursor..];
+        let start = after.find(is_in_word).unwrap_or(after.len());
+        let word = &after[start..];
+        let len = word.find(char::is_whitespace).unwrap_or(word.len());
+        self.cursor + start + len
     }
 }
 
-/// Whether a character separates words.
-fn is_blank(character: &str) -> bool {
-    character.trim().is_empty()
+/// Whether a code point is neither a blank nor without width, as those are that may follow a blank.
+fn is_in_word(c: char) -> bool {
+    !c.is_whitespace() && width(c) > 0
 }
 
 /// How many bytes two names have in common at their beginning, without regard to case.

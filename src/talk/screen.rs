@@ -28,8 +28,11 @@ const ROWS_DEFAULT: u16 = 24;
 
 /// The width of a code point in columns: 0, 1 or 2.
 pub fn width(c: char) -> usize {
-    // The table has one character of three, a Khmer sign. Terminals have none.
-    c.width().unwrap_or(0).min(2)
+    match c {
+        ' '..='~' => 1,
+        // The table has one character of three, a Khmer sign. Terminals have none.
+        _ => c.width().unwrap_or(0).min(2),
+    }
 }
 
 /// Where the first character of `text` ends, with the code points without width that belong to it.

@@ -236,10 +236,10 @@ impl Model {
             Key::Right => self.cursor = end.min(self.cursor + 1),
             Key::WordLeft => self.cursor = self.word_start(),
             Key::WordRight => {
-                while self.cursor < end && self.line[self.cursor] == " " {
+                while self.cursor < end && self.line[self.cursor].starts_with(' ') {
                     self.cursor += 1;
                 }
-                while self.cursor < end && self.line[self.cursor] != " " {
+                while self.cursor < end && !self.line[self.cursor].starts_with(' ') {
                     self.cursor += 1;
                 }
             }
@@ -278,8 +278,9 @@ impl Model {
 
     fn word_start(&self) -> usize {
         let before = &self.line[..self.cursor];
-        let word_end = before.iter().rposition(|c| c != " ").map_or(0, |at| at + 1);
-        let blank = before[..word_end].iter().rposition(|c| c == " ");
+        let is_blank = |c: &String| c.starts_with(' ');
+        let last = before.iter().rposition(|c| !is_blank(c)).unwrap_or(0);
+        let blank = before[..last].iter().rposition(is_blank);
         blank.map_or(0, |at| at + 1)
     }
 
@@ -676,6 +677,39 @@ fn what_a_line_cannot_hold_rings_the_bell_once_a_read_and_is_not_taken_in() {
     let mut out = Vec::new();
     editor.type_in(&mut "\u{301}e\u{301}\r".as_bytes(), &mut out);
     assert_eq!(out, "\u{7}e\u{301}\r\n".as_bytes());
+    // It can have 15 of two bytes, and Scotland its flag.
+    for (text, taken) in [
+        ("e".to_owned() + &"\u{301}".repeat(20), 31),
+        (
+            "🏴\u{e0067}\u{e0062}\u{e0073}\u{e0063}\u{e0074}\u{e007f}".to_owned(),
+            28,
+        ),
+    ] {
+        editor.type_in(&mut text.as_bytes(), &mut out);
+        let typed = editor.type_in(&mut &b"\r"[..], &mut out);
+        assert_eq!(typed, Some(Typed::Line(text[..taken].to_owned())));
+    }
+}
+
+#[test]
+fn words_end_at_blanks() {
+    // A mark on a blank belongs to the blank.
+    for (keys, line) in [
+        ("\x17", "ab  \u{301}c\u{3000}|"),
+        ("\x17\x1b\x7f", "ab  \u{301}|"),
+        ("\x01\x1bf", "ab|  \u{301}c\u{3000}d "),
+        ("\x01\x1bf\x1bf", "ab  \u{301}c|\u{3000}d "),
+        ("\x01\x1bf\x1bf\x1bf", "ab  \u{301}c\u{3000}d| "),
+        ("\x01\x1bf\x1bf\x1bf\x1bf", "ab  \u{301}c\u{3000}d |"),
+        ("\x1bb\x1bb", "ab  \u{301}|c\u{3000}d "),
+        ("\x1bb\x1bb\x1bb", "|ab  \u{301}c\u{3000}d "),
+        ("\x15 \x1bb", "| "),
+    ] {
+        let mut editor = Editor::new(80, 24, LINE_BYTES_MAX);
+        let typed = format!("ab  \u{301}c\u{3000}d {keys}|\r");
+        let found = editor.type_in(&mut typed.as_bytes(), &mut Vec::new());
+        assert_eq!(found, Some(Typed::Line(line.to_owned())), "{keys:?}");
+    }
 }
 
 #[test]
