@@ -28,6 +28,10 @@ pub trait Transport: Read + Write {
     /// takes something.
     fn untaken(&self) -> u32;
 
+    /// Whether the system throws away what the peer has not taken when the stream fails, so that
+    /// [`untaken`](Self::untaken) is 0 then.
+    fn drops_untaken(&self) -> bool;
+
     /// Whether a read may return fewer bytes than fit although there are more to read.
     fn may_read_in_part(&self) -> bool;
 }
@@ -459,6 +463,8 @@ pub struct Readiness {
     pub urgent: bool,
     /// Nothing that the server writes reaches the peer any more.
     pub broken: bool,
+    /// The system reports an error on the stream.
+    pub failed: bool,
 }
 
 /// What a write has written.
@@ -508,6 +514,10 @@ mod tests {
 
         fn untaken(&self) -> u32 {
             0
+        }
+
+        fn drops_untaken(&self) -> bool {
+            false
         }
 
         fn may_read_in_part(&self) -> bool {

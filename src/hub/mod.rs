@@ -137,6 +137,7 @@ impl<T: Transport> Hub<T> {
             read_closed,
             urgent,
             broken,
+            failed,
         } = readiness;
         conn.is_readable |= readable || read_closed || urgent || broken;
         // A broken connection receives nothing more, whatever the poll reports; and if a throttled
@@ -147,12 +148,16 @@ impl<T: Transport> Hub<T> {
         if writable {
             conn.space = Space::Some;
         }
-        if broken {
-            conn.lose_client();
-        }
         if writable {
             self.chat.note(&mut conn.caller, ConnEvent::Writable, now);
         }
+        if broken {
+            if !(failed && conn.stream.drops_untaken()) {
+                self.note_taken(key, now);
+            }
+            self.conns[key.index()].lose_client();
+        }
+        let conn = &self.conns[key.index()];
         if conn.is_readable {
             self.read_later(key);
         }

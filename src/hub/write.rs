@@ -138,10 +138,12 @@ impl<T: Transport> Hub<T> {
     }
 
     /// Notes if a person's client has taken everything, so that nothing of it has to be shown again when
-    /// they come back after their connection was lost.
+    /// they come back after their connection was lost. Once that has happened, the output was thrown
+    /// away, which shows nothing.
     pub(super) fn note_taken(&mut self, key: ConnId, now: Now) {
         let conn = &mut self.conns[key.index()];
-        if conn.caller.form() == Form::Talk && conn.out_len() == 0 && conn.stream.untaken() == 0 {
+        let is_person = conn.caller.form() == Form::Talk && !conn.is_unreachable();
+        if is_person && conn.out_len() == 0 && conn.stream.untaken() == 0 {
             self.chat.note(&mut conn.caller, ConnEvent::Taken, now);
         }
     }

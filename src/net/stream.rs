@@ -88,6 +88,10 @@ impl Transport for Stream {
         }
     }
 
+    fn drops_untaken(&self) -> bool {
+        matches!(self, Stream::Unix(_))
+    }
+
     fn may_read_in_part(&self) -> bool {
         // A read stops before bytes that were sent with a descriptor: unix(7).
         matches!(self, Stream::Unix(_))

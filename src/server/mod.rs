@@ -241,6 +241,7 @@ fn readiness(event: &Event) -> Readiness {
         read_closed: event.is_read_closed(),
         urgent: event.is_priority(),
         broken: event.is_error() || event.is_write_closed(),
+        failed: event.is_error(),
     }
 }
 

@@ -23,4 +23,5 @@ mod script;
 mod simulation;
 mod slow;
 mod structure;
+mod talk;
 mod world;

@@ -35,6 +35,10 @@ pub struct Wire {
     pub space: usize,
     /// How many of the bytes that the stream took are still in the system's buffers.
     pub untaken: u32,
+    /// Whether what the stream takes stays there.
+    pub holds: bool,
+    /// Whether that is thrown away when the stream fails, as with a Unix socket.
+    pub drops_untaken: bool,
     /// How many times the server has asked for that.
     pub untaken_asked: usize,
     /// The server has closed the stream.
@@ -87,6 +91,9 @@ impl Write for End {
             wire.space -= taken;
         }
         wire.output.extend_from_slice(&bytes[..taken]);
+        if wire.holds {
+            wire.untaken += taken as u32;
+        }
         wire.writes += 1;
         Ok(taken)
     }
@@ -110,6 +117,10 @@ impl Transport for End {
         let mut wire = self.0.borrow_mut();
         wire.untaken_asked += 1;
         wire.untaken
+    }
+
+    fn drops_untaken(&self) -> bool {
+        self.0.borrow().drops_untaken
     }
 
     fn may_read_in_part(&self) -> bool {
@@ -230,7 +241,16 @@ impl World {
     /// Breaks the connection without a word; the server's system notices.
     pub fn reset(&mut self, peer: &Peer) {
         peer.wire.borrow_mut().is_reset = true;
-        self.tell(peer, |ready| ready.broken = true);
+        self.tell(peer, |ready| (ready.broken, ready.failed) = (true, true));
+        self.run();
+    }
+
+    /// Closes the client's side of a Unix socket, which it has read to its end.
+    pub fn close(&mut self, peer: &Peer) {
+        peer.wire.borrow_mut().has_ended = true;
+        self.tell(peer, |ready| {
+            (ready.readable, ready.read_closed, ready.broken) = (true, true, true)
+        });
         self.run();
     }
 
