@@ -92,11 +92,24 @@ impl Chat {
         if join.idle_s.is_some() || session.idle_s < idle_s {
             session.idle_s = idle_s;
         }
-        let cursor = session.cursor;
         caller.form = Form::Talk;
         self.attach(caller, key, now);
-        let missed = self.session_and_room(key).1.log.next() - cursor;
+        let missed = self.missed(key);
         self.entered(key, Some(missed), now)
+    }
+
+    /// How many events a person who has come back sees, or learns to be gone. If nothing has happened
+    /// since they came first, the newest event is their own coming, which is not shown.
+    fn missed(&mut self, key: SessionKey) -> u64 {
+        let session = &mut self.sessions[key.index()];
+        let log = &self.rooms[session.room.index()].log;
+        let missed = log.next() - session.cursor;
+        if missed == 0 {
+            return 0;
+        }
+        let newest = read_event(log, log.next() - 1, &mut self.line);
+        let viewer = session.attached_mut().talk_mut().viewer;
+        missed - u64::from(viewer.is_own(&newest))
     }
 
     /// Moves a person to another room, under the same name and key. If that is refused, they stay

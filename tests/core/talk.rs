@@ -60,3 +60,19 @@ fn what_the_system_has_thrown_away_was_not_taken() {
     let shown = text(&person(&mut world, "TALK ann"));
     assert!(shown.contains(": 0 events"), "{shown}");
 }
+
+#[test]
+fn ones_own_coming_is_neither_shown_nor_counted_after_the_way_back() {
+    let mut world = World::new(limits());
+    member(&mut world, "JOIN bob");
+    let ann = world.connect();
+    ann.wire.borrow_mut().holds = true;
+    world.send(&ann, b"TALK ann history=0\n");
+    world.reset(&ann);
+    let ann = person(&mut world, "TALK ann");
+    let shown = text(&ann);
+    assert!(
+        shown.ends_with("in lobby: 0 events since you were away\r\n-- here: bob\r\n"),
+        "{shown}"
+    );
+}
