@@ -1,20 +1,627 @@
 //! What people see in talk form: nothing but what happened, all of it, and nobody's text as the
 //! server's.
 
-use crate::members::{limits, member, text};
+use std::collections::{BTreeSet, VecDeque};
+use std::ops::RangeInclusive;
+
+use chinwag::protocol::{Bye, Command, LeaveReason, Limits, Name, Output, Request};
+use chinwag::talk::Form;
+use fastrand::Rng;
+use proptest::collection::vec;
+use proptest::prelude::*;
+use proptest::sample::select;
+
+use crate::members::{limits, lines, member, text};
 use crate::world::{Peer, World};
 
 /// Connects a person, who sends a line of TALK, and leaves what they get unread.
 fn person(world: &mut World, talk: &str) -> Peer {
     let peer = world.connect();
     world.send(&peer, format!("{talk}\n").as_bytes());
+    assert!(peer.wire.borrow().output.starts_with(b"HELLO "));
     let mut wire = peer.wire.borrow_mut();
-    assert!(wire.output.starts_with(b"HELLO "));
     let end = wire.output.iter().position(|&b| b == b'\n').unwrap();
     wire.output.drain(..=end);
     assert!(wire.output.starts_with(b"-- "), "{talk} was refused");
     drop(wire);
     peer
+}
+
+/// A line that a person sees.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Shown {
+    /// A member says or does something: whether it is done, the name, and the text.
+    Member(bool, String, String),
+    /// A member came, or left with a reason.
+    Moved(String, Option<LeaveReason>),
+    /// Only the server begins a line with this.
+    Server(String),
+}
+
+/// The words with which people learn why somebody has left; `None` stands for coming.
+fn moves() -> impl Iterator<Item = (&'static str, Option<LeaveReason>)> {
+    let left = |reason| match reason {
+        LeaveReason::Left | LeaveReason::Quit => " left",
+        LeaveReason::Expired => " left: nothing heard for too long",
+        LeaveReason::Slow => " left: read nothing for too long",
+        LeaveReason::Replaced => " left: the name was taken back",
+    };
+    let leaving = LeaveReason::ALL.map(|reason| (left(reason), Some(reason)));
+    [(" came", None)].into_iter().chain(leaving)
+}
+
+/// Reads a line as a person reads it who knows nothing but the form.
+fn read(line: &str) -> Shown {
+    if let Some(rest) = line.strip_prefix("-- ") {
+        return Shown::Server(rest.into());
+    }
+    let clock = line.get(..6).unwrap_or_else(|| panic!("what is {line:?}?"));
+    let shape = clock.replace(|c: char| c.is_ascii_digit(), "0");
+    assert_eq!(shape, "00:00 ", "{line:?}");
+    let rest = &line[6..];
+    let is_name = |name: &str| Name::parse(name).is_some();
+    if let Some(moved) = rest.strip_prefix("-- ") {
+        let ends_with = |(words, reason): (&str, _)| {
+            let name = moved.strip_suffix(words).filter(|name| is_name(name))?;
+            Some(Shown::Moved(name.into(), reason))
+        };
+        return moves()
+            .find_map(ends_with)
+            .unwrap_or_else(|| panic!("{line:?}"));
+    }
+    let said = rest.strip_prefix('<').and_then(|r| r.split_once("> "));
+    let done = rest.strip_prefix("* ").and_then(|r| r.split_once(' '));
+    let (name, text) = said.or(done).unwrap_or_else(|| panic!("{line:?}"));
+    assert!(is_name(name), "{line:?}");
+    Shown::Member(said.is_none(), name.into(), text.into())
+}
+
+/// How people see an event that a program got as this line.
+fn seen(event: &str) -> Shown {
+    let words: Vec<_> = event.splitn(5, ' ').collect();
+    let (name, rest) = (words[3].to_owned(), words.get(4).copied());
+    match (words[0], rest) {
+        ("MSG", Some(text)) => match text.get(..4) {
+            Some(me) if me.eq_ignore_ascii_case("/me ") && !text[4..].trim().is_empty() => {
+                Shown::Member(true, name, text[4..].into())
+            }
+            _ => Shown::Member(false, name, text.into()),
+        },
+        ("JOINED", None) => Shown::Moved(name, None),
+        ("LEFT", Some(word)) => {
+            let reason = LeaveReason::ALL.into_iter().find(|r| r.as_str() == word);
+            // People see no difference between these two.
+            let reason = reason.map(|reason| match reason {
+                LeaveReason::Quit => LeaveReason::Left,
+                other => other,
+            });
+            Shown::Moved(name, Some(reason.unwrap()))
+        }
+        _ => panic!("no event: {event}"),
+    }
+}
+
+/// Texts that try to look like something else, and any others.
+fn text_to_say() -> impl Strategy<Value = String> {
+    let pieces = [
+        "-- ",
+        "--",
+        "17:32 ",
+        "09:56 ",
+        "<ann> ",
+        "* ",
+        "ann",
+        "/me ",
+        "/ME ",
+        "/me",
+        "\t",
+        "  ",
+        " ",
+        "> ",
+        "came",
+        "left",
+        "goodbye",
+        "\u{a0}",
+        "\u{3000}",
+        "\u{200b}",
+        "\u{feff}",
+        "e\u{301}",
+        "// ",
+        "/who",
+        "MSG 4 1763800000000 ann ",
+        "LOST 4 8",
+        "漢字",
+        "\u{1f600}",
+    ];
+    prop_oneof![
+        vec(select(pieces.to_vec()), 1..8).prop_map(|pieces| pieces.concat()),
+        "[\\PC\t]{1,60}",
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig {
+        cases: 500,
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    })]
+
+    /// Whatever members are called and say, each line that a person sees is of the member that it
+    /// names, or of the server, and it says what the member said, byte for byte.
+    #[test]
+    fn nobodys_text_looks_like_the_servers(
+        names in vec("[A-Za-z0-9][A-Za-z0-9_-]{0,23}", 3),
+        texts in vec((0..3_usize, text_to_say()), 1..12),
+    ) {
+        let mut world = World::new(limits());
+        let recorder = member(&mut world, "JOIN recorder");
+        let ann = person(&mut world, "TALK ann history=0");
+        let mut members = Vec::new();
+        for (index, name) in names.iter().enumerate() {
+            // Half of them are people themselves; names may be taken.
+            let peer = world.connect();
+            let verb = ["JOIN", "TALK"][index % 2];
+            world.send(&peer, format!("{verb} {name}\n").as_bytes());
+            members.push((peer, verb));
+        }
+        for (who, text) in &texts {
+            let (peer, verb) = &members[*who];
+            let line = match *verb {
+                "JOIN" => format!("SAY {text}"),
+                _ => format!("{}{text}", if text.starts_with('/') { "/" } else { "" }),
+            };
+            world.send(peer, format!("{line}\n").as_bytes());
+        }
+        // The first of these events is ann's coming.
+        let events = lines(&recorder);
+        let expected: Vec<_> = events[1..].iter().map(|event| seen(event)).collect();
+        let shown = text(&ann);
+        // Nothing but CR LF ends a line, wherever it is looked for.
+        assert_eq!(shown.lines().count(), shown.matches("\r\n").count());
+        assert!(!shown.contains(|c: char| c.is_control() && !"\t\r\n".contains(c)));
+        let shown: Vec<_> = shown.split_terminator("\r\n").skip(2).map(read).collect();
+        assert_eq!(shown, expected);
+    }
+
+    /// The same for what a person types, which programs get as it was meant.
+    #[test]
+    fn what_a_person_types_is_a_command_or_said_byte_for_byte(line in text_to_say()) {
+        let limits = Limits::default();
+        match Form::Talk.read(line.as_bytes(), &limits) {
+            Request::Command(Command::Say(said)) => {
+                assert_eq!(said, line.strip_prefix('/').filter(|_| line.starts_with("//")).unwrap_or(&line));
+                let again = format!("SAY {said}");
+                let said = Request::Command(Command::Say(said));
+                assert_eq!(Request::read(again.as_bytes(), &limits), said);
+            }
+            Request::Command(command) => assert!(line.starts_with('/'), "{command:?}"),
+            Request::Empty => assert_eq!(line.trim(), ""),
+            Request::Edit { .. } => assert!(line.starts_with("/edit")),
+            Request::Bad(error) => {
+                let text = error.to_string();
+                assert!(!text.is_empty() && !text.contains(char::is_control));
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+#[test]
+fn every_goodbye_is_one_line_in_words() {
+    for bye in Bye::ALL {
+        let mut out = Vec::new();
+        Form::Talk.write(&Output::Bye(bye), &mut out);
+        let line = String::from_utf8(out).unwrap();
+        let words = line.strip_suffix("\r\n").unwrap();
+        assert!(matches!(read(words), Shown::Server(_)), "{line}");
+        assert!(
+            words.starts_with("-- goodbye") && !words.contains('\n'),
+            "{line}"
+        );
+    }
+    let mut world = World::new(limits());
+    let ann = person(&mut world, "TALK ann");
+    text(&ann);
+    world.hub.shut_down(world.now());
+    assert_eq!(text(&ann), "-- goodbye: the server is shutting down\r\n");
+    assert!(ann.wire.borrow().is_closed);
+}
+
+const SEEDS: u64 = 40;
+const STEPS: usize = 250;
+const PEOPLE: usize = 4;
+const PROGRAMS: usize = 3;
+const ROOMS: usize = 3;
+
+/// People and programs come, speak, go to other rooms, are cut off, and come back, over connections
+/// that take a few bytes at a time. What each person is shown has to be what a program in the room
+/// got, in the same order and whole, apart from what the person has typed; a line says how many
+/// events are gone; and what a client may not have taken before its connection broke is shown again.
+#[test]
+fn people_see_what_programs_get_whatever_happens() {
+    let seeds = match std::env::var("CHINWAG_SEED") {
+        Ok(seed) => vec![seed.parse().unwrap()],
+        Err(_) => (0..SEEDS).collect(),
+    };
+    for seed in seeds {
+        let mut log = Vec::new();
+        let played = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+            Gathering::new(seed).play(&mut log);
+        }));
+        if played.is_err() {
+            let tail = &log[log.len().saturating_sub(30)..];
+            panic!("seed {seed} failed; its last steps:\n{}", tail.join("\n"));
+        }
+    }
+}
+
+/// A person's stay in a room on one connection.
+#[derive(Clone, Debug)]
+struct Stay {
+    room: usize,
+    /// The numbers with which what they see may begin.
+    begins: RangeInclusive<u64>,
+    /// From this number on, their own lines are not shown.
+    own_from: u64,
+}
+
+#[derive(Debug, Default)]
+struct Person {
+    name: String,
+    peer: Option<Peer>,
+    /// The room in which they are, attached or not.
+    room: Option<usize>,
+    /// The stays that the server has begun and may not have told of yet.
+    to_come: VecDeque<Stay>,
+    stay: Option<Stay>,
+    /// The numbers of the events that may come next.
+    next: BTreeSet<u64>,
+    /// For each line of the stay, how many bytes had been sent with it, and the highest of these
+    /// numbers then.
+    next_at: Vec<(usize, u64)>,
+    /// How much of what was sent has been looked at.
+    read: usize,
+    /// With which event it may go on when they come back.
+    goes_on: Option<RangeInclusive<u64>>,
+}
+
+struct Gathering {
+    rng: Rng,
+    world: World,
+    people: Vec<Person>,
+    programs: Vec<Option<Peer>>,
+    /// A program in each room that takes everything, and what it has got: all of the room's events.
+    recorders: Vec<Peer>,
+    rooms: Vec<Vec<String>>,
+    messages: u64,
+}
+
+impl Gathering {
+    fn new(seed: u64) -> Gathering {
+        let mut rng = Rng::with_seed(seed);
+        let log_bytes = if rng.bool() { 4096 } else { 65536 };
+        let mut world = World::new(Limits {
+            log_bytes,
+            ..limits()
+        });
+        let recorders = (0..ROOMS).map(|room| {
+            let peer = world.connect();
+            let join = format!("JOIN recorder room=r{room} alive=tcp\n");
+            world.send(&peer, join.as_bytes());
+            peer
+        });
+        let recorders = recorders.collect();
+        let people = (0..PEOPLE).map(|who| Person {
+            name: format!("ann{who}"),
+            ..Person::default()
+        });
+        Gathering {
+            rng,
+            world,
+            people: people.collect(),
+            programs: (0..PROGRAMS).map(|_| None).collect(),
+            recorders,
+            rooms: vec![Vec::new(); ROOMS],
+            messages: 0,
+        }
+    }
+
+    fn play(&mut self, log: &mut Vec<String>) {
+        for _ in 0..STEPS {
+            let step = match self.rng.usize(..PEOPLE + PROGRAMS) {
+                who if who < PEOPLE => self.step_of_person(who),
+                who => self.step_of_program(who - PEOPLE),
+            };
+            log.push(step);
+            self.listen();
+            self.world.hub.assert_consistent(self.world.now());
+        }
+        for who in 0..PEOPLE {
+            if let Some(peer) = self.people[who].peer.clone() {
+                self.world.set_space(&peer, usize::MAX);
+            }
+        }
+        self.listen();
+        // Everybody has seen everything.
+        for person in self.people.iter().filter(|person| person.peer.is_some()) {
+            assert!(person.to_come.is_empty());
+            let room = &self.rooms[person.stay.as_ref().unwrap().room];
+            let mut ends = person.next.iter().map(|&at| person.pass_own(at, room));
+            assert!(ends.any(|end| end == room.len() as u64 + 1), "{person:?}");
+        }
+    }
+
+    fn text(&mut self) -> String {
+        self.messages += 1;
+        let me = ["", "/me "][self.rng.usize(..2)];
+        let len = [20, 900][self.rng.usize(..2)];
+        let padding = "x".repeat(self.rng.usize(..len));
+        format!("{me}m{}{padding}", self.messages)
+    }
+
+    fn step_of_program(&mut self, who: usize) -> String {
+        let Some(peer) = self.programs[who].clone() else {
+            let peer = self.world.connect();
+            let room = self.rng.usize(..ROOMS);
+            let join = format!("JOIN bot{who} room=r{room} alive=tcp\n");
+            self.world.send(&peer, join.as_bytes());
+            self.programs[who] = Some(peer);
+            return join;
+        };
+        if self.rng.u8(..20) == 0 {
+            self.world.send(&peer, b"QUIT\n");
+            self.programs[who] = None;
+            return format!("bot{who} quits");
+        }
+        let said = (0..self.rng.usize(1..8)).map(|_| format!("SAY {}\n", self.text()));
+        let said: String = said.collect();
+        self.world.send(&peer, said.as_bytes());
+        text(&peer);
+        format!("bot{who} says {} bytes", said.len())
+    }
+
+    fn step_of_person(&mut self, who: usize) -> String {
+        let name = self.people[who].name.clone();
+        let Some(peer) = self.people[who].peer.clone() else {
+            return self.come(who);
+        };
+        let is_stalled = peer.wire.borrow().space != usize::MAX;
+        match self.rng.u8(..20) {
+            0..6 => {
+                let few = self.rng.usize(1..120);
+                let many = self.rng.usize(..5000);
+                let space = [0, few, many, usize::MAX][self.rng.usize(..4)];
+                self.world.set_space(&peer, space);
+                format!("{name} takes {space} bytes")
+            }
+            6..9 => {
+                let mut wire = peer.wire.borrow_mut();
+                wire.holds = self.rng.bool();
+                wire.untaken = self.rng.u32(..=wire.untaken);
+                format!(
+                    "{name} has not taken {}; holds {}",
+                    wire.untaken, wire.holds
+                )
+            }
+            9 | 10 => {
+                let room = self.rng.usize(..ROOMS);
+                if self.people[who].room == Some(room) {
+                    return "nothing".into();
+                }
+                self.world
+                    .send(&peer, format!("/room r{room}\n").as_bytes());
+                self.people[who].room = Some(room);
+                self.begin(who, 20);
+                format!("{name} goes to r{room}")
+            }
+            11 if !is_stalled => {
+                self.world.send(&peer, b"/who\n/nonsense\n\n");
+                format!("{name} looks around")
+            }
+            12 | 13 => self.go(who, is_stalled),
+            _ => {
+                let said = (0..self.rng.usize(1..4)).map(|_| format!("{}\r\n", self.text()));
+                let said: String = said.collect();
+                self.world.send(&peer, said.as_bytes());
+                format!("{name} says {} bytes", said.len())
+            }
+        }
+    }
+
+    /// A person, whose coming is the room's newest event, is there with that much history.
+    fn begin(&mut self, who: usize, history: u64) {
+        self.record();
+        let person = &mut self.people[who];
+        let room = person.room.unwrap();
+        let joined = self.rooms[room].len() as u64;
+        person.to_come.push_back(Stay {
+            room,
+            begins: joined.saturating_sub(history).max(1)..=joined,
+            own_from: joined + 1,
+        });
+    }
+
+    /// A person connects, for the first time or once more.
+    fn come(&mut self, who: usize) -> String {
+        self.record();
+        let space = [usize::MAX, 200, 60][self.rng.usize(..3)];
+        let peer = self.world.connect_with_space(space);
+        peer.wire.borrow_mut().holds = self.rng.bool();
+        let person = &mut self.people[who];
+        let goes_on = person.goes_on.take();
+        let room = person.room.unwrap_or_else(|| self.rng.usize(..ROOMS));
+        let talk = format!("TALK {} room=r{room} history=2\n", person.name);
+        *person = Person {
+            name: person.name.clone(),
+            peer: Some(peer.clone()),
+            room: Some(room),
+            ..Person::default()
+        };
+        self.world.send(&peer, talk.as_bytes());
+        match goes_on {
+            Some(begins) => self.people[who].to_come.push_back(Stay {
+                room,
+                begins,
+                own_from: self.rooms[room].len() as u64 + 1,
+            }),
+            None => self.begin(who, 2),
+        }
+        talk
+    }
+
+    /// A person's connection ends, or breaks: then what the system has not got rid of is gone.
+    fn go(&mut self, who: usize, is_stalled: bool) -> String {
+        self.listen();
+        let person = &mut self.people[who];
+        let peer = person.peer.take().unwrap();
+        let (sent, taken) = {
+            let wire = peer.wire.borrow();
+            (wire.output.len(), wire.output.len() - wire.untaken as usize)
+        };
+        let is_told = person.to_come.is_empty();
+        if let Some(stay) = person.to_come.pop_back() {
+            // Nothing of it has come.
+            person.next_at = vec![(0, *stay.begins.end())];
+            person.next = stay.begins.clone().collect();
+            person.stay = Some(stay);
+        }
+        let room = &self.rooms[person.room.unwrap()];
+        let seen = person.next_at.iter().rev().find(|(at, _)| *at <= taken);
+        let last = person.pass_own(seen.unwrap().1, room);
+        // If the system had got rid of everything, nothing is shown again, unless the connection
+        // broke: then the server only knows what the system had got rid of earlier.
+        let way = self.rng.usize(..3);
+        let is_known = taken == sent && person.read == sent && is_told && way > 0;
+        let first = match is_known {
+            true => *person.next.first().unwrap(),
+            false => 1,
+        };
+        person.goes_on = Some(first..=last);
+        let name = person.name.clone();
+        match way {
+            0 => self.world.reset(&peer),
+            1 if !is_stalled => self.world.end(&peer),
+            _ => self.world.close(&peer),
+        }
+        assert!(peer.wire.borrow().is_closed);
+        format!("{name} goes, and goes on with {first} to {last}")
+    }
+
+    /// Takes in what the recorders have got.
+    fn record(&mut self) {
+        for (room, recorder) in self.rooms.iter_mut().zip(&self.recorders) {
+            for line in lines(recorder) {
+                if line.starts_with("HELLO ") || line.starts_with("OK ") {
+                    continue;
+                }
+                let seq = line.split(' ').nth(1).unwrap();
+                assert_eq!(seq.parse(), Ok(room.len() + 1), "{line}");
+                room.push(line);
+            }
+        }
+    }
+
+    /// Takes in what everybody has been sent.
+    fn listen(&mut self) {
+        self.record();
+        for person in &mut self.people {
+            let Some(peer) = person.peer.clone() else {
+                continue;
+            };
+            let wire = peer.wire.borrow();
+            assert!(!wire.is_closed);
+            while let Some(len) = wire.output[person.read..].iter().position(|&b| b == b'\n') {
+                let line = &wire.output[person.read..][..=len];
+                person.read += line.len();
+                let line = std::str::from_utf8(line).unwrap();
+                let line = line.strip_suffix("\r\n").unwrap();
+                if !line.starts_with("HELLO ") {
+                    person.hear(read(line), &self.rooms);
+                }
+            }
+        }
+    }
+}
+
+impl Person {
+    fn hear(&mut self, shown: Shown, rooms: &[Vec<String>]) {
+        let Shown::Server(words) = &shown else {
+            let room = &rooms[self.stay.as_ref().unwrap().room];
+            let at = self.next.iter().map(|&at| self.pass_own(at, room));
+            let fits = |at: &u64| {
+                let event = room.get(*at as usize - 1);
+                event.is_some_and(|event| seen(event) == shown)
+            };
+            self.next = at.filter(fits).map(|at| at + 1).collect();
+            return self.note(&shown);
+        };
+        let first = words.split(' ').next().unwrap();
+        if words.starts_with("you are ") {
+            let stay = self.to_come.pop_front().unwrap();
+            self.next = stay.begins.clone().collect();
+            self.begin(stay);
+        } else if words.starts_with("welcome back, ") {
+            let stay = self.to_come.pop_front().unwrap();
+            let begins = stay.begins.clone();
+            let own_from = stay.own_from;
+            self.begin(stay);
+            let missed = words.split(": ").nth(1).unwrap().split(' ').next();
+            let missed: usize = missed.unwrap().parse().unwrap();
+            let room = &rooms[self.stay.as_ref().unwrap().room];
+            let shown = |from: u64| (from..own_from).filter(|&at| !self.is_own(at, room));
+            self.next = begins
+                .filter(|&from| shown(from).count() == missed)
+                .collect();
+            assert!(!self.next.is_empty(), "{words} but {:?}", self.stay);
+        } else if words.contains(" gone before you could get ") {
+            let count: u64 = match first {
+                "one" => 1,
+                count => count.parse().unwrap(),
+            };
+            let room = &rooms[self.stay.as_ref().unwrap().room];
+            let from = |&at: &u64| at..=self.pass_own(at, room);
+            let behind = self.next.iter().flat_map(from).map(|at| at + count);
+            self.next = behind.collect();
+        } else {
+            let known = ["here:", "nobody", "\"/nonsense\"", ""];
+            assert!(
+                known.contains(&first) || words.contains("member"),
+                "{words}"
+            );
+            return;
+        }
+        self.note(&shown);
+    }
+
+    fn begin(&mut self, stay: Stay) {
+        self.next_at = vec![(0, *stay.begins.end())];
+        self.stay = Some(stay);
+    }
+
+    fn note(&mut self, shown: &Shown) {
+        let last = self.next.last();
+        let last = last.unwrap_or_else(|| panic!("{} should not see {shown:?}", self.name));
+        self.next_at.push((self.read, *last));
+    }
+
+    /// Whether the person has caused an event on this connection.
+    fn is_own(&self, at: u64, room: &[String]) -> bool {
+        let own_from = self.stay.as_ref().unwrap().own_from;
+        let words: Vec<_> = room[at as usize - 1].split(' ').collect();
+        match words[0] {
+            "MSG" => at >= own_from && words[3] == self.name,
+            "JOINED" => at + 1 >= own_from && words[3] == self.name,
+            _ => false,
+        }
+    }
+
+    /// The number of the first event, from one on, that the person has not caused.
+    fn pass_own(&self, mut at: u64, room: &[String]) -> u64 {
+        while at <= room.len() as u64 && self.is_own(at, room) {
+            at += 1;
+        }
+        at
+    }
 }
 
 /// A connection breaks when its client has a part of a line, and the server the rest.
