@@ -154,29 +154,41 @@ fn write_list(heading: fmt::Arguments<'_>, list: &Listing, more: u64, out: &mut 
 }
 
 fn end_list(more: u64, out: &mut Vec<u8>) {
-    match more {
-        0 => out.extend_from_slice(b"\r\n"),
-        more => line(out, format_args!(" and {more} more")),
+    if more == 0 {
+        return out.extend_from_slice(b"\r\n");
     }
+    let start = out.len();
+    let _ = write!(Text(out), " and {more} more");
+    if out.len() - line_start(out) > COLUMNS {
+        begin_line(start, out);
+    }
+    out.extend_from_slice(b"\r\n");
 }
 
 /// Appends an item to a list that goes on over several lines. What the list begins with is written
 /// later, and has eight columns.
 fn add_to_list(out: &mut Vec<u8>, item: fmt::Arguments<'_>) {
     let start = out.len();
-    let line_start = out
-        .iter()
-        .rposition(|&byte| byte == b'\n')
-        .map_or(0, |at| at + 1);
+    let line_start = line_start(out);
     if start > 0 {
         out.push(b',');
     }
-    let _ = Text(out).write_char(' ');
-    let _ = Text(out).write_fmt(item);
+    let _ = write!(Text(out), " {item}");
     let columns = out.len() - line_start + if line_start == 0 { 8 } else { 0 };
     if start > 0 && columns > COLUMNS {
-        let item = out.split_off(start + 1);
-        out.extend_from_slice(b"\r\n--  ");
-        out.extend_from_slice(&item);
+        begin_line(start + 1, out);
     }
+}
+
+/// Where the last line starts.
+fn line_start(out: &[u8]) -> usize {
+    let end = out.iter().rposition(|&byte| byte == b'\n');
+    end.map_or(0, |end| end + 1)
+}
+
+/// Moves what a list has from `start` on to a line of its own.
+fn begin_line(start: usize, out: &mut Vec<u8>) {
+    let rest = out.split_off(start);
+    out.extend_from_slice(b"\r\n--  ");
+    out.extend_from_slice(&rest);
 }

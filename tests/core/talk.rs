@@ -4,7 +4,9 @@
 use std::collections::{BTreeSet, VecDeque};
 use std::ops::RangeInclusive;
 
-use chinwag::protocol::{Bye, Command, LeaveReason, Limits, Name, Output, Request};
+use chinwag::protocol::{
+    Bye, Command, LeaveReason, Limits, Name, Output, REPLY_BYTES_MAX, Request,
+};
 use chinwag::talk::Form;
 use fastrand::Rng;
 use proptest::collection::vec;
@@ -682,4 +684,83 @@ fn ones_own_coming_is_neither_shown_nor_counted_after_the_way_back() {
         shown.ends_with("in lobby: 0 events since you were away\r\n-- here: bob\r\n"),
         "{shown}"
     );
+}
+
+/// Lines of `columns` columns at most, which are all the server's.
+fn assert_fits(shown: &str, columns: usize) {
+    for line in shown.lines() {
+        assert!(line.starts_with("-- ") && line.len() <= columns, "{line:?}");
+    }
+}
+
+/// How many names a list has, and how many more it counts.
+fn listed(list: &str) -> (usize, usize) {
+    let list = list.replace("\r\n--  ", "");
+    let (names, more) = list.rsplit_once(" and ").unwrap_or((&list, "0 more"));
+    let more = more.trim_end().strip_suffix(" more").unwrap();
+    (names.split(", ").count(), more.parse().unwrap())
+}
+
+#[test]
+fn lists_fit_on_a_terminal_and_name_or_count_everybody() {
+    for (members, len) in [
+        (1, 24),
+        (2, 24),
+        (3, 23),
+        (20, 3),
+        (200, 24),
+        (200, 5),
+        (4096, 24),
+    ] {
+        let mut world = World::new(limits());
+        for number in 0..members {
+            let name = format!("n{number:0>width$}", width = len - 1);
+            let peer = member(&mut world, &format!("JOIN {name} idle=3600 mode=pull"));
+            if number % 3 == 1 {
+                world.send(&peer, b"DETACH\n");
+            }
+            if number % 100 == 0 {
+                world.advance(15_000);
+            }
+        }
+        let ann = person(&mut world, "TALK ann history=0");
+        let greeting = text(&ann);
+        assert_fits(&greeting, 78);
+        assert!(greeting.lines().count() <= 3, "{greeting}");
+        let (_, here) = greeting.split_once("-- here: ").unwrap();
+        let (named, more) = listed(here);
+        assert!(named > 0);
+        assert_eq!(named + more, members, "{greeting}");
+
+        world.send(&ann, b"/who\n");
+        let who = text(&ann);
+        assert_fits(&who, 78);
+        let (heading, names) = who.split_once("\r\n").unwrap();
+        assert_eq!(heading, format!("-- {} members:", members + 1));
+        let (named, more) = listed(names);
+        assert_eq!(named + more, members + 1, "{who}");
+        assert!(
+            more == 0 || who.len() > REPLY_BYTES_MAX - 1500,
+            "{}",
+            who.len()
+        );
+        assert!(who.len() <= REPLY_BYTES_MAX, "{}", who.len());
+    }
+}
+
+#[test]
+fn lists_of_rooms_fit_on_a_terminal_and_name_or_count_every_room() {
+    let mut world = World::new(limits());
+    for number in 0..1000 {
+        member(&mut world, &format!("JOIN bob room=r{number:0>23}"));
+    }
+    let ann = person(&mut world, "TALK ann");
+    text(&ann);
+    world.send(&ann, b"/rooms\n");
+    let rooms = text(&ann);
+    assert_fits(&rooms, 78);
+    let (heading, names) = rooms.split_once("\r\n").unwrap();
+    assert_eq!(heading, "-- 1001 rooms:");
+    let (named, more) = listed(names);
+    assert_eq!(named + more, 1001);
 }
