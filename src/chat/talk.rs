@@ -205,11 +205,18 @@ impl Chat {
         let viewer = talk.viewer.who_sees_all();
         let (log, cursor) = (&room.log, session.cursor);
         let earliest = cursor.saturating_sub(events).max(log.first()).min(cursor);
+        let newest = cursor.saturating_sub(1).max(earliest);
         let mut from = log.fit_back(earliest, cursor, Listing::BYTES_MAX);
+        from = from.min(newest);
         while !show_all(viewer, log, from..cursor, &mut self.local, &mut list) {
-            // Dates have taken space as well.
-            from += 1 + (cursor - from) / 4;
             list = Listing::default();
+            if from == newest {
+                // A single event may be longer than a reply.
+                show_one(viewer, log, from, &mut self.local, &mut list);
+                break;
+            }
+            // Dates have taken space as well.
+            from = newest.min(from + 1 + (cursor - from) / 4);
         }
         Ok(Reply::Again { events: list })
     }
@@ -229,6 +236,20 @@ fn show_all(
         let local = clock.at(numbered.unix_ms);
         list.add_written(|out| viewer.show(&numbered, local, out))
     })
+}
+
+/// Shows a person one event, however long it is.
+fn show_one(
+    mut viewer: Viewer,
+    log: &EventLog,
+    seq: u64,
+    clock: &mut LocalClock,
+    list: &mut Listing,
+) {
+    let (mut scratch, mut shown) = (Vec::new(), Vec::new());
+    let numbered = read_event(log, seq, &mut scratch);
+    viewer.show(&numbered, clock.at(numbered.unix_ms), &mut shown);
+    list.add_lines(1, [&shown, &[]]);
 }
 
 /// Reads an event from a log. `scratch` is for one that goes around the ring.

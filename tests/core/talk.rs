@@ -764,3 +764,54 @@ fn lists_of_rooms_fit_on_a_terminal_and_name_or_count_every_room() {
     let (named, more) = listed(names);
     assert_eq!(named + more, 1001);
 }
+
+#[test]
+fn again_shows_as_many_of_the_newest_events_as_fit_into_a_reply() {
+    for len in [1, 100, 1000] {
+        let mut world = World::new(limits());
+        let bob = member(&mut world, "JOIN bob");
+        let ann = person(&mut world, "TALK ann history=0");
+        for _ in 0..300 {
+            world.send(&bob, format!("SAY {}\n", "x".repeat(len)).as_bytes());
+            // Every event has its own day.
+            world.unix_ms += 24 * 3600 * 1000;
+        }
+        let seen = text(&ann);
+        world.send(&ann, b"/again 1000000000000000000000\n");
+        let again = text(&ann);
+        assert!(again.len() <= REPLY_BYTES_MAX, "{}", again.len());
+        let rest = again.strip_prefix("-- again:\r\n").unwrap();
+        assert!(rest.starts_with("-- ") && seen.ends_with(rest), "{again}");
+        assert!(
+            again.len() + 2 * (len + 60) > REPLY_BYTES_MAX / 2,
+            "{}",
+            again.len()
+        );
+        // A number is exact if it fits.
+        world.send(&ann, b"/again 3\n");
+        assert_eq!(text(&ann).matches(" <bob> ").count(), 3);
+    }
+}
+
+#[test]
+fn again_shows_an_event_that_is_longer_than_a_reply() {
+    const LEN: usize = 1024 * 1024;
+    let mut world = World::new(Limits {
+        message_bytes_max: LEN,
+        log_bytes: 4 * LEN,
+        ..limits()
+    });
+    let bob = member(&mut world, "JOIN bob");
+    let ann = person(&mut world, "TALK ann history=0");
+    let long = "x".repeat(LEN);
+    world.send(&bob, format!("SAY short\nSAY {long}\n").as_bytes());
+    let seen = text(&ann);
+    assert!(seen.ends_with(&format!(" <bob> {long}\r\n")));
+    for events in ["1", "2", ""] {
+        world.send(&ann, format!("/again {events}\n").as_bytes());
+        world.hub.assert_consistent(world.now());
+        let again = text(&ann);
+        let date = "-- Saturday 22 November 2025";
+        assert!(again == format!("-- again:\r\n{date}\r\n09:56 <bob> {long}\r\n"));
+    }
+}
