@@ -60,6 +60,10 @@ impl Transport for End {
         0
     }
 
+    fn drops_untaken(&self) -> bool {
+        false
+    }
+
     fn may_read_in_part(&self) -> bool {
         false
     }

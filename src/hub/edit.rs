@@ -152,16 +152,24 @@ impl<T: Transport> Hub<T> {
             );
             let conn = &mut self.conns[key.index()];
             let (editor, out) = conn.editor_and_out().expect("it has just begun");
-            editor.type_in(&mut &partial[..], out);
+            let mut keys = &partial[..];
+            while editor.type_in(&mut keys, out).is_some() {}
         }
     }
 
     /// Notes how large a client's window is.
     pub(super) fn note_window_size(&mut self, key: ConnId, columns: u16, rows: u16) {
-        let conn = &mut self.conns[key.index()];
-        if let Some(editing) = &mut conn.editing {
+        if let Some(editing) = &mut self.conns[key.index()].editing {
             editing.size = (columns, rows);
         }
+    }
+
+    /// Fits the line that a person types into the window as it is now.
+    pub(super) fn fit_window(&mut self, key: ConnId) {
+        let conn = &mut self.conns[key.index()];
+        let Some((columns, rows)) = conn.editing.as_ref().map(|editing| editing.size) else {
+            return;
+        };
         if let Some((editor, out)) = conn.editor_and_out() {
             editor.resize(columns, rows, out);
         }
@@ -196,6 +204,7 @@ impl<T: Transport> Hub<T> {
             }
             Some(KeyItem::Other(_)) => unreachable!("only lines make the others"),
         }
+        let is_typed = typed.is_some();
         let line = match typed {
             Some(Typed::Line(line)) => Some(line),
             Some(Typed::Tab) => {
@@ -217,7 +226,8 @@ impl<T: Transport> Hub<T> {
         };
         let piece = Input {
             bytes: had.len() - input.len(),
-            ends_line: line.is_some(),
+            // Whatever makes the editor draw its line again counts.
+            ends_line: is_typed,
             request,
         };
         let (_, caller, out) = self.conns[key.index()].parts();

@@ -85,6 +85,7 @@ impl<T: Transport> Hub<T> {
             }
         }
         self.buffer = buffer;
+        self.fit_window(key);
         self.in_hand = None;
         let conn = &mut self.conns[key.index()];
         if conn.has_ended() {
