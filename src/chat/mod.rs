@@ -169,6 +169,11 @@ impl Chat {
         }
     }
 
+    /// Shows people the local time of `zone` from now on.
+    pub fn set_zone(&mut self, zone: Zone) {
+        self.local = LocalClock::new(zone);
+    }
+
     /// The limits that the server enforces.
     pub fn limits(&self) -> &Limits {
         &self.limits

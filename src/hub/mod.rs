@@ -241,6 +241,11 @@ impl<T: Transport> Hub<T> {
         self.chat.set_keys(keys, now);
     }
 
+    /// Shows people the local time of `zone` from now on.
+    pub fn set_zone(&mut self, zone: Zone) {
+        self.chat.set_zone(zone);
+    }
+
     /// What the server counts. The server's loop adds what it alone can see.
     pub fn stats(&mut self) -> &mut Stats {
         &mut self.chat.stats

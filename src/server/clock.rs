@@ -62,8 +62,8 @@ fn local_ahead_s(unix_s: u64) -> i32 {
 
 /// Makes the C library look again which time zone the system is in.
 ///
-/// localtime(3) does that; localtime_r(3) need not, and does not in glibc. musl keeps the zone with which
-/// it started.
+/// localtime(3) does that; localtime_r(3) need not, and does not in glibc. glibc then looks whether
+/// /etc/localtime has changed, unless TZ is set. musl keeps the zone with which it started.
 #[expect(unsafe_code, reason = "no crate has this call without it")]
 pub fn read_zone() {
     // SAFETY: the pointer is to a value of the right type, and nothing uses the result.

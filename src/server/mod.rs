@@ -181,6 +181,7 @@ impl Server {
     /// Reads the users file again, and the time zone. After an error the keys stay as they are.
     fn reload(&mut self) {
         read_zone();
+        self.hub.set_zone(LOCAL_ZONE);
         let Some(users) = &self.settings.options.users else {
             log::info!("there is no users file to read again");
             return;

@@ -123,6 +123,10 @@ fn write_entered(entered: &Entered, out: &mut Vec<u8>) {
             out,
             format_args!("-- you are {name} in {room}; /help helps"),
         ),
+        Some(0) => line(
+            out,
+            format_args!("-- welcome back, {name} in {room}; nothing has happened since"),
+        ),
         Some(missed) => {
             let s = if *missed == 1 { "" } else { "s" };
             line(

@@ -25,6 +25,7 @@ mod signals;
 mod slow;
 mod steps;
 mod systemd;
+mod talk;
 mod telnet;
 mod terminals;
 mod unix;
