@@ -5,7 +5,7 @@
 
 use std::fmt::{self, Write};
 
-use crate::protocol::{Bye, Entered, Listing, Output, Presence, Reply};
+use crate::protocol::{Bye, Code, Entered, Error, Listing, Output, Presence, Reply};
 
 /// Columns that fit on every terminal.
 const COLUMNS: usize = 78;
@@ -45,7 +45,7 @@ impl fmt::Write for Text<'_> {
 pub(super) fn write(output: &Output<'_>, out: &mut Vec<u8>) {
     match *output {
         Output::Reply(reply) => write_reply(reply, out),
-        Output::Error(error) => line(out, format_args!("-- {error}")),
+        Output::Error(error) => write_error(error, out),
         Output::Member {
             name,
             presence: Presence::Attached,
@@ -75,6 +75,23 @@ pub(super) fn write(output: &Output<'_>, out: &mut Vec<u8>) {
         | Output::Help(_)
         | Output::Expiring { .. }
         | Output::Event(_) => unreachable!("talk form has no command for it, or no need"),
+    }
+}
+
+/// Appends an error. Where its usual text names commands of programs, a person gets another.
+fn write_error(error: &Error, out: &mut Vec<u8>) {
+    match error.code() {
+        Code::NameTaken => line(
+            out,
+            format_args!("-- somebody there has your name, so you stay here"),
+        ),
+        Code::Full => line(
+            out,
+            format_args!(
+                "-- the server is too full for that, so you stay here; /rooms lists rooms"
+            ),
+        ),
+        _ => line(out, format_args!("-- {error}")),
     }
 }
 
