@@ -67,9 +67,7 @@ impl Chat {
         let secret = Secret::random().map_err(|_| Error::NoRandomNumbers)?;
 
         if let Some(namesake) = namesake {
-            // Whoever has the key has the name. Even an empty room stays: the new session joins it.
-            *replaced = self.goodbye_notice(namesake, Bye::Replaced, OwedEvents::Written, now);
-            self.remove_session(namesake, LeaveReason::Replaced, now);
+            *replaced = self.take_name_back(namesake, now);
         }
         let room = room_key.unwrap_or_else(|| self.open_room(join.room));
         let key = self.create(caller, &join, room, secret, now);
@@ -78,6 +76,14 @@ impl Chat {
             token: Token { slot, secret },
             membership: self.membership(key),
         })
+    }
+
+    /// Ends a session so that another can have its name: whoever has the key has the name. Even an empty
+    /// room stays, since the new session joins it.
+    pub(super) fn take_name_back(&mut self, key: SessionKey, now: Now) -> Option<Notice> {
+        let goodbye = self.goodbye_notice(key, Bye::Replaced, OwedEvents::Written, now);
+        self.remove_session(key, LeaveReason::Replaced, now);
+        goodbye
     }
 
     /// Checks that a client has the key of the name under which it wants to join.

@@ -44,19 +44,27 @@ impl Chat {
         self.check_key_of(caller, &join, now)?;
         let room_key = self.room_named(talk.room);
         let namesake = room_key.and_then(|room| self.member_named(room, talk.name));
-        if let Some(key) = namesake {
+        if let Some(key) = namesake.filter(|&key| !self.is_revoked(key)) {
             let own_key = self.own_key(&join);
             if !self.may_come_back(caller, key, own_key.as_deref()) {
                 return Err(self.name_taken(key, now));
             }
             return Ok(self.come_back(caller, key, &join, now, replaced));
         }
-        self.check_space(caller, room_key, None, now)?;
+        self.check_space(caller, room_key, namesake, now)?;
         let secret = Secret::random().map_err(|_| Error::NoRandomNumbers)?;
+        if let Some(revoked) = namesake {
+            *replaced = self.take_name_back(revoked, now);
+        }
         let room = room_key.unwrap_or_else(|| self.open_room(talk.room));
         caller.form = Form::Talk;
         let key = self.create(caller, &join, room, secret, now);
         Ok(self.entered(key, None, now))
+    }
+
+    /// Whether a session has lost the right to its name and is about to end: nobody comes back to it.
+    fn is_revoked(&self, key: SessionKey) -> bool {
+        self.sessions[key.index()].is_revoked
     }
 
     /// Whether a connection may take over a session: with its key, whose hash is `key`, or if it is a
@@ -141,7 +149,11 @@ impl Chat {
             is_quiet: false,
             key: None,
         };
-        let namesake = room_key.and_then(|room| self.member_named(room, name));
+        let member = room_key.and_then(|room| self.member_named(room, name));
+        let (revoked, namesake) = match member.filter(|&member| self.is_revoked(member)) {
+            Some(revoked) => (Some(revoked), None),
+            None => (None, member),
+        };
         if let Some(other) = namesake {
             let own_key = self.sessions[key.index()].key.as_deref();
             if !self.may_come_back(caller, other, own_key) {
@@ -155,6 +167,9 @@ impl Chat {
         self.destroy(key, LeaveReason::Left, now);
         if let Some(other) = namesake {
             return Ok(self.come_back(caller, other, &join, now, replaced));
+        }
+        if let Some(revoked) = revoked {
+            *replaced = self.take_name_back(revoked, now);
         }
         let room = room_key.unwrap_or_else(|| self.open_room(room));
         let key = self.create(caller, &join, room, secret, now);

@@ -4,6 +4,7 @@
 use std::collections::{BTreeSet, VecDeque};
 use std::ops::RangeInclusive;
 
+use chinwag::chat::keys::{KeyHash, Keys};
 use chinwag::protocol::{
     Bye, Command, LeaveReason, Limits, Name, Output, REPLY_BYTES_MAX, Request,
 };
@@ -813,5 +814,54 @@ fn again_shows_an_event_that_is_longer_than_a_reply() {
         let again = text(&ann);
         let date = "-- Saturday 22 November 2025";
         assert!(again == format!("-- again:\r\n{date}\r\n09:56 <bob> {long}\r\n"));
+    }
+}
+
+/// When a name gets another key, its sessions end within a few turns. Until then nobody comes back to
+/// them, not even with the new key.
+#[test]
+fn a_new_key_begins_a_new_session_even_before_the_old_one_has_ended() {
+    for is_attached in [false, true] {
+        let mut world = World::new(limits());
+        let set_key = |world: &mut World, key| {
+            let hash = KeyHash::of(key);
+            let keys = Keys::parse(&format!("ann:{hash}\nbob:{hash}\n")).unwrap();
+            world.hub.set_keys(Some(keys), world.now());
+        };
+        set_key(&mut world, "old");
+        let old = person(&mut world, "TALK ann key=old");
+        let in_den = person(&mut world, "TALK ann room=den key=old");
+        if !is_attached {
+            world.end(&old);
+            world.end(&in_den);
+        }
+        text(&old);
+        text(&in_den);
+        let new = world.connect();
+        world.post(&new, b"TALK ann key=new history=0\n/room den\n");
+        set_key(&mut world, "new");
+        world.run();
+        world.hub.assert_consistent(world.now());
+        let shown = text(&new);
+        assert!(
+            shown.contains("\n-- you are ann in lobby; /help helps\r\n"),
+            "{shown}"
+        );
+        assert!(
+            shown.contains("\n-- you are ann in den; /help helps\r\n"),
+            "{shown}"
+        );
+        assert!(!new.wire.borrow().is_closed);
+        for peer in [old, in_den] {
+            assert!(peer.wire.borrow().is_closed);
+            let goodbye = match is_attached {
+                true => {
+                    "-- goodbye: another client has the session now, or the right to its name\r\n"
+                }
+                false => "",
+            };
+            assert_eq!(text(&peer), goodbye);
+        }
+        assert_eq!(world.hub.chat().sessions(), 1);
     }
 }
