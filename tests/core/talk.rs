@@ -5,17 +5,19 @@ use std::collections::{BTreeSet, VecDeque};
 use std::ops::RangeInclusive;
 
 use chinwag::chat::keys::{KeyHash, Keys};
+use chinwag::hub::Hub;
 use chinwag::protocol::{
     Bye, Command, LeaveReason, Limits, Name, Output, REPLY_BYTES_MAX, Request,
 };
 use chinwag::talk::Form;
+use chinwag::time::Zone;
 use fastrand::Rng;
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::select;
 
 use crate::members::{limits, lines, member, text};
-use crate::world::{Peer, World};
+use crate::world::{BOOT, Peer, World};
 
 /// Connects a person, who sends a line of TALK, and leaves what they get unread.
 fn person(world: &mut World, talk: &str) -> Peer {
@@ -864,4 +866,140 @@ fn a_new_key_begins_a_new_session_even_before_the_old_one_has_ended() {
         }
         assert_eq!(world.hub.chat().sessions(), 1);
     }
+}
+
+/// Central European time in autumn 2025: two hours ahead of UTC, one from 26 October, 1:00 UTC, on.
+const AUTUMN: Zone = Zone(|unix_s| match unix_s < 1_761_440_400 {
+    true => 7200,
+    false => 3600,
+});
+
+#[test]
+fn times_go_back_an_hour_when_summer_time_ends_and_dates_do_not() {
+    // Three hours before that, the day begins.
+    const MIDNIGHT_MS: u64 = 1_761_429_600_000;
+    let mut world = World {
+        hub: Hub::new(limits(), BOOT, AUTUMN),
+        unix_ms: MIDNIGHT_MS - 60_000,
+        ..World::new(limits())
+    };
+    let bob = member(&mut world, "JOIN bob");
+    let ann = person(&mut world, "TALK ann history=0");
+    text(&ann);
+    let mut say_at = |ms: u64, what: &str| {
+        world.unix_ms = MIDNIGHT_MS + ms;
+        world.send(&bob, format!("SAY {what}\n").as_bytes());
+    };
+    const MINUTE_MS: u64 = 60_000;
+    say_at(0, "midnight");
+    say_at(180 * MINUTE_MS - 1, "summer");
+    say_at(180 * MINUTE_MS, "winter");
+    // The clock is set back, then right again.
+    say_at(179 * MINUTE_MS, "again");
+    say_at(24 * 60 * MINUTE_MS, "late");
+    say_at(25 * 60 * MINUTE_MS, "monday");
+    let expected = "\
+        -- Sunday 26 October 2025\r\n\
+        00:00 <bob> midnight\r\n\
+        02:59 <bob> summer\r\n\
+        02:00 <bob> winter\r\n\
+        02:59 <bob> again\r\n\
+        23:00 <bob> late\r\n\
+        -- Monday 27 October 2025\r\n\
+        00:00 <bob> monday\r\n";
+    assert_eq!(text(&ann), expected);
+    world.send(&ann, b"/again 6\n");
+    assert_eq!(text(&ann), format!("-- again:\r\n{expected}"));
+    // Somebody who comes on Monday sees Sunday's date first.
+    let cid = person(&mut world, "TALK cid history=6");
+    let shown = text(&cid);
+    assert!(shown.ends_with(&format!("\r\n{expected}")), "{shown}");
+}
+
+#[test]
+fn a_clock_that_is_wrong_by_years_is_shown_as_it_is() {
+    let mut world = World::new(limits());
+    let bob = member(&mut world, "JOIN bob");
+    let ann = person(&mut world, "TALK ann history=0");
+    text(&ann);
+    for (unix_ms, shown) in [
+        (0, "-- Thursday 1 January 1970\r\n01:30 <bob> hi\r\n"),
+        (
+            951_782_400_000,
+            "-- Tuesday 29 February 2000\r\n01:30 <bob> hi\r\n",
+        ),
+        (
+            4_102_444_799_999,
+            "-- Friday 1 January 2100\r\n01:29 <bob> hi\r\n",
+        ),
+    ] {
+        world.unix_ms = unix_ms;
+        world.send(&bob, b"SAY hi\n");
+        assert_eq!(text(&ann), shown);
+    }
+    world.unix_ms = u64::MAX;
+    world.send(&bob, b"SAY hi\n");
+    assert!(text(&ann).ends_with(" <bob> hi\r\n"));
+}
+
+#[test]
+fn whoever_pastes_a_hundred_lines_stays_whatever_they_are() {
+    let too_long = [&[b'x'; 3000][..], b"\r\n"].concat();
+    for (line, answer) in [
+        (&b"a line of a text\r\n"[..], None),
+        (
+            &too_long,
+            Some("-- a line has at most 2048 bytes; the rest is skipped"),
+        ),
+        (b"\xfe\xfd\r\n", Some("-- byte 1, 0xFE, is not UTF-8")),
+        (b"caf\xe9\r\n", Some("-- byte 4, 0xE9, is not UTF-8")),
+        (b"/nonsense\r\n", Some("-- \"/nonsense\" is not a command")),
+        (b"/room\r\n", Some("-- say which room")),
+    ] {
+        for chunk in [100, 1460, usize::MAX] {
+            let mut world = World::new(limits());
+            let bob = member(&mut world, "JOIN bob");
+            let ann = person(&mut world, "TALK ann history=0");
+            text(&ann);
+            let pasted = line.repeat(120);
+            for piece in pasted.chunks(chunk) {
+                world.send(&ann, piece);
+            }
+            let answers = lines(&ann);
+            assert_eq!(answers.len(), answer.map_or(0, |_| 120));
+            let is_right = |line: &String| line.starts_with(answer.unwrap());
+            assert!(answers.iter().all(is_right), "{answers:?}");
+            assert!(!ann.wire.borrow().is_closed);
+            world.send(&ann, b"\r\nhere I am\r\n");
+            assert!(text(&bob).ends_with("ann here I am\r\n"));
+        }
+    }
+}
+
+/// Twenty members say 50 messages a second for a minute, with the default log and rate.
+#[test]
+fn a_person_sees_all_of_a_busy_room() {
+    let mut world = World::new(Limits::default());
+    let ann = person(&mut world, "TALK ann history=0");
+    text(&ann);
+    let members: Vec<_> = (0..20)
+        .map(|number| person(&mut world, &format!("TALK m{number} history=0")))
+        .collect();
+    let bot = member(&mut world, "JOIN bot alive=tcp");
+    text(&ann);
+    let mut shown = Vec::new();
+    let mut got = Vec::new();
+    for number in 0..3000 {
+        let peer = &members[number * 7 % 20];
+        world.send(
+            peer,
+            format!("message {number}, {}\r\n", "x".repeat(number % 500)).as_bytes(),
+        );
+        world.advance(20);
+        shown.extend(lines(&ann));
+        got.extend(lines(&bot));
+    }
+    let got: Vec<_> = got.iter().map(|event| seen(event)).collect();
+    assert_eq!(got.len(), 3000);
+    assert_eq!(shown.iter().map(|line| read(line)).collect::<Vec<_>>(), got);
 }
