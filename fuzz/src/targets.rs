@@ -141,6 +141,75 @@ pub fn users(bytes: &[u8]) {
     }
 }
 
+/// What comes of what a person types.
+#[derive(Debug, PartialEq)]
+struct Talked {
+    /// What the person's client got; `None` if the server has offered to edit lines, since what it
+    /// draws then depends on how the keys came.
+    to_person: Option<Vec<u8>>,
+    /// What a program in the room got.
+    to_program: Vec<u8>,
+    is_closed: bool,
+}
+
+/// Sends a stream in pieces to a connection in talk form.
+fn talk_in<'a>(pieces: impl Iterator<Item = &'a [u8]>) -> Talked {
+    let mut world = World::new(Limits {
+        lines_per_s: 0,
+        ..Limits::default()
+    });
+    let program = world.connect();
+    world.send(&program, b"JOIN bot history=0 alive=tcp\n");
+    program.wire.borrow_mut().output.clear();
+    let person = world.connect();
+    world.send(&person, b"TALK ann history=0\n");
+    person.wire.borrow_mut().output.clear();
+    for piece in pieces {
+        world.send(&person, piece);
+        world.hub.assert_consistent(world.now());
+    }
+    let mut wire = person.wire.borrow_mut();
+    let is_offered = wire.output.windows(3).any(|bytes| bytes == [255, 251, 1]);
+    let to_person = std::mem::take(&mut wire.output);
+    let to_program = std::mem::take(&mut program.wire.borrow_mut().output);
+    Talked {
+        to_person: (!is_offered).then_some(to_person),
+        to_program,
+        is_closed: wire.is_closed,
+    }
+}
+
+/// Checks that nothing that a person types does harm, and that it means the same however it is cut.
+/// The first byte says how large the pieces are; the rest is what the person types.
+pub fn talk(bytes: &[u8]) {
+    let [size, stream @ ..] = bytes else {
+        return;
+    };
+    let talked = talk_in([stream].into_iter());
+    assert_eq!(talk_in(stream.chunks(1)), talked);
+    assert_eq!(talk_in(stream.chunks(1 + usize::from(*size))), talked);
+
+    let events = String::from_utf8(talked.to_program).unwrap();
+    let is_event = |line: &str| {
+        ["MSG ", "JOINED ", "LEFT "]
+            .iter()
+            .any(|e| line.starts_with(e))
+    };
+    assert!(events.split_terminator("\r\n").all(is_event), "{events}");
+    if let Some(mut shown) = talked.to_person {
+        drop_negotiations(&mut shown);
+        let shown = String::from_utf8(shown).unwrap();
+        for line in shown.split_terminator("\r\n") {
+            assert!(
+                !line.contains(|c: char| c.is_control() && c != '\t'),
+                "{line:?}"
+            );
+            let digits = line.bytes().take(5).filter(u8::is_ascii_digit).count();
+            assert!(line.starts_with("-- ") || digits == 4, "{line:?}");
+        }
+    }
+}
+
 /// The most connections that a program of [`core`] has at once.
 const PEERS: usize = 8;
 /// The end of time.
