@@ -169,7 +169,7 @@ fn talk_in<'a>(pieces: impl Iterator<Item = &'a [u8]>) -> Talked {
         world.hub.assert_consistent(world.now());
     }
     let mut wire = person.wire.borrow_mut();
-    let is_offered = wire.output.windows(3).any(|bytes| bytes == [255, 251, 1]);
+    let is_offered = offers_to_edit(&wire.output);
     let to_person = std::mem::take(&mut wire.output);
     let to_program = std::mem::take(&mut program.wire.borrow_mut().output);
     Talked {
@@ -226,6 +226,7 @@ pub fn core(bytes: &[u8]) {
     let mut play = Play {
         world: World::new(limits(&mut program)),
         peers: vec![None; PEERS],
+        is_edited: [false; PEERS],
         tokens: Vec::new(),
     };
     while !program.0.is_empty() {
@@ -301,6 +302,8 @@ impl<'a> Program<'a> {
 struct Play {
     world: World,
     peers: Vec<Option<Peer>>,
+    /// Those to which the server has offered to edit lines: what it draws is not made of lines.
+    is_edited: [bool; PEERS],
     tokens: Vec<String>,
 }
 
@@ -369,8 +372,12 @@ impl Play {
                 let line = join(program.byte(), program.byte());
                 self.world.send(peer, line.as_bytes());
             }
-            _ => {
+            14 => {
                 let line = line(program.byte());
+                self.world.send(peer, line.as_bytes());
+            }
+            _ => {
+                let line = talk_line(program.byte());
                 self.world.send(peer, line.as_bytes());
             }
         }
@@ -381,6 +388,7 @@ impl Play {
         if slot.is_some() {
             return;
         }
+        self.is_edited[usize::from(who) % PEERS] = false;
         self.world.origin = match who >> 3 & 3 {
             0 => Origin::Local,
             1 => Origin::V4([10, 0, 0, who >> 5]),
@@ -405,9 +413,13 @@ impl Play {
     /// Checks that every connection receives whole lines of text, and only the last may be
     /// incomplete.
     fn check_output(&mut self) {
-        for slot in &mut self.peers {
+        for (slot, is_edited) in self.peers.iter_mut().zip(&mut self.is_edited) {
             let Some(peer) = slot else { continue };
             let mut wire = peer.wire.borrow_mut();
+            *is_edited |= offers_to_edit(&wire.output);
+            if *is_edited {
+                wire.output.clear();
+            }
             drop_negotiations(&mut wire.output);
             // The beginning of a line waits for the rest.
             let end = wire.output.iter().rposition(|&b| b == b'\n');
@@ -439,6 +451,11 @@ impl Play {
     }
 }
 
+/// Whether the server offers to echo what a person types, which it does to edit lines.
+fn offers_to_edit(output: &[u8]) -> bool {
+    output.windows(3).any(|bytes| bytes == [255, 251, 1])
+}
+
 /// Removes the answers to telnet's offers, the only bytes that are not text.
 fn drop_negotiations(output: &mut Vec<u8>) {
     while let Some(at) = output.iter().position(|&b| b == 255) {
@@ -459,6 +476,26 @@ fn join(who: u8, how: u8) -> String {
     format!(
         "JOIN n{name} room=r{room} key=k{key} mode={mode} alive={alive} history={history} idle={idle}\n"
     )
+}
+
+/// A TALK with one of the same names, rooms and keys, or what a person types after it.
+fn talk_line(which: u8) -> String {
+    let (name, room, key) = (which & 3, which >> 2 & 3, which >> 4 & 3);
+    match which >> 6 {
+        0 => format!("TALK n{name} room=r{room} key=k{key} history={key}\n"),
+        1 => format!("TALK n{name} room=r{room} idle={}\n", 1 + key * 5),
+        2 => format!("/room r{room}\n"),
+        _ => match which & 7 {
+            0 => "/who\n".into(),
+            1 => "/rooms\n".into(),
+            2 => "/again\n".into(),
+            3 => format!("/me {}\n", "d".repeat(usize::from(which >> 3 & 7) * 64)),
+            4 => format!("{}\n", "t".repeat(usize::from(which >> 3 & 7) * 128)),
+            5 => "/help\n/nonsense\n\n".into(),
+            6 => "//\n/again 1000000\n".into(),
+            _ => "/quit\n".into(),
+        },
+    }
 }
 
 /// One of the other lines, which fuzzing would hardly find by itself.
