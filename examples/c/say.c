@@ -21,7 +21,8 @@ int main(int argc, char **argv) {
             send_line(in, "QUIT");
         } else if (begins(line, "OK SAY ")) {
             said = 1;
-        } else if (!begins(line, "OK ") && !said) {
+        } else if (!said
+                   && (begins(line, "HELLO ") || begins(line, "ERR ") || begins(line, "BYE "))) {
             fprintf(stderr, "say: %s\n", line);
             return 1;
         }

@@ -55,7 +55,7 @@ func main() {
 			fmt.Fprint(conn, lines)
 		case words[0] == "OK" && words[1] == "SAY":
 			said = true
-		case words[0] != "OK" && !said:
+		case (words[0] == "HELLO" || words[0] == "ERR" || words[0] == "BYE") && !said:
 			fail(strings.TrimSpace(line))
 		}
 	}

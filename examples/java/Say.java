@@ -29,7 +29,7 @@ class Say {
                     conn.getOutputStream().write(lines.getBytes(UTF_8));
                 } else if (line.startsWith("OK SAY ")) {
                     said = true;
-                } else if (!line.startsWith("OK ") && !said) {
+                } else if (line.matches("(HELLO|ERR|BYE) .*") && !said) {
                     fail(line);
                 }
             }

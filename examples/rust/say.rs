@@ -27,9 +27,8 @@ fn say(host: &str, port: &str, lines: &str) -> Result<(), Box<dyn Error>> {
             }
             ["HELLO", _, "protocol=1", ..] => conn.write_all(lines.as_bytes())?,
             ["OK", "SAY", ..] => said = true,
-            ["OK", ..] => {}
-            _ if said => {}
-            _ => return Err(line.trim_end().into()),
+            ["HELLO" | "ERR" | "BYE", ..] if !said => return Err(line.trim_end().into()),
+            _ => {}
         }
     }
 }

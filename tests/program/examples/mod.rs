@@ -1,10 +1,12 @@
 //! The example clients do what they say, in every language: over a network that is cut off in the
-//! middle of lines, with sessions that end, servers that restart, and no server at all.
+//! middle of lines, with sessions that end, servers that restart, a later version of the server,
+//! and no server at all.
 //!
 //! A failure names its seed; `CHINWAG_SEED=<seed>` breaks the network in the same places again.
 
 mod languages;
-mod proxy;
+mod later;
+pub mod proxy;
 
 use std::fs;
 use std::net::TcpListener;
@@ -719,6 +721,24 @@ fn poll_gives_up_when_trying_again_would_not_help() {
             expect_failure(&finished, "poll", why);
         }
         assert!(!file.exists());
+    });
+}
+
+#[test]
+fn say_passes_over_what_only_a_later_server_says() {
+    let keyed = Keyed::start(&[]);
+    each(|language| {
+        let proxy = Proxy::to_a_later_version(&keyed.address);
+        let mut bob = keyed.bob(language);
+        let run = |text| {
+            let client = start(language, "say", &proxy.port(), &[text], Some(&keyed.key));
+            client.finish()
+        };
+        let finished = run("hello");
+        assert_eq!(finished.code, Some(0), "{finished:?}");
+        assert_eq!((&*finished.out, &*finished.err), ("", ""));
+        bob.await_event(" ann hello");
+        expect_failure(&run(""), "say", "message-empty");
     });
 }
 

@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use socket2::SockRef;
 
+use super::later::Later;
 use crate::process::Watch;
 
 /// What becomes of a connection.
@@ -40,6 +41,8 @@ impl Fate {
 struct State {
     /// Where the server is; without one, connections are reset.
     server: Option<String>,
+    /// Whether the server says what only a later version would.
+    is_later: bool,
     /// The fates of the next connections; all later ones pass.
     fates: VecDeque<Fate>,
     links: Vec<Link>,
@@ -116,6 +119,13 @@ impl Proxy {
         let accepting = Arc::clone(&shared);
         thread::spawn(move || accept(&listener, &accepting));
         Proxy { address, shared }
+    }
+
+    /// Starts a proxy that makes a server say more than this version does.
+    pub fn to_a_later_version(server: &str) -> Proxy {
+        let proxy = Proxy::start(server, &[]);
+        proxy.shared.change(|state| state.is_later = true);
+        proxy
     }
 
     pub fn port(&self) -> String {
@@ -270,20 +280,24 @@ fn send(mut client: &TcpStream, mut server: &TcpStream, number: usize, shared: &
 /// Copies from the server to the client, until the connection meets its fate.
 fn deliver(mut server: &TcpStream, client: Arc<TcpStream>, number: usize, shared: &Shared) {
     let mut buffer = [0; 4096];
+    let mut later = shared.lock().is_later.then(Later::default);
     while let Ok(len @ 1..) = server.read(&mut buffer) {
+        let received = &buffer[..len];
+        let added = later.as_mut().map(|later| later.add_to(received));
+        let whole = added.as_deref().unwrap_or(received);
         let (part, fate) = shared.change(|state| {
             let link = &mut state.links[number];
             let left = link.fate.bytes() - link.delivered.len();
-            let part = &buffer[..len.min(left)];
+            let part = &whole[..whole.len().min(left)];
             link.delivered.extend_from_slice(part);
-            state.received.extend_from_slice(&buffer[..len]);
+            state.received.extend_from_slice(received);
             (part, link.fate)
         });
         if client.as_ref().write_all(part).is_err() {
             break;
         }
         // Some bytes are held back, so the client cannot be at its end.
-        if part.len() < len {
+        if part.len() < whole.len() {
             meet(fate, server, client, number, shared);
             return;
         }
