@@ -14,15 +14,15 @@ send() { { printf '%s\n' "${1//[[:cntrl:]]/ }" >&3; } 2>/dev/null; }
 
 # Reads the server's lines until the connection ends; ignores a last line that has no end.
 listen() {
-    local line words word silence deadline=$((SECONDS + 10))
+    local line words word silence=10 deadline=$((SECONDS + 10))
     reason='cut off'
     while ((SECONDS < deadline)) && IFS= read -r -t $((deadline - SECONDS)) line <&3 2>/dev/null; do
         line=${line%$'\r'}
         read -ra words <<<"$line"
-        case ${words[0]}-${words[1]} in
-            HELLO-*) [[ ${words[2]} == protocol=1 ]] || fail "$line"
+        case $line in
+            "HELLO "*) [[ ${words[2]} == protocol=1 ]] || fail "$line"
                 if [[ $token ]]; then send "RESUME $token after=$last"; else send "$join"; fi ;;
-            OK-JOIN | OK-RESUME)
+            "OK JOIN "* | "OK RESUME "*)
                 for word in "${words[@]}"; do
                     case $word in
                         session=*) token=${word#*=} last='' ;;
@@ -32,13 +32,14 @@ listen() {
                 done
                 # EXPIRING comes two thirds into the idle time, unless the connection is dead.
                 pause=1 deadline=$((SECONDS + silence)) ;;
-            EXPIRING-*) send PING; deadline=$((SECONDS + silence)) ;;
-            MSG-* | JOINED-* | LEFT-*) printf '%s\n' "$line" || exit 1; last=${words[1]} ;;
-            LOST-*) tell "${words[1]} events are missing"; last=$((words[2] - 1)) ;;
-            ERR-session-ended | ERR-unknown-session) tell "$line; joining again"
+            "EXPIRING "*) send PING; deadline=$((SECONDS + silence)) ;;
+            "MSG "* | "JOINED "* | "LEFT "*) printf '%s\n' "$line" || exit 1; last=${words[1]} ;;
+            "LOST "*) tell "${words[1]} events are missing"; last=$((words[2] - 1)) ;;
+            "ERR session-ended "* | "ERR unknown-session "*) tell "$line; joining again"
                 token=''; send "$join" ;;
-            ERR-full | ERR-name-taken | BYE-full | BYE-shutdown) reason=$line; return ;;
-            ERR-* | BYE-replaced | BYE-abuse) fail "$line" ;;
+            "ERR full "* | "ERR name-taken "* | "BYE full "* | "BYE shutdown "*)
+                reason=$line; return ;;
+            "ERR "* | "BYE replaced "* | "BYE abuse "*) fail "$line" ;;
         esac
     done
 }

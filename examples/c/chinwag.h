@@ -89,6 +89,13 @@ static int begins(const char *line, const char *with) {
     return strncmp(line, with, strlen(with)) == 0;
 }
 
+/* Copies what stands between some text in a line and the next space, if it fits. */
+static inline void word(char *to, size_t size, const char *line, const char *behind) {
+    const char *at = strstr(line, behind);
+    size_t length = at ? strcspn(at += strlen(behind), " ") : size;
+    if (length < size) snprintf(to, length + 1, "%s", at);
+}
+
 /* The number after some text in a line. */
 static long number(const char *line, const char *behind) {
     const char *at = strstr(line, behind);

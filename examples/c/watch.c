@@ -31,7 +31,10 @@ static void listen_to(FILE *in) {
             if (*token) send_line(in, "RESUME %s after=%ld", token, last);
             else join(in);
         } else if (begins(line, "OK JOIN ") || begins(line, "OK RESUME ")) {
-            if (sscanf(line, "OK JOIN session=%40s", token) == 1) last = number(line, " seq=") - 1;
+            if (begins(line, "OK JOIN ")) {
+                word(token, sizeof token, line, " session=");
+                last = number(line, " seq=") - 1;
+            }
             /* EXPIRING comes two thirds into the idle time, unless the connection is dead. */
             limit = number(line, " idle=") * 750;
             deadline = now() + limit;

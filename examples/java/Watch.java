@@ -83,8 +83,11 @@ class Watch {
                             token = null;
                             out.print(join + "\n");
                         }
-                        case "full", "name-taken", "shutdown", "expired", "slow" -> { return line; }
-                        default -> fail(line);
+                        case "full", "name-taken", "shutdown" -> { return line; }
+                        case "replaced", "abuse" -> fail(line);
+                        default -> {
+                            if (word[0].equals("ERR")) fail(line);
+                        }
                     }
                 }
             }

@@ -44,9 +44,10 @@ async function listen() {
   try {
     for await (const line of linesOf(conn)) {
       const [verb, second, third] = line.split(" ");
+      const what = `${verb} ${second}`;
       if (verb === "HELLO" && third === "protocol=1") {
         send(token ? `RESUME ${token} after=${last}` : join);
-      } else if (verb === "OK" && second !== "PING") {
+      } else if (["OK JOIN", "OK RESUME"].includes(what)) {
         const field = Object.fromEntries(line.split(" ").map((word) => word.split("=")));
         if (field.session) [token, last] = [field.session, field.seq - 1];
         // EXPIRING comes two thirds into the idle time, unless the connection is dead.
@@ -61,13 +62,13 @@ async function listen() {
       } else if (verb === "LOST") {
         tell(`${second} events are missing`);
         last = third - 1;
-      } else if (["session-ended", "unknown-session"].includes(second)) {
+      } else if (["ERR session-ended", "ERR unknown-session"].includes(what)) {
         tell(`${line}; joining again`);
         token = undefined;
         send(join);
-      } else if (["full", "name-taken", "shutdown"].includes(second)) {
+      } else if (/^(ERR (full|name-taken)|BYE (full|shutdown)) /.test(line)) {
         return line;
-      } else if (verb === "HELLO" || verb === "ERR" || ["replaced", "abuse"].includes(second)) {
+      } else if (/^(HELLO|ERR|BYE (replaced|abuse)) /.test(line)) {
         fail(line);
       }
     }

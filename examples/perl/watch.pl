@@ -30,8 +30,8 @@ sub listen_to {
         last unless $line =~ s/\r?\n\z//;    # cut off within a line
         if ($line =~ /^HELLO .* protocol=1( |$)/) {
             $send->($token ? "RESUME $token after=$last" : $join);
-        } elsif ($line =~ /^OK (?:JOIN|RESUME) (.*)/) {
-            my %field = map { split /=/, $_, 2 } split / /, $1;
+        } elsif ($line =~ /^OK (?:JOIN|RESUME) /) {
+            my %field = $line =~ / ([^ =]+)=(\S*)/g;
             ($token, $last) = ($field{session}, $field{seq} - 1) if $field{session};
             # EXPIRING comes two thirds into the idle time, unless the connection is dead.
             ($limit, $pause) = ($field{idle} * 3 / 4, 1);

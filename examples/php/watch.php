@@ -44,7 +44,7 @@ function listen($conn): string
                 if ($second == 'PING') {
                     break;
                 }
-                if (preg_match('/ session=(\S+) .* seq=(\d+)/', $line, $found)) {
+                if (preg_match('/ session=(\S+).* seq=(\d+)/', $line, $found)) {
                     [$token, $last] = [$found[1], $found[2] - 1];
                 }
                 // EXPIRING comes two thirds into the idle time, unless the connection is dead.

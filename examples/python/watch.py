@@ -36,7 +36,7 @@ def listen(conn):
             case ["HELLO", _, "protocol=1", *_]:
                 send(f"RESUME {token} after={last}" if token else join)
             case ["OK", "JOIN" | "RESUME", *rest]:
-                field = dict(word.split("=", 1) for word in rest)
+                field = dict(word.split("=", 1) for word in rest if "=" in word)
                 if "session" in field:
                     token, last = field["session"], int(field["seq"]) - 1
                 # EXPIRING comes two thirds into the idle time, unless the connection is dead.

@@ -36,7 +36,7 @@ def listen(conn)
     when /^HELLO \S+ protocol=1( |$)/
       conn.puts($token ? "RESUME #{$token} after=#{$last}" : JOIN)
     when /^OK (JOIN|RESUME) /
-      field = line.split.filter_map { |word| word.split("=", 2) if word.include?("=") }.to_h
+      field = line.scan(/ ([^ =]+)=(\S*)/).to_h
       $token, $last = field["session"], field["seq"].to_i - 1 if field["session"]
       # EXPIRING comes two thirds into the idle time, unless the connection is dead.
       limit, $pause = field["idle"].to_i * 0.75, 1

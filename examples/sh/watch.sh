@@ -24,15 +24,15 @@ limit() {
 }
 # Reads the server's lines until the connection ends; ignores a last line that has no end.
 listen() {
-    reason='cut off'
+    reason='cut off' silence=10
     while IFS= read -r line <&4; do
         line=${line%"$cr"}
         # shellcheck disable=SC2086 # splitting is intended
         set -- $line
-        case $1-$2 in
-            HELLO-*) [ "$3" = protocol=1 ] || fail "$line"
+        case $line in
+            "HELLO "*) [ "$3" = protocol=1 ] || fail "$line"
                 if [ "$token" ]; then send "RESUME $token after=$last"; else send "$join"; fi ;;
-            OK-JOIN | OK-RESUME)
+            "OK JOIN "* | "OK RESUME "*)
                 for word; do
                     case $word in
                         session=*) token=${word#*=} last='' ;;
@@ -42,13 +42,14 @@ listen() {
                 done
                 # EXPIRING comes two thirds into the idle time, unless the connection is dead.
                 pause=1; limit "$silence" ;;
-            EXPIRING-*) send PING; limit "$silence" ;;
-            MSG-* | JOINED-* | LEFT-*) printf '%s\n' "$line" || exit 1; last=$2 ;;
-            LOST-*) tell "$2 events are missing"; last=$(($3 - 1)) ;;
-            ERR-session-ended | ERR-unknown-session) tell "$line; joining again"
+            "EXPIRING "*) send PING; limit "$silence" ;;
+            "MSG "* | "JOINED "* | "LEFT "*) printf '%s\n' "$line" || exit 1; last=$2 ;;
+            "LOST "*) tell "$2 events are missing"; last=$(($3 - 1)) ;;
+            "ERR session-ended "* | "ERR unknown-session "*) tell "$line; joining again"
                 token=''; send "$join" ;;
-            ERR-full | ERR-name-taken | BYE-full | BYE-shutdown) reason=$line; return ;;
-            ERR-* | BYE-replaced | BYE-abuse) fail "$line" ;;
+            "ERR full "* | "ERR name-taken "* | "BYE full "* | "BYE shutdown "*)
+                reason=$line; return ;;
+            "ERR "* | "BYE replaced "* | "BYE abuse "*) fail "$line" ;;
         esac
     done
 }

@@ -13,6 +13,7 @@ set token ""
 set last 0
 set pause 1
 set timer ""
+set silence 10
 
 proc tell {text} {puts stderr "watch: $text"}
 proc fail {text} {tell $text; exit 1}
@@ -57,7 +58,7 @@ proc take {line} {
         }
         "OK JOIN" - "OK RESUME" {
             regexp { idle=(\d+) } $line -> idle
-            if {[regexp {session=(\S+) .* seq=(\d+) } $line -> token seq]} {
+            if {[regexp { session=(\S+).* seq=(\d+)} $line -> token seq]} {
                 set last [expr {$seq - 1}]
             }
             # EXPIRING comes two thirds into the idle time, unless the connection is dead.

@@ -9,6 +9,7 @@ mod later;
 pub mod proxy;
 
 use std::fs;
+use std::io::Write;
 use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
@@ -739,6 +740,44 @@ fn say_passes_over_what_only_a_later_server_says() {
         assert_eq!((&*finished.out, &*finished.err), ("", ""));
         bob.await_event(" ann hello");
         expect_failure(&run(""), "say", "message-empty");
+    });
+}
+
+#[test]
+fn watch_passes_over_what_only_a_later_server_says() {
+    let keyed = Keyed::start(&["--max-idle", "8"]);
+    let goodbye = TcpListener::bind("127.0.0.1:0").unwrap();
+    let goodbye_port = goodbye.local_addr().unwrap().port().to_string();
+    thread::spawn(move || {
+        for client in goodbye.incoming() {
+            let said = client
+                .unwrap()
+                .write_all(b"HELLO x protocol=1\r\nBYE moved to another box\r\n");
+            said.unwrap();
+        }
+    });
+    each(|language| {
+        let proxy = Proxy::to_a_later_version(&keyed.address);
+        let mut watch = start(language, "watch", &proxy.port(), &[], Some(&keyed.key));
+        let mut bob = keyed.bob(language);
+        bob.await_event(" ann");
+        bob.say("before ");
+        watch.expect(" bob before ");
+        // One answers the hint to type something, the other keeps the session alive.
+        proxy.await_sent("PING", 2);
+        proxy.go_away();
+        bob.say("while it is away ");
+        proxy.turn_to(Some(&keyed.address));
+        bob.say("behind ");
+        watch.expect(" bob behind ");
+        expect_all(&end(watch).out, bob.events());
+
+        // A goodbye for a reason that it does not know is no reason to stay away.
+        let mut watch = start(language, "watch", &goodbye_port, &[], Some(&keyed.key));
+        for _ in 0..2 {
+            watch.expect_error("; trying again in ");
+        }
+        end(watch);
     });
 }
 
