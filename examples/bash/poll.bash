@@ -13,6 +13,8 @@ umask 077
 fail() { echo "poll: $*" >&2; exit 1; }
 send() { { printf '%s\n' "${1//[[:cntrl:]]/ }" >&3; } 2>/dev/null; }
 save() { echo "$token $last" >"$file.new" && mv "$file.new" "$file" || exit 1; }
+# The value of a word key=value in the line.
+field() { [[ $line =~ " $1="([^ ]*) ]] && echo "${BASH_REMATCH[1]}"; }
 # A last line without an end does not count.
 receive() {
     IFS= read -r -t 10 line <&3 2>/dev/null ||
@@ -24,24 +26,23 @@ if [[ -e $file ]]; then read -r token last <"$file" || fail "cannot read $file";
 { exec 3<>"/dev/tcp/$host/$port"; } 2>/dev/null || fail "cannot connect to $host port $port"
 while receive; do
     read -ra words <<<"$line"
-    case ${words[0]}-${words[1]} in
-        HELLO-*) [[ ${words[2]} == protocol=1 ]] || fail "$line"
+    case $line in
+        "HELLO "*) [[ ${words[2]} == protocol=1 ]] || fail "$line"
             if [[ $token ]]; then send "RESUME $token"; else send "$join"; fi ;;
-        ERR-session-ended | ERR-unknown-session) echo "poll: $line; joining again" >&2
+        "ERR session-ended "* | "ERR unknown-session "*) echo "poll: $line; joining again" >&2
             send "$join" ;;
-        OK-JOIN) [[ $line =~ session=([^ ]*).*seq=([0-9]*) ]]
-            token=${BASH_REMATCH[1]} last=$((BASH_REMATCH[2] - 1))
+        "OK JOIN "*) token=$(field session) last=$(($(field seq) - 1))
             save
             send "POLL after=$last" ;;
-        OK-RESUME) send "POLL after=$last" ;;
-        OK-POLL)
-            last=${words[3]#last=} more=${words[4]#more=} events=()
+        "OK RESUME "*) send "POLL after=$last" ;;
+        "OK POLL "*)
+            last=$(field last) more=$(field more) events=()
             for ((n = 0; n < words[2]; n++)); do receive; events+=("$line"); done
             for line in "${events[@]}"; do
                 case $line in
-                    LOST*) read -ra words <<<"$line"
+                    "MSG "* | "JOINED "* | "LEFT "*) printf '%s\n' "$line" || exit 1 ;;
+                    "LOST "*) read -ra words <<<"$line"
                         echo "poll: ${words[1]} events are missing" >&2 ;;
-                    *) printf '%s\n' "$line" || exit 1 ;;
                 esac
             done
             # If this is killed between showing and saving, the next run shows these events
@@ -49,6 +50,6 @@ while receive; do
             save
             [[ $more != 0 ]] || exit 0
             send "POLL after=$last" ;;
-        *) fail "$line" ;;
+        "ERR "* | "BYE "*) fail "$line" ;;
     esac
 done

@@ -41,7 +41,8 @@ static void show(FILE *in, long count) {
     for (; count > 0; count--) {
         line = receive(in);
         if (begins(line, "LOST ")) missing = number(line, " ");
-        else fprintf(out, "%s\n", line);
+        else if (begins(line, "MSG ") || begins(line, "JOINED ") || begins(line, "LEFT "))
+            fprintf(out, "%s\n", line);
     }
     fclose(out);
     if (missing) fprintf(stderr, "poll: %ld events are missing\n", missing);
@@ -75,7 +76,8 @@ int main(int argc, char **argv) {
         } else if (begins(line, "ERR session-ended ") || begins(line, "ERR unknown-session ")) {
             fprintf(stderr, "poll: %s; joining again\n", line);
             ask_join(in, argv);
-        } else if (sscanf(line, "OK JOIN session=%40s", token) == 1) {
+        } else if (begins(line, "OK JOIN ")) {
+            word(token, sizeof token, line, " session=");
             last = number(line, " seq=") - 1;
             save(file);
             send_line(in, "POLL after=%ld", last);
@@ -90,7 +92,7 @@ int main(int argc, char **argv) {
             save(file);
             if (!more) return 0;
             send_line(in, "POLL after=%ld", last);
-        } else {
+        } else if (begins(line, "HELLO ") || begins(line, "ERR ") || begins(line, "BYE ")) {
             fail(line, "");
         }
     }

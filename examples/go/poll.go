@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -37,6 +38,22 @@ func save(file string) {
 	check(out.Sync())
 	check(out.Close())
 	check(os.Rename(file+".new", file))
+}
+
+// field returns the value of a word key=value in a line.
+func field(words []string, key string) string {
+	for _, word := range words {
+		if name, value, _ := strings.Cut(word, "="); name == key {
+			return value
+		}
+	}
+	return ""
+}
+
+func number(text string) int {
+	number, err := strconv.Atoi(text)
+	check(err)
+	return number
 }
 
 // receive returns the next line and its words. A last line without an end does not count.
@@ -82,25 +99,20 @@ func main() {
 			fmt.Fprintf(os.Stderr, "poll: %s; joining again\n", line)
 			fmt.Fprintln(conn, join)
 		case what == "OK JOIN":
-			for _, word := range words {
-				fmt.Sscanf(word, "session=%s", &token)
-				fmt.Sscanf(word, "seq=%d", &last)
-			}
-			last--
+			token = field(words, "session")
+			last = number(field(words, "seq")) - 1
 			save(file)
 			fmt.Fprintf(conn, "POLL after=%d\n", last)
 		case what == "OK RESUME":
 			fmt.Fprintf(conn, "POLL after=%d\n", last)
 		case what == "OK POLL":
-			var count, next, more int
-			_, err := fmt.Sscanf(line, "OK POLL %d last=%d more=%d", &count, &next, &more)
-			check(err)
 			var shown strings.Builder
 			var lost []string
-			for ; count > 0; count-- {
-				if event, words := receive(input); words[0] == "LOST" {
+			for count := number(words[2]); count > 0; count-- {
+				switch event, words := receive(input); words[0] {
+				case "LOST":
 					lost = append(lost, words[1])
-				} else {
+				case "MSG", "JOINED", "LEFT":
 					fmt.Fprintln(&shown, event)
 				}
 			}
@@ -109,15 +121,15 @@ func main() {
 			}
 			// If this is killed between showing and saving, the next run shows these events
 			// again; in the other order they would be lost.
-			_, err = os.Stdout.WriteString(shown.String())
+			_, err := os.Stdout.WriteString(shown.String())
 			check(err)
-			last = next
+			last = number(field(words, "last"))
 			save(file)
-			if more == 0 {
+			if field(words, "more") == "0" {
 				return
 			}
 			fmt.Fprintf(conn, "POLL after=%d\n", last)
-		default:
+		case words[0] == "HELLO" || words[0] == "ERR" || words[0] == "BYE":
 			fail(line)
 		}
 	}

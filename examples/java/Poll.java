@@ -71,7 +71,7 @@ class Poll {
                         if (event.startsWith("LOST ")) {
                             var count = event.split(" ")[1];
                             System.err.println("poll: " + count + " events are missing");
-                        } else {
+                        } else if (event.matches("(MSG|JOINED|LEFT) .*")) {
                             shown.write((event + "\n").getBytes(UTF_8));
                         }
                     }
@@ -83,7 +83,9 @@ class Poll {
                     more = !field(line, "more").equals("0");
                     if (more) out.print("POLL after=" + last + "\n");
                 }
-                default -> throw new IOException(line);
+                default -> {
+                    if (line.matches("(ERR|BYE) .*")) throw new IOException(line);
+                }
             }
         }
     }

@@ -46,36 +46,37 @@ end
 
 repeat
     local line, more = receive(), nil
-    local verb, second, third = line:match("^(%S+) (%S+) ?(%S*)")
+    local verb, second, third = line:match("^(%S*) ?(%S*) ?(%S*)")
+    local what = verb .. " " .. second
     if verb == "HELLO" and third == "protocol=1" then
         ask(token and "RESUME " .. token or join)
-    elseif second == "session-ended" or second == "unknown-session" then
+    elseif what == "ERR session-ended" or what == "ERR unknown-session" then
         io.stderr:write("poll: ", line, "; joining again\n")
         ask(join)
-    elseif verb == "OK" and second == "JOIN" then
+    elseif what == "OK JOIN" then
         token, last = line:match(" session=(%S+)"), line:match(" seq=(%d+)") - 1
         save()
         ask("POLL after=" .. last)
-    elseif verb == "OK" and second == "RESUME" then
+    elseif what == "OK RESUME" then
         ask("POLL after=" .. last)
-    elseif verb == "OK" and second == "POLL" then
+    elseif what == "OK POLL" then
         local events = {}
         for n = 1, third do events[n] = receive() end
         for _, event in ipairs(events) do
             local count = event:match("^LOST (%d+)")
             if count then
                 io.stderr:write("poll: ", count, " events are missing\n")
-            else
+            elseif event:find("^MSG ") or event:find("^JOINED ") or event:find("^LEFT ") then
                 assert(io.write(event, "\n"))
             end
         end
         -- If this is killed between showing and saving, the next run shows these events
         -- again; in the other order they would be lost.
         assert(io.stdout:flush())
-        last, more = line:match(" last=(%d+) more=(%d+)")
+        last, more = line:match(" last=(%d+)"), line:match(" more=(%d+)")
         save()
         if more ~= "0" then ask("POLL after=" .. last) end
-    else
+    elseif verb == "HELLO" or verb == "ERR" or verb == "BYE" then
         fail(line)
     end
 until more == "0"

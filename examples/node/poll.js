@@ -40,15 +40,15 @@ async function visit() {
   const lines = linesOf(conn);
   for (;;) {
     const line = (await lines.next()).value;
-    const [verb, second, third, fourth, fifth] = line.split(" ");
+    const [verb, second, third] = line.split(" ");
+    const field = Object.fromEntries(line.split(" ").map((word) => word.split("=")));
     if (verb === "HELLO" && third === "protocol=1") {
       ask(token ? `RESUME ${token}` : join);
     } else if (verb === "ERR" && ["session-ended", "unknown-session"].includes(second)) {
       console.error(`poll: ${line}; joining again`);
       ask(join);
     } else if (verb === "OK" && second === "JOIN") {
-      token = line.match(/ session=(\S+)/)[1];
-      last = line.match(/ seq=(\d+)/)[1] - 1;
+      [token, last] = [field.session, field.seq - 1];
       save();
       ask(`POLL after=${last}`);
     } else if (verb === "OK" && second === "RESUME") {
@@ -60,15 +60,16 @@ async function visit() {
       for (const event of events.filter(isLost)) {
         console.error(`poll: ${event.split(" ")[1]} events are missing`);
       }
-      const shown = events.filter((event) => !isLost(event)).map((event) => event + "\n");
+      const isShown = (event) => /^(MSG|JOINED|LEFT) /.test(event);
+      const shown = events.filter(isShown).map((event) => event + "\n");
       // If this is killed between showing and saving, the next run shows these events
       // again; in the other order they would be lost.
       fs.writeFileSync(1, shown.join(""));
-      last = fourth.slice("last=".length);
+      last = field.last;
       save();
-      if (fifth === "more=0") return;
+      if (field.more === "0") return;
       ask(`POLL after=${last}`);
-    } else {
+    } else if (["HELLO", "ERR", "BYE"].includes(verb)) {
       throw new Error(line);
     }
   }

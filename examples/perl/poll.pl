@@ -43,30 +43,31 @@ sub receive {
 sub ask { syswrite $conn, "@_\n" }
 
 while (defined(my $line = receive())) {
+    my %field = $line =~ / ([^ =]+)=(\S*)/g;
     if ($line =~ /^HELLO .* protocol=1( |$)/) {
         ask($token ? "RESUME $token" : $join);
     } elsif ($line =~ /^ERR (session-ended|unknown-session) /) {
         print STDERR "poll: $line; joining again\n";
         ask($join);
-    } elsif ($line =~ /^OK JOIN session=(\S+) .* seq=(\d+)/) {
-        ($token, $last) = ($1, $2 - 1);
+    } elsif ($line =~ /^OK JOIN /) {
+        ($token, $last) = ($field{session}, $field{seq} - 1);
         save();
         ask("POLL after=$last");
     } elsif ($line =~ /^OK RESUME /) {
         ask("POLL after=$last");
-    } elsif ($line =~ /^OK POLL (\d+) last=(\d+) more=(\d+)/) {
-        ($last, my $more) = ($2, $3);
+    } elsif ($line =~ /^OK POLL (\d+) /) {
         for (map { receive() } 1 .. $1) {
-            if (/^LOST (\d+)/) { print STDERR "poll: $1 events are missing\n" }
-            else { print "$_\n" or fail("standard output: $!") }
+            if (/^LOST (\d+) /) { print STDERR "poll: $1 events are missing\n" }
+            elsif (/^(MSG|JOINED|LEFT) /) { print "$_\n" or fail("standard output: $!") }
         }
         # If this is killed between showing and saving, the next run shows these events
         # again; in the other order they would be lost.
         STDOUT->flush or fail("standard output: $!");
+        $last = $field{last};
         save();
-        exit 0 unless $more;
+        exit 0 unless $field{more};
         ask("POLL after=$last");
-    } else {
+    } elsif ($line =~ /^(HELLO|ERR|BYE) /) {
         fail($line);
     }
 }

@@ -24,6 +24,12 @@ function receive(): string
     return rtrim($line, "\r\n");
 }
 
+/** The value of a word key=value in a line. */
+function field(string $line, string $key): string
+{
+    return preg_match("/ $key=(\S*)/", $line, $found) ? $found[1] : '';
+}
+
 function ask(string $line): void
 {
     global $conn;
@@ -49,33 +55,33 @@ while ($line = receive()) {
     } elseif (preg_match('/^ERR (session-ended|unknown-session) /', $line)) {
         fwrite(STDERR, "poll: $line; joining again\n");
         ask($join);
-    } elseif (preg_match('/^OK JOIN session=(\S+) .* seq=(\d+)/', $line, $found)) {
-        [$token, $last] = [$found[1], $found[2] - 1];
+    } elseif (str_starts_with($line, 'OK JOIN ')) {
+        [$token, $last] = [field($line, 'session'), field($line, 'seq') - 1];
         save();
         ask("POLL after=$last");
     } elseif (str_starts_with($line, 'OK RESUME ')) {
         ask("POLL after=$last");
-    } elseif (preg_match('/^OK POLL (\d+) last=(\d+) more=(\d+)/', $line, $found)) {
-        [, $count, $last, $more] = $found;
+    } elseif (preg_match('/^OK POLL (\d+) /', $line, $found)) {
         $events = [];
-        while (count($events) < $count) {
+        while (count($events) < $found[1]) {
             $events[] = receive();
         }
         foreach ($events as $event) {
-            if (preg_match('/^LOST (\d+)/', $event, $found)) {
+            if (preg_match('/^LOST (\d+) /', $event, $found)) {
                 fwrite(STDERR, "poll: $found[1] events are missing\n");
-            } else {
+            } elseif (preg_match('/^(MSG|JOINED|LEFT) /', $event)) {
                 @fwrite(STDOUT, "$event\n") or fail('standard output is gone');
             }
         }
         // If this is killed between showing and saving, the next run shows these events
         // again; in the other order they would be lost.
+        $last = field($line, 'last');
         save();
-        if ($more == 0) {
+        if (field($line, 'more') == 0) {
             exit(0);
         }
         ask("POLL after=$last");
-    } else {
+    } elseif (preg_match('/^(HELLO|ERR|BYE) /', $line)) {
         fail($line);
     }
 }

@@ -47,7 +47,7 @@ try:
                     for event in events:
                         if event.startswith("LOST "):
                             print(f"poll: {event.split()[1]} events are missing", file=sys.stderr)
-                        else:
+                        elif event.startswith(("MSG ", "JOINED ", "LEFT ")):
                             print(event.rstrip("\r\n"))
                     # If this is killed between showing and saving, the next run shows these events
                     # again; in the other order they would be lost.
@@ -57,7 +57,7 @@ try:
                     if field["more"] == "0":
                         sys.exit()
                     send(f"POLL after={last}")
-                case _:
+                case ["HELLO" | "ERR" | "BYE", *_]:
                     sys.exit(f"poll: {line.strip()}")
 except OSError as error:
     sys.exit(f"poll: {host} port {port}: {error}")

@@ -31,31 +31,33 @@ begin
     line.chomp
   end
   loop do
-    case line = receive.call
+    line = receive.call
+    field = line.scan(/ ([^ =]+)=(\S*)/).to_h
+    case line
     when /^HELLO \S+ protocol=1( |$)/
       conn.puts(token ? "RESUME #{token}" : join)
     when /^ERR (session-ended|unknown-session) /
       warn "poll: #{line}; joining again"
       conn.puts(join)
-    when /^OK JOIN session=(\S+) .* seq=(\d+)/
-      token, last = $1, $2.to_i - 1
+    when /^OK JOIN /
+      token, last = field["session"], field["seq"].to_i - 1
       save.call
       conn.puts("POLL after=#{last}")
     when /^OK RESUME /
       conn.puts("POLL after=#{last}")
-    when /^OK POLL (\d+) last=(\d+) more=(\d+)/
-      count, last, more = $1.to_i, $2, $3
-      events = Array.new(count) { receive.call }
-      lost, shown = events.partition { |event| event.start_with?("LOST ") }
+    when /^OK POLL (\d+) /
+      events = Array.new($1.to_i) { receive.call }
+      lost = events.grep(/^LOST /)
       lost.each { |event| warn "poll: #{event.split[1]} events are missing" }
       # If this is killed between showing and saving, the next run shows these events
       # again; in the other order they would be lost.
-      puts shown
+      puts events.grep(/^(MSG|JOINED|LEFT) /)
       $stdout.flush
+      last = field["last"]
       save.call
-      exit if more == "0"
+      exit if field["more"] == "0"
       conn.puts("POLL after=#{last}")
-    else
+    when /^(HELLO|ERR|BYE) /
       abort "poll: #{line}"
     end
   end

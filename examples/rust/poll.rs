@@ -84,7 +84,8 @@ impl Session {
                     }
                     send(&conn, &format!("POLL after={}", self.last))?;
                 }
-                _ => return Err(line.into()),
+                ["HELLO" | "ERR" | "BYE", ..] => return Err(line.into()),
+                _ => {}
             }
         }
     }
@@ -109,7 +110,8 @@ fn show(events: &[String]) -> Result<()> {
     for event in events {
         match event.split(' ').collect::<Vec<_>>()[..] {
             ["LOST", count, _] => eprintln!("poll: {count} events are missing"),
-            _ => writeln!(out, "{event}")?,
+            ["MSG" | "JOINED" | "LEFT", ..] => writeln!(out, "{event}")?,
+            _ => {}
         }
     }
     Ok(out.flush()?)

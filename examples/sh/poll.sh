@@ -13,24 +13,25 @@ umask 077
 tell() { echo "poll: $*" >&2; }
 fail() { tell "$@"; exit 1; }
 save() { echo "$token $last" >"$file.new" && mv "$file.new" "$file" || exit 1; }
-# Sends lines, and accepts the answer only if it is whole: the reply to PING comes last.
+# Sends lines, and accepts the answer only if it is whole: the last reply is the one to PING.
 ask() {
     answer=$(printf '%s\n' "$@" 'PING whole' | nc -N -w 10 "$host" "$port" | tr -d '\r')
     case $answer in
         *'
-OK PING whole') error=$(pick 's/^ERR /&/p' | head -n 1) ;;
+OK PING whole'*) error=$(pick 's/^ERR /&/p' | head -n 1) ;;
         *) fail "$host $port: $(pick 's/^BYE .*/&; /p')cut off; the next run continues from here" ;;
     esac
 }
 pick() { printf '%s\n' "$answer" | sed -n "$1"; }
+# The value of a word key=value in the reply to a command.
+field() { pick "s/^OK $1.* $2=\([^ ]*\).*/\1/p"; }
 
 [ ! -e "$file" ] || read -r token last <"$file" || fail "cannot read $file"
 while :; do
     if [ -z "$token" ]; then
         ask "$join"
         [ -z "$error" ] || fail "$error"
-        token=$(pick 's/^OK JOIN session=\([^ ]*\) .*/\1/p')
-        last=$(($(pick 's/^OK JOIN .* seq=\([0-9]*\) .*/\1/p') - 1))
+        token=$(field JOIN session) last=$(($(field JOIN seq) - 1))
         save
     fi
     # Netcat only reads once it has sent everything, so each POLL takes a connection of its own.
@@ -45,7 +46,7 @@ while :; do
     # again; in the other order they would be lost.
     pick 's/^LOST \([0-9]*\) .*/poll: \1 events are missing/p' >&2
     pick '/^MSG /p; /^JOINED /p; /^LEFT /p' || exit 1
-    last=$(pick 's/^OK POLL .* last=\([0-9]*\) .*/\1/p')
+    last=$(field POLL last)
     save
-    [ "$(pick 's/^OK POLL .* more=//p')" != 0 ] || exit 0
+    [ "$(field POLL more)" != 0 ] || exit 0
 done

@@ -26,6 +26,11 @@ proc save {} {
     file rename -force $file.new $file
 }
 proc ask {line} {puts $::conn [regsub -all {[\x00-\x1f\x7f]} $line " "]}
+# The value of a word key=value in a line.
+proc field {line key} {
+    regexp " $key=(\\S*)" $line -> value
+    return $value
+}
 # The next line; runs the event loop until it has arrived.
 proc receive {} {
     global conn timer
@@ -39,7 +44,7 @@ proc visit {} {
     global join last token
     while yes {
         set line [receive]
-        lassign [split $line] verb second third fourth fifth
+        lassign [split $line] verb second third
         switch -glob -- "$verb $second" {
             "HELLO *" {
                 if {$third ne "protocol=1"} {error $line}
@@ -50,8 +55,8 @@ proc visit {} {
                 ask $join
             }
             "OK JOIN" {
-                regexp {session=(\S+) .* seq=(\d+) } $line -> token seq
-                set last [expr {$seq - 1}]
+                set token [field $line session]
+                set last [expr {[field $line seq] - 1}]
                 save
                 ask "POLL after=$last"
             }
@@ -60,21 +65,21 @@ proc visit {} {
                 set events {}
                 while {[llength $events] < $third} {lappend events [receive]}
                 foreach event $events {
-                    if {[regexp {^LOST (\d+)} $event -> count]} {
+                    if {[regexp {^LOST (\d+) } $event -> count]} {
                         puts stderr "poll: $count events are missing"
-                    } else {
+                    } elseif {[regexp {^(MSG|JOINED|LEFT) } $event]} {
                         puts $event
                     }
                 }
                 # If this is killed between showing and saving, the next run shows these events
                 # again; in the other order they would be lost.
                 flush stdout
-                set last [string range $fourth 5 end]
+                set last [field $line last]
                 save
-                if {$fifth eq "more=0"} return
+                if {[field $line more] == 0} return
                 ask "POLL after=$last"
             }
-            default {error $line}
+            "ERR *" - "BYE *" {error $line}
         }
     }
 }

@@ -782,6 +782,28 @@ fn watch_passes_over_what_only_a_later_server_says() {
 }
 
 #[test]
+fn poll_passes_over_what_only_a_later_server_says() {
+    let keyed = Keyed::start(&[]);
+    each(|language| {
+        let proxy = Proxy::to_a_later_version(&keyed.address);
+        let mut poll = Poll::new(language, Some(&keyed.key));
+        let mut bob = keyed.bob(language);
+        for count in [0, 1, 130, 0] {
+            (0..count).for_each(|n| bob.say(&format!("{n}")));
+            let finished = poll.succeed(&proxy.port());
+            assert_eq!(finished.err, "");
+        }
+        expect_all(&poll.shown, bob.events());
+        leave(&keyed.address, &poll.token());
+        let finished = poll.succeed(&proxy.port());
+        assert!(finished.err.contains("session-ended left "), "{finished:?}");
+        fs::remove_file(poll.file()).unwrap();
+        poll.key = Some("open-sesame");
+        expect_failure(&poll.run(&proxy.port()), "poll", "not-authorized");
+    });
+}
+
+#[test]
 fn the_table_of_clients_is_true() {
     let table = fs::read_to_string(examples().join("README.md")).unwrap();
     let mut files = 0;
