@@ -9,6 +9,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
 use std::time::Duration;
 
+use crate::examples::proxy::Proxy;
 use crate::process::{Finished, Process, Server, TempDir, has, has_netcat};
 use crate::script::sources::{blocks, document};
 
@@ -251,9 +252,13 @@ struct CronJob {
 
 impl CronJob {
     fn new(server: &Server) -> CronJob {
+        CronJob::on_port(server.port())
+    }
+
+    fn on_port(port: &str) -> CronJob {
         CronJob {
             dir: TempDir::new(),
-            script: cron_job().replace("8255", server.port()),
+            script: cron_job().replace("8255", port),
         }
     }
 
@@ -331,6 +336,22 @@ fn a_script_that_polls_saves_nothing_of_what_it_could_not_print() {
     job.expect_failure(&format!("exec >&-\n{}", job.script));
     job.expect_failure(&job.script.replace(" 127.0.0.1 ", " -U no-server "));
     job.expect_run(&["bob", "hello"]);
+}
+
+#[test]
+fn a_script_that_polls_passes_over_what_only_a_later_server_says() {
+    if !has_netcat() {
+        return;
+    }
+    let server = Server::start(&[]);
+    let proxy = Proxy::to_a_later_version(server.address());
+    let job = CronJob::on_port(&proxy.port());
+    job.expect_run(&[]);
+    let mut bob = server.join("bob mode=pull");
+    bob.ask("SAY hello", "OK SAY ");
+    job.expect_failure(&job.script.replace("> reply", "| head -n -3 > reply"));
+    job.expect_run(&["bob", "hello"]);
+    job.expect_run(&[]);
 }
 
 /// Its room is another one by then, which numbers its events from 1 again.
@@ -584,7 +605,7 @@ fn programs_that_are_missing_are_named_once_where_everybody_sees_it() {
 fn programs_that_are_missing_fail_where_the_environment_says_ci() {
     let finished = run_without_programs(true);
     assert_eq!(finished.code, Some(101), "{finished:?}");
-    for text in ["ncat is missing", "socat is missing", "17 failed"] {
+    for text in ["ncat is missing", "socat is missing", "18 failed"] {
         assert!(finished.out.contains(text), "no {text:?}: {finished:?}");
     }
 }
