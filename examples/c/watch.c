@@ -1,8 +1,8 @@
 /* Prints what happens in a room, each event once, however often the connection breaks. */
 #include "chinwag.h"
 
-static char **args, token[41];
-static long last, wait_ms = 1000;
+static char **args, token[41], log_id[17];
+static long last /* the last event of that log that was shown */, wait_ms = 1000;
 
 static void fail(const char *text) {
     fprintf(stderr, "watch: %s\n", text);
@@ -10,7 +10,9 @@ static void fail(const char *text) {
 }
 
 static void join(FILE *in) {
-    send_line(in, "JOIN %s room=%s idle=60%s", args[4], args[3], key_option());
+    char after[64] = "";
+    if (*log_id) snprintf(after, sizeof after, " after=%ld log=%s", last, log_id);
+    send_line(in, "JOIN %s room=%s idle=60%s%s", args[4], args[3], after, key_option());
 }
 
 static long now(void) {
@@ -32,8 +34,11 @@ static void listen_to(FILE *in) {
             else join(in);
         } else if (begins(line, "OK JOIN ") || begins(line, "OK RESUME ")) {
             if (begins(line, "OK JOIN ")) {
+                char new[17] = "";
                 word(token, sizeof token, line, " session=");
-                last = number(line, " seq=") - 1;
+                word(new, sizeof new, line, " log=");
+                if (strcmp(log_id, new)) last = number(line, " seq=") - 1;
+                strcpy(log_id, new);
             }
             /* EXPIRING comes two thirds into the idle time, unless the connection is dead. */
             limit = number(line, " idle=") * 750;

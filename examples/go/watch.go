@@ -17,7 +17,8 @@ import (
 var (
 	join  string
 	token string
-	last  int
+	log   string
+	last  int // the last event of that log that was shown
 	pause = time.Second
 )
 
@@ -28,6 +29,13 @@ func tell(what ...any) {
 func fail(what ...any) {
 	tell(what...)
 	os.Exit(1)
+}
+
+func joining() string {
+	if log == "" {
+		return join
+	}
+	return fmt.Sprintf("%s after=%d log=%s", join, last, log)
 }
 
 // listen reads the server's lines until the connection ends, and returns why.
@@ -47,7 +55,7 @@ func listen(conn net.Conn) any {
 		case words[0] == "HELLO" && words[2] == "protocol=1" && token != "":
 			fmt.Fprintf(conn, "RESUME %s after=%d\n", token, last)
 		case words[0] == "HELLO" && words[2] == "protocol=1":
-			fmt.Fprintln(conn, join)
+			fmt.Fprintln(conn, joining())
 		case what == "OK JOIN" || what == "OK RESUME":
 			field := map[string]string{}
 			for _, word := range words {
@@ -56,8 +64,10 @@ func listen(conn net.Conn) any {
 			}
 			if field["session"] != "" {
 				token = field["session"]
+			}
+			if field["log"] != log {
 				last, _ = strconv.Atoi(field["seq"])
-				last--
+				last, log = last-1, field["log"]
 			}
 			// EXPIRING comes two thirds into the idle time, unless the connection is dead.
 			idle, _ := strconv.Atoi(field["idle"])
@@ -78,7 +88,7 @@ func listen(conn net.Conn) any {
 		case what == "ERR session-ended" || what == "ERR unknown-session":
 			tell(line + "; joining again")
 			token = ""
-			fmt.Fprintln(conn, join)
+			fmt.Fprintln(conn, joining())
 		case what == "ERR full" || what == "ERR name-taken",
 			what == "BYE full" || what == "BYE shutdown":
 			return line

@@ -8,7 +8,8 @@ import java.util.concurrent.ThreadLocalRandom;
 class Watch {
     static String join;
     static String token;
-    static long last;
+    static String log = "";
+    static long last; // the last event of that log that was shown
     static int pause = 1000;
 
     public static void main(String[] args) throws InterruptedException {
@@ -50,12 +51,14 @@ class Watch {
             switch (word[0]) {
                 case "HELLO" -> {
                     if (!word[2].equals("protocol=1")) fail(line);
-                    out.print((token == null ? join : "RESUME " + token + " after=" + last) + "\n");
+                    var resume = "RESUME " + token + " after=" + last;
+                    out.print((token == null ? joining() : resume) + "\n");
                 }
                 case "OK" -> {
                     if (word[1].equals("PING")) break;
-                    if (word[1].equals("JOIN")) {
-                        token = field(line, "session");
+                    if (word[1].equals("JOIN")) token = field(line, "session");
+                    if (!log.equals(field(line, "log"))) {
+                        log = field(line, "log");
                         last = Long.parseLong(field(line, "seq")) - 1;
                     }
                     // EXPIRING comes two thirds into the idle time, unless the connection is dead.
@@ -81,7 +84,7 @@ class Watch {
                         case "session-ended", "unknown-session" -> {
                             System.err.println("watch: " + line + "; joining again");
                             token = null;
-                            out.print(join + "\n");
+                            out.print(joining() + "\n");
                         }
                         case "full", "name-taken", "shutdown" -> { return line; }
                         case "replaced", "abuse" -> fail(line);
@@ -92,6 +95,10 @@ class Watch {
                 }
             }
         }
+    }
+
+    static String joining() {
+        return log.isEmpty() ? join : join + " after=" + last + " log=" + log;
     }
 
     /** The next line, or null if there is no complete one. */

@@ -11,7 +11,7 @@ local host, port, room, name = table.unpack(arg)
 local key = os.getenv("CHINWAG_KEY") or ""
 local join = "JOIN " .. name .. " room=" .. room .. " idle=60"
 if key ~= "" then join = join .. " key=" .. key end
-local token, last, pause = nil, 0, 1
+local token, last, log, pause = nil, 0, nil, 1
 
 local function tell(text)
     io.stderr:write("watch: ", text, "\n")
@@ -19,6 +19,10 @@ end
 local function fail(text)
     tell(text)
     os.exit(1)
+end
+
+local function joining()
+    return log and join .. " after=" .. last .. " log=" .. log or join
 end
 
 -- Reads the server's lines until the connection ends; returns why.
@@ -35,10 +39,11 @@ local function listen(conn)
         local verb, second, third = line:match("^(%S+) (%S+) ?(%S*)")
         local what = (verb or "") .. " " .. (second or "")
         if what:find("^HELLO ") and third == "protocol=1" then
-            send(token and "RESUME " .. token .. " after=" .. last or join)
+            send(token and "RESUME " .. token .. " after=" .. last or joining())
         elseif what == "OK JOIN" or what == "OK RESUME" then
-            local session = line:match(" session=(%S+)")
-            if session then token, last = session, line:match(" seq=(%d+)") - 1 end
+            token = line:match(" session=(%S+)") or token
+            local id = line:match(" log=(%S+)")
+            if id ~= log then log, last = id, line:match(" seq=(%d+)") - 1 end
             -- EXPIRING comes two thirds into the idle time, unless the connection is dead.
             limit, pause = line:match(" idle=(%d+)") * 0.75, 1
             deadline = socket.gettime() + limit
@@ -54,7 +59,7 @@ local function listen(conn)
         elseif what == "ERR session-ended" or what == "ERR unknown-session" then
             tell(line .. "; joining again")
             token = nil
-            send(join)
+            send(joining())
         elseif what == "ERR full" or what == "ERR name-taken" or what == "BYE full"
             or what == "BYE shutdown" then
             return line

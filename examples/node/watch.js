@@ -11,7 +11,8 @@ if (process.argv.length !== 6) {
 const [host, port, room, name] = process.argv.slice(2);
 const key = process.env.CHINWAG_KEY ? ` key=${process.env.CHINWAG_KEY}` : "";
 const join = `JOIN ${name} room=${room} idle=60${key}`.replace(/[\x00-\x1f\x7f]/g, " ");
-let token, last, pause = 1;
+let token, last, log, pause = 1;
+const joining = () => (log ? `${join} after=${last} log=${log}` : join);
 
 const tell = (text) => console.error(`watch: ${text}`);
 const fail = (text) => {
@@ -46,10 +47,11 @@ async function listen() {
       const [verb, second, third] = line.split(" ");
       const what = `${verb} ${second}`;
       if (verb === "HELLO" && third === "protocol=1") {
-        send(token ? `RESUME ${token} after=${last}` : join);
+        send(token ? `RESUME ${token} after=${last}` : joining());
       } else if (["OK JOIN", "OK RESUME"].includes(what)) {
         const field = Object.fromEntries(line.split(" ").map((word) => word.split("=")));
-        if (field.session) [token, last] = [field.session, field.seq - 1];
+        token = field.session ?? token;
+        if (field.log !== log) [last, log] = [field.seq - 1, field.log];
         // EXPIRING comes two thirds into the idle time, unless the connection is dead.
         [limit, pause] = [field.idle * 0.75, 1];
         wait();
@@ -65,7 +67,7 @@ async function listen() {
       } else if (["ERR session-ended", "ERR unknown-session"].includes(what)) {
         tell(`${line}; joining again`);
         token = undefined;
-        send(join);
+        send(joining());
       } else if (/^(ERR (full|name-taken)|BYE (full|shutdown)) /.test(line)) {
         return line;
       } else if (/^(HELLO|ERR|BYE (replaced|abuse)) /.test(line)) {

@@ -13,13 +13,14 @@ if (@ARGV != 4) {
 my ($host, $port, $room, $name) = @ARGV;
 my $key = $ENV{CHINWAG_KEY} ? " key=$ENV{CHINWAG_KEY}" : '';
 (my $join = "JOIN $name room=$room idle=60$key") =~ tr/\x00-\x1f\x7f/ /;
-my ($token, $last, $pause) = ('', 0, 1);
+my ($token, $last, $log, $pause) = ('', 0, '', 1);
 STDOUT->autoflush;
 $SIG{PIPE} = 'IGNORE';    # a broken connection is no reason to exit
 $SIG{ALRM} = sub { die "silence\n" };
 
 sub tell_user { print STDERR "watch: @_\n" }
 sub fail { tell_user(@_); exit 1 }
+sub joining { $log ? "$join after=$last log=$log" : $join }
 
 # Reads the server's lines until the connection ends; returns why.
 sub listen_to {
@@ -29,10 +30,11 @@ sub listen_to {
     while (defined(my $line = <$conn>)) {
         last unless $line =~ s/\r?\n\z//;    # cut off within a line
         if ($line =~ /^HELLO .* protocol=1( |$)/) {
-            $send->($token ? "RESUME $token after=$last" : $join);
+            $send->($token ? "RESUME $token after=$last" : joining());
         } elsif ($line =~ /^OK (?:JOIN|RESUME) /) {
             my %field = $line =~ / ([^ =]+)=(\S*)/g;
-            ($token, $last) = ($field{session}, $field{seq} - 1) if $field{session};
+            $token = $field{session} // $token;
+            ($last, $log) = ($field{seq} - 1, $field{log}) if $field{log} ne $log;
             # EXPIRING comes two thirds into the idle time, unless the connection is dead.
             ($limit, $pause) = ($field{idle} * 3 / 4, 1);
             alarm $limit;
@@ -47,7 +49,7 @@ sub listen_to {
         } elsif ($line =~ /^ERR (?:session-ended|unknown-session) /) {
             tell_user("$line; joining again");
             $token = '';
-            $send->($join);
+            $send->(joining());
         } elsif ($line =~ /^(?:ERR (?:full|name-taken)|BYE (?:full|shutdown)) /) {
             return $line;
         } elsif ($line =~ /^(?:HELLO|ERR|BYE (?:replaced|abuse)) /) {

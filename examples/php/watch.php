@@ -19,12 +19,18 @@ if ($argc != 5) {
 [, $host, $port, $room, $name] = $argv;
 $key = getenv('CHINWAG_KEY') ? ' key=' . getenv('CHINWAG_KEY') : '';
 $join = preg_replace('/[\x00-\x1f\x7f]/', ' ', "JOIN $name room=$room idle=60$key");
-[$token, $last, $pause] = ['', 0, 1];
+[$token, $last, $log, $pause] = ['', 0, '', 1];
+
+function joining(): string
+{
+    global $join, $last, $log;
+    return $log ? "$join after=$last log=$log" : $join;
+}
 
 /** Reads the server's lines until the connection ends; returns why. */
 function listen($conn): string
 {
-    global $join, $token, $last, $pause;
+    global $token, $last, $log, $pause;
     [$limit, $deadline] = [10, microtime(true) + 10];
     while (true) {
         $left = max(1000, (int) (1e6 * ($deadline - microtime(true))));
@@ -38,18 +44,20 @@ function listen($conn): string
         switch ($verb) {
             case 'HELLO':
                 $third == 'protocol=1' or fail($line);
-                @fwrite($conn, ($token ? "RESUME $token after=$last" : $join) . "\n");
+                @fwrite($conn, ($token ? "RESUME $token after=$last" : joining()) . "\n");
                 break;
             case 'OK':
                 if ($second == 'PING') {
                     break;
                 }
-                if (preg_match('/ session=(\S+).* seq=(\d+)/', $line, $found)) {
-                    [$token, $last] = [$found[1], $found[2] - 1];
+                preg_match_all('/ ([^ =]+)=(\S*)/', $line, $found);
+                $field = array_combine($found[1], $found[2]);
+                $token = $field['session'] ?? $token;
+                if ($field['log'] != $log) {
+                    [$last, $log] = [$field['seq'] - 1, $field['log']];
                 }
                 // EXPIRING comes two thirds into the idle time, unless the connection is dead.
-                preg_match('/ idle=(\d+)/', $line, $found);
-                [$limit, $pause] = [$found[1] * 0.75, 1];
+                [$limit, $pause] = [$field['idle'] * 0.75, 1];
                 $deadline = microtime(true) + $limit;
                 break;
             case 'EXPIRING':
@@ -71,7 +79,7 @@ function listen($conn): string
                 if (in_array($second, ['session-ended', 'unknown-session'])) {
                     tell("$line; joining again");
                     $token = '';
-                    @fwrite($conn, "$join\n");
+                    @fwrite($conn, joining() . "\n");
                 } elseif (in_array($second, ['full', 'name-taken', 'shutdown'])) {
                     return $line;
                 } elseif ($verb == 'ERR' || in_array($second, ['replaced', 'abuse'])) {

@@ -8,7 +8,10 @@ if len(sys.argv) != 5:
 host, port, room, name = sys.argv[1:]
 key = os.environ.get("CHINWAG_KEY")
 join = f"JOIN {name} room={room} idle=60" + (f" key={key}" if key else "")
-token, last, pause = None, 0, 1
+token, last, log, pause = None, 0, None, 1
+
+def joining():
+    return f"{join} after={last} log={log}" if log else join
 
 def tell(text):
     print("watch:", text, file=sys.stderr, flush=True)
@@ -21,7 +24,7 @@ def show(event):
 
 def listen(conn):
     """Reads the server's lines until the connection ends; returns why."""
-    global token, last, pause
+    global token, last, log, pause
     stream = conn.makefile(encoding="utf-8", errors="replace", newline="\n")
     limit, deadline = 10, time.monotonic() + 10
     def send(line):
@@ -34,11 +37,12 @@ def listen(conn):
         line = line.rstrip("\r\n")
         match line.split(" "):
             case ["HELLO", _, "protocol=1", *_]:
-                send(f"RESUME {token} after={last}" if token else join)
+                send(f"RESUME {token} after={last}" if token else joining())
             case ["OK", "JOIN" | "RESUME", *rest]:
                 field = dict(word.split("=", 1) for word in rest if "=" in word)
-                if "session" in field:
-                    token, last = field["session"], int(field["seq"]) - 1
+                token = field.get("session", token)
+                if field["log"] != log:
+                    last, log = int(field["seq"]) - 1, field["log"]
                 # EXPIRING comes two thirds into the idle time, unless the connection is dead.
                 limit, pause = int(field["idle"]) * 3 / 4, 1
                 deadline = time.monotonic() + limit
@@ -54,7 +58,7 @@ def listen(conn):
             case ["ERR", "session-ended" | "unknown-session", *_]:
                 tell(f"{line}; joining again")
                 token = None
-                send(join)
+                send(joining())
             case ["ERR", "full" | "name-taken", *_] | ["BYE", "full" | "shutdown", *_]:
                 return line
             case ["HELLO" | "ERR", *_] | ["BYE", "replaced" | "abuse", *_]:

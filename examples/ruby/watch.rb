@@ -13,9 +13,11 @@ key = ENV.fetch("CHINWAG_KEY", "")
 join += " key=#{key}" unless key.empty?
 JOIN = join.b.tr("\x00-\x1f\x7f", " ")
 $stdout.sync = true
-$token, $last, $pause = nil, 0, 1
+$token, $last, $log, $pause = nil, 0, nil, 1
 
 def tell(text) = warn("watch: #{text}")
+
+def joining = $log ? "#{JOIN} after=#{$last} log=#{$log}" : JOIN
 
 def show(event)
   puts event
@@ -34,10 +36,11 @@ def listen(conn)
     line.chomp!
     case line
     when /^HELLO \S+ protocol=1( |$)/
-      conn.puts($token ? "RESUME #{$token} after=#{$last}" : JOIN)
+      conn.puts($token ? "RESUME #{$token} after=#{$last}" : joining)
     when /^OK (JOIN|RESUME) /
       field = line.scan(/ ([^ =]+)=(\S*)/).to_h
-      $token, $last = field["session"], field["seq"].to_i - 1 if field["session"]
+      $token = field.fetch("session", $token)
+      $last, $log = field["seq"].to_i - 1, field["log"] if field["log"] != $log
       # EXPIRING comes two thirds into the idle time, unless the connection is dead.
       limit, $pause = field["idle"].to_i * 0.75, 1
       deadline = now + limit
@@ -53,7 +56,7 @@ def listen(conn)
     when /^ERR (session-ended|unknown-session) /
       tell("#{line}; joining again")
       $token = nil
-      conn.puts(JOIN)
+      conn.puts(joining)
     when /^(ERR (full|name-taken)|BYE (full|shutdown)) /
       return line
     when /^(HELLO|ERR|BYE (replaced|abuse)) /

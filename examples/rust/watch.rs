@@ -15,11 +15,23 @@ const PATIENCE: Duration = Duration::from_secs(10);
 struct Watch {
     join: String,
     token: Option<String>,
+    log: Option<String>,
+    /// The last event of that log that was shown.
     last: u64,
     pause: Duration,
 }
 
 impl Watch {
+    fn join(&self, conn: &TcpStream) -> io::Result<()> {
+        match &self.log {
+            None => send(conn, &self.join),
+            Some(log) => send(
+                conn,
+                &format!("{} after={} log={log}", self.join, self.last),
+            ),
+        }
+    }
+
     /// Reads the server's lines until the connection ends; returns why.
     fn listen(&mut self, host: &str, port: &str) -> Result<String, Box<dyn Error>> {
         let mut addresses = (host, port.parse()?).to_socket_addrs()?;
@@ -40,13 +52,16 @@ impl Watch {
             match words[..] {
                 ["HELLO", _, "protocol=1", ..] => match &self.token {
                     Some(token) => send(&conn, &format!("RESUME {token} after={}", self.last))?,
-                    None => send(&conn, &self.join)?,
+                    None => self.join(&conn)?,
                 },
                 ["OK", "JOIN" | "RESUME", ..] => {
                     let field = words.iter().filter_map(|word| word.split_once('='));
                     let field: HashMap<_, _> = field.collect();
                     if let Some(token) = field.get("session") {
                         self.token = Some((*token).to_owned());
+                    }
+                    if self.log.as_deref() != Some(field["log"]) {
+                        self.log = Some(field["log"].to_owned());
                         self.last = field["seq"].parse::<u64>()? - 1;
                     }
                     // EXPIRING comes two thirds into the idle time, unless the connection is dead.
@@ -71,7 +86,7 @@ impl Watch {
                 ["ERR", "session-ended" | "unknown-session", ..] => {
                     eprintln!("watch: {line}; joining again");
                     self.token = None;
-                    send(&conn, &self.join)?;
+                    self.join(&conn)?;
                 }
                 ["ERR", "full" | "name-taken", ..] | ["BYE", "full" | "shutdown", ..] => {
                     return Ok(line.to_owned());
@@ -111,6 +126,7 @@ fn main() {
     let mut watch = Watch {
         join: join.replace(|c: char| c.is_ascii_control(), " "),
         token: None,
+        log: None,
         last: 0,
         pause: Duration::from_secs(1),
     };

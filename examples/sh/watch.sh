@@ -4,7 +4,7 @@ if [ $# -ne 4 ]; then
     echo 'usage: watch.sh HOST PORT ROOM NAME   (the key in CHINWAG_KEY)' >&2
     exit 2
 fi
-host=$1 port=$2 token='' last=0 pause=1 nc='' timer='' cr=$(printf '\r')
+host=$1 port=$2 token='' last=0 log='' pause=1 nc='' timer='' cr=$(printf '\r')
 join="JOIN $4 room=$3 idle=60${CHINWAG_KEY:+ key=$CHINWAG_KEY}"
 join=$(printf '%s' "$join" | tr '[:cntrl:]' ' ')
 dir=$(mktemp -d) && mkfifo "$dir/to" "$dir/from" || exit
@@ -16,6 +16,7 @@ set -f       # lines are split into words, which are not file patterns
 tell() { echo "watch: $*" >&2; }
 fail() { tell "$@"; exit 1; }
 send() { { printf '%s\n' "$*" >&3; } 2>/dev/null; }
+join() { send "$join${log:+ after=$last log=$log}"; }
 # Kills netcat, and so the connection, after some seconds, unless called again by then.
 limit() {
     kill $timer 2>/dev/null
@@ -31,13 +32,14 @@ listen() {
         set -- $line
         case $line in
             "HELLO "*) [ "$3" = protocol=1 ] || fail "$line"
-                if [ "$token" ]; then send "RESUME $token after=$last"; else send "$join"; fi ;;
+                if [ "$token" ]; then send "RESUME $token after=$last"; else join; fi ;;
             "OK JOIN "* | "OK RESUME "*)
                 for word; do
                     case $word in
-                        session=*) token=${word#*=} last='' ;;
+                        session=*) token=${word#*=} ;;
                         idle=*) silence=$(((${word#*=} * 3 + 3) / 4)) ;;
-                        seq=*) last=${last:-$((${word#*=} - 1))} ;;
+                        seq=*) seq=${word#*=} ;;
+                        log=*) [ "$log" = "${word#*=}" ] || last=$((seq - 1)) log=${word#*=} ;;
                     esac
                 done
                 # EXPIRING comes two thirds into the idle time, unless the connection is dead.
@@ -46,7 +48,7 @@ listen() {
             "MSG "* | "JOINED "* | "LEFT "*) printf '%s\n' "$line" || exit 1; last=$2 ;;
             "LOST "*) tell "$2 events are missing"; last=$(($3 - 1)) ;;
             "ERR session-ended "* | "ERR unknown-session "*) tell "$line; joining again"
-                token=''; send "$join" ;;
+                token=''; join ;;
             "ERR full "* | "ERR name-taken "* | "BYE full "* | "BYE shutdown "*)
                 reason=$line; return ;;
             "ERR "* | "BYE replaced "* | "BYE abuse "*) fail "$line" ;;

@@ -11,6 +11,7 @@ if {[info exists env(CHINWAG_KEY)] && $env(CHINWAG_KEY) ne ""} {
 }
 set token ""
 set last 0
+set log ""
 set pause 1
 set timer ""
 set silence 10
@@ -20,6 +21,11 @@ proc fail {text} {tell $text; exit 1}
 proc send {line} {
     # If the connection is broken, the next read reports that.
     catch {puts $::conn [regsub -all {[\x00-\x1f\x7f]} $line " "]}
+}
+# What to send to join; in the log that it knows, from the last event that was shown.
+proc joining {} {
+    global join last log
+    return [expr {$log eq "" ? $join : "$join after=$last log=$log"}]
 }
 proc connect {} {
     global conn host port
@@ -43,23 +49,27 @@ proc again {reason} {
     after $wait connect
 }
 proc receive {} {
-    global conn join last pause silence token
+    global conn
     if {[catch {gets $conn line} count]} {return [again $count]}
     if {[eof $conn]} {return [again "cut off"]}
     if {$count >= 0} {take [string trimright $line \r]}
 }
 proc take {line} {
-    global join last pause silence token
+    global last log pause silence token
     lassign [split $line] verb second third
     switch -glob -- "$verb $second" {
         "HELLO *" {
             if {$third ne "protocol=1"} {fail $line}
-            send [expr {$token eq "" ? $join : "RESUME $token after=$last"}]
+            send [expr {$token eq "" ? [joining] : "RESUME $token after=$last"}]
         }
         "OK JOIN" - "OK RESUME" {
             regexp { idle=(\d+) } $line -> idle
-            if {[regexp { session=(\S+).* seq=(\d+)} $line -> token seq]} {
+            regexp { session=(\S+)} $line -> token
+            regexp { seq=(\d+)} $line -> seq
+            regexp { log=(\S+)} $line -> id
+            if {$id ne $log} {
                 set last [expr {$seq - 1}]
+                set log $id
             }
             # EXPIRING comes two thirds into the idle time, unless the connection is dead.
             set silence [expr {$idle * 0.75}]
@@ -75,7 +85,7 @@ proc take {line} {
         "ERR session-ended" - "ERR unknown-session" {
             tell "$line; joining again"
             set token ""
-            send $join
+            send [joining]
         }
         "ERR full" - "ERR name-taken" - "BYE full" - "BYE shutdown" {again $line}
         "ERR *" - "BYE replaced" - "BYE abuse" {fail $line}
