@@ -1,18 +1,19 @@
 #!/usr/bin/env bash
 # Prints what happened in a room since the last run, each event once; FILE keeps the session.
-# For cron: it has to run at least once an hour, or the session expires.
+# For cron. An hour without a run ends its session; the next run joins again where it was.
 if (($# != 5)); then
     echo "usage: poll.bash HOST PORT ROOM NAME FILE   (the key in CHINWAG_KEY)" >&2
     exit 2
 fi
-host=$1 port=$2 file=$5 token='' last=0
+host=$1 port=$2 file=$5 token='' last=0 log=''
 join="JOIN $4 room=$3 mode=pull idle=3600${CHINWAG_KEY:+ key=$CHINWAG_KEY}"
 trap '' PIPE # so that a broken connection does not kill it silently
 umask 077
 
 fail() { echo "poll: $*" >&2; exit 1; }
 send() { { printf '%s\n' "${1//[[:cntrl:]]/ }" >&3; } 2>/dev/null; }
-save() { echo "$token $last" >"$file.new" && mv "$file.new" "$file" || exit 1; }
+join() { send "$join${log:+ after=$last log=$log}"; }
+save() { echo "$token $last $log" >"$file.new" && mv "$file.new" "$file" || exit 1; }
 # The value of a word key=value in the line.
 field() { [[ $line =~ " $1="([^ ]*) ]] && echo "${BASH_REMATCH[1]}"; }
 # A last line without an end does not count.
@@ -22,16 +23,17 @@ receive() {
     line=${line%$'\r'}
 }
 
-if [[ -e $file ]]; then read -r token last <"$file" || fail "cannot read $file"; fi
+if [[ -e $file ]]; then read -r token last log <"$file" || fail "cannot read $file"; fi
 { exec 3<>"/dev/tcp/$host/$port"; } 2>/dev/null || fail "cannot connect to $host port $port"
 while receive; do
     read -ra words <<<"$line"
     case $line in
         "HELLO "*) [[ ${words[2]} == protocol=1 ]] || fail "$line"
-            if [[ $token ]]; then send "RESUME $token"; else send "$join"; fi ;;
+            if [[ $token ]]; then send "RESUME $token"; else join; fi ;;
         "ERR session-ended "* | "ERR unknown-session "*) echo "poll: $line; joining again" >&2
-            send "$join" ;;
-        "OK JOIN "*) token=$(field session) last=$(($(field seq) - 1))
+            join ;;
+        "OK JOIN "*) token=$(field session)
+            [[ $log == "$(field log)" ]] || last=$(($(field seq) - 1)) log=$(field log)
             save
             send "POLL after=$last" ;;
         "OK RESUME "*) send "POLL after=$last" ;;

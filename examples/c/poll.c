@@ -1,10 +1,10 @@
 /* Prints what happened in a room since the last run, each event once; FILE keeps the session.
- * For cron: it has to run at least once an hour, or the session expires. */
+ * For cron. An hour without a run ends its session; the next run joins again where it was. */
 #include "chinwag.h"
 #include <sys/stat.h>
 
-static char token[41];
-static long last;
+static char token[41], log_id[17];
+static long last; /* the last event of that log that was shown */
 
 static void fail(const char *what, const char *why) {
     fprintf(stderr, "poll: %s%s%s\n", what, *why ? ": " : "", why);
@@ -20,8 +20,8 @@ static void save(const char *file) {
     char *created = joined(file, ".new");
     umask(077);
     FILE *out = fopen(created, "w");
-    if (!out || fprintf(out, "%s %ld\n", token, last) < 0 || fflush(out) || fsync(fileno(out))
-        || fclose(out) || rename(created, file))
+    if (!out || fprintf(out, "%s %ld %s\n", token, last, log_id) < 0 || fflush(out)
+        || fsync(fileno(out)) || fclose(out) || rename(created, file))
         fail(file, strerror(errno));
     free(created);
 }
@@ -52,7 +52,10 @@ static void show(FILE *in, long count) {
 }
 
 static void ask_join(FILE *in, char **argv) {
-    send_line(in, "JOIN %s room=%s mode=pull idle=3600%s", argv[4], argv[3], key_option());
+    char after[64] = "";
+    if (*log_id) snprintf(after, sizeof after, " after=%ld log=%s", last, log_id);
+    const char *key = key_option();
+    send_line(in, "JOIN %s room=%s mode=pull idle=3600%s%s", argv[4], argv[3], after, key);
 }
 
 int main(int argc, char **argv) {
@@ -62,7 +65,7 @@ int main(int argc, char **argv) {
     }
     const char *file = argv[5];
     FILE *saved = fopen(file, "r");
-    if (saved ? fscanf(saved, "%40s %ld", token, &last) != 2 : errno != ENOENT)
+    if (saved ? fscanf(saved, "%40s %ld %16s", token, &last, log_id) != 3 : errno != ENOENT)
         fail("cannot read", file);
     if (saved) fclose(saved);
     FILE *in = dial(argv[1], argv[2]);
@@ -77,8 +80,11 @@ int main(int argc, char **argv) {
             fprintf(stderr, "poll: %s; joining again\n", line);
             ask_join(in, argv);
         } else if (begins(line, "OK JOIN ")) {
+            char new[17] = "";
             word(token, sizeof token, line, " session=");
-            last = number(line, " seq=") - 1;
+            word(new, sizeof new, line, " log=");
+            if (strcmp(log_id, new)) last = number(line, " seq=") - 1;
+            strcpy(log_id, new);
             save(file);
             send_line(in, "POLL after=%ld", last);
         } else if (begins(line, "OK RESUME ")) {

@@ -1,7 +1,7 @@
 //go:build ignore
 
 // Prints what happened in a room since the last run, each event once; FILE keeps the session.
-// For cron: it has to run at least once an hour, or the session expires.
+// For cron. An hour without a run ends its session; the next run joins again where it was.
 package main
 
 import (
@@ -16,7 +16,8 @@ import (
 
 var (
 	token string
-	last  int
+	log   string
+	last  int // the last event of that log that was shown
 )
 
 func fail(what ...any) {
@@ -33,7 +34,7 @@ func check(err error) {
 func save(file string) {
 	out, err := os.OpenFile(file+".new", os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
 	check(err)
-	_, err = fmt.Fprintln(out, token, last)
+	_, err = fmt.Fprintln(out, token, last, log)
 	check(err)
 	check(out.Sync())
 	check(out.Close())
@@ -77,8 +78,14 @@ func main() {
 		join += " key=" + key
 	}
 	join = strings.NewReplacer("\n", " ", "\r", " ").Replace(join)
+	joining := func() string {
+		if log == "" {
+			return join
+		}
+		return fmt.Sprintf("%s after=%d log=%s", join, last, log)
+	}
 	if saved, err := os.ReadFile(file); err == nil {
-		_, err = fmt.Sscan(string(saved), &token, &last)
+		_, err = fmt.Sscan(string(saved), &token, &last, &log)
 		check(err)
 	} else if !os.IsNotExist(err) {
 		fail(err)
@@ -94,13 +101,15 @@ func main() {
 		case words[0] == "HELLO" && words[2] == "protocol=1" && token != "":
 			fmt.Fprintln(conn, "RESUME", token)
 		case words[0] == "HELLO" && words[2] == "protocol=1":
-			fmt.Fprintln(conn, join)
+			fmt.Fprintln(conn, joining())
 		case what == "ERR session-ended" || what == "ERR unknown-session":
 			fmt.Fprintf(os.Stderr, "poll: %s; joining again\n", line)
-			fmt.Fprintln(conn, join)
+			fmt.Fprintln(conn, joining())
 		case what == "OK JOIN":
 			token = field(words, "session")
-			last = number(field(words, "seq")) - 1
+			if id := field(words, "log"); id != log {
+				last, log = number(field(words, "seq"))-1, id
+			}
 			save(file)
 			fmt.Fprintf(conn, "POLL after=%d\n", last)
 		case what == "OK RESUME":

@@ -11,11 +11,12 @@ import java.util.*;
 
 /**
  * Prints what happened in a room since the last run, each event once; FILE keeps the session.
- * For cron: it has to run at least once an hour, or the session expires.
+ * For cron. An hour without a run ends its session; the next run joins again where it was.
  */
 class Poll {
     static String token;
-    static String last;
+    static String log = "";
+    static String last; // the last event of that log that was shown
 
     public static void main(String[] args) {
         if (args.length != 5) {
@@ -43,6 +44,7 @@ class Poll {
             var saved = Files.readString(file).split("\\s");
             token = saved[0];
             last = saved[1];
+            log = saved[2];
         }
         for (var more = true; more; ) {
             var line = line(in);
@@ -50,15 +52,18 @@ class Poll {
             switch (line.replaceFirst("^(\\S+ \\S+).*", "$1").replaceFirst("^HELLO .*", "HELLO")) {
                 case "HELLO" -> {
                     if (!line.matches("HELLO \\S+ protocol=1( .*)?")) throw new IOException(line);
-                    out.print((token == null ? join : "RESUME " + token) + "\n");
+                    out.print((token == null ? joining(join) : "RESUME " + token) + "\n");
                 }
                 case "ERR session-ended", "ERR unknown-session" -> {
                     System.err.println("poll: " + line + "; joining again");
-                    out.print(join + "\n");
+                    out.print(joining(join) + "\n");
                 }
                 case "OK JOIN" -> {
                     token = field(line, "session");
-                    last = Long.toString(Long.parseLong(field(line, "seq")) - 1);
+                    if (!log.equals(field(line, "log"))) {
+                        log = field(line, "log");
+                        last = Long.toString(Long.parseLong(field(line, "seq")) - 1);
+                    }
                     save(file);
                     out.print("POLL after=" + last + "\n");
                 }
@@ -90,11 +95,15 @@ class Poll {
         }
     }
 
+    static String joining(String join) {
+        return log.isEmpty() ? join : join + " after=" + last + " log=" + log;
+    }
+
     static void save(Path file) throws IOException {
         var created = Path.of(file + ".new");
         var mode = PosixFilePermissions.asFileAttribute(PosixFilePermissions.fromString("rw-------"));
         try (var out = FileChannel.open(created, Set.of(CREATE, TRUNCATE_EXISTING, WRITE), mode)) {
-            out.write(ByteBuffer.wrap((token + " " + last + "\n").getBytes(UTF_8)));
+            out.write(ByteBuffer.wrap((token + " " + last + " " + log + "\n").getBytes(UTF_8)));
             out.force(true);
         }
         Files.move(created, file, StandardCopyOption.ATOMIC_MOVE);

@@ -1,6 +1,6 @@
 #!/usr/bin/env lua5.4
 -- Prints what happened in a room since the last run, each event once; FILE keeps the session.
--- For cron: it has to run at least once an hour, or the session expires.
+-- For cron. An hour without a run ends its session; the next run joins again where it was.
 -- Lua has no sockets of its own; they come from LuaSocket.
 local socket = require "socket"
 
@@ -12,7 +12,7 @@ local host, port, room, name, file = table.unpack(arg)
 local key = os.getenv("CHINWAG_KEY") or ""
 local join = "JOIN " .. name .. " room=" .. room .. " mode=pull idle=3600"
 if key ~= "" then join = join .. " key=" .. key end
-local token, last
+local token, last, log
 
 local function fail(text)
     io.stderr:write("poll: ", text, "\n")
@@ -22,14 +22,18 @@ end
 local function save()
     assert(os.execute("umask 077; : >'" .. file:gsub("'", "'\\''") .. ".new'"))
     local new = assert(io.open(file .. ".new", "w"))
-    assert(new:write(token, " ", last, "\n"))
+    assert(new:write(token, " ", last, " ", log, "\n"))
     assert(new:close())
     assert(os.rename(file .. ".new", file))
 end
 
+local function joining()
+    return log and join .. " after=" .. last .. " log=" .. log or join
+end
+
 local saved = io.open(file)
 if saved then
-    token, last = saved:read("l"):match("(%S+) (%d+)")
+    token, last, log = saved:read("l"):match("(%S+) (%d+) (%S+)")
     saved:close()
 end
 local conn = socket.tcp()
@@ -49,12 +53,14 @@ repeat
     local verb, second, third = line:match("^(%S*) ?(%S*) ?(%S*)")
     local what = verb .. " " .. second
     if verb == "HELLO" and third == "protocol=1" then
-        ask(token and "RESUME " .. token or join)
+        ask(token and "RESUME " .. token or joining())
     elseif what == "ERR session-ended" or what == "ERR unknown-session" then
         io.stderr:write("poll: ", line, "; joining again\n")
-        ask(join)
+        ask(joining())
     elseif what == "OK JOIN" then
-        token, last = line:match(" session=(%S+)"), line:match(" seq=(%d+)") - 1
+        token = line:match(" session=(%S+)")
+        local id = line:match(" log=(%S+)")
+        if id ~= log then log, last = id, line:match(" seq=(%d+)") - 1 end
         save()
         ask("POLL after=" .. last)
     elseif what == "OK RESUME" then

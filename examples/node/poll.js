@@ -1,6 +1,6 @@
 #!/usr/bin/env node
 // Prints what happened in a room since the last run, each event once; FILE keeps the session.
-// For cron: it has to run at least once an hour, or the session expires.
+// For cron. An hour without a run ends its session; the next run joins again where it was.
 "use strict";
 const fs = require("fs");
 const net = require("net");
@@ -12,11 +12,12 @@ if (process.argv.length !== 7) {
 const [host, port, room, name, file] = process.argv.slice(2);
 const key = process.env.CHINWAG_KEY ? ` key=${process.env.CHINWAG_KEY}` : "";
 const join = `JOIN ${name} room=${room} mode=pull idle=3600${key}`;
-let [token, last] = fs.existsSync(file) ? fs.readFileSync(file, "utf8").split(/\s/) : [];
+let [token, last, log] = fs.existsSync(file) ? fs.readFileSync(file, "utf8").split(/\s/) : [];
+const joining = () => (log ? `${join} after=${last} log=${log}` : join);
 
 function save() {
   const fd = fs.openSync(`${file}.new`, "w", 0o600);
-  fs.writeFileSync(fd, `${token} ${last}\n`);
+  fs.writeFileSync(fd, `${token} ${last} ${log}\n`);
   fs.fsyncSync(fd);
   fs.closeSync(fd);
   fs.renameSync(`${file}.new`, file);
@@ -43,12 +44,13 @@ async function visit() {
     const [verb, second, third] = line.split(" ");
     const field = Object.fromEntries(line.split(" ").map((word) => word.split("=")));
     if (verb === "HELLO" && third === "protocol=1") {
-      ask(token ? `RESUME ${token}` : join);
+      ask(token ? `RESUME ${token}` : joining());
     } else if (verb === "ERR" && ["session-ended", "unknown-session"].includes(second)) {
       console.error(`poll: ${line}; joining again`);
-      ask(join);
+      ask(joining());
     } else if (verb === "OK" && second === "JOIN") {
-      [token, last] = [field.session, field.seq - 1];
+      token = field.session;
+      if (field.log !== log) [last, log] = [field.seq - 1, field.log];
       save();
       ask(`POLL after=${last}`);
     } else if (verb === "OK" && second === "RESUME") {

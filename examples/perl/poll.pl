@@ -1,6 +1,6 @@
 #!/usr/bin/env perl
 # Prints what happened in a room since the last run, each event once; FILE keeps the session.
-# For cron: it has to run at least once an hour, or the session expires.
+# For cron. An hour without a run ends its session; the next run joins again where it was.
 use strict;
 use warnings;
 use Fcntl;
@@ -15,20 +15,20 @@ if (@ARGV != 5) {
 my ($host, $port, $room, $name, $file) = @ARGV;
 my $key = $ENV{CHINWAG_KEY} ? " key=$ENV{CHINWAG_KEY}" : '';
 (my $join = "JOIN $name room=$room mode=pull idle=3600$key") =~ tr/\x00-\x1f\x7f/ /;
-my ($token, $last) = ('', 0);
+my ($token, $last, $log) = ('', 0, '');
 
 sub fail { print STDERR "poll: @_\n"; exit 1 }
 
 sub save {
     sysopen my $new, "$file.new", O_WRONLY | O_CREAT | O_TRUNC, 0600 or fail("$file.new: $!");
-    print $new "$token $last\n" and $new->flush and $new->sync and close $new
+    print $new "$token $last $log\n" and $new->flush and $new->sync and close $new
         or fail("$file.new: $!");
     rename "$file.new", $file or fail("$file: $!");
 }
 
 if (-e $file) {
     open my $saved, '<', $file or fail("$file: $!");
-    ($token, $last) = split ' ', <$saved>;
+    ($token, $last, $log) = split ' ', <$saved>;
 }
 $SIG{PIPE} = 'IGNORE';
 my $conn = IO::Socket::IP->new(PeerHost => $host, PeerPort => $port, Timeout => 10)
@@ -41,16 +41,18 @@ sub receive {
     fail('cut off; the next run continues from here');
 }
 sub ask { syswrite $conn, "@_\n" }
+sub joining { $log ? "$join after=$last log=$log" : $join }
 
 while (defined(my $line = receive())) {
     my %field = $line =~ / ([^ =]+)=(\S*)/g;
     if ($line =~ /^HELLO .* protocol=1( |$)/) {
-        ask($token ? "RESUME $token" : $join);
+        ask($token ? "RESUME $token" : joining());
     } elsif ($line =~ /^ERR (session-ended|unknown-session) /) {
         print STDERR "poll: $line; joining again\n";
-        ask($join);
+        ask(joining());
     } elsif ($line =~ /^OK JOIN /) {
-        ($token, $last) = ($field{session}, $field{seq} - 1);
+        $token = $field{session};
+        ($last, $log) = ($field{seq} - 1, $field{log}) if $field{log} ne $log;
         save();
         ask("POLL after=$last");
     } elsif ($line =~ /^OK RESUME /) {

@@ -1,7 +1,7 @@
 #!/usr/bin/env php
 <?php
 // Prints what happened in a room since the last run, each event once; FILE keeps the session.
-// For cron: it has to run at least once an hour, or the session expires.
+// For cron. An hour without a run ends its session; the next run joins again where it was.
 function fail(string $text): never
 {
     fwrite(STDERR, "poll: $text\n");
@@ -10,9 +10,9 @@ function fail(string $text): never
 
 function save(): void
 {
-    global $file, $token, $last;
+    global $file, $token, $last, $log;
     $new = fopen("$file.new", 'w');
-    $new && fwrite($new, "$token $last\n") && fsync($new) && fclose($new)
+    $new && fwrite($new, "$token $last $log\n") && fsync($new) && fclose($new)
         && rename("$file.new", $file) or fail("cannot write $file");
 }
 
@@ -22,6 +22,12 @@ function receive(): string
     $line = (string) @fgets($conn);
     str_ends_with($line, "\n") or fail('cut off; the next run continues from here');
     return rtrim($line, "\r\n");
+}
+
+function joining(): string
+{
+    global $join, $last, $log;
+    return $log ? "$join after=$last log=$log" : $join;
 }
 
 /** The value of a word key=value in a line. */
@@ -43,7 +49,8 @@ if ($argc != 6) {
 [, $host, $port, $room, $name, $file] = $argv;
 $key = getenv('CHINWAG_KEY') ? ' key=' . getenv('CHINWAG_KEY') : '';
 $join = "JOIN $name room=$room mode=pull idle=3600$key";
-[$token, $last] = file_exists($file) ? explode(' ', trim(file_get_contents($file))) : ['', 0];
+[$token, $last, $log] = file_exists($file)
+    ? explode(' ', trim(file_get_contents($file))) : ['', 0, ''];
 umask(0077);
 
 $address = str_contains($host, ':') ? "[$host]:$port" : "$host:$port";
@@ -51,12 +58,15 @@ $conn = @stream_socket_client("tcp://$address", $code, $reason, 10) or fail("$ad
 stream_set_timeout($conn, 10);
 while ($line = receive()) {
     if (preg_match('/^HELLO \S+ protocol=1( |$)/', $line)) {
-        ask($token ? "RESUME $token" : $join);
+        ask($token ? "RESUME $token" : joining());
     } elseif (preg_match('/^ERR (session-ended|unknown-session) /', $line)) {
         fwrite(STDERR, "poll: $line; joining again\n");
-        ask($join);
+        ask(joining());
     } elseif (str_starts_with($line, 'OK JOIN ')) {
-        [$token, $last] = [field($line, 'session'), field($line, 'seq') - 1];
+        $token = field($line, 'session');
+        if (field($line, 'log') != $log) {
+            [$last, $log] = [field($line, 'seq') - 1, field($line, 'log')];
+        }
         save();
         ask("POLL after=$last");
     } elseif (str_starts_with($line, 'OK RESUME ')) {

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Prints what happened in a room since the last run, each event once; FILE keeps the session.
 
-For cron: it has to run at least once an hour, or the session expires.
+For cron. An hour without a run ends its session; the next run joins again where it was.
 """
 import os, re, socket, sys
 
@@ -11,11 +11,14 @@ if len(sys.argv) != 6:
 host, port, room, name, file = sys.argv[1:]
 key = os.environ.get("CHINWAG_KEY")
 join = f"JOIN {name} room={room} mode=pull idle=3600" + (f" key={key}" if key else "")
-token, last = open(file).read().split() if os.path.exists(file) else (None, 0)
+token, last, log = open(file).read().split() if os.path.exists(file) else (None, 0, None)
+
+def joining():
+    return f"{join} after={last} log={log}" if log else join
 
 def save():
     new = os.open(f"{file}.new", os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    os.write(new, f"{token} {last}\n".encode())
+    os.write(new, f"{token} {last} {log}\n".encode())
     os.fsync(new)
     os.close(new)
     os.replace(f"{file}.new", file)
@@ -30,12 +33,14 @@ try:
             field = dict(word.split("=", 1) for word in line.split() if "=" in word)
             match line.split():
                 case ["HELLO", _, "protocol=1", *_]:
-                    send(f"RESUME {token}" if token else join)
+                    send(f"RESUME {token}" if token else joining())
                 case ["ERR", "session-ended" | "unknown-session", *_]:
                     print(f"poll: {line.strip()}; joining again", file=sys.stderr)
-                    send(join)
+                    send(joining())
                 case ["OK", "JOIN", *_]:
-                    token, last = field["session"], int(field["seq"]) - 1
+                    token = field["session"]
+                    if field["log"] != log:
+                        last, log = int(field["seq"]) - 1, field["log"]
                     save()
                     send(f"POLL after={last}")
                 case ["OK", "RESUME", *_]:

@@ -1,6 +1,6 @@
 #!/usr/bin/env ruby
 # Prints what happened in a room since the last run, each event once; FILE keeps the session.
-# For cron: it has to run at least once an hour, or the session expires.
+# For cron. An hour without a run ends its session; the next run joins again where it was.
 require "socket"
 require "timeout"
 
@@ -13,11 +13,12 @@ join = "JOIN #{name} room=#{room} mode=pull idle=3600"
 key = ENV.fetch("CHINWAG_KEY", "")
 join += " key=#{key}" unless key.empty?
 join = join.b.tr("\x00-\x1f\x7f", " ")
-token, last = File.read(file).split if File.exist?(file)
+token, last, log = File.read(file).split if File.exist?(file)
+joining = -> { log ? "#{join} after=#{last} log=#{log}" : join }
 
 save = lambda do
   File.open("#{file}.new", "w", 0o600) do |new|
-    new.puts "#{token} #{last}"
+    new.puts "#{token} #{last} #{log}"
     new.fsync
   end
   File.rename("#{file}.new", file)
@@ -35,12 +36,13 @@ begin
     field = line.scan(/ ([^ =]+)=(\S*)/).to_h
     case line
     when /^HELLO \S+ protocol=1( |$)/
-      conn.puts(token ? "RESUME #{token}" : join)
+      conn.puts(token ? "RESUME #{token}" : joining.call)
     when /^ERR (session-ended|unknown-session) /
       warn "poll: #{line}; joining again"
-      conn.puts(join)
+      conn.puts(joining.call)
     when /^OK JOIN /
-      token, last = field["session"], field["seq"].to_i - 1
+      token = field["session"]
+      last, log = field["seq"].to_i - 1, field["log"] if field["log"] != log
       save.call
       conn.puts("POLL after=#{last}")
     when /^OK RESUME /

@@ -1,5 +1,5 @@
 //! Prints what happened in a room since the last run, each event once; FILE keeps the session.
-//! For cron: it has to run at least once an hour, or the session expires.
+//! For cron. An hour without a run ends its session; the next run joins again where it was.
 
 use std::error::Error;
 use std::fs::{self, OpenOptions};
@@ -13,29 +13,32 @@ const PATIENCE: Duration = Duration::from_secs(10);
 
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
-/// What is kept from one run to the next; the token is empty if there is no session.
+/// What is kept from one run to the next; token and log are empty if there has been no session.
 struct Session {
     file: String,
     token: String,
+    log: String,
+    /// The last event of that log that was shown.
     last: u64,
 }
 
 impl Session {
     fn load(file: &str) -> Result<Session> {
-        let (mut token, mut last) = (String::new(), 0);
+        let mut session = Session {
+            file: file.to_owned(),
+            token: String::new(),
+            log: String::new(),
+            last: 0,
+        };
         if fs::exists(file)? {
             let saved = fs::read_to_string(file)?;
-            let (before, after) = saved
-                .trim_end()
-                .split_once(' ')
-                .ok_or(format!("no token: {file}"))?;
-            (token, last) = (before.to_owned(), after.parse()?);
+            let [token, last, log] = saved.split_whitespace().collect::<Vec<_>>()[..] else {
+                return Err(format!("no token: {file}").into());
+            };
+            (session.token, session.last) = (token.to_owned(), last.parse()?);
+            session.log = log.to_owned();
         }
-        Ok(Session {
-            file: file.to_owned(),
-            token,
-            last,
-        })
+        Ok(session)
     }
 
     fn save(&self) -> Result<()> {
@@ -43,9 +46,16 @@ impl Session {
         let mut options = OpenOptions::new();
         let options = options.write(true).create(true).truncate(true);
         let mut out = options.mode(0o600).open(&new)?;
-        writeln!(out, "{} {}", self.token, self.last)?;
+        writeln!(out, "{} {} {}", self.token, self.last, self.log)?;
         out.sync_all()?;
         Ok(fs::rename(&new, &self.file)?)
+    }
+
+    fn join(&self, conn: &TcpStream, join: &str) -> io::Result<()> {
+        match &*self.log {
+            "" => send(conn, join),
+            log => send(conn, &format!("{join} after={} log={log}", self.last)),
+        }
     }
 
     fn visit(&mut self, host: &str, port: &str, join: &str) -> Result<()> {
@@ -58,16 +68,19 @@ impl Session {
             let line = receive(&mut input)?;
             match line.split(' ').collect::<Vec<_>>()[..] {
                 ["HELLO", _, "protocol=1", ..] if self.token.is_empty() => {
-                    send(&conn, join)?;
+                    self.join(&conn, join)?;
                 }
                 ["HELLO", _, "protocol=1", ..] => send(&conn, &format!("RESUME {}", self.token))?,
                 ["ERR", "session-ended" | "unknown-session", ..] => {
                     eprintln!("poll: {line}; joining again");
-                    send(&conn, join)?;
+                    self.join(&conn, join)?;
                 }
                 ["OK", "JOIN", ..] => {
                     self.token = field(&line, "session").to_owned();
-                    self.last = field(&line, "seq").parse::<u64>()? - 1;
+                    if self.log != field(&line, "log") {
+                        self.log = field(&line, "log").to_owned();
+                        self.last = field(&line, "seq").parse::<u64>()? - 1;
+                    }
                     self.save()?;
                     send(&conn, &format!("POLL after={}", self.last))?;
                 }

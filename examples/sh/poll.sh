@@ -1,18 +1,18 @@
 #!/bin/sh
 # Prints what happened in a room since the last run, each event once; FILE keeps the session.
-# For cron: it has to run at least once an hour, or the session expires.
+# For cron. An hour without a run ends its session; the next run joins again where it was.
 if [ $# -ne 5 ]; then
     echo 'usage: poll.sh HOST PORT ROOM NAME FILE   (the key in CHINWAG_KEY)' >&2
     exit 2
 fi
-host=$1 port=$2 file=$5 token='' last=0
+host=$1 port=$2 file=$5 token='' last=0 log=''
 join="JOIN $4 room=$3 mode=pull idle=3600${CHINWAG_KEY:+ key=$CHINWAG_KEY}"
 join=$(printf '%s' "$join" | tr '[:cntrl:]' ' ')
 umask 077
 
 tell() { echo "poll: $*" >&2; }
 fail() { tell "$@"; exit 1; }
-save() { echo "$token $last" >"$file.new" && mv "$file.new" "$file" || exit 1; }
+save() { echo "$token $last $log" >"$file.new" && mv "$file.new" "$file" || exit 1; }
 # Sends lines, and accepts the answer only if it is whole: the last reply is the one to PING.
 ask() {
     answer=$(printf '%s\n' "$@" 'PING whole' | nc -N -w 10 "$host" "$port" | tr -d '\r')
@@ -26,12 +26,13 @@ pick() { printf '%s\n' "$answer" | sed -n "$1"; }
 # The value of a word key=value in the reply to a command.
 field() { pick "s/^OK $1.* $2=\([^ ]*\).*/\1/p"; }
 
-[ ! -e "$file" ] || read -r token last <"$file" || fail "cannot read $file"
+[ ! -e "$file" ] || read -r token last log <"$file" || fail "cannot read $file"
 while :; do
     if [ -z "$token" ]; then
-        ask "$join"
+        ask "$join${log:+ after=$last log=$log}"
         [ -z "$error" ] || fail "$error"
-        token=$(field JOIN session) last=$(($(field JOIN seq) - 1))
+        token=$(field JOIN session) new=$(field JOIN log)
+        [ "$log" = "$new" ] || last=$(($(field JOIN seq) - 1)) log=$new
         save
     fi
     # Netcat only reads once it has sent everything, so each POLL takes a connection of its own.

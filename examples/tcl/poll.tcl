@@ -1,6 +1,6 @@
 #!/usr/bin/env tclsh
 # Prints what happened in a room since the last run, each event once; FILE keeps the session.
-# For cron: it has to run at least once an hour, or the session expires.
+# For cron. An hour without a run ends its session; the next run joins again where it was.
 if {$argc != 5} {
     puts stderr "usage: poll.tcl HOST PORT ROOM NAME FILE   (the key in CHINWAG_KEY)"
     exit 2
@@ -12,6 +12,7 @@ if {[info exists env(CHINWAG_KEY)] && $env(CHINWAG_KEY) ne ""} {
 }
 set token ""
 set last 0
+set log ""
 set timer ""
 
 proc fail {text} {
@@ -19,13 +20,18 @@ proc fail {text} {
     exit 1
 }
 proc save {} {
-    global file last token
+    global file last log token
     set new [open $file.new {WRONLY CREAT TRUNC} 0600]
-    puts $new "$token $last"
+    puts $new "$token $last $log"
     close $new
     file rename -force $file.new $file
 }
 proc ask {line} {puts $::conn [regsub -all {[\x00-\x1f\x7f]} $line " "]}
+# What to send to join; in the log that it knows, from the last event that was shown.
+proc joining {} {
+    global join last log
+    return [expr {$log eq "" ? $join : "$join after=$last log=$log"}]
+}
 # The value of a word key=value in a line.
 proc field {line key} {
     regexp " $key=(\\S*)" $line -> value
@@ -41,22 +47,25 @@ proc receive {} {
     return [string trimright $line \r]
 }
 proc visit {} {
-    global join last token
+    global last log token
     while yes {
         set line [receive]
         lassign [split $line] verb second third
         switch -glob -- "$verb $second" {
             "HELLO *" {
                 if {$third ne "protocol=1"} {error $line}
-                ask [expr {$token eq "" ? $join : "RESUME $token"}]
+                ask [expr {$token eq "" ? [joining] : "RESUME $token"}]
             }
             "ERR session-ended" - "ERR unknown-session" {
                 puts stderr "poll: $line; joining again"
-                ask $join
+                ask [joining]
             }
             "OK JOIN" {
                 set token [field $line session]
-                set last [expr {[field $line seq] - 1}]
+                if {$log ne [field $line log]} {
+                    set last [expr {[field $line seq] - 1}]
+                    set log [field $line log]
+                }
                 save
                 ask "POLL after=$last"
             }
@@ -88,7 +97,7 @@ fconfigure stdout -translation binary
 if {[catch {
     if {[file exists $file]} {
         set saved [open $file]
-        lassign [read $saved] token last
+        lassign [read $saved] token last log
         close $saved
     }
     set conn [socket -async $host $port]
