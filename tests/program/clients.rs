@@ -287,11 +287,11 @@ impl CronJob {
         assert_eq!(self.saved(), saved);
     }
 
-    /// The token and the number of the last event that it keeps.
-    fn saved(&self) -> [String; 2] {
+    /// What it keeps: the token, the number of the last event, and the log that this is from.
+    fn saved(&self) -> [String; 3] {
         let text = fs::read_to_string(self.dir.join("cron-session")).unwrap();
         let words: Vec<_> = text.split_whitespace().map(str::to_owned).collect();
-        words.try_into().expect("two words")
+        words.try_into().expect("three words")
     }
 }
 
@@ -354,35 +354,47 @@ fn a_script_that_polls_passes_over_what_only_a_later_server_says() {
     job.expect_run(&[]);
 }
 
-/// Its room is another one by then, which numbers its events from 1 again.
 #[test]
-fn a_script_that_polls_joins_again_after_its_session_has_ended_and_says_so() {
+fn a_script_that_polls_joins_again_where_it_was_after_its_session_has_ended() {
     if !has_netcat() {
         return;
     }
-    let server = Server::start(&["--keep-rooms", "0"]);
-    let job = CronJob::new(&server);
+    let server = Server::start(&[]);
+    let mut job = CronJob::new(&server);
     let first = job.expect_run(&[]);
-    assert!(first.err.contains("ERR unknown-session "), "{first:?}");
+    for text in ["ERR unknown-session ", "events before number 1 may be"] {
+        assert!(first.err.contains(text), "no {text:?}: {first:?}");
+    }
     let mut bob = server.join("bob mode=pull");
     bob.ask("SAY hello", "OK SAY 3 ");
     job.expect_run(&["bob", "hello"]);
 
-    let [token, last] = job.saved();
+    let [token, last, log] = job.saved();
     assert_eq!(last, "3");
-    bob.ask("LEAVE", "OK LEAVE");
-    bob.ask(&format!("RESUME {token}"), "OK RESUME ");
-    bob.ask("LEAVE", "OK LEAVE");
+    let mut other = server.connect();
+    other.ask(&format!("RESUME {token}"), "OK RESUME ");
+    other.ask("LEAVE", "OK LEAVE");
+    bob.ask("SAY nobody polls this", "OK SAY 5 ");
+    let again = job.expect_run(&["left", "nobody polls this", "cron"]);
+    assert!(
+        again.err.starts_with("ERR session-ended left "),
+        "{again:?}"
+    );
+    assert_eq!(again.err.lines().count(), 1, "{again:?}");
+    let [new_token, last, same_log] = job.saved();
+    assert_ne!(new_token, token);
+    assert_eq!((&*last, same_log), ("6", log));
+
+    // The numbers of another server's log mean something else.
+    let newer = Server::start(&[]);
+    job.script = cron_job().replace("8255", newer.port());
+    let mut bob = newer.join("bob mode=pull");
     let again = job.expect_run(&[]);
-    for text in ["ERR session-ended left ", "events before number 1 may be"] {
+    for text in ["ERR unknown-session ", "events before number 2 may be"] {
         assert!(again.err.contains(text), "no {text:?}: {again:?}");
     }
-    let [new_token, last] = job.saved();
-    assert_ne!(new_token, token);
-    assert_eq!(last, "1");
-    bob.join("bob mode=pull");
     bob.ask("SAY hello again", "OK SAY 3 ");
-    let next = job.expect_run(&["bob", "hello again"]);
+    let next = job.expect_run(&["hello again"]);
     assert_eq!(next.err, "");
 }
 
