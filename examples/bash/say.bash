@@ -4,7 +4,8 @@ if (($# < 5)); then
     echo "usage: say.bash HOST PORT ROOM NAME TEXT...   (the key in CHINWAG_KEY)" >&2
     exit 2
 fi
-host=$1 port=$2 room=$3 name=$4 text="${*:5}"
+host=$1 port=$2 text="${*:5}"
+join="JOIN $4 room=$3 mode=pull idle=10 quiet=yes${CHINWAG_KEY:+ key=$CHINWAG_KEY}"
 trap '' PIPE # so that a broken connection does not kill it silently
 
 fail() { echo "say: $*" >&2; exit 1; }
@@ -16,8 +17,7 @@ while IFS= read -r -t 10 line <&3 2>/dev/null; do
     line=${line%$'\r'}
     case $line in
         "HELLO "*" protocol=1" | "HELLO "*" protocol=1 "*)
-            { send "JOIN $name room=$room mode=pull idle=10${CHINWAG_KEY:+ key=$CHINWAG_KEY}" &&
-                send "SAY $text" && send QUIT; } 2>/dev/null ;;
+            { send "$join" && send "SAY $text" && send QUIT; } 2>/dev/null ;;
         "OK SAY "*) said=yes ;;
         "HELLO "* | "ERR "* | "BYE "*) [[ ${said-} ]] || fail "$line" ;;
     esac

@@ -16,7 +16,8 @@ int main(int argc, char **argv) {
     FILE *in = dial(argv[1], argv[2]);
     while (in && (line = next_line(in))) {
         if (begins(line, "HELLO ") && number(line, " protocol=") == 1) {
-            send_line(in, "JOIN %s room=%s mode=pull idle=10%s", argv[4], argv[3], key_option());
+            send_line(in, "JOIN %s room=%s mode=pull idle=10 quiet=yes%s", argv[4], argv[3],
+                      key_option());
             send_line(in, "SAY%s", text);
             send_line(in, "QUIT");
         } else if (begins(line, "OK SAY ")) {

@@ -33,7 +33,7 @@ func main() {
 		os.Exit(2)
 	}
 	host, port, room, name := os.Args[1], os.Args[2], os.Args[3], os.Args[4]
-	join := fmt.Sprintf("JOIN %s room=%s mode=pull idle=10", name, room)
+	join := fmt.Sprintf("JOIN %s room=%s mode=pull idle=10 quiet=yes", name, room)
 	if key := os.Getenv("CHINWAG_KEY"); key != "" {
 		join += " key=" + key
 	}

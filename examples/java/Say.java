@@ -13,7 +13,7 @@ class Say {
             System.exit(2);
         }
         var key = System.getenv().getOrDefault("CHINWAG_KEY", "");
-        var join = "JOIN " + args[3] + " room=" + args[2] + " mode=pull idle=10";
+        var join = "JOIN " + args[3] + " room=" + args[2] + " mode=pull idle=10 quiet=yes";
         if (!key.isEmpty()) join += " key=" + key;
         var text = String.join(" ", Arrays.asList(args).subList(4, args.length));
         // In a locale such as C, Java cannot read letters outside ASCII in its arguments.

@@ -28,7 +28,7 @@ local said
 for reply in function() return (conn:receive("*l")) end do
     local verb, second, third = reply:match("^(%S+) (%S+) ?(%S*)")
     if verb == "HELLO" and third == "protocol=1" then
-        local join = "JOIN " .. name .. " room=" .. room .. " mode=pull idle=10"
+        local join = "JOIN " .. name .. " room=" .. room .. " mode=pull idle=10 quiet=yes"
         if key ~= "" then join = join .. " key=" .. key end
         conn:send(line(join) .. line("SAY " .. text) .. line("QUIT"))
     elseif verb == "OK" and second == "SAY" then

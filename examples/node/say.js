@@ -10,7 +10,7 @@ if (words.length === 0) {
 }
 const key = process.env.CHINWAG_KEY ? ` key=${process.env.CHINWAG_KEY}` : "";
 // A line end within an argument would begin another command.
-const join = `JOIN ${name} room=${room} mode=pull idle=10${key}`;
+const join = `JOIN ${name} room=${room} mode=pull idle=10 quiet=yes${key}`;
 const lines = [join, `SAY ${words.join(" ")}`, "QUIT"]
   .map((line) => line.replace(/[\x00-\x1f\x7f]/g, " ") + "\n");
 

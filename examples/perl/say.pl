@@ -11,7 +11,7 @@ if (@ARGV < 5) {
 }
 my ($host, $port, $room, $name, @words) = @ARGV;
 my $key = $ENV{CHINWAG_KEY} ? " key=$ENV{CHINWAG_KEY}" : '';
-my @lines = ("JOIN $name room=$room mode=pull idle=10$key", "SAY @words", 'QUIT');
+my @lines = ("JOIN $name room=$room mode=pull idle=10 quiet=yes$key", "SAY @words", 'QUIT');
 tr/\x00-\x1f\x7f/ / for @lines;    # a line end would begin another command
 
 sub fail { print STDERR "say: @_\n"; exit 1 }

@@ -16,7 +16,7 @@ $key = getenv('CHINWAG_KEY') ? ' key=' . getenv('CHINWAG_KEY') : '';
 $text = implode(' ', array_slice($argv, 5));
 // A line end within an argument would begin another command.
 $lines = preg_replace('/[\x00-\x1f\x7f]/', ' ', [
-    "JOIN $name room=$room mode=pull idle=10$key", "SAY $text", 'QUIT',
+    "JOIN $name room=$room mode=pull idle=10 quiet=yes$key", "SAY $text", 'QUIT',
 ]);
 
 $address = str_contains($host, ':') ? "[$host]:$port" : "$host:$port";

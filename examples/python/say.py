@@ -7,7 +7,7 @@ if len(sys.argv) < 6:
     sys.exit(2)
 host, port, room, name, *words = sys.argv[1:]
 key = os.environ.get("CHINWAG_KEY")
-join = f"JOIN {name} room={room} mode=pull idle=10" + (f" key={key}" if key else "")
+join = f"JOIN {name} room={room} mode=pull idle=10 quiet=yes" + (f" key={key}" if key else "")
 # A line end within an argument would begin another command.
 lines = [re.sub(r"[\x00-\x1f\x7f]", " ", line) for line in (join, "SAY " + " ".join(words), "QUIT")]
 said = False

@@ -8,7 +8,7 @@ if ARGV.size < 5
   exit 2
 end
 host, port, room, name, *words = ARGV.map(&:b)
-join = "JOIN #{name} room=#{room} mode=pull idle=10"
+join = "JOIN #{name} room=#{room} mode=pull idle=10 quiet=yes"
 key = ENV.fetch("CHINWAG_KEY", "")
 join += " key=#{key}" unless key.empty?
 # A line end within an argument would begin another command.

@@ -43,7 +43,7 @@ fn main() {
         usage();
     }
     let key = std::env::var("CHINWAG_KEY").unwrap_or_default();
-    let mut join = format!("JOIN {name} room={room} mode=pull idle=10");
+    let mut join = format!("JOIN {name} room={room} mode=pull idle=10 quiet=yes");
     if !key.is_empty() {
         join += &format!(" key={key}");
     }

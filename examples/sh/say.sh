@@ -10,7 +10,7 @@ shift 4
 # A line end within an argument would begin another command.
 line() { printf '%s' "$*" | tr '[:cntrl:]' ' ' && echo; }
 lines() {
-    line "JOIN $name room=$room mode=pull idle=10${CHINWAG_KEY:+ key=$CHINWAG_KEY}"
+    line "JOIN $name room=$room mode=pull idle=10 quiet=yes${CHINWAG_KEY:+ key=$CHINWAG_KEY}"
     line "SAY $*"
     echo QUIT
 }

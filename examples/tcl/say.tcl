@@ -5,7 +5,7 @@ if {$argc < 5} {
     exit 2
 }
 lassign $argv host port room name
-set join "JOIN $name room=$room mode=pull idle=10"
+set join "JOIN $name room=$room mode=pull idle=10 quiet=yes"
 if {[info exists env(CHINWAG_KEY)] && $env(CHINWAG_KEY) ne ""} {
     append join " key=$env(CHINWAG_KEY)"
 }
