@@ -315,8 +315,8 @@ fn say_reports_that_it_was_cut_off() {
     each(|language| {
         let mut rng = seed.rng(language);
         for round in 0..6 {
-            // HELLO, OK JOIN, OK SAY, and OK QUIT with BYE have about 30, 160, 25 and 30 bytes.
-            let bytes = [0, 30, 160, 180, 200, 220][round] + rng.usize(..30);
+            // HELLO, OK JOIN, OK SAY, and OK QUIT with BYE have about 70, 145, 25 and 30 bytes.
+            let bytes = [0, 60, 180, 200, 220, 235][round] + rng.usize(..30);
             let fate = [Fate::End, Fate::Reset][round % 2](bytes);
             let proxy = Proxy::start(&keyed.address, &[fate]);
             let client = start(language, "say", &proxy.port(), &["hello"], Some(&keyed.key));
@@ -400,17 +400,17 @@ fn watch_shows_each_event_once_however_often_it_is_cut_off() {
     let seed = Seed::new();
     each(|language| {
         let mut rng = seed.rng(language);
-        // HELLO has about 30 bytes, the replies to JOIN and RESUME 160 and 110.
+        // HELLO has about 70 bytes, the replies to JOIN and RESUME 150 and 100.
         let mut fates = vec![
-            Fate::Reset(rng.usize(..30)),
-            Fate::Reset(rng.usize(30..190)),
+            Fate::Reset(rng.usize(..70)),
+            Fate::Reset(rng.usize(70..220)),
         ];
         // One that breaks again before anything gets through, and others.
         fates.push(Fate::Reset(rng.usize(300..900)));
-        fates.push(Fate::Reset(rng.usize(100..150)));
-        fates.extend((0..3).map(|_| Fate::Reset(140 + rng.usize(..800))));
-        fates.push(Fate::End(140 + rng.usize(..800)));
-        fates.push(Fate::Reset(140 + rng.usize(..70_000)));
+        fates.push(Fate::Reset(rng.usize(100..170)));
+        fates.extend((0..3).map(|_| Fate::Reset(170 + rng.usize(..800))));
+        fates.push(Fate::End(170 + rng.usize(..800)));
+        fates.push(Fate::Reset(170 + rng.usize(..70_000)));
         let proxy = Proxy::start(&keyed.address, &fates);
         let mut watch = start(language, "watch", &proxy.port(), &[], Some(&keyed.key));
 
@@ -521,7 +521,7 @@ fn watch_misses_nothing_when_its_session_expires() {
         bob.say("while it is away ");
         bob.await_event(" ann expired");
         bob.say("after its end ");
-        // HELLO has 80 bytes, the ERR 30, the reply to JOIN 180, and the events have 200.
+        // HELLO has about 70 bytes, the ERR 30, the reply to JOIN 150, and the events 200.
         proxy.push(Fate::Reset(rng.usize(..500)));
         proxy.turn_to(Some(&keyed.address));
         watch.expect_error("session-ended expired ");
@@ -679,11 +679,12 @@ fn poll_shows_each_event_once_however_often_it_is_cut_off_or_killed() {
             if round == 7 {
                 bob.say(&"x".repeat(60_000));
             }
-            // HELLO has about 30 bytes, the reply to JOIN 120, the events more than 250.
+            // HELLO has about 70 bytes, the replies to JOIN and RESUME 150 and 100, the events more
+            // than 250.
             let bytes = match round {
-                0 => rng.usize(..30),
-                1 | 2 => rng.usize(30..150),
-                _ => rng.usize(..350),
+                0 => rng.usize(..70),
+                1 | 2 => rng.usize(70..220),
+                _ => rng.usize(..420),
             };
             let killed = round % 3 == 2;
             let met = proxy.met();
@@ -752,7 +753,7 @@ fn poll_misses_nothing_when_its_session_expires() {
         bob.say("before ");
         bob.await_event(" ann expired");
         bob.say("after its end ");
-        // HELLO has 80 bytes, the ERR 30, the reply to JOIN 180, the one to POLL 200.
+        // HELLO has about 70 bytes, the ERR 30, the reply to JOIN 150, the one to POLL 200.
         for _ in 0..2 {
             proxy.push(Fate::Reset(rng.usize(..500)));
             poll.run(&proxy.port());
