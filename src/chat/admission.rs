@@ -4,7 +4,7 @@ use super::ids::{RoomKey, SessionKey};
 use super::journal::Full;
 use super::keys::{KeyHash, Keys};
 use super::{Caller, Chat};
-use crate::protocol::{Error, Join, Presence, TakenUntil};
+use crate::protocol::{Error, Join, Presence, TakenUntil, WayBack};
 use crate::time::{Millis, Now};
 
 impl Chat {
@@ -73,7 +73,12 @@ impl Chat {
         };
         Error::NameTaken {
             name: session.name,
-            has_key: session.key.is_some(),
+            way_back: match (session.is_talk, session.key.is_some()) {
+                (false, false) => WayBack::Token,
+                (false, true) => WayBack::TokenOrKey,
+                (true, false) => WayBack::Talk,
+                (true, true) => WayBack::TalkWithKey,
+            },
             until,
         }
     }

@@ -40,6 +40,19 @@ pub enum Advice {
     Say,
 }
 
+/// How somebody gets back a session that they had.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WayBack {
+    /// With its token.
+    Token,
+    /// With its token, or with the key of its name.
+    TokenOrKey,
+    /// With TALK, from the same address, once it has no connection.
+    Talk,
+    /// With TALK and the key of its name.
+    TalkWithKey,
+}
+
 /// When a session that shows no further sign of life expires.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TakenUntil {
@@ -95,8 +108,8 @@ pub enum Error {
     NameTaken {
         /// The name as that member wrote it.
         name: Name,
-        /// Its session began with a key, so that whoever holds the key can take the name back.
-        has_key: bool,
+        /// How its client can get it back.
+        way_back: WayBack,
         /// When the name will be free at the latest if its session shows no further sign of life.
         until: TakenUntil,
     },

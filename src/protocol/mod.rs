@@ -40,7 +40,7 @@ mod words;
 pub use args::bad_name;
 pub use bye::{Abuse, Bye};
 pub use command::{Alive, Command, Join, Mode, Parting, Poll, Query, Resume, Since, Talk};
-pub use error::{Advice, Code, Error, TakenUntil};
+pub use error::{Advice, Code, Error, TakenUntil, WayBack};
 pub use event::{Event, LeaveReason, Numbered};
 pub use life_id::LifeId;
 pub use limits::{

@@ -8,7 +8,7 @@ use std::fmt::{self, Write};
 
 use super::bye::Bye;
 use super::command::{Alive, Mode};
-use super::error::{Advice, Error, TakenUntil};
+use super::error::{Advice, Error, TakenUntil, WayBack};
 use super::event::{Event, Numbered};
 use super::life_id::LifeId;
 use super::limits::REPLY_BYTES_MAX;
@@ -354,33 +354,9 @@ impl fmt::Display for Error {
             }
             Error::NameTaken {
                 name,
-                has_key,
+                way_back,
                 until,
-            } => {
-                let whose = match until {
-                    TakenUntil::Detached { .. } => "",
-                    _ => " by a client that is connected",
-                };
-                let with_key = if *has_key { "JOIN with its key, " } else { "" };
-                write!(
-                    f,
-                    "{name} is taken{whose}; if that was you: {with_key}RESUME its session, or "
-                )?;
-                return match until {
-                    TakenUntil::Detached { left_s } => {
-                        write!(f, "try again in {left_s} s, when it has expired")
-                    }
-                    TakenUntil::Silent { left_s } => {
-                        write!(
-                            f,
-                            "try again in {left_s} s, when it has expired if it stays silent"
-                        )
-                    }
-                    TakenUntil::KeptAlive { idle_s } => {
-                        write!(f, "close that connection and try again {idle_s} s later")
-                    }
-                };
-            }
+            } => return write_name_taken(f, *name, *way_back, *until),
             Error::InRoom { room } => return write!(f, "you are in {room} already"),
             Error::NotAuthorized => {
                 "the server does not know that name with that key: JOIN <name> key=<key>"
@@ -398,6 +374,52 @@ impl fmt::Display for Error {
             Error::TooManyRooms => "the server has too many rooms; JOIN one that ROOMS lists",
             Error::NoRandomNumbers => "the system has no random numbers",
         })
+    }
+}
+
+/// Says who has a name, how to get it back, and how long it stays taken.
+fn write_name_taken(
+    f: &mut fmt::Formatter<'_>,
+    name: Name,
+    way_back: WayBack,
+    until: TakenUntil,
+) -> fmt::Result {
+    let whose = match until {
+        TakenUntil::Detached { .. } => "",
+        _ => " by a client that is connected",
+    };
+    let way_back = match way_back {
+        WayBack::Token => "RESUME its session",
+        WayBack::TokenOrKey => "JOIN with its key, RESUME its session",
+        WayBack::TalkWithKey => "TALK with its key",
+        WayBack::Talk => match until {
+            TakenUntil::KeptAlive { idle_s } => {
+                return write!(
+                    f,
+                    "{name} is taken{whose}; if that was you: close that connection, or if it is lost \
+                     try again within {idle_s} s, when the server has noticed"
+                );
+            }
+            _ => "TALK from the same address",
+        },
+    };
+    write!(
+        f,
+        "{name} is taken{whose}; if that was you: {way_back}, or "
+    )?;
+    match until {
+        TakenUntil::Detached { left_s } => {
+            write!(f, "try again in {left_s} s, when it has expired")
+        }
+        TakenUntil::Silent { left_s } => {
+            write!(
+                f,
+                "try again in {left_s} s, when it has expired if it stays silent"
+            )
+        }
+        TakenUntil::KeptAlive { idle_s } => {
+            write!(f, "close that connection and try again {idle_s} s later")
+        }
     }
 }
 
@@ -583,25 +605,30 @@ mod tests {
 
     #[test]
     fn a_name_that_is_taken_says_for_how_long() {
-        let taken = |has_key, until| {
+        use TakenUntil::{Detached, KeptAlive, Silent};
+        use WayBack::{Talk, TalkWithKey, Token, TokenOrKey};
+        let taken = |way_back, until| {
             let name = Name::parse("Bob").unwrap();
             let error = Error::NameTaken {
                 name,
-                has_key,
+                way_back,
                 until,
             };
             text(Output::Error(&error))
         };
         #[rustfmt::skip]
         let table = [
-            (false, TakenUntil::Detached { left_s: 43 }, "; if that was you: RESUME its session, or try again in 43 s, when it has expired\r\n"),
-            (true, TakenUntil::Detached { left_s: 1 }, "; if that was you: JOIN with its key, RESUME its session, or try again in 1 s, when it has expired\r\n"),
-            (false, TakenUntil::Silent { left_s: 9 }, " by a client that is connected; if that was you: RESUME its session, or try again in 9 s, when it has expired if it stays silent\r\n"),
-            (true, TakenUntil::KeptAlive { idle_s: 60 }, " by a client that is connected; if that was you: JOIN with its key, RESUME its session, or close that connection and try again 60 s later\r\n"),
+            (Token, Detached { left_s: 43 }, "; if that was you: RESUME its session, or try again in 43 s, when it has expired\r\n"),
+            (TokenOrKey, Detached { left_s: 1 }, "; if that was you: JOIN with its key, RESUME its session, or try again in 1 s, when it has expired\r\n"),
+            (Talk, Detached { left_s: 20 }, "; if that was you: TALK from the same address, or try again in 20 s, when it has expired\r\n"),
+            (TalkWithKey, Detached { left_s: 20 }, "; if that was you: TALK with its key, or try again in 20 s, when it has expired\r\n"),
+            (Token, Silent { left_s: 9 }, " by a client that is connected; if that was you: RESUME its session, or try again in 9 s, when it has expired if it stays silent\r\n"),
+            (TokenOrKey, KeptAlive { idle_s: 60 }, " by a client that is connected; if that was you: JOIN with its key, RESUME its session, or close that connection and try again 60 s later\r\n"),
+            (Talk, KeptAlive { idle_s: 60 }, " by a client that is connected; if that was you: close that connection, or if it is lost try again within 60 s, when the server has noticed\r\n"),
         ];
-        for (has_key, until, rest) in table {
+        for (way_back, until, rest) in table {
             let expected = format!("ERR name-taken Bob is taken{rest}");
-            assert_eq!(taken(has_key, until), expected);
+            assert_eq!(taken(way_back, until), expected);
         }
     }
 
