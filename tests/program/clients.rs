@@ -336,6 +336,13 @@ fn a_script_that_polls_saves_nothing_of_what_it_could_not_print() {
     job.expect_failure(&format!("exec >&-\n{}", job.script));
     job.expect_failure(&job.script.replace(" 127.0.0.1 ", " -U no-server "));
     job.expect_run(&["bob", "hello"]);
+
+    // A reply to JOIN that is cut off in its last word.
+    let server = Server::start(&[]);
+    let job = CronJob::new(&server);
+    let finished = job.run_script(&job.script.replace("> reply", "| head -c -12 > reply"));
+    assert_eq!(finished.code, Some(1), "{finished:?}");
+    assert!(!job.dir.join("cron-session").exists());
 }
 
 #[test]
