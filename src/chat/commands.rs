@@ -60,9 +60,10 @@ impl Chat {
         if let Some(namesake) = namesake {
             self.check_take_back(namesake, &join, now)?;
         }
-        if let Some(room) = room_key.map(|room| &self.rooms[room.index()]) {
-            check_after(room, room.seen_by(&join))?;
-        }
+        // Nobody has seen anything of a log that is still to begin, even if they can tell its number.
+        let room = room_key.map(|room| &self.rooms[room.index()]);
+        let after = room.and_then(|room| room.seen_by(&join));
+        room.map_or(Ok(()), |room| check_after(room, after))?;
         self.check_space(caller, room_key, namesake, now)?;
         let secret = Secret::random().map_err(|_| Error::NoRandomNumbers)?;
 
@@ -70,7 +71,7 @@ impl Chat {
             *replaced = self.take_name_back(namesake, now);
         }
         let room = room_key.unwrap_or_else(|| self.open_room(join.room));
-        let key = self.create(caller, &join, room, secret, now);
+        let key = self.create(caller, &join, room, after, secret, now);
         let slot = key.0;
         Ok(Reply::Joined {
             token: Token { slot, secret },

@@ -24,13 +24,14 @@ pub(super) enum OwedEvents {
 }
 
 impl Chat {
-    /// Creates a session, makes it a member of its room, and attaches its connection. Nothing else
-    /// creates a session.
+    /// Creates a session, makes it a member of its room, and attaches its connection. `after` is an event
+    /// of the room that its client has seen. Nothing else creates a session.
     pub(super) fn create(
         &mut self,
         caller: &mut Caller,
         join: &Join<'_>,
         room_key: RoomKey,
+        after: Option<u64>,
         secret: Secret,
         now: Now,
     ) -> SessionKey {
@@ -48,7 +49,7 @@ impl Chat {
             room: room_key,
             origin: caller.origin,
             idle_s: self.limits.granted_idle_s(join),
-            cursor: room.cursor_for(join, next),
+            cursor: room.cursor_for(after, join.history, next),
             said: 0,
             arrival_us: 0,
             alive_at: now.at,

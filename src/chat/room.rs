@@ -58,10 +58,10 @@ impl Room {
 
     /// The first cursor of a member that joined when the next event had the number `next`: after the
     /// event that it has seen, or before as much history as it asks for.
-    pub fn cursor_for(&self, join: &Join<'_>, next: u64) -> u64 {
-        match self.seen_by(join) {
+    pub fn cursor_for(&self, after: Option<u64>, history: u64, next: u64) -> u64 {
+        match after {
             Some(after) => after + 1,
-            None => next.saturating_sub(join.history).max(self.log.first()),
+            None => next.saturating_sub(history).max(self.log.first()),
         }
     }
 

@@ -58,7 +58,7 @@ impl Chat {
         }
         let room = room_key.unwrap_or_else(|| self.open_room(talk.room));
         caller.form = Form::Talk;
-        let key = self.create(caller, &join, room, secret, now);
+        let key = self.create(caller, &join, room, None, secret, now);
         Ok(self.entered(key, None, now))
     }
 
@@ -172,7 +172,7 @@ impl Chat {
             *replaced = self.take_name_back(revoked, now);
         }
         let room = room_key.unwrap_or_else(|| self.open_room(room));
-        let key = self.create(caller, &join, room, secret, now);
+        let key = self.create(caller, &join, room, None, secret, now);
         self.sessions[key.index()].key = own_key;
         Ok(self.entered(key, None, now))
     }

@@ -13,6 +13,8 @@ use proptest::prelude::*;
 use proptest::sample::{Index, select};
 
 use crate::cuts::{Cut, cut};
+use crate::members::{limits, text};
+use crate::world::{BOOT, World};
 
 fn cases(cases: u32) -> ProptestConfig {
     ProptestConfig {
@@ -451,4 +453,19 @@ proptest! {
         };
         assert_eq!(error.code(), Code::BadEncoding);
     }
+}
+
+/// Whoever knows the number of the server's life can tell those of the logs that will begin in it.
+#[test]
+fn an_event_of_a_log_that_is_still_to_begin_has_been_seen_by_nobody() {
+    let mut world = World::new(limits());
+    let ann = world.connect();
+    let log = BOOT.nth(0);
+    world.send(&ann, format!("JOIN ann after=7 log={log}\n").as_bytes());
+    let joined = text(&ann);
+    assert!(
+        joined.contains(&format!(" log={log}\r\nJOINED 1 ")),
+        "{joined}"
+    );
+    world.hub.assert_consistent(world.now());
 }

@@ -30,6 +30,7 @@ struct Settings {
     connections: usize,
     sessions: usize,
     rooms: usize,
+    keep_rooms_s: usize,
     log_bytes: usize,
     message_bytes: usize,
 }
@@ -40,6 +41,7 @@ impl Settings {
         connections: 1024,
         sessions: 4096,
         rooms: 64,
+        keep_rooms_s: 86_400,
         log_bytes: 64 * 1024,
         message_bytes: 1024,
     };
@@ -76,6 +78,8 @@ impl Settings {
             connections: up_to(rng, 8, 700),
             sessions: rooms.max(up_to(rng, 8, 4096)),
             rooms,
+            // Rooms whose logs stay, or logs that come and go.
+            keep_rooms_s: if rng.bool() { 86_400 } else { 0 },
             log_bytes,
             message_bytes,
         }
@@ -86,6 +90,7 @@ impl Settings {
             ("--max-connections", self.connections),
             ("--max-sessions", self.sessions),
             ("--max-rooms", self.rooms),
+            ("--keep-rooms", self.keep_rooms_s),
             ("--log-bytes", self.log_bytes),
             ("--max-message", self.message_bytes),
         ];

@@ -52,9 +52,10 @@ fn await_stat(client: &mut Client, name: &str, is_there: impl Fn(u64) -> bool) {
 fn expect_empty(server: &Server) {
     let mut client = server.connect().unwrap();
     await_stat(&mut client, "connections", |count| count == 1);
-    for name in ["sessions", "sessions-expired", "rooms"] {
+    for name in ["sessions", "sessions-expired"] {
         assert_eq!(client.stat(name), Ok(0), "{name}");
     }
+    assert_eq!(client.stat("rooms"), client.stat("rooms-kept"));
 }
 
 /// A program that was started, killed if it does not end in time.
