@@ -9,7 +9,7 @@ use chinwag::hub::line::Splitter;
 use chinwag::protocol::{Abuse, Command, Limits, Request};
 
 use super::cuts::{Cut, cut};
-use super::world::{Peer, World};
+use super::world::{BOOT, Peer, World};
 
 fn cut_fresh<'a>(chunks: impl IntoIterator<Item = &'a [u8]>, line_bytes_max: usize) -> Vec<Cut> {
     cut(&mut Splitter::default(), chunks, line_bytes_max)
@@ -215,8 +215,8 @@ const PEERS: usize = 8;
 /// The end of time.
 const MILLIS_MAX: u64 = 1 << 45;
 /// The longest time until nothing is left of anybody: as many lines as a connection reads at once,
-/// at the slowest rate, and then the longest idle time.
-const MILLIS_TO_GO: u64 = (READ_BYTES as u64 + 101) * 1000;
+/// at the slowest rate, and then the longest idle time and the longest time that a room is kept.
+const MILLIS_TO_GO: u64 = (READ_BYTES as u64 + 201) * 1000;
 
 /// Makes the core carry out a small program. The first bytes are the limits; then come steps, each
 /// a byte and its operands. After each step the core must be consistent, and in the end, when every
@@ -473,8 +473,16 @@ fn join(who: u8, how: u8) -> String {
     let alive = ["ping", "tcp"][usize::from(how >> 1 & 1)];
     let history = how >> 2 & 3;
     let idle = [1, 2, 10, 1000][usize::from(how >> 4 & 3)];
+    let quiet = ["", " quiet=yes"][usize::from(how >> 6 & 1)];
+    // One of the first logs, if the bits say so.
+    let log = BOOT.nth(u64::from(who >> 6));
+    let since = match how >> 7 {
+        0 => String::new(),
+        _ => format!(" after={history} log={log}"),
+    };
     format!(
-        "JOIN n{name} room=r{room} key=k{key} mode={mode} alive={alive} history={history} idle={idle}\n"
+        "JOIN n{name} room=r{room} key=k{key} mode={mode} alive={alive} history={history} \
+         idle={idle}{quiet}{since}\n"
     )
 }
 
