@@ -7,7 +7,7 @@ use super::origin::Peer;
 use super::session::Session;
 use super::usage::OriginKey;
 use crate::protocol::Alive;
-use crate::talk::Form;
+use crate::talk::{COLUMNS_DEFAULT, Form};
 use crate::time::Millis;
 
 /// What the core has to remember about a connection. The hub stores it with the connection's other
@@ -20,6 +20,8 @@ pub struct Caller {
     pub(super) session: Option<SessionKey>,
     /// How it and the server speak with each other.
     pub(super) form: Form,
+    /// How many columns its window has, if it is a person's.
+    pub(super) columns: u16,
     /// The session's idle time, if the open connection keeps it alive (`alive=tcp`).
     pub(super) keepalive_s: Option<NonZeroU32>,
     /// Errors since the last OK.
@@ -61,6 +63,7 @@ impl Caller {
             origin,
             session: None,
             form: Form::Lines,
+            columns: COLUMNS_DEFAULT,
             keepalive_s: None,
             errors: 0,
             denials: 0,

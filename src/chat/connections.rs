@@ -34,6 +34,8 @@ pub enum ConnEvent {
     Stalled(Millis),
     /// It takes all of its session's events.
     Flows,
+    /// This is how many columns its client's window has.
+    Window(u16),
     /// Its client's system has taken everything that was written.
     Taken,
     /// It may have space again for events that it did not take, or that the hub did not offer it.
@@ -177,6 +179,7 @@ impl Chat {
                 }
             }
             ConnEvent::Ended => return self.usages.note_arrival(caller.origin, caller.arrival_us),
+            ConnEvent::Window(columns) => caller.columns = columns,
             _ => {}
         }
         let Some(key) = caller.session else { return };
@@ -185,6 +188,11 @@ impl Chat {
             ConnEvent::Ended => {}
             ConnEvent::Heard { .. } => session.touch(now.at),
             ConnEvent::Writable => self.offer_again(key),
+            ConnEvent::Window(columns) => {
+                if let Some(talk) = &mut session.attached_mut().talk {
+                    talk.viewer.columns = columns;
+                }
+            }
             ConnEvent::Taken => {
                 let cursor = session.cursor;
                 if let Some(talk) = &mut session.attached_mut().talk {

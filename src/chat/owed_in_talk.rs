@@ -5,7 +5,7 @@ use super::ids::SessionKey;
 use super::owed::{Owed, Shown, mark_delivered};
 use super::talk::read_event;
 use crate::protocol::{Limits, Output};
-use crate::talk::Form;
+use crate::talk::{Form, GROWTH};
 use crate::time::Now;
 
 /// After this many bytes, the rest is shown in the next write.
@@ -14,7 +14,7 @@ const SHOWN_BYTES: usize = 4096;
 /// The most memory that the buffer for events as people see them takes, in bytes. It grows by doubling,
 /// and a date may come before an event.
 pub(super) fn shown_bytes_max(limits: &Limits) -> u64 {
-    2 * (SHOWN_BYTES + limits.event_bytes_max() + 64) as u64
+    2 * (SHOWN_BYTES + (1 + GROWTH) * limits.event_bytes_max() + 64) as u64
 }
 
 impl Chat {

@@ -3,16 +3,18 @@
 //! The server offers ECHO and SUPPRESS-GO-AHEAD, and asks for the size of the window (RFC 857, RFC 858,
 //! RFC 1073). A client that agrees to both offers sends each key and shows only what the server sends.
 
+use std::num::NonZeroU16;
+
 use super::Hub;
-use crate::chat::{ConnId, Input, Outcome, Permit};
+use crate::chat::{ConnEvent, ConnId, Input, Outcome, Permit};
 use crate::hub::conn::Transport;
 use crate::hub::line::{Item, KeyItem};
 use crate::hub::telnet::{
     DO, DONT, ECHO, IAC, SUPPRESS_GO_AHEAD, WILL, WINDOW_SIZE, WONT, refusal,
 };
 use crate::protocol::{Command, Limits, Parting, Request};
-use crate::talk;
 use crate::talk::editor::{Editor, Typed};
+use crate::talk::{self, COLUMNS_DEFAULT};
 use crate::time::Now;
 
 /// How many people the server edits lines for at the same time.
@@ -158,9 +160,13 @@ impl<T: Transport> Hub<T> {
     }
 
     /// Notes how large a client's window is.
-    pub(super) fn note_window_size(&mut self, key: ConnId, columns: u16, rows: u16) {
-        if let Some(editing) = &mut self.conns[key.index()].editing {
+    pub(super) fn note_window_size(&mut self, key: ConnId, columns: u16, rows: u16, now: Now) {
+        let conn = &mut self.conns[key.index()];
+        if let Some(editing) = &mut conn.editing {
             editing.size = (columns, rows);
+            let columns = NonZeroU16::new(columns).map_or(COLUMNS_DEFAULT, NonZeroU16::get);
+            let window = ConnEvent::Window(columns);
+            self.chat.note(&mut conn.caller, window, now);
         }
     }
 
@@ -200,7 +206,7 @@ impl<T: Transport> Hub<T> {
             Some(KeyItem::Other(Item::AreYouThere)) => request = Some(Request::AreYouThere),
             Some(KeyItem::Other(Item::Option(verb, option))) => self.note_option(key, verb, option),
             Some(KeyItem::Other(Item::WindowSize(columns, rows))) => {
-                self.note_window_size(key, columns, rows);
+                self.note_window_size(key, columns, rows, now);
             }
             Some(KeyItem::Other(_)) => unreachable!("only lines make the others"),
         }

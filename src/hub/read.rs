@@ -260,7 +260,7 @@ impl<T: Transport> Hub<T> {
             self.note_option(key, verb, number);
         }
         if let Some((columns, rows)) = size {
-            self.note_window_size(key, columns, rows);
+            self.note_window_size(key, columns, rows, now);
         }
         if let Some(on) = edit {
             self.set_editing(key, on);

@@ -55,6 +55,6 @@ pub use output::{Entered, Expiring, Listing, Membership, Output, Presence, Reply
 pub use quote::{QUOTE_CHARS_MAX, quote};
 pub use request::Request;
 pub use sizes::REPLY_HEAD_BYTES_MAX;
-pub use text::{decode, is_permitted};
+pub use text::{decode, is_permitted, is_visible};
 pub use token::{Secret, Token};
 pub use verb::{VERBS, Verb, message};

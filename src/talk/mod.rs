@@ -8,6 +8,7 @@
 //! | what a typed line means | `typed` |
 //! | how replies, errors and lists are shown | `shown` |
 //! | how events are shown, and to whom not | `viewer` |
+//! | how long messages are broken into rows | `wrap` |
 //! | editing a line, for telnet: keys, the line, lines before it, the terminal | `keys`, `editor`, `history`, `screen` |
 
 pub mod editor;
@@ -17,9 +18,11 @@ mod screen;
 mod shown;
 mod typed;
 mod viewer;
+mod wrap;
 
 pub use typed::COMMANDS;
 pub use viewer::{LocalClock, Viewer};
+pub use wrap::{COLUMNS_DEFAULT, GROWTH};
 
 use crate::protocol::{Limits, Output, Request};
 

@@ -1,10 +1,13 @@
 //! How the events of a room are shown to one person.
 
+use super::wrap::wrap;
 use crate::protocol::{Event, LeaveReason, Name, Numbered};
 use crate::time::{Day, LocalTime, Zone};
 
 /// A member's message that begins with this is shown as what they do.
 const ACTION: &str = "/me ";
+/// What `17:32 ` takes.
+const CLOCK_COLUMNS: usize = 6;
 
 /// Local time, for many events after each other. Asking the zone takes a while, and it changes only
 /// at quarters of an hour.
@@ -49,15 +52,19 @@ pub struct Viewer {
     own_from: u64,
     /// The day of what was shown last.
     day: Day,
+    /// How wide the person's window is.
+    pub columns: u16,
 }
 
 impl Viewer {
-    /// Someone who comes on a day, under a name, when the room's next event will be number `next`.
-    pub fn new(name: Name, next: u64, today: Day) -> Viewer {
+    /// Someone who comes on a day, under a name, when the room's next event will be number `next`, with
+    /// a window of `columns`.
+    pub fn new(name: Name, next: u64, today: Day, columns: u16) -> Viewer {
         Viewer {
             name,
             own_from: next,
             day: today,
+            columns,
         }
     }
 
@@ -104,9 +111,13 @@ impl Viewer {
             Event::Joined { name } => ("-- ", name, " came", ""),
             Event::Left { name, reason } => ("-- ", name, left(reason), ""),
         };
-        for part in [before, name.as_str(), behind, text, "\r\n"] {
+        let beginning = out.len();
+        for part in [before, name.as_str(), behind] {
             out.extend_from_slice(part.as_bytes());
         }
+        let used = CLOCK_COLUMNS + out.len() - beginning;
+        wrap(text, used, self.columns, out);
+        out.extend_from_slice(b"\r\n");
     }
 }
 

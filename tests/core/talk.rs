@@ -7,7 +7,7 @@ use std::ops::RangeInclusive;
 use chinwag::chat::keys::{KeyHash, Keys};
 use chinwag::hub::Hub;
 use chinwag::protocol::{
-    Bye, Command, LeaveReason, Limits, Name, Output, REPLY_BYTES_MAX, Request,
+    Bye, Command, LeaveReason, Limits, Name, Output, REPLY_BYTES_MAX, Request, is_visible,
 };
 use chinwag::talk::Form;
 use chinwag::time::Zone;
@@ -15,6 +15,7 @@ use fastrand::Rng;
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::select;
+use unicode_width::UnicodeWidthChar;
 
 use crate::members::{limits, lines, member, text};
 use crate::world::{BOOT, Peer, World};
@@ -30,6 +31,19 @@ fn person(world: &mut World, talk: &str) -> Peer {
     assert!(wire.output.starts_with(b"-- "), "{talk} was refused");
     drop(wire);
     peer
+}
+
+/// Puts the rows of each message together, with a space where a row ends.
+fn unwrapped(shown: &str) -> String {
+    shown.replace("\r\n      ", " ")
+}
+
+/// The text with a space for each blank: where a row ends, nobody can tell which blank it was.
+fn with_spaces(text: &str) -> String {
+    let is_blank = |c: char| c == '\t' || c.width().unwrap_or(0) > 0 && !is_visible(c);
+    text.chars()
+        .map(|c| if is_blank(c) { ' ' } else { c })
+        .collect()
 }
 
 /// A line that a person sees.
@@ -78,7 +92,7 @@ fn read(line: &str) -> Shown {
     let done = rest.strip_prefix("* ").and_then(|r| r.split_once(' '));
     let (name, text) = said.or(done).unwrap_or_else(|| panic!("{line:?}"));
     assert!(is_name(name), "{line:?}");
-    Shown::Member(said.is_none(), name.into(), text.into())
+    Shown::Member(said.is_none(), name.into(), with_spaces(text))
 }
 
 /// How people see an event that a program got as this line.
@@ -88,9 +102,9 @@ fn seen(event: &str) -> Shown {
     match (words[0], rest) {
         ("MSG", Some(text)) => match text.get(..4) {
             Some(me) if me.eq_ignore_ascii_case("/me ") && !text[4..].trim().is_empty() => {
-                Shown::Member(true, name, text[4..].into())
+                Shown::Member(true, name, with_spaces(&text[4..]))
             }
-            _ => Shown::Member(false, name, text.into()),
+            _ => Shown::Member(false, name, with_spaces(text)),
         },
         ("JOINED", None) => Shown::Moved(name, None),
         ("LEFT", Some(word)) => {
@@ -152,7 +166,7 @@ proptest! {
     })]
 
     /// Whatever members are called and say, each line that a person sees is of the member that it
-    /// names, or of the server, and it says what the member said, byte for byte.
+    /// names, or of the server, and it says what the member said, but for blanks where rows end.
     #[test]
     fn nobodys_text_looks_like_the_servers(
         names in vec("[A-Za-z0-9][A-Za-z0-9_-]{0,23}", 3),
@@ -184,6 +198,7 @@ proptest! {
         // Nothing but CR LF ends a line, wherever it is looked for.
         assert_eq!(shown.lines().count(), shown.matches("\r\n").count());
         assert!(!shown.contains(|c: char| c.is_control() && !"\t\r\n".contains(c)));
+        let shown = unwrapped(&shown);
         let shown: Vec<_> = shown.split_terminator("\r\n").skip(2).map(read).collect();
         assert_eq!(shown, expected);
     }
@@ -996,10 +1011,54 @@ fn a_person_sees_all_of_a_busy_room() {
             format!("message {number}, {}\r\n", "x".repeat(number % 500)).as_bytes(),
         );
         world.advance(20);
-        shown.extend(lines(&ann));
+        shown.push(text(&ann));
         got.extend(lines(&bot));
     }
     let got: Vec<_> = got.iter().map(|event| seen(event)).collect();
     assert_eq!(got.len(), 3000);
-    assert_eq!(shown.iter().map(|line| read(line)).collect::<Vec<_>>(), got);
+    let shown = unwrapped(&shown.concat());
+    assert_eq!(shown.lines().map(read).collect::<Vec<_>>(), got);
+}
+
+/// Rows are as wide as the window, of which the server learns for /edit, and as 80 columns before.
+#[test]
+fn messages_are_broken_into_rows_as_wide_as_the_window() {
+    let mut world = World::new(limits());
+    let ann = person(&mut world, "TALK ann history=0");
+    let bot = member(&mut world, "JOIN bot mode=pull");
+    let said = "a long message ".repeat(20);
+    for (answer, columns) in [
+        (&b""[..], 80),
+        (
+            b"/edit\r\n\xff\xfd\x01\xff\xfd\x03\xff\xfa\x1f\0\x28\0\x18\xff\xf0",
+            40,
+        ),
+        (b"\xff\xfa\x1f\0\x84\0\x18\xff\xf0", 132),
+        // A client that does not know.
+        (b"\xff\xfa\x1f\0\0\0\0\xff\xf0", 80),
+        // It stays when the person goes to another room, and comes back.
+        (
+            b"\xff\xfa\x1f\0\x32\0\x18\xff\xf0/room den\r/room lobby\r",
+            50,
+        ),
+    ] {
+        world.send(&ann, answer);
+        ann.wire.borrow_mut().output.clear();
+        world.send(&bot, format!("SAY {said}\n").as_bytes());
+        let shown = text(&ann);
+        let rows: Vec<_> = shown
+            .split("\r\n")
+            .filter(|row| row.contains("message"))
+            .collect();
+        let longest = rows.iter().map(|row| row.len()).max().unwrap();
+        assert!(
+            (columns - 15..columns).contains(&longest),
+            "{columns}: {rows:?}"
+        );
+        assert!(
+            rows[1..].iter().all(|row| row.starts_with("      ")),
+            "{rows:?}"
+        );
+        assert!(unwrapped(&shown).contains(&said), "{shown}");
+    }
 }

@@ -17,6 +17,7 @@ use chinwag::protocol::{
     PING_BYTES_MAX, POLL_EVENTS_DEFAULT, POLL_EVENTS_MAX, POLL_WAIT_MAX_S, QUOTE_CHARS_MAX,
     REPLY_BYTES_MAX, TALK_HISTORY_DEFAULT,
 };
+use chinwag::talk::COLUMNS_DEFAULT;
 
 use super::{between, document, settings};
 
@@ -178,6 +179,7 @@ fn figures_of_protocol() -> Vec<(&'static str, Vec<Figure>)> {
         (
             "TALK",
             figures![
+                u32::from(COLUMNS_DEFAULT),
                 TALK_HISTORY_DEFAULT as u32,
                 TALK_HISTORY_DEFAULT as u32,
                 50_u32
