@@ -16,6 +16,7 @@ use fastrand::Rng;
 const SEEDS: u64 = 200;
 const STEPS: usize = 600;
 const PEERS_MAX: usize = 12;
+const PEOPLE_MAX: usize = 3;
 /// How many names there are, and so how many with keys at most.
 const NAMES: u8 = 6;
 const ROOMS: u8 = 3;
@@ -123,10 +124,19 @@ struct Talker {
     said_bye: bool,
 }
 
+/// What the test knows of a person's connection.
+struct Person {
+    peer: Peer,
+    /// Whether it is in talk form.
+    is_in: bool,
+}
+
 struct Simulation {
     rng: Rng,
     world: World,
     talkers: Vec<Talker>,
+    /// They are there for the others, and see nothing but what people see.
+    people: Vec<Person>,
     members: Vec<Member>,
     /// The number that each message got.
     numbers: HashMap<String, u64>,
@@ -180,6 +190,7 @@ impl Simulation {
             ceiling: Ceiling::of(&limits, Some(NAMES.into()), 16384),
             world: World::new(limits),
             talkers: Vec::new(),
+            people: Vec::new(),
             members: Vec::new(),
             numbers: HashMap::new(),
             messages: 0,
@@ -203,6 +214,9 @@ impl Simulation {
             self.watch_rooms();
         }
         // Everybody goes, and nothing stays.
+        for person in &self.people {
+            self.world.reset(&person.peer);
+        }
         for talker in &self.talkers {
             self.world.reset(&talker.peer);
         }
@@ -267,6 +281,7 @@ impl Simulation {
             }
             14 if self.rng.bool() => self.change_keys(),
             15 => self.probe(),
+            16..24 => self.step_of_person(),
             14 => {
                 let at = self.someone();
                 self.talkers[at].ended = true;
@@ -276,6 +291,86 @@ impl Simulation {
             }
             _ => self.speak(),
         }
+    }
+
+    /// A person comes, types something, reads slowly, or is cut off.
+    fn step_of_person(&mut self) -> String {
+        if self.people.len() < PEOPLE_MAX {
+            return self.welcome();
+        }
+        let at = self.rng.usize(..self.people.len());
+        let peer = self.people[at].peer.clone();
+        let room = self.rng.u8(..ROOMS);
+        let typed = match self.rng.u8(..24) {
+            0 => {
+                self.people.remove(at);
+                self.world.reset(&peer);
+                return format!("{} is gone", peer.conn);
+            }
+            1..4 => {
+                let space = [0, self.rng.usize(1..400), usize::MAX][self.rng.usize(..3)];
+                self.world.set_space(&peer, space);
+                return format!("{} takes {space} bytes", peer.conn);
+            }
+            4..8 => format!("/room r{room}\n"),
+            8 => "/who\n/rooms\n".into(),
+            9 => "/again 30\n".into(),
+            10 => "/quit\n".into(),
+            11 => "/nonsense \u{1b}\n\n".into(),
+            _ => {
+                self.messages += 1;
+                let padding = "t".repeat(self.rng.usize(..900));
+                format!("m{}{padding}\n", self.messages)
+            }
+        };
+        self.world.send(&peer, typed.as_bytes());
+        format!("{} types {typed:?}", peer.conn)
+    }
+
+    fn welcome(&mut self) -> String {
+        self.world.origin = Origin::Local;
+        let limits = *self.world.hub.chat().limits();
+        self.connected_from(Origin::Local);
+        if self.peers.len() >= limits.connections_max {
+            return "no person".into();
+        }
+        let peer = self.world.connect();
+        self.peers.push((Origin::Local, peer.clone()));
+        let (name, room) = (self.rng.u8(..4), self.rng.u8(..ROOMS));
+        let talk = format!("TALK p{name} room=r{room} idle={}\n", self.rng.u8(3..40));
+        self.world.send(&peer, talk.as_bytes());
+        let said = format!("{} types {talk:?}", peer.conn);
+        let is_in = false;
+        self.people.push(Person { peer, is_in });
+        said
+    }
+
+    /// Takes in what people see. Somebody who was refused goes.
+    fn listen_for_people(&mut self) {
+        let mut refused = Vec::new();
+        for person in &mut self.people {
+            let mut wire = person.peer.wire.borrow_mut();
+            let end = wire.output.iter().rposition(|&b| b == b'\n');
+            let lines: Vec<u8> = wire.output.drain(..end.map_or(0, |end| end + 1)).collect();
+            drop(wire);
+            let lines = String::from_utf8(lines).unwrap();
+            for line in lines.split_terminator("\r\n") {
+                person.is_in |= line.starts_with("-- ");
+                if person.is_in {
+                    crate::talk::read(line);
+                } else if line.starts_with("ERR ") {
+                    refused.push(person.peer.clone());
+                } else {
+                    let verbs = ["HELLO ", "EXPIRING ", "BYE "];
+                    assert!(verbs.iter().any(|verb| line.starts_with(verb)), "{line}");
+                }
+            }
+        }
+        for peer in refused {
+            self.world.reset(&peer);
+        }
+        self.people
+            .retain(|person| !person.peer.wire.borrow().is_closed);
     }
 
     fn someone(&mut self) -> usize {
@@ -728,6 +823,7 @@ impl Simulation {
 
     /// Takes in all that the server has sent.
     fn listen(&mut self) {
+        self.listen_for_people();
         for at in 0..self.talkers.len() {
             let talker = &mut self.talkers[at];
             let output = std::mem::take(&mut talker.peer.wire.borrow_mut().output);
@@ -748,6 +844,12 @@ impl Simulation {
                     // It may have been closed with things on their way.
                     let member = &mut self.members[member];
                     member.is_torn |= member.holder == talker.id;
+                }
+                for (member, after, _) in &talker.resuming {
+                    if after.is_some() {
+                        // It may have set the cursor back, unheard.
+                        self.members[*member].heard.clear();
+                    }
                 }
             }
             !is_closed
@@ -910,6 +1012,10 @@ impl Simulation {
                 assert!(!is_over, "resumed after its end: {line}");
                 let said: u64 = value("said=").parse().unwrap();
                 assert!(said >= member.said || member.taken_in >= sent_in);
+                if member.taken_in == self.steps {
+                    // It changed hands twice in this step, perhaps the other way round.
+                    member.heard.clear();
+                }
                 member.said = said;
                 member.holder = talker.id;
                 member.taken_in = self.steps;

@@ -48,7 +48,7 @@ fn with_spaces(text: &str) -> String {
 
 /// A line that a person sees.
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Shown {
+pub enum Shown {
     /// A member says or does something: whether it is done, the name, and the text.
     Member(bool, String, String),
     /// A member came, or left with a reason.
@@ -70,7 +70,7 @@ fn moves() -> impl Iterator<Item = (&'static str, Option<LeaveReason>)> {
 }
 
 /// Reads a line as a person reads it who knows nothing but the form.
-fn read(line: &str) -> Shown {
+pub fn read(line: &str) -> Shown {
     if let Some(rest) = line.strip_prefix("-- ") {
         return Shown::Server(rest.into());
     }
