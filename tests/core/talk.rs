@@ -4,6 +4,7 @@
 use std::collections::{BTreeSet, VecDeque};
 use std::ops::RangeInclusive;
 
+use chinwag::chat::Origin;
 use chinwag::chat::keys::{KeyHash, Keys};
 use chinwag::hub::Hub;
 use chinwag::protocol::{
@@ -1060,5 +1061,42 @@ fn messages_are_broken_into_rows_as_wide_as_the_window() {
             "{rows:?}"
         );
         assert!(unwrapped(&shown).contains(&said), "{shown}");
+    }
+}
+
+#[test]
+fn without_a_key_a_person_comes_back_only_from_where_they_came() {
+    let home = Origin::V4([192, 0, 2, 1]);
+    let network = Origin::V6([0x20, 0x01, 0x0d, 0xb8, 0, 0, 0, 1]);
+    let elsewhere = [
+        Origin::Local,
+        Origin::V4([192, 0, 2, 2]),
+        Origin::V6([0x20, 0x01, 0x0d, 0xb8, 0, 0, 0, 2]),
+    ];
+    for origin in [home, network] {
+        let mut world = World::new(limits());
+        world.origin = origin;
+        let ann = person(&mut world, "TALK ann");
+        let cron = member(&mut world, "JOIN cron");
+        world.end(&ann);
+        world.end(&cron);
+        for other in elsewhere {
+            world.origin = other;
+            let eve = world.connect();
+            world.send(&eve, b"TALK ann\nTALK ann key=guess\n");
+            assert_eq!(text(&eve).matches("\nERR name-taken ").count(), 2);
+            // The room sees when she comes under her own name, and nothing else.
+            let eve = person(&mut world, "TALK eve");
+            world.send(&eve, b"/quit\n");
+        }
+        world.origin = origin;
+        let bob = world.connect();
+        world.send(&bob, b"TALK cron\n");
+        assert!(text(&bob).contains("\nERR name-taken "));
+        let shown = text(&person(&mut world, "TALK Ann"));
+        assert!(
+            shown.starts_with("-- welcome back, ann in lobby: 6 events "),
+            "{shown}"
+        );
     }
 }
