@@ -1,7 +1,7 @@
 //! The most memory that sessions and rooms take.
 
 use super::keys::KeyHash;
-use super::owed_in_talk::shown_bytes_max;
+use super::owed_in_talk::buffers_bytes_max;
 use super::room::Room;
 use super::session::{Attachment, Session, TalkState};
 use super::usage::Usages;
@@ -39,7 +39,7 @@ impl Chat {
         slab_bytes::<Room>(rooms)
             + rooms * (SortedIndex::ENTRY_BYTES + INDEX_BYTES)
             + 2 * limits.event_bytes_max() as u64
-            + shown_bytes_max(limits)
+            + buffers_bytes_max(limits)
     }
 
     /// What the list of ended sessions takes, in bytes.

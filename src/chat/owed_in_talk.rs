@@ -5,16 +5,19 @@ use super::ids::SessionKey;
 use super::owed::{Owed, Shown, mark_delivered};
 use super::talk::read_event;
 use crate::protocol::{Limits, Output};
-use crate::talk::{Form, GROWTH};
+use crate::talk::{Form, shown_bytes_max};
 use crate::time::Now;
 
 /// After this many bytes, the rest is shown in the next write.
 const SHOWN_BYTES: usize = 4096;
 
-/// The most memory that the buffer for events as people see them takes, in bytes. It grows by doubling,
-/// and a date may come before an event.
-pub(super) fn shown_bytes_max(limits: &Limits) -> u64 {
-    2 * (SHOWN_BYTES + (1 + GROWTH) * limits.event_bytes_max() + 64) as u64
+/// The most memory that buffers for events as people see them take, in bytes. They grow by doubling, with
+/// a copy; a date may come before an event; and /again reads one into a buffer of its own and shows it
+/// in another.
+pub(super) fn buffers_bytes_max(limits: &Limits) -> u64 {
+    let event = limits.event_bytes_max();
+    let shown = SHOWN_BYTES + shown_bytes_max(event) + 64;
+    (3 * shown + 3 * event + 2 * shown_bytes_max(event)) as u64
 }
 
 impl Chat {

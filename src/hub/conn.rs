@@ -10,6 +10,7 @@ use crate::hub::edit::Editing;
 use crate::hub::line::{Ends, Splitter};
 use crate::protocol::{LINE_BYTES_MAX, Limits, REPLY_BYTES_MAX, REPLY_HEAD_BYTES_MAX};
 use crate::talk::editor::Editor;
+use crate::talk::shown_bytes_max;
 use crate::time::Millis;
 
 /// The most bytes that one read takes.
@@ -148,7 +149,8 @@ pub(super) enum Flow {
 pub fn buffers_bytes_max(limits: &Limits) -> usize {
     let input = READ_BYTES.max(limits.line_bytes_max());
     let short_replies = OUT_BYTES_ENOUGH + LINE_BYTES_MAX;
-    let long_reply = REPLY_BYTES_MAX.max(REPLY_HEAD_BYTES_MAX + limits.event_bytes_max());
+    let long_event = shown_bytes_max(limits.event_bytes_max());
+    let long_reply = REPLY_BYTES_MAX.max(REPLY_HEAD_BYTES_MAX + long_event);
     let notices = 256;
     let command = size_of::<Buffers>() + size_of::<Pending>();
     input + short_replies.max(long_reply) + notices + command

@@ -22,7 +22,7 @@ mod wrap;
 
 pub use typed::COMMANDS;
 pub use viewer::{LocalClock, Viewer};
-pub use wrap::{COLUMNS_DEFAULT, GROWTH};
+pub use wrap::{COLUMNS_DEFAULT, shown_bytes_max};
 
 use crate::protocol::{Limits, Output, Request};
 

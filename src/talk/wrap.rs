@@ -11,47 +11,59 @@ pub const INDENT: &[u8] = b"      ";
 /// The columns of a window that the client does not tell.
 pub const COLUMNS_DEFAULT: u16 = 80;
 /// In a narrower window, terminals break the rows.
-const COLUMNS_MIN: u16 = 24;
-const TAB_COLUMNS: usize = 8;
+const COLUMNS_MIN: u16 = 40;
 
-/// How many bytes breaking a message into rows adds at most for each of its bytes, rounded up.
-pub const GROWTH: usize = 1;
+/// The most bytes that `bytes` of a message or its line take as people see them. Two rows after each
+/// other have more columns than one of them has space for, and so at least that many bytes; breaking
+/// them adds twice a line end and an indent, less a blank.
+pub const fn shown_bytes_max(bytes: usize) -> usize {
+    bytes * 3 / 2
+}
 const _: () = assert!(
-    COLUMNS_MIN as usize - 1 - INDENT.len() > "\r\n".len() + INDENT.len(),
-    "each row has more than what a break adds"
+    COLUMNS_MIN as usize - 1 - INDENT.len() > 2 * 2 * ("\r\n".len() + INDENT.len() - 1),
+    "breaking adds at most half of what is there"
 );
 
 /// Appends `text` in rows for a window of `columns`, after `used` columns of the first row. Breaks at
 /// blanks, and leaves out the blank at which it breaks. A word that is longer than a row stays whole, so
-/// that links can be copied.
+/// that links can be copied. A TAB is shown as a space, since it may stand anywhere in a row.
 pub fn wrap(text: &str, used: usize, columns: u16, out: &mut Vec<u8>) {
+    let beginning = out.len();
     // The last column stays free: terminals differ in what they do after it.
     let limit = usize::from(columns) - 1;
-    // No character is wider than its bytes, but for TAB.
-    let is_short = used + text.len() <= limit && !text.contains('\t');
-    if is_short || columns < COLUMNS_MIN {
-        return out.extend_from_slice(text.as_bytes());
+    // No character is wider than its bytes.
+    if used + text.len() <= limit || columns < COLUMNS_MIN {
+        out.extend_from_slice(text.as_bytes());
+    } else {
+        break_rows(text, used, limit, out);
     }
+    for byte in &mut out[beginning..] {
+        if *byte == b'\t' {
+            *byte = b' ';
+        }
+    }
+}
+
+fn break_rows(text: &str, used: usize, limit: usize, out: &mut Vec<u8>) {
+    let columns_of = |c| if c == '\t' { 1 } else { width(c) };
     let (mut row, mut column) = (0, used);
     // The last blank of the row.
     let mut blank = None;
     for (at, c) in text.char_indices() {
-        let is_blank = c == '\t' || width(c) > 0 && !is_visible(c);
-        if is_blank {
+        let columns = columns_of(c);
+        if columns > 0 && !is_visible(c) {
             blank = Some(at..at + c.len_utf8());
-        } else if column + width(c) > limit {
+        } else if column + columns > limit {
             if let Some(blank) = blank.take() {
                 out.extend_from_slice(&text.as_bytes()[row..blank.start]);
                 out.extend_from_slice(b"\r\n");
                 out.extend_from_slice(INDENT);
                 row = blank.end;
-                column = INDENT.len() + text[row..at].chars().map(width).sum::<usize>();
+                let so_far = text[row..at].chars().map(columns_of).sum::<usize>();
+                column = INDENT.len() + so_far;
             }
         }
-        column += match c {
-            '\t' => TAB_COLUMNS - column % TAB_COLUMNS,
-            c => width(c),
-        };
+        column += columns;
     }
     out.extend_from_slice(&text.as_bytes()[row..]);
 }
@@ -82,7 +94,7 @@ mod tests {
             rows(&format!("{fits}   y"), 12, 80),
             [format!("{fits}  "), "      y".into()]
         );
-        assert_eq!(rows("a b", 12, 13), ["a b"]);
+        assert_eq!(rows(&both, 12, 39), [both.as_str()]);
     }
 
     #[test]
@@ -105,7 +117,12 @@ mod tests {
             rows(&format!("{wide}x y"), 12, 80),
             [format!("{wide}x"), "      y".into()]
         );
-        assert_eq!(rows("a\tb\tc\td", 12, 30), ["a\tb\tc", "      d"]);
+        assert_eq!(rows("a\tb", 12, 80), ["a b"]);
+        let tabs = "\t".repeat(33);
+        assert_eq!(
+            rows(&format!("{tabs}{tabs}x y"), 12, 80),
+            [" ".repeat(66) + "x", "      y".into()]
+        );
         let marks = "e\u{301}".repeat(67);
         assert_eq!(
             rows(&format!("{marks} y"), 12, 80),
@@ -150,13 +167,20 @@ mod tests {
     }
 
     #[test]
-    fn breaking_adds_less_than_was_there() {
-        for columns in [24, 25, 40, 80] {
-            for word in 1..60 {
-                let text = ("x".repeat(word) + " ").repeat(40);
-                let mut out = Vec::new();
-                wrap(&text, 0, columns, &mut out);
-                assert!(out.len() <= text.len() * (1 + GROWTH), "{columns}, {word}");
+    fn breaking_adds_at_most_half() {
+        for columns in [40, 41, 60, 80] {
+            for word in (1..80).flat_map(|len| ["x", "\u{6f22}"].map(|c| c.repeat(len))) {
+                for blank in [" ", "\t", "  ", "\u{3000}"] {
+                    let text = (word.clone() + blank).repeat(40);
+                    let mut out = Vec::new();
+                    wrap(&text, 0, columns, &mut out);
+                    let max = shown_bytes_max(text.len());
+                    assert!(
+                        out.len() <= max,
+                        "{columns}, {word:?}: {} of {max}",
+                        out.len()
+                    );
+                }
             }
         }
     }
