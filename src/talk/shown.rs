@@ -149,7 +149,7 @@ fn write_entered(entered: &Entered, out: &mut Vec<u8>) {
             line(
                 out,
                 format_args!(
-                    "-- welcome back, {name} in {room}: {missed} event{s} since you were away"
+                    "-- welcome back, {name} in {room}: {missed} event{s} while you were away"
                 ),
             );
         }

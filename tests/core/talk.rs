@@ -658,7 +658,7 @@ fn a_line_that_was_cut_when_the_connection_broke_is_shown_whole_after_the_way_ba
     assert_eq!(ann.wire.borrow().untaken, 0);
     world.reset(&ann);
     assert!(text(&person(&mut world, "TALK ann")).ends_with(
-        "-- welcome back, ann in lobby: 1 event since you were away\r\n\
+        "-- welcome back, ann in lobby: 1 event while you were away\r\n\
          -- here: bob\r\n\
          09:56 <bob> can you read all of this?\r\n"
     ));
