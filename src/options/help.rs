@@ -14,7 +14,7 @@ pub fn help() -> String {
     let mut text = format!(
         "Usage: chinwag [OPTIONS]\n\n\
          A chat server for very small Linux boxes. To try it: telnet {ip} {port},\n\
-         and type HELP.\n\n\
+         and type TALK and your name.\n\n\
          Options:\n"
     );
     for row in OPTIONS {
@@ -24,7 +24,7 @@ pub fn help() -> String {
         "\nA SIZE is in bytes; K or M may follow it.\n\
          RUST_LOG in the environment says what to log, unless -q or -v does.\n\
          SIGTERM and SIGINT make the server say goodbye to everybody and end; SIGHUP\n\
-         makes it read its users file again.\n",
+         makes it read its users file and the system's time zone again.\n",
     );
     text
 }
