@@ -235,13 +235,40 @@ fn bash_chats_without_any_other_program() {
     assert_eq!(finished.code, Some(0), "{finished:?}");
 }
 
-/// The README's script for a cron job.
-fn cron_job() -> String {
+/// The one of the README's scripts that has these words.
+fn readme_script(words: &str) -> String {
     let readme = document("README.md");
     let mut scripts = blocks(&readme, "sh").into_iter().map(|(_, text)| text);
     scripts
-        .find(|text| text.contains("cron-session"))
-        .expect("a script that keeps a session")
+        .find(|text| text.contains(words))
+        .unwrap_or_else(|| panic!("no script has {words}"))
+}
+
+/// The README's script that says an alarm into a room where nobody is.
+#[test]
+fn people_find_the_alarm_that_a_script_has_said() {
+    if !has_netcat() {
+        return;
+    }
+    let server = Server::start(&[]);
+    let script = readme_script("JOIN alarm").replace("8255", server.port());
+    let finished = shell("sh", &script, &[]).finish();
+    let beginnings = [
+        "HELLO ",
+        "OK JOIN ",
+        "OK SAY 1 ",
+        "MSG 1 ",
+        "OK QUIT",
+        "BYE ",
+    ];
+    expect_lines(&finished, &beginnings);
+    assert_eq!(finished.code, Some(0), "{finished:?}");
+    let mut ann = server.connect();
+    ann.send("TALK ann room=ops");
+    ann.expect("-- you are ann in ops");
+    ann.expect("-- nobody else is here");
+    let shown = ann.expect("");
+    assert!(shown.ends_with(" <alarm> The disk is full."), "{shown}");
 }
 
 /// What a scheduler may run now and then, as the README shows it.
@@ -258,7 +285,7 @@ impl CronJob {
     fn on_port(port: &str) -> CronJob {
         CronJob {
             dir: TempDir::new(),
-            script: cron_job().replace("8255", port),
+            script: readme_script("cron-session").replace("8255", port),
         }
     }
 
@@ -394,7 +421,7 @@ fn a_script_that_polls_joins_again_where_it_was_after_its_session_has_ended() {
 
     // The numbers of another server's log mean something else.
     let newer = Server::start(&[]);
-    job.script = cron_job().replace("8255", newer.port());
+    job.script = readme_script("cron-session").replace("8255", newer.port());
     let mut bob = newer.join("bob mode=pull");
     let again = job.expect_run(&[]);
     for text in ["ERR unknown-session ", "events before number 2 may be"] {
@@ -624,7 +651,7 @@ fn programs_that_are_missing_are_named_once_where_everybody_sees_it() {
 fn programs_that_are_missing_fail_where_the_environment_says_ci() {
     let finished = run_without_programs(true);
     assert_eq!(finished.code, Some(101), "{finished:?}");
-    for text in ["ncat is missing", "socat is missing", "18 failed"] {
+    for text in ["ncat is missing", "socat is missing", "19 failed"] {
         assert!(finished.out.contains(text), "no {text:?}: {finished:?}");
     }
 }
