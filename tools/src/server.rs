@@ -25,10 +25,18 @@ impl Server {
     ///
     /// A text for people.
     pub fn start(program: &Path, options: &[&str]) -> Result<Server, String> {
-        let shown = program.display();
-        let spawned = Command::new(program)
+        Server::start_as(Command::new(program).args(options))
+    }
+
+    /// The same with what else the command has set.
+    ///
+    /// # Errors
+    ///
+    /// A text for people.
+    pub fn start_as(command: &mut Command) -> Result<Server, String> {
+        let shown = command.get_program().to_string_lossy().into_owned();
+        let spawned = command
             .args(["--listen", "127.0.0.1:0"])
-            .args(options)
             .env("RUST_LOG", "warn,chinwag::server=info")
             .stdin(Stdio::null())
             .stderr(Stdio::piped())
