@@ -12,16 +12,22 @@ use crate::script::{Op, Script, Stage};
 use crate::world::{Peer, World};
 
 /// The core's world as a stage.
-struct CoreStage {
+pub struct CoreStage {
     world: World,
     peers: HashMap<String, Peer>,
+    /// What all clients have sent.
+    pub sent: Vec<u8>,
+    /// What each client has received.
+    pub received: HashMap<String, Vec<u8>>,
 }
 
 impl CoreStage {
-    fn new(script: &Script) -> Self {
+    pub fn new(script: &Script) -> Self {
         let mut stage = CoreStage {
             world: World::new(limits(script)),
             peers: HashMap::new(),
+            sent: Vec::new(),
+            received: HashMap::new(),
         };
         // As over TCP, all clients come from one address.
         stage.world.origin = Origin::V4([127, 0, 0, 1]);
@@ -42,6 +48,7 @@ impl Stage for CoreStage {
     }
 
     fn send(&mut self, who: &str, bytes: &[u8]) {
+        self.sent.extend(bytes);
         self.world.send(&self.peers[who], bytes);
     }
 
@@ -49,7 +56,12 @@ impl Stage for CoreStage {
         let output = &mut self.peers[who].wire.borrow_mut().output;
         let len = len.or_else(|| output.iter().position(|&b| b == b'\n').map(|at| at + 1));
         match len.filter(|&len| len <= output.len()) {
-            Some(len) => Ok(output.drain(..len).collect()),
+            Some(len) => {
+                let bytes: Vec<u8> = output.drain(..len).collect();
+                let received = self.received.entry(who.into()).or_default();
+                received.extend(&bytes);
+                Ok(bytes)
+            }
             None => Err(output.clone()),
         }
     }

@@ -11,6 +11,7 @@ mod english;
 mod expiry;
 mod fairness;
 mod fuzz_corpus;
+mod grammar;
 mod journal;
 mod limits;
 mod logged;
