@@ -166,7 +166,7 @@ proptest! {
         ..ProptestConfig::default()
     })]
 
-    /// Whatever members are called and say, each line that a person sees is of the member that it
+    /// G35: whatever members are called and say, each line that a person sees is of the member that it
     /// names, or of the server, and it says what the member said, but for blanks where rows end.
     #[test]
     fn nobodys_text_looks_like_the_servers(
@@ -254,7 +254,7 @@ const PEOPLE: usize = 4;
 const PROGRAMS: usize = 3;
 const ROOMS: usize = 3;
 
-/// People and programs come, speak, go to other rooms, are cut off, and come back, over connections
+/// G34 and G36: people and programs come, speak, go to other rooms, are cut off, and come back, over connections
 /// that take a few bytes at a time. What each person is shown has to be what a program in the room
 /// got, in the same order and whole, apart from what the person has typed; a line says how many
 /// events are gone; and what a client may not have taken before its connection broke is shown again.
@@ -992,7 +992,7 @@ fn whoever_pastes_a_hundred_lines_stays_whatever_they_are() {
     }
 }
 
-/// Twenty members say 50 messages a second for a minute, with the default log and rate.
+/// G34: twenty members say 50 messages a second for a minute, with the default log and rate.
 #[test]
 fn a_person_sees_all_of_a_busy_room() {
     let mut world = World::new(Limits::default());
