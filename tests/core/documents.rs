@@ -15,6 +15,7 @@ use chinwag::protocol::{
     POLL_EVENTS_DEFAULT, POLL_EVENTS_MAX, POLL_WAIT_MAX_S, REPLY_BYTES_MAX, Request, UNASKED,
     VERBS,
 };
+use chinwag::talk::COMMANDS;
 
 fn help() -> String {
     match options::parse(&["--help".into()]) {
@@ -129,6 +130,29 @@ fn every_option_verb_error_and_event_is_named_for_people() {
         assert!(
             readme.contains(&format!("`{word}")),
             "README.md does not have {word}"
+        );
+    }
+}
+
+#[test]
+fn every_command_that_people_type_is_in_the_readme_and_the_manual_page() {
+    let (readme, manual) = (document("README.md"), document("dist/chinwag.8"));
+    let rows = readme.lines().filter(|line| line.starts_with("| "));
+    let typed = rows.flat_map(|row| row.split('`').skip(1).step_by(2));
+    let items = manual
+        .lines()
+        .filter_map(|line| line.strip_prefix(".It Li "));
+    let items = items.flat_map(|item| item.split(" , "));
+    let names = |typed: &str| typed.split(' ').next().unwrap().to_owned();
+    let (typed, items): (Vec<_>, Vec<_>) = (typed.map(names).collect(), items.map(names).collect());
+    for command in COMMANDS {
+        assert!(
+            typed.contains(&command.into()),
+            "README.md has no {command}"
+        );
+        assert!(
+            items.contains(&command.into()),
+            "chinwag.8 has no {command}"
         );
     }
 }
