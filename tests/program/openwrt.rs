@@ -92,6 +92,11 @@ impl Told {
 
 /// Calls a function of the init script, in every shell.
 fn call(function: &str, config: &str) -> (Option<i32>, Told) {
+    call_in("", function, config)
+}
+
+/// The same on a router in this time zone.
+fn call_in(zone: &str, function: &str, config: &str) -> (Option<i32>, Told) {
     let folder = TempDir::new();
     let file = folder.join("chinwag");
     fs::write(&file, config).unwrap();
@@ -106,6 +111,7 @@ fn call(function: &str, config: &str) -> (Option<i32>, Told) {
                 .arg(&system)
                 .arg(package().join("files/chinwag.init"));
             command.arg(function).env("CONFIG", file.parent().unwrap());
+            command.env("ZONE", zone);
             let Finished { code, out, err } = Process::start(&mut command).finish();
             assert_eq!(err, "", "{shell:?}: {config}");
             (code, Told(out.lines().map(str::to_owned).collect()))
@@ -327,7 +333,17 @@ fn a_reload_reads_users_files_again_before_anything_restarts() {
     assert!(start < told.place("open main"), "{told:?}");
     let (_, told) = call("service_triggers", "");
     let interface = "raw_trigger interface.*.up 2000 /etc/init.d/chinwag start";
-    assert_eq!(told.0, ["trigger chinwag", interface]);
+    assert_eq!(told.0, ["trigger chinwag", "trigger system", interface]);
+}
+
+#[test]
+fn people_see_the_time_of_the_routers_zone() {
+    for zone in ["UTC", "CET-1CEST,M3.5.0,M10.5.0/3", "<-03>3"] {
+        let (code, told) = call_in(zone, "start_service", &section(""));
+        assert_eq!(code, Some(0), "{told:?}");
+        assert_eq!(told.of("env"), [format!("TZ={zone}")]);
+    }
+    assert_eq!(start(&section("")).of("env"), [""; 0]);
 }
 
 #[test]
