@@ -1,6 +1,7 @@
 //! Checks what must hold between connections and sessions after each turn. Only tests call it.
 
 use super::conn::buffers_bytes_max;
+use super::edit::{EDITORS_MAX, editor_bytes_max};
 use super::{Hub, Transport};
 use crate::chat::ConnId;
 use crate::time::Now;
@@ -15,11 +16,16 @@ impl<T: Transport> Hub<T> {
     pub fn assert_consistent(&self, now: Now) {
         self.chat.assert_consistent(now);
         assert_eq!(self.chat.connections(), self.conns.len());
-        let bytes_max = buffers_bytes_max(self.chat.limits());
+        let limits = self.chat.limits();
+        let editing = self.conns.iter().filter(|(_, c)| c.editing.is_some());
+        assert_eq!(editing.count(), self.editors);
+        assert!(self.editors <= EDITORS_MAX);
         for (key, conn) in &self.conns {
             if let Some(session) = conn.caller.session() {
                 assert_eq!(self.chat.conn_of(session), Some(ConnId::at(key)));
             }
+            let editor = conn.editing.as_ref().map(|_| editor_bytes_max(limits));
+            let bytes_max = buffers_bytes_max(limits) + editor.unwrap_or(0);
             assert!(conn.held_bytes() <= bytes_max, "{}", conn.held_bytes());
         }
         let holding = self

@@ -148,12 +148,17 @@ pub(super) enum Flow {
 /// goodbye, or the rest of an event may follow either.
 pub fn buffers_bytes_max(limits: &Limits) -> usize {
     let input = READ_BYTES.max(limits.line_bytes_max());
+    let notices = 256;
+    let command = size_of::<Buffers>() + size_of::<Pending>();
+    input + replies_bytes_max(limits) + notices + command
+}
+
+/// The most bytes of replies that wait in a connection's output.
+pub(super) fn replies_bytes_max(limits: &Limits) -> usize {
     let short_replies = OUT_BYTES_ENOUGH + LINE_BYTES_MAX;
     let long_event = shown_bytes_max(limits.event_bytes_max());
     let long_reply = REPLY_BYTES_MAX.max(REPLY_HEAD_BYTES_MAX + long_event);
-    let notices = 256;
-    let command = size_of::<Buffers>() + size_of::<Pending>();
-    input + short_replies.max(long_reply) + notices + command
+    short_replies.max(long_reply)
 }
 
 impl<T: Transport> Conn<T> {
@@ -437,10 +442,11 @@ impl<T: Transport> Conn<T> {
         }
     }
 
-    /// How many bytes its buffers hold.
+    /// How many bytes its buffers hold, and what edits a person's line.
     pub fn held_bytes(&self) -> usize {
         let held = |b: &Buffers| b.input.capacity() + b.lines.held_bytes() + b.out.len();
-        self.buffers.as_deref().map_or(0, held)
+        let editing = self.editing.as_deref().map_or(0, Editing::held_bytes);
+        self.buffers.as_deref().map_or(0, held) + editing
     }
 
     /// Throws the output away, since nobody will read it.

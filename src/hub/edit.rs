@@ -7,7 +7,7 @@ use std::num::NonZeroU16;
 
 use super::Hub;
 use crate::chat::{ConnEvent, ConnId, Input, Outcome, Permit};
-use crate::hub::conn::Transport;
+use crate::hub::conn::{OUT_BYTES_ENOUGH, Transport, replies_bytes_max};
 use crate::hub::line::{Item, KeyItem};
 use crate::hub::telnet::{
     DO, DONT, ECHO, IAC, SUPPRESS_GO_AHEAD, WILL, WINDOW_SIZE, WONT, refusal,
@@ -58,6 +58,14 @@ pub(super) struct Editing {
     pub(super) editor: Option<Editor>,
 }
 
+impl Editing {
+    /// How much memory it takes, in bytes.
+    pub(super) fn held_bytes(&self) -> usize {
+        let editor = self.editor.as_ref().map_or(0, Editor::memory_bytes);
+        size_of::<Editing>() + editor
+    }
+}
+
 /// The longest line that can be edited, in bytes.
 fn line_bytes_max(limits: &Limits) -> usize {
     limits.message_bytes_max + COMMAND_BYTES
@@ -68,7 +76,10 @@ fn line_bytes_max(limits: &Limits) -> usize {
 pub fn editor_bytes_max(limits: &Limits) -> usize {
     let line = line_bytes_max(limits);
     let screen = Editor::screen_bytes_max(line);
-    size_of::<Editing>() + Editor::memory_bytes_max(line) + line + screen
+    // Once the output is enough, nothing draws the line but a message, a reply, or the end.
+    let drawn_twice = OUT_BYTES_ENOUGH + 2 * screen;
+    let out = screen.max(drawn_twice.saturating_sub(replies_bytes_max(limits)));
+    size_of::<Editing>() + Editor::memory_bytes_max(line) + line + out
 }
 
 impl<T: Transport> Hub<T> {
@@ -176,6 +187,10 @@ impl<T: Transport> Hub<T> {
         let Some((columns, rows)) = conn.editing.as_ref().map(|editing| editing.size) else {
             return;
         };
+        // While the client takes nothing, nothing more is drawn for it than has to be.
+        if conn.out_len() >= OUT_BYTES_ENOUGH {
+            return;
+        }
         if let Some((editor, out)) = conn.editor_and_out() {
             editor.resize(columns, rows, out);
         }

@@ -17,7 +17,7 @@ const SEEDS: u64 = 20;
 const NAMES: [&str; 7] = ["ann", "Annabel", "annika", "bob", "zoë", "/who", "/rooms"];
 
 /// A terminal, and all that it has shown.
-struct Terminal {
+pub struct Terminal {
     parser: vt100::Parser,
 }
 
@@ -26,16 +26,25 @@ fn size(size: u16) -> NonZeroU16 {
 }
 
 impl Terminal {
-    fn new(columns: u16, rows: u16) -> Terminal {
+    pub fn new(columns: u16, rows: u16) -> Terminal {
         let parser = vt100::Parser::new(size(rows), size(columns), 1_000_000);
         Terminal { parser }
     }
 
-    fn columns(&self) -> u16 {
+    pub fn process(&mut self, bytes: &[u8]) {
+        self.parser.process(bytes);
+    }
+
+    /// Gives the window another size. What is longer than a row is cut off, not wrapped again.
+    pub fn resize(&mut self, columns: u16, rows: u16) {
+        self.parser.screen_mut().set_size(size(rows), size(columns));
+    }
+
+    pub fn columns(&self) -> u16 {
         self.parser.screen().size().1.get()
     }
 
-    fn rows(&self) -> u16 {
+    pub fn rows(&self) -> u16 {
         self.parser.screen().size().0.get()
     }
 
@@ -45,7 +54,7 @@ impl Terminal {
     }
 
     /// The rows from this one on, without the blanks at their ends. Those that left the screen count.
-    fn text(&mut self, from: usize) -> Vec<String> {
+    pub fn text(&mut self, from: usize) -> Vec<String> {
         let (columns, gone) = (self.columns(), self.rows_gone());
         let screen = self.parser.screen_mut();
         let mut rows = Vec::new();
@@ -62,7 +71,7 @@ impl Terminal {
     }
 
     /// The row and column of the cursor.
-    fn cursor(&self) -> (usize, usize) {
+    pub fn cursor(&self) -> (usize, usize) {
         let (row, column) = self.parser.screen().cursor_position();
         (self.rows_gone() + usize::from(row), column.into())
     }

@@ -6,6 +6,7 @@ mod cuts;
 mod dialogues;
 mod dist;
 mod documents;
+mod editing;
 mod editor;
 mod english;
 mod expiry;

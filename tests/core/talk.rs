@@ -97,7 +97,7 @@ pub fn read(line: &str) -> Shown {
 }
 
 /// How people see an event that a program got as this line.
-fn seen(event: &str) -> Shown {
+pub fn seen(event: &str) -> Shown {
     let words: Vec<_> = event.splitn(5, ' ').collect();
     let (name, rest) = (words[3].to_owned(), words.get(4).copied());
     match (words[0], rest) {
