@@ -205,17 +205,20 @@ impl<T: Transport> Hub<T> {
         let form = conn.caller.form();
         let mut request = None;
         let mut typed = None;
+        let mut is_drawn = false;
         match conn.parts().0.next_keys(input) {
             None => {}
             Some(KeyItem::Keys(mut keys)) => {
                 let (editor, out) = conn.editor_and_out().expect("its keys are taken");
                 typed = editor.type_in(&mut keys, out);
+                is_drawn = true;
                 // What the editor left of them is still to come.
                 *input = &had[had.len() - input.len() - keys.len()..];
             }
             Some(KeyItem::Key(pressed)) => {
                 let (editor, out) = conn.editor_and_out().expect("its keys are taken");
                 typed = editor.press(pressed, out);
+                is_drawn = true;
             }
             Some(KeyItem::Other(Item::SignOfLife)) => request = Some(Request::SignOfLife),
             Some(KeyItem::Other(Item::AreYouThere)) => request = Some(Request::AreYouThere),
@@ -225,7 +228,8 @@ impl<T: Transport> Hub<T> {
             }
             Some(KeyItem::Other(_)) => unreachable!("only lines make the others"),
         }
-        let is_typed = typed.is_some();
+        // Whatever makes the editor draw its line once more in the same read counts.
+        let ends_line = typed.is_some() || is_drawn && !input.is_empty();
         let line = match typed {
             Some(Typed::Line(line)) => Some(line),
             Some(Typed::Tab) => {
@@ -247,8 +251,7 @@ impl<T: Transport> Hub<T> {
         };
         let piece = Input {
             bytes: had.len() - input.len(),
-            // Whatever makes the editor draw its line again counts.
-            ends_line: is_typed,
+            ends_line,
             request,
         };
         let (_, caller, out) = self.conns[key.index()].parts();

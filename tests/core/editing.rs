@@ -656,6 +656,38 @@ fn the_way_back_begins_in_lines() {
 
 // What it costs
 
+#[test]
+fn a_flood_of_keys_counts_against_the_rate() {
+    let limits = Limits::default();
+    let floods = [
+        &b"\t"[..],
+        b"\x03",
+        b"\r",
+        // Each draws the line once more.
+        &[b'x', IAC, NOP],
+        &[IAC, ERASE_CHARACTER],
+        // Bytes count if nothing else does.
+        &[b'x'; 96],
+    ];
+    for keys in floods {
+        let mut world = World::new(limits);
+        let ann = Telnet::edited(&mut world, "TALK ann");
+        let flood = keys.repeat(20_000 / keys.len());
+        let taken = |world: &mut World| {
+            world.run();
+            // The hub may keep what one read has given.
+            (flood.len() - ann.peer.wire.borrow().input.len()).saturating_sub(2048) / keys.len()
+        };
+        world.post(&ann.peer, &flood);
+        let burst = taken(&mut world);
+        assert!(burst <= 4 * 50, "{keys:?} {burst}");
+        // All of it is taken in time.
+        world.advance(500_000);
+        assert!(ann.peer.wire.borrow().input.is_empty());
+        assert!(!ann.peer.wire.borrow().is_closed);
+    }
+}
+
 /// A client that takes nothing, with the longest line, the fullest history and the narrowest window.
 #[test]
 fn its_memory_is_bounded() {
