@@ -22,7 +22,9 @@ pub const EDITORS_MAX: usize = 64;
 /// How much longer than a message a line may be, in bytes: for what begins with a slash.
 const COMMAND_BYTES: usize = 64;
 
-const OFFER: [u8; 9] = [
+/// What the server offers and asks. A program that knows no telnet shows this as characters: after the
+/// CR, the line that follows covers them.
+const OFFER: [u8; 10] = [
     IAC,
     WILL,
     ECHO,
@@ -32,6 +34,7 @@ const OFFER: [u8; 9] = [
     IAC,
     DO,
     WINDOW_SIZE,
+    b'\r',
 ];
 const WITHDRAWAL: [u8; 9] = [
     IAC,
@@ -85,26 +88,37 @@ pub fn editor_bytes_max(limits: &Limits) -> usize {
 impl<T: Transport> Hub<T> {
     /// Does what `/edit` and `/edit off` ask for.
     pub(super) fn set_editing(&mut self, key: ConnId, on: bool) {
-        let conn = &mut self.conns[key.index()];
-        let text = match (on, &conn.editing) {
-            (true, None) if self.editors >= EDITORS_MAX => {
+        let conn = &self.conns[key.index()];
+        let text = match (on, conn.editing.is_some(), conn.is_edited()) {
+            (true, false, _) if self.editors >= EDITORS_MAX => {
                 "too many people edit their lines now; try again later"
             }
-            (true, None) => {
+            (true, false, _) => {
+                let conn = &mut self.conns[key.index()];
                 conn.editing = Some(Box::default());
                 self.editors += 1;
                 conn.out().extend_from_slice(&OFFER);
                 "asking your client; if nothing happens, it cannot do this"
             }
-            (true, Some(_)) => "your client knows that already",
-            (false, None) => "it is off already",
-            (false, Some(_)) => {
-                self.end_editing(key);
-                self.conns[key.index()].out().extend_from_slice(&WITHDRAWAL);
-                "your client edits the line again"
+            (true, true, false) => "your client has not answered; it cannot do this",
+            (true, true, true) => "it is on already; /edit off ends it",
+            (false, false, _) => "it is off already",
+            (false, true, is_edited) => {
+                self.withdraw(key);
+                match is_edited {
+                    true => "your client edits the line again",
+                    false => "it is off already",
+                }
             }
         };
         self.tell(key, text);
+    }
+
+    /// Ends editing, and tells the client that it edits the line itself. Returns what was typed of a line.
+    fn withdraw(&mut self, key: ConnId) -> String {
+        let typed = self.end_editing(key);
+        self.conns[key.index()].out().extend_from_slice(&WITHDRAWAL);
+        typed
     }
 
     /// Shows a person a line.
@@ -114,15 +128,17 @@ impl<T: Transport> Hub<T> {
         self.conns[key.index()].append(&shown);
     }
 
-    /// Ends editing without a word to the client. What was typed of a line is dropped.
-    pub(super) fn end_editing(&mut self, key: ConnId) {
+    /// Ends editing without a word to the client. Returns what was typed of a line, which stays on the
+    /// screen.
+    pub(super) fn end_editing(&mut self, key: ConnId) -> String {
         let conn = &mut self.conns[key.index()];
         let Some(editing) = conn.editing.take() else {
-            return;
+            return String::new();
         };
         self.editors -= 1;
-        if let Some(editor) = editing.editor {
-            editor.finish(conn.out());
+        match editing.editor {
+            Some(editor) => editor.finish(conn.out()),
+            None => String::new(),
         }
     }
 
@@ -140,13 +156,13 @@ impl<T: Transport> Hub<T> {
             (DO, SUPPRESS_GO_AHEAD) => editing.sends_keys = true,
             (WILL | WONT, WINDOW_SIZE) => {}
             (DONT, ECHO | SUPPRESS_GO_AHEAD) => {
-                self.end_editing(key);
-                let conn = &mut self.conns[key.index()];
-                conn.out().extend_from_slice(&WITHDRAWAL);
-                return self.tell(
-                    key,
-                    "your client edits the line itself; nothing has changed",
-                );
+                let was_edited = editing.editor.is_some();
+                let text = match (was_edited, self.withdraw(key).is_empty()) {
+                    (false, _) => "your client edits the line itself; nothing has changed",
+                    (true, true) => "your client edits the line again",
+                    (true, false) => "your client edits the line again, and this one was not sent",
+                };
+                return self.tell(key, text);
             }
             _ => {
                 return conn

@@ -332,6 +332,70 @@ fn a_client_that_refuses_goes_on_in_lines() {
 }
 
 #[test]
+fn a_client_may_end_it_as_well() {
+    for option in [ECHO, SUPPRESS_GO_AHEAD] {
+        for (typed, told) in [
+            ("", "-- your client edits the line again"),
+            (
+                "half",
+                "-- your client edits the line again, and this one was not sent",
+            ),
+        ] {
+            let mut world = World::new(limits());
+            let recorder = member(&mut world, "JOIN recorder");
+            let mut ann = Telnet::edited(&mut world, "TALK ann");
+            ann.commands.clear();
+            ann.keys(&mut world, typed.as_bytes());
+            ann.on.remove(&option);
+            ann.keys(&mut world, &[IAC, DONT, option]);
+            assert_eq!(ann.commands, WITHDRAWAL);
+            assert_eq!(ann.on, BTreeSet::new());
+            let rows = ann.rows();
+            assert_eq!(rows.last().unwrap(), told);
+            assert_eq!(rows[rows.len() - 2] == typed, !typed.is_empty());
+            ann.line(&mut world, "one");
+            assert_eq!(said(&recorder), ["ann one"]);
+            assert!(!has_echo(&mut world, &ann.peer));
+        }
+    }
+}
+
+/// What nc shows: the server's bytes of telnet are characters without a meaning, and the server's next
+/// line covers them.
+#[test]
+fn a_client_that_never_answers_stays_in_lines() {
+    let mut world = World::new(limits());
+    let recorder = member(&mut world, "JOIN recorder");
+    let mut ann = Telnet::talk(&mut world, "TALK ann");
+    ann.is_mute = true;
+    ann.terminal.process(b"/edit\r\n");
+    world.send(&ann.peer, b"/edit\n");
+    let output = std::mem::take(&mut ann.peer.wire.borrow_mut().output);
+    ann.terminal
+        .process(String::from_utf8_lossy(&output).as_bytes());
+    assert_eq!(
+        ann.last_row(),
+        "-- asking your client; if nothing happens, it cannot do this"
+    );
+    ann.line(&mut world, "one");
+    ann.line(&mut world, "hullo\x7f\x7f\x7f\x7fello");
+    assert_eq!(said(&recorder), ["ann one", "ann hello"]);
+    ann.line(&mut world, "/edit");
+    assert_eq!(
+        ann.last_row(),
+        "-- your client has not answered; it cannot do this"
+    );
+    assert!(ann.commands.is_empty());
+    ann.line(&mut world, "/edit off");
+    assert_eq!(ann.last_row(), "-- it is off already");
+    // An answer that comes only now is refused.
+    ann.commands.clear();
+    ann.keys(&mut world, &CONSENT);
+    assert_eq!(ann.commands, WITHDRAWAL[..2]);
+    assert!(!has_echo(&mut world, &ann.peer));
+}
+
+#[test]
 fn answers_that_come_twice_are_not_answered() {
     let mut world = World::new(limits());
     let mut ann = Telnet::edited(&mut world, "TALK ann");
@@ -443,6 +507,37 @@ fn sizes_that_come_at_once_draw_the_line_once() {
     world.send(&ann.peer, &sizes);
     let len = ann.peer.wire.borrow().output.len();
     assert!((500..1100).contains(&len), "{len}");
+}
+
+#[test]
+fn it_can_be_ended_and_begun_again() {
+    for end in ["\r\0", "\r\n", "\r", "\n"] {
+        let mut world = World::new(limits());
+        let recorder = member(&mut world, "JOIN recorder");
+        let mut ann = Telnet::edited(&mut world, "TALK ann");
+        ann.line(&mut world, "/edit");
+        assert_eq!(ann.last_row(), "-- it is on already; /edit off ends it");
+        ann.keys(&mut world, format!("one{end}/edit off{end}").as_bytes());
+        assert_eq!(ann.last_row(), "-- your client edits the line again");
+        assert_eq!(ann.on, BTreeSet::new());
+        assert!(!has_echo(&mut world, &ann.peer));
+        ann.line(&mut world, "two");
+        ann.line(&mut world, "/edit off");
+        assert_eq!(ann.last_row(), "-- it is off already");
+        ann.line(&mut world, "/edit");
+        assert!(ann.is_edited());
+        ann.keys(&mut world, format!("three{end}").as_bytes());
+        ann.keys(&mut world, UP);
+        ann.expect_below("three", "three");
+        ann.keys(&mut world, end.as_bytes());
+        // What had been typed before is forgotten.
+        ann.keys(&mut world, &UP.repeat(5));
+        ann.expect_below("three", "three");
+        assert_eq!(
+            said(&recorder),
+            ["ann one", "ann two", "ann three", "ann three"]
+        );
+    }
 }
 
 // What the screen shows
