@@ -174,7 +174,7 @@ impl<T: Transport> Hub<T> {
             let (columns, rows) = editing.size;
             editing.editor = Some(Editor::new(columns, rows, line_bytes_max(&limits)));
             // A client that sent whole lines may have sent a part of one.
-            let partial = conn.parts().0.take_partial();
+            let partial = conn.parts().0.take_line_begun();
             self.tell(
                 key,
                 "arrow keys, history and TAB work now; /edit off ends it",

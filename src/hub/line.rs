@@ -181,9 +181,12 @@ impl Splitter {
         None
     }
 
-    /// Takes what has been kept of an unfinished line, for an editor that goes on with it.
-    pub fn take_partial(&mut self) -> Vec<u8> {
-        std::mem::take(&mut self.partial)
+    /// Takes what has been kept of an unfinished line, for an editor that goes on with it. The next line
+    /// begins without it.
+    pub fn take_line_begun(&mut self) -> Vec<u8> {
+        let begun = std::mem::take(&mut self.partial);
+        self.erase_line();
+        begun
     }
 
     /// Cuts the next item off the front of `input` for a client that sends each key, or returns `None`

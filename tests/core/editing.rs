@@ -540,6 +540,38 @@ fn it_can_be_ended_and_begun_again() {
     }
 }
 
+/// Whatever had been received of a line when editing began or ended stays out of the next one.
+#[test]
+fn nothing_of_a_line_is_left_over_when_editing_begins_or_ends() {
+    for begun in [&b"x".repeat(3000)[..], b"\r", b"\r\r", b"\x15", b"", b"\0"] {
+        let mut world = World::new(limits());
+        let recorder = member(&mut world, "JOIN recorder");
+        let mut ann = Telnet::talk(&mut world, "TALK ann");
+        ann.is_mute = true;
+        ann.line(&mut world, "/edit");
+        ann.keys(&mut world, begun);
+        ann.keys(&mut world, &CONSENT);
+        ann.keys(&mut world, b"one\r\0/edit off\r\0two\r\n");
+        assert_eq!(said(&recorder), ["ann one", "ann two"]);
+    }
+    // What a client has sent of a line without its end is there to be edited.
+    let mut world = World::new(limits());
+    let recorder = member(&mut world, "JOIN recorder");
+    let mut ann = Telnet::talk(&mut world, "TALK ann");
+    ann.is_mute = true;
+    ann.line(&mut world, "/edit");
+    ann.keys(&mut world, b"hullo");
+    ann.keys(&mut world, &CONSENT);
+    ann.keys(&mut world, b"\x7f\x7f\x7f\x7fello\r\0");
+    assert_eq!(said(&recorder), ["ann hello"]);
+    // A telnet command may be cut anywhere.
+    ann.keys(&mut world, &[IAC, SB, WINDOW_SIZE, 0]);
+    ann.keys(&mut world, &[80, 0, 24, IAC]);
+    ann.keys(&mut world, &[SE, b'a', IAC]);
+    ann.keys(&mut world, &[DONT, ECHO, b'b', b'\n']);
+    assert_eq!(said(&recorder), ["ann b"]);
+}
+
 // What the screen shows
 
 #[test]
