@@ -7,7 +7,7 @@ use std::num::NonZeroU16;
 
 use super::Hub;
 use crate::chat::{ConnEvent, ConnId, Input, Outcome, Permit};
-use crate::hub::conn::{OUT_BYTES_ENOUGH, Transport, replies_bytes_max};
+use crate::hub::conn::{Conn, OUT_BYTES_ENOUGH, Transport, replies_bytes_max};
 use crate::hub::line::{Item, KeyItem};
 use crate::hub::telnet::{
     DO, DONT, ECHO, IAC, SUPPRESS_GO_AHEAD, WILL, WINDOW_SIZE, WONT, refusal,
@@ -90,7 +90,7 @@ impl<T: Transport> Hub<T> {
     pub(super) fn set_editing(&mut self, key: ConnId, on: bool) {
         let conn = &self.conns[key.index()];
         let text = match (on, conn.editing.is_some(), conn.is_edited()) {
-            (true, false, _) if self.editors >= EDITORS_MAX => {
+            (true, false, _) if !self.has_place() => {
                 "too many people edit their lines now; try again later"
             }
             (true, false, _) => {
@@ -112,6 +112,20 @@ impl<T: Transport> Hub<T> {
             }
         };
         self.tell(key, text);
+    }
+
+    /// Whether one more person may have their lines edited. Somebody whose client has not answered makes
+    /// way.
+    fn has_place(&mut self) -> bool {
+        if self.editors >= EDITORS_MAX {
+            let is_waiting = |conn: &Conn<T>| conn.editing.is_some() && !conn.is_edited();
+            let mut conns = self.conns.iter_mut().map(|(_, conn)| conn);
+            if let Some(conn) = conns.find(|conn| is_waiting(conn)) {
+                conn.editing = None;
+                self.editors -= 1;
+            }
+        }
+        self.editors < EDITORS_MAX
     }
 
     /// Ends editing, and tells the client that it edits the line itself. Returns what was typed of a line.

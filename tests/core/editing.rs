@@ -6,6 +6,7 @@
 use std::collections::BTreeSet;
 use std::ops::RangeInclusive;
 
+use chinwag::hub::edit::EDITORS_MAX;
 use chinwag::protocol::Limits;
 use fastrand::Rng;
 
@@ -570,6 +571,40 @@ fn nothing_of_a_line_is_left_over_when_editing_begins_or_ends() {
     ann.keys(&mut world, &[SE, b'a', IAC]);
     ann.keys(&mut world, &[DONT, ECHO, b'b', b'\n']);
     assert_eq!(said(&recorder), ["ann b"]);
+}
+
+#[test]
+fn only_so_many_people_edit_at_once() {
+    let mut world = World::new(limits());
+    let mut people: Vec<_> = (0..EDITORS_MAX)
+        .map(|who| Telnet::edited(&mut world, &format!("TALK ann{who}")))
+        .collect();
+    let mut bob = Telnet::talk(&mut world, "TALK bob");
+    bob.line(&mut world, "/edit");
+    let full = "-- too many people edit their lines now; try again later";
+    assert_eq!(bob.last_row(), full);
+    assert!(bob.commands.is_empty() && !has_echo(&mut world, &bob.peer));
+    world.hub.assert_consistent(world.now());
+    // Each way to end it makes a place.
+    people[0].line(&mut world, "/edit off");
+    people[1].keys(&mut world, &[IAC, DONT, ECHO]);
+    people[2].line(&mut world, "/quit");
+    world.reset(&people[3].peer);
+    for name in ["bob2", "bob3", "bob4"] {
+        people.push(Telnet::edited(&mut world, &format!("TALK {name}")));
+    }
+    // Somebody whose client does not answer keeps nobody out.
+    let mut mute = Telnet::talk(&mut world, "TALK mute");
+    mute.is_mute = true;
+    mute.line(&mut world, "/edit");
+    bob.line(&mut world, "/edit");
+    assert!(bob.is_edited());
+    mute.keys(&mut world, &CONSENT);
+    assert!(!has_echo(&mut world, &mute.peer));
+    let mut last = Telnet::talk(&mut world, "TALK last");
+    last.line(&mut world, "/edit");
+    assert_eq!(last.last_row(), full);
+    world.hub.assert_consistent(world.now());
 }
 
 // What the screen shows
