@@ -4,6 +4,7 @@ mod abuse;
 mod clients;
 mod descriptors;
 mod dialogues;
+mod editing;
 mod examples;
 mod expiry;
 mod keys;

@@ -74,10 +74,11 @@ fn security() -> String {
 
 // Programs
 
-/// Starts a shell's command in a terminal of its own; what is typed here is typed there.
-fn terminal(dir: &TempDir, command: &str) -> Process {
+/// A shell's command in a terminal of its own, with a window of this size.
+pub fn script(dir: &TempDir, (rows, columns): (u16, u16), command: &str) -> Command {
     // Tests that run in the background may ignore Ctrl-C.
-    let command = format!("stty rows 24 cols 80; exec env --default-signal {command}");
+    let size = format!("stty rows {rows} cols {columns}");
+    let command = format!("{size}; exec env --default-signal {command}");
     let mut script = Command::new("script");
     script.args(["--quiet", "--flush", "--return", "--command", &command]);
     script.arg("/dev/null").current_dir(dir.join(""));
@@ -86,7 +87,12 @@ fn terminal(dir: &TempDir, command: &str) -> Process {
     script.env("TERM", "vt100").env("LC_ALL", "C.UTF-8");
     // People's own settings for telnet and for editing lines do not count.
     script.env("HOME", dir.join("")).env_remove("INPUTRC");
-    Process::start(&mut script)
+    script
+}
+
+/// Starts a shell's command in a terminal of its own; what is typed here is typed there.
+fn terminal(dir: &TempDir, command: &str) -> Process {
+    Process::start(&mut script(dir, (24, 80), command))
 }
 
 /// Starts a program that stays, such as a tunnel.
