@@ -20,7 +20,7 @@ use crate::time::Now;
 /// How many people the server edits lines for at the same time.
 pub const EDITORS_MAX: usize = 64;
 /// How much longer than a message a line may be, in bytes: for what begins with a slash.
-const COMMAND_BYTES: usize = 64;
+pub const COMMAND_BYTES: usize = 64;
 
 /// What the server offers and asks. A program that knows no telnet shows this as characters: after the
 /// CR, the line that follows covers them.

@@ -20,6 +20,7 @@ mod typed;
 mod viewer;
 mod wrap;
 
+pub use history::HISTORY_LINES_MAX;
 pub use typed::COMMANDS;
 pub use viewer::{LocalClock, Viewer};
 pub use wrap::{COLUMNS_DEFAULT, shown_bytes_max};

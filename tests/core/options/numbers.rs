@@ -10,6 +10,7 @@ use std::collections::BTreeMap;
 use chinwag::ceiling::{Ceiling, Mib};
 use chinwag::chat::{GOODBYE_MAX_S, LOG_LINES_MAX, LOG_PERIOD, STALL_CHECKS_PER_IDLE_TIME};
 use chinwag::hub::conn::buffers_bytes_max;
+use chinwag::hub::edit::{COMMAND_BYTES, EDITORS_MAX};
 use chinwag::options::{DEFAULT_ADDRESS, Options, SOCKET_BUFFER_BYTES};
 use chinwag::protocol::{
     BURST_S, BYTES_PER_LINE, DENIALS_MAX, DENIALS_PER_ADDRESS_MAX, ENDED_MAX, ERRORS_MAX,
@@ -17,7 +18,7 @@ use chinwag::protocol::{
     PING_BYTES_MAX, POLL_EVENTS_DEFAULT, POLL_EVENTS_MAX, POLL_WAIT_MAX_S, QUOTE_CHARS_MAX,
     REPLY_BYTES_MAX, TALK_HISTORY_DEFAULT,
 };
-use chinwag::talk::COLUMNS_DEFAULT;
+use chinwag::talk::{COLUMNS_DEFAULT, HISTORY_LINES_MAX};
 
 use super::{between, document, settings};
 
@@ -183,6 +184,20 @@ fn figures_of_protocol() -> Vec<(&'static str, Vec<Figure>)> {
                 TALK_HISTORY_DEFAULT as u32,
                 TALK_HISTORY_DEFAULT as u32,
                 50_u32
+            ],
+        ),
+        // Three RFCs, and a terminal's columns and lines.
+        (
+            "Editing lines",
+            figures![
+                857_u32,
+                858_u32,
+                1073_u32,
+                HISTORY_LINES_MAX,
+                u32::from(COLUMNS_DEFAULT),
+                24_u32,
+                EDITORS_MAX,
+                COMMAND_BYTES,
             ],
         ),
         ("What a client sends", figures![LINE_BYTES_MAX]),
