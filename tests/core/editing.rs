@@ -609,6 +609,12 @@ fn only_so_many_people_edit_at_once() {
 
 // What the screen shows
 
+/// What members say in these rows.
+fn texts(rows: &[String]) -> Vec<String> {
+    let messages = rows.iter().filter_map(|row| row.split_once("> "));
+    messages.map(|(_, text)| text.to_owned()).collect()
+}
+
 #[test]
 fn messages_go_above_the_line_over_a_connection_that_takes_a_few_bytes_at_a_time() {
     for bytes in [1, 2, 3, 7, 40] {
@@ -632,11 +638,7 @@ fn messages_go_above_the_line_over_a_connection_that_takes_a_few_bytes_at_a_time
         ann.receive(&mut world);
         assert_eq!(sent, 20);
         let above = ann.rows_above("hello01234567890123456789", 25);
-        let messages: Vec<_> = above
-            .iter()
-            .filter_map(|row| row.split_once("> "))
-            .collect();
-        let messages: Vec<_> = messages.iter().map(|(_, text)| *text).collect();
+        let messages = texts(&above);
         let expected: Vec<_> = (0..20).map(|round| format!("message {round}")).collect();
         assert_eq!(messages, expected, "{bytes}");
     }
@@ -814,6 +816,30 @@ fn the_way_back_begins_in_lines() {
     again.keys(&mut world, b"hi\r\0");
     assert_eq!(said(&bob), ["bob missed", "ann hi"]);
     world.hub.assert_consistent(world.now());
+}
+
+/// Messages that were drawn above the line, and that the client's system has not taken, are shown again.
+#[test]
+fn what_was_drawn_and_not_taken_is_shown_after_the_way_back() {
+    for space in 0..100 {
+        let mut world = World::new(limits());
+        let bob = member(&mut world, "JOIN bob alive=tcp");
+        let mut ann = Telnet::edited(&mut world, "TALK ann history=0");
+        ann.keys(&mut world, b"half");
+        world.set_space(&ann.peer, space);
+        let all = ["one", "two", "three"].map(str::to_owned);
+        for text in &all {
+            say(&mut world, &bob, text);
+        }
+        world.reset(&ann.peer);
+        ann.take();
+        let mut again = Telnet::talk(&mut world, "TALK ann");
+        let taken = texts(&ann.rows());
+        let shown = texts(&again.rows());
+        let (before, after) = all.split_at(all.len() - shown.len());
+        assert_eq!(shown, after, "{space}");
+        assert!(taken.starts_with(before), "{space} {taken:?}");
+    }
 }
 
 // What it costs

@@ -16,6 +16,8 @@ const COLUMNS: u16 = 60;
 const ROWS: u16 = 24;
 const LEFT: &str = "\x1b[D";
 const UP: &str = "\x1b[A";
+const CTRL_C: &str = "\x03";
+const CTRL_D: &str = "\x04";
 const CTRL_E: &str = "\x05";
 const CTRL_U: &str = "\x15";
 const BACKSPACE: &str = "\x7f";
@@ -159,9 +161,16 @@ fn expect_editing(command: &str, is_again: bool) {
     ann.expect_at(&["hello world", "hello world"], 11);
     ann.type_in(&format!("{}bob\r", BACKSPACE.repeat(5)));
     bob.expect_event("MSG", "ann hello bob");
+    // Ctrl-C drops the line.
+    ann.type_in("never");
+    ann.expect_at(&["hello bob", "never"], 5);
+    ann.type_in(CTRL_C);
+    ann.type_in("again\r");
+    bob.expect_event("MSG", "ann again");
+    ann.expect(&["never", "again"]);
     // Names.
     ann.type_in("b\t");
-    ann.expect_at(&["hello bob", "bob:"], 5);
+    ann.expect_at(&["again", "bob:"], 5);
     ann.type_in("ä 中\r");
     bob.expect_event("MSG", "ann bob: ä 中");
     // The server knows how wide the window is.
@@ -181,15 +190,17 @@ fn expect_editing(command: &str, is_again: bool) {
     ann.type_in("plain\r");
     bob.expect_event("MSG", "ann plain");
     ann.type_in("/edit\r");
-    if is_again {
+    let quit = if is_again {
         ann.expect(&[EDITED]);
         ann.type_in(&format!("twce{LEFT}{LEFT}i\r"));
+        CTRL_D
     } else {
         ann.expect(&[ASKING, REFUSED]);
         ann.type_in("twice\r");
-    }
+        "/quit\r"
+    };
     bob.expect_event("MSG", "ann twice");
-    ann.type_in("/quit\r");
+    ann.type_in(quit);
     bob.expect_event("LEFT", "ann quit");
     ann.expect_row("-- goodbye");
 }
