@@ -1,7 +1,7 @@
 //! Checks what must hold between connections and sessions after each turn. Only tests call it.
 
-use super::conn::buffers_bytes_max;
-use super::edit::{EDITORS_MAX, editor_bytes_max};
+use super::conn::{NOTICES_BYTES_MAX, buffers_bytes_max, replies_bytes_max};
+use super::edit::{EDITORS_MAX, drawn_bytes_max, editor_bytes_max};
 use super::{Hub, Transport};
 use crate::chat::ConnId;
 use crate::time::Now;
@@ -27,6 +27,9 @@ impl<T: Transport> Hub<T> {
             let editor = conn.editing.as_ref().map(|_| editor_bytes_max(limits));
             let bytes_max = buffers_bytes_max(limits) + editor.unwrap_or(0);
             assert!(conn.held_bytes() <= bytes_max, "{}", conn.held_bytes());
+            let drawn = conn.editing.as_ref().map(|_| drawn_bytes_max(limits));
+            let out_max = replies_bytes_max(limits) + NOTICES_BYTES_MAX + drawn.unwrap_or(0);
+            assert!(conn.out_len() <= out_max, "{}", conn.out_len());
         }
         let holding = self
             .conns

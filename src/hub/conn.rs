@@ -18,6 +18,9 @@ pub const READ_BYTES: usize = 2048;
 /// While this many bytes of output are waiting, the connection is not read.
 pub const OUT_BYTES_ENOUGH: usize = 4096;
 
+/// The most bytes of notices and a goodbye that wait behind replies.
+pub(super) const NOTICES_BYTES_MAX: usize = 256;
+
 /// A stream that does not block: a socket, or a test's substitute for one.
 pub trait Transport: Read + Write {
     /// Makes the system find out within `idle_s` seconds if the peer has silently vanished, and
@@ -148,9 +151,8 @@ pub(super) enum Flow {
 /// goodbye, or the rest of an event may follow either.
 pub fn buffers_bytes_max(limits: &Limits) -> usize {
     let input = READ_BYTES.max(limits.line_bytes_max());
-    let notices = 256;
     let command = size_of::<Buffers>() + size_of::<Pending>();
-    input + replies_bytes_max(limits) + notices + command
+    input + replies_bytes_max(limits) + NOTICES_BYTES_MAX + command
 }
 
 /// The most bytes of replies that wait in a connection's output.

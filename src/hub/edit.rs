@@ -59,9 +59,16 @@ pub(super) struct Editing {
     size: (u16, u16),
     /// `None` until the client has agreed to both.
     pub(super) editor: Option<Editor>,
+    /// It has ended. The place counts until the client has taken what was drawn.
+    is_over: bool,
 }
 
 impl Editing {
+    /// Whether the person has asked for it, and it has not ended.
+    fn is_on(&self) -> bool {
+        !self.is_over
+    }
+
     /// How much memory it takes, in bytes.
     pub(super) fn held_bytes(&self) -> usize {
         let editor = self.editor.as_ref().map_or(0, Editor::memory_bytes);
@@ -74,29 +81,34 @@ fn line_bytes_max(limits: &Limits) -> usize {
     limits.message_bytes_max + COMMAND_BYTES
 }
 
+/// The most bytes that drawing a line adds to the output of a connection.
+pub(super) fn drawn_bytes_max(limits: &Limits) -> usize {
+    let screen = Editor::screen_bytes_max(line_bytes_max(limits));
+    // Once the output is enough, nothing draws the line but a message, a reply, or the end.
+    let drawn_twice = OUT_BYTES_ENOUGH + 2 * screen;
+    screen.max(drawn_twice.saturating_sub(replies_bytes_max(limits)))
+}
+
 /// The most memory that editing takes for one person besides a connection's other buffers, in bytes: the
 /// editor, and the output that draws its line.
 pub fn editor_bytes_max(limits: &Limits) -> usize {
     let line = line_bytes_max(limits);
-    let screen = Editor::screen_bytes_max(line);
-    // Once the output is enough, nothing draws the line but a message, a reply, or the end.
-    let drawn_twice = OUT_BYTES_ENOUGH + 2 * screen;
-    let out = screen.max(drawn_twice.saturating_sub(replies_bytes_max(limits)));
-    size_of::<Editing>() + Editor::memory_bytes_max(line) + line + out
+    size_of::<Editing>() + Editor::memory_bytes_max(line) + line + drawn_bytes_max(limits)
 }
 
 impl<T: Transport> Hub<T> {
     /// Does what `/edit` and `/edit off` ask for.
     pub(super) fn set_editing(&mut self, key: ConnId, on: bool) {
         let conn = &self.conns[key.index()];
-        let text = match (on, conn.editing.is_some(), conn.is_edited()) {
-            (true, false, _) if !self.has_place() => {
+        let is_on = conn.editing.as_deref().is_some_and(Editing::is_on);
+        let text = match (on, is_on, conn.is_edited()) {
+            (true, false, _) if conn.editing.is_none() && !self.has_place() => {
                 "too many people edit their lines now; try again later"
             }
             (true, false, _) => {
                 let conn = &mut self.conns[key.index()];
-                conn.editing = Some(Box::default());
-                self.editors += 1;
+                let had_place = conn.editing.replace(Box::default()).is_some();
+                self.editors += usize::from(!had_place);
                 conn.out().extend_from_slice(&OFFER);
                 "asking your client; if nothing happens, it cannot do this"
             }
@@ -118,7 +130,10 @@ impl<T: Transport> Hub<T> {
     /// way.
     fn has_place(&mut self) -> bool {
         if self.editors >= EDITORS_MAX {
-            let is_waiting = |conn: &Conn<T>| conn.editing.is_some() && !conn.is_edited();
+            let is_waiting = |conn: &Conn<T>| {
+                let is_on = conn.editing.as_deref().is_some_and(Editing::is_on);
+                is_on && !conn.is_edited()
+            };
             let mut conns = self.conns.iter_mut().map(|(_, conn)| conn);
             if let Some(conn) = conns.find(|conn| is_waiting(conn)) {
                 conn.editing = None;
@@ -146,13 +161,22 @@ impl<T: Transport> Hub<T> {
     /// screen.
     pub(super) fn end_editing(&mut self, key: ConnId) -> String {
         let conn = &mut self.conns[key.index()];
-        let Some(editing) = conn.editing.take() else {
+        let Some(editing) = &mut conn.editing else {
             return String::new();
         };
-        self.editors -= 1;
-        match editing.editor {
+        editing.is_over = true;
+        match editing.editor.take() {
             Some(editor) => editor.finish(conn.out()),
             None => String::new(),
+        }
+    }
+
+    /// Frees the place of somebody who edits no more, once the client has taken what was drawn.
+    pub(super) fn free_place(&mut self, key: ConnId) {
+        let conn = &mut self.conns[key.index()];
+        if conn.out_len() == 0 && conn.editing.as_deref().is_some_and(|e| e.is_over) {
+            conn.editing = None;
+            self.editors -= 1;
         }
     }
 
@@ -160,7 +184,7 @@ impl<T: Transport> Hub<T> {
     pub(super) fn note_option(&mut self, key: ConnId, verb: u8, option: u8) {
         let limits = *self.chat.limits();
         let conn = &mut self.conns[key.index()];
-        let Some(editing) = &mut conn.editing else {
+        let Some(editing) = conn.editing.as_mut().filter(|e| e.is_on()) else {
             return conn
                 .out()
                 .extend(refusal(verb, option).into_iter().flatten());
@@ -203,7 +227,7 @@ impl<T: Transport> Hub<T> {
     /// Notes how large a client's window is.
     pub(super) fn note_window_size(&mut self, key: ConnId, columns: u16, rows: u16, now: Now) {
         let conn = &mut self.conns[key.index()];
-        if let Some(editing) = &mut conn.editing {
+        if let Some(editing) = conn.editing.as_mut().filter(|e| e.is_on()) {
             editing.size = (columns, rows);
             let columns = NonZeroU16::new(columns).map_or(COLUMNS_DEFAULT, NonZeroU16::get);
             let window = ConnEvent::Window(columns);

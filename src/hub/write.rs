@@ -49,6 +49,7 @@ impl<T: Transport> Hub<T> {
                 return;
             }
         }
+        self.free_place(key);
         let conn = &mut self.conns[key.index()];
         if conn.space != Space::Some {
             // Output that waits may wait for long.

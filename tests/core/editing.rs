@@ -876,30 +876,45 @@ fn a_flood_of_keys_counts_against_the_rate() {
     }
 }
 
-/// A client that takes nothing, with the longest line, the fullest history and the narrowest window.
+/// A client that takes nothing, with the longest line, in a window that shows most of it.
 #[test]
 fn its_memory_is_bounded() {
-    for columns in [1, 2, 80] {
-        let mut world = World::new(limits());
-        let bob = member(&mut world, "JOIN bob alive=tcp");
-        let mut ann = Telnet::edited(&mut world, "TALK ann");
-        ann.keys(&mut world, &window(columns, 3));
-        for line in 0..30 {
-            ann.line(&mut world, &format!("{line}{}", "x".repeat(line * 20)));
-        }
-        ann.keys(&mut world, &[b'x'; 2000]);
-        ann.keys(&mut world, UP);
-        world.hub.assert_consistent(world.now());
-        world.set_space(&ann.peer, 0);
-        for round in 0..300 {
-            let keys = [&b"\x01y"[..], b"/who\r", UP, b"\t", b"\x0c"][round % 5];
-            world.send(&ann.peer, keys);
-            world.send(&ann.peer, &window(columns + u16::from(round % 2 == 0), 3));
-            say(&mut world, &bob, &"é".repeat(500));
+    let cases = [1024, 50_000].map(|bytes| [(bytes, false), (bytes, true)]);
+    for (message_bytes_max, is_sized) in cases.concat() {
+        for columns in [1, 2, 80] {
+            let limits = Limits {
+                message_bytes_max,
+                log_bytes: 200_000,
+                ..limits()
+            };
+            let mut world = World::new(limits);
+            let bob = member(&mut world, "JOIN bob alive=tcp");
+            let ann = Telnet::edited(&mut world, "TALK ann").peer;
+            // Its last rows are shown only when it is left.
+            let rows = (message_bytes_max / usize::from(columns)).max(2) as u16;
+            world.send(&ann, &window(columns, rows));
+            for line in 0..30 {
+                let line = format!("{line}{}\r", "x".repeat(line * 20));
+                world.send(&ann, line.as_bytes());
+            }
+            world.send(&ann, &vec![b'x'; message_bytes_max * 2]);
+            world.set_space(&ann, 0);
+            // The line is drawn, and drawn again: for another window, and for each answer.
+            let sized = |keys: &[u8], less| [&window(columns, rows - less), keys].concat();
+            match is_sized {
+                true => world.send(&ann, &sized(b"\x7f\x01y", 1)),
+                false => world.send(&ann, &[IAC, ARE_YOU_THERE].repeat(10)),
+            }
+            for round in 0..100 {
+                let keys = [&b"\x7f\x01y"[..], b"/who\r", UP, b"\t", b"\x0c"][round % 5];
+                world.send(&ann, &sized(keys, u16::from(round % 2 == 0)));
+                say(&mut world, &bob, &"é".repeat(500));
+                world.hub.assert_consistent(world.now());
+            }
+            world.hub.shut_down(world.now());
             world.hub.assert_consistent(world.now());
+            assert!(!ann.wire.borrow().is_closed);
         }
-        world.hub.shut_down(world.now());
-        world.hub.assert_consistent(world.now());
     }
 }
 
