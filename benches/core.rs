@@ -75,7 +75,8 @@ fn log(c: &mut Criterion) {
     c.bench_function("append", |b| b.iter(|| log.append(black_box(EVENT))));
 }
 
-/// Brings one event to many members: the time for all of them, and how many get it in a second.
+/// Brings one event to many members, programs or people: the time for all of them, and how many get it
+/// in a second.
 fn fan_out(c: &mut Criterion) {
     let mut group = c.benchmark_group("fan-out");
     for members in [100, 1000] {
@@ -84,10 +85,14 @@ fn fan_out(c: &mut Criterion) {
         group.bench_function(BenchmarkId::new("cursors", members), |b| {
             b.iter(|| audience.say());
         });
-        let mut connections = Connections::of_push_members(members);
-        group.bench_function(BenchmarkId::new("turn", members), |b| {
-            b.iter(|| connections.say())
-        });
+        for (name, mut connections) in [
+            ("turn", Connections::of_push_members(members)),
+            ("talk-turn", Connections::of_people(members)),
+        ] {
+            group.bench_function(BenchmarkId::new(name, members), |b| {
+                b.iter(|| connections.say())
+            });
+        }
     }
     group.finish();
 }

@@ -49,10 +49,15 @@ const SMALL: usize = 1000;
 const LARGE: usize = 100_000;
 
 #[rustfmt::skip]
-const BENCHES: [Bench; 21] = [
+const BENCHES: [Bench; 26] = [
     bench("parse-say", 100, parse_say),
     bench("append", 5000, append),
-    bench("fan-out-1000", 20, fan_out),
+    bench("fan-out-100", 200, || fan_out(Connections::of_push_members(100))),
+    bench("fan-out-1000", 20, || fan_out(Connections::of_push_members(1000))),
+    bench("talk-fan-out-100", 200, || fan_out(Connections::of_people(100))),
+    bench("talk-fan-out-1000", 20, || fan_out(Connections::of_people(1000))),
+    bench("turn-say", 2000, || alone(Connections::of_push_members(1))),
+    bench("talk-turn-say", 2000, || alone(Connections::of_people(1))),
     bench("say-1k", 2000, || on_sessions(SMALL, Sessions::say)),
     bench("say-100k", 2000, || on_sessions(LARGE, Sessions::say)),
     bench("poll-100-1k", 100, || on_sessions(SMALL, Sessions::poll)),
@@ -101,9 +106,12 @@ fn append() -> Operation {
     Box::new(move || log.append(black_box(EVENT)))
 }
 
-fn fan_out() -> Operation {
-    let mut connections = Connections::of_push_members(1000);
+fn fan_out(mut connections: Connections) -> Operation {
     Box::new(move || connections.say())
+}
+
+fn alone(mut connections: Connections) -> Operation {
+    Box::new(move || connections.say_alone())
 }
 
 fn on_sessions(size: usize, operation: fn(&mut Sessions)) -> Operation {

@@ -6,8 +6,11 @@ use chinwag::time::{Millis, Now};
 /// An event line of a common length.
 pub const EVENT: &[u8] = b"MSG 123456 1763800000000 ann Shall we have another cup of tea?\r\n";
 
-/// A message of a common length, as its sender types it.
+/// A message of a common length, as a program says it.
 pub const SAY: &[u8] = b"SAY Shall we have another cup of tea?";
+
+/// The same message, as a person says it.
+pub const TEXT: &[u8] = b"Shall we have another cup of tea?";
 
 /// Whether `cargo bench` runs the program. `cargo test --all-targets` runs it too, but without
 /// optimization measuring takes long and says nothing.

@@ -1,5 +1,5 @@
-//! Many connections: of push members, who all get what one of them says, and of silent pull
-//! members.
+//! Many connections: of push members or people, who all get what one of them says, and of silent
+//! pull members.
 
 use std::cell::{Cell, RefCell};
 use std::io::{self, Read, Write};
@@ -11,7 +11,7 @@ use chinwag::hub::conn::{Readiness, Transport};
 use chinwag::protocol::LifeId;
 use chinwag::time::Zone;
 
-use super::common::{SAY, limits, moment};
+use super::common::{SAY, TEXT, limits, moment};
 
 /// What a client and the server's end of its stream share.
 #[derive(Default)]
@@ -73,15 +73,23 @@ impl Transport for End {
 pub struct Connections {
     hub: Hub<End>,
     wires: Vec<Rc<Wire>>,
+    /// How its members say something.
+    say: &'static [u8],
     turn: usize,
 }
 
 impl Connections {
     /// Connects push members of one room.
     pub fn of_push_members(members: usize) -> Connections {
-        let mut all = Connections::new(members, |i| format!("JOIN n{i}\n"));
-        all.say();
-        all
+        Connections::new(members, |i| format!("JOIN n{i}\n"))
+    }
+
+    /// Connects people in one room.
+    pub fn of_people(members: usize) -> Connections {
+        Connections {
+            say: TEXT,
+            ..Connections::new(members, |i| format!("TALK n{i}\n"))
+        }
     }
 
     /// Connects pull members of rooms of a thousand.
@@ -95,6 +103,7 @@ impl Connections {
         let mut all = Connections {
             hub: Hub::new(limits(), LifeId::new(0), Zone::UTC),
             wires: Vec::with_capacity(members),
+            say: SAY,
             turn: 0,
         };
         for i in 0..members {
@@ -120,8 +129,16 @@ impl Connections {
     pub fn say(&mut self) {
         let last = self.wires.len() - 1;
         let before = self.wires[last].taken.get();
-        self.send(0, &[SAY, b"\n"].concat());
-        assert!(self.wires[last].taken.get() > before + SAY.len());
+        self.say_alone();
+        assert!(self.wires[last].taken.get() > before + TEXT.len());
+    }
+
+    /// Says something, and takes a turn. The first member says it, to whom a person's own line is not
+    /// shown again.
+    pub fn say_alone(&mut self) {
+        let before = self.hub.chat().stats.events;
+        self.send(0, &[self.say, b"\n"].concat());
+        assert_eq!(self.hub.chat().stats.events, before + 1);
     }
 
     fn send(&mut self, client: usize, line: &[u8]) {
