@@ -179,6 +179,10 @@ impl Chat {
         session.said += 1;
         let (room, name) = (session.room, session.name);
         let seq = self.append(room, Event::Msg { name, text }, now);
+        let attachment = self.sessions[key.index()].attached_mut();
+        if let Some(talk) = &mut attachment.talk {
+            talk.viewer.has_said(seq);
+        }
         let unix_ms = now.unix_ms;
         Ok(Reply::Said { seq, unix_ms })
     }

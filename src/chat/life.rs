@@ -98,7 +98,7 @@ impl Chat {
             let next = self.rooms[session.room.index()].log.next();
             let today = self.local.at(now.unix_ms).day;
             attachment.talk = Some(Box::new(TalkState {
-                viewer: Viewer::new(session.name, next, today, caller.columns),
+                viewer: Viewer::new(next, today, caller.columns),
                 taken: session.cursor,
             }));
         }

@@ -79,6 +79,7 @@ use ids::RoomKey;
 use journal::Journal;
 use kept_rooms::KeptRooms;
 use keys::Keys;
+use owed_in_talk::ShownEvents;
 use room::Room;
 use session::Session;
 use stats::Stats;
@@ -127,8 +128,8 @@ pub struct Chat {
     log_bytes: u64,
     /// A buffer in which lines are put together.
     line: Vec<u8>,
-    /// A buffer for events as people see them.
-    shown: Vec<u8>,
+    /// Events as people see them.
+    shown: ShownEvents,
     /// The local time, for people.
     local: LocalClock,
     /// What the server counts. The hub and the server add what only they can see.
@@ -163,7 +164,7 @@ impl Chat {
             is_serving_urgent: false,
             log_bytes: 0,
             line: Vec::with_capacity(limits.event_bytes_max()),
-            shown: Vec::new(),
+            shown: ShownEvents::default(),
             local: LocalClock::new(zone),
             stats: Stats::default(),
         }

@@ -12,8 +12,8 @@ use super::ids::SessionKey;
 use super::session::{Delivery, Session};
 use super::stats::Stats;
 use crate::protocol::{Listing, Output};
-use crate::talk::{Form, Viewer};
-use crate::time::Now;
+use crate::talk::Form;
+use crate::time::{Day, Now};
 
 /// What the server owes a session on its connection without being asked again.
 #[derive(Debug)]
@@ -31,7 +31,7 @@ pub enum Owed<'a> {
         session: SessionKey,
         /// The lines, as slices in order; any of them may be empty.
         slices: [&'a [u8]; 3],
-        /// Where a person's cursor and view are after all of these lines; `None` for a program.
+        /// Where a person's session is after all of these lines; `None` for a program.
         shown: Option<Shown>,
     },
 }
@@ -41,7 +41,8 @@ pub enum Owed<'a> {
 pub struct Shown {
     /// Its cursor.
     pub(super) to: u64,
-    pub(super) viewer: Viewer,
+    /// The day of what was shown last.
+    pub(super) day: Day,
     /// Whether that is all there is.
     pub(super) is_all: bool,
 }

@@ -4,9 +4,9 @@ use super::Chat;
 use super::ids::SessionKey;
 use super::owed::{Owed, Shown, mark_delivered};
 use super::talk::read_event;
-use crate::protocol::{Limits, Output};
+use crate::protocol::{LifeId, Limits, Output};
 use crate::talk::{Form, shown_bytes_max};
-use crate::time::Now;
+use crate::time::{Day, Now};
 
 /// After this many bytes, the rest is shown in the next write.
 const SHOWN_BYTES: usize = 4096;
@@ -20,41 +20,105 @@ pub(super) fn buffers_bytes_max(limits: &Limits) -> u64 {
     (3 * shown + 3 * event + 2 * shown_bytes_max(event)) as u64
 }
 
+/// Events of a room as people see them. In a room where something happens, the next person mostly gets
+/// what the last one got, so they are kept.
+#[derive(Debug, Default)]
+pub(super) struct ShownEvents {
+    text: Vec<u8>,
+    /// Whose they are.
+    span: Option<Span>,
+}
+
+/// Which events were shown to people who have caused none of them.
+#[derive(Debug)]
+struct Span {
+    /// Where these people were before.
+    start: Start,
+    /// The number after the last of the events.
+    to: u64,
+    /// The day of the last.
+    day: Day,
+}
+
+/// What decides how events are shown to people who have caused none of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Start {
+    log: LifeId,
+    cursor: u64,
+    day: Day,
+    columns: u16,
+}
+
+impl ShownEvents {
+    /// An empty buffer for other text.
+    fn clear(&mut self) -> &mut Vec<u8> {
+        self.span = None;
+        self.text.clear();
+        &mut self.text
+    }
+
+    /// Where people from `start` are when they have got these events, if that is all that they can get
+    /// at once. `next` is the number that the room's next event will have.
+    fn end_from(&self, start: Start, next: u64) -> Option<(u64, Day)> {
+        let span = self.span.as_ref().filter(|span| span.start == start)?;
+        let is_enough = span.to == next || self.text.len() >= SHOWN_BYTES;
+        is_enough.then_some((span.to, span.day))
+    }
+}
+
 impl Chat {
     /// Returns the events that the server owes a person, and moves their cursor past those that they
     /// have caused themselves, unless others wait before these.
     pub(super) fn owed_in_talk(&mut self, key: SessionKey) -> Owed<'_> {
         let session = &mut self.sessions[key.index()];
-        let log = &self.rooms[session.room.index()].log;
-        if session.cursor == log.next() {
+        let room = &self.rooms[session.room.index()];
+        let (log, name, cursor) = (&room.log, session.name, session.cursor);
+        if cursor == log.next() {
             return Owed::Nothing;
         }
         let mut viewer = session.attached_mut().talk_mut().viewer;
-        let mut to = session.cursor;
-        self.shown.clear();
-        if to < log.first() {
-            let (count, next_seq) = (log.first() - to, log.first());
-            Form::Talk.write(&Output::Lost { count, next_seq }, &mut self.shown);
-            to = log.first();
-        }
-        while to < log.next() && self.shown.len() < SHOWN_BYTES {
-            let numbered = read_event(log, to, &mut self.line);
-            if !viewer.is_own(&numbered) {
-                let local = self.local.at(numbered.unix_ms);
-                viewer.show(&numbered, local, &mut self.shown);
+        let start = Start {
+            log: room.log_id,
+            cursor,
+            day: viewer.day,
+            columns: viewer.columns,
+        };
+        let is_like_others = cursor >= log.first() && !viewer.may_have_own(cursor);
+        let known = self.shown.end_from(start, log.next());
+        let (to, day) = match known.filter(|_| is_like_others) {
+            Some(end) => end,
+            None => {
+                let shown = self.shown.clear();
+                let mut to = cursor;
+                if to < log.first() {
+                    let (count, next_seq) = (log.first() - to, log.first());
+                    Form::Talk.write(&Output::Lost { count, next_seq }, shown);
+                    to = log.first();
+                }
+                while to < log.next() && shown.len() < SHOWN_BYTES {
+                    let numbered = read_event(log, to, &mut self.line);
+                    if !viewer.is_own(name, &numbered) {
+                        let local = self.local.at(numbered.unix_ms);
+                        viewer.show(&numbered, local, shown);
+                    }
+                    to += 1;
+                }
+                let day = viewer.day;
+                let span = Span { start, to, day };
+                self.shown.span = is_like_others.then_some(span);
+                (to, day)
             }
-            to += 1;
-        }
-        if self.shown.is_empty() {
+        };
+        if self.shown.text.is_empty() {
             mark_delivered(session, log, to, 0, &mut self.stats);
             return Owed::Nothing;
         }
         Owed::Lines {
             session: key,
-            slices: [&self.shown, &[], &[]],
+            slices: [&self.shown.text, &[], &[]],
             shown: Some(Shown {
                 to,
-                viewer,
+                day,
                 is_all: to == log.next(),
             }),
         }
@@ -72,29 +136,29 @@ impl Chat {
     ) {
         let mut left = bytes;
         if let Some(count) = self.take_loss(key, now) {
-            self.shown.clear();
+            let shown = self.shown.clear();
             let next_seq = self.sessions[key.index()].cursor;
-            Form::Talk.write(&Output::Lost { count, next_seq }, &mut self.shown);
-            left = take_written(&self.shown, left, out);
+            Form::Talk.write(&Output::Lost { count, next_seq }, shown);
+            left = take_written(shown, left, out);
         }
         let session = &mut self.sessions[key.index()];
         let log = &self.rooms[session.room.index()].log;
-        let (mut to, mut viewer) = (session.cursor, session.attached_mut().talk_mut().viewer);
+        let (mut to, name) = (session.cursor, session.name);
+        let viewer = &mut session.attached_mut().talk_mut().viewer;
         if let Some(shown) = shown {
-            (to, viewer) = (shown.to, shown.viewer);
+            (to, viewer.day) = (shown.to, shown.day);
             left = 0;
         }
         while left > 0 {
             let numbered = read_event(log, to, &mut self.line);
-            self.shown.clear();
-            if !viewer.is_own(&numbered) {
+            let shown = self.shown.clear();
+            if !viewer.is_own(name, &numbered) {
                 let local = self.local.at(numbered.unix_ms);
-                viewer.show(&numbered, local, &mut self.shown);
+                viewer.show(&numbered, local, shown);
             }
-            left = take_written(&self.shown, left, out);
+            left = take_written(shown, left, out);
             to += 1;
         }
-        session.attached_mut().talk_mut().viewer = viewer;
         mark_delivered(session, log, to, bytes + out.len(), &mut self.stats);
     }
 }

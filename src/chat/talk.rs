@@ -116,8 +116,9 @@ impl Chat {
             return 0;
         }
         let newest = read_event(log, log.next() - 1, &mut self.line);
+        let name = session.name;
         let viewer = session.attached_mut().talk_mut().viewer;
-        missed - u64::from(viewer.is_own(&newest))
+        missed - u64::from(viewer.is_own(name, &newest))
     }
 
     /// Moves a person to another room, under the same name and key. If that is refused, they stay

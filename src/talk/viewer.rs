@@ -45,24 +45,24 @@ impl LocalClock {
 /// What decides how the next event is shown to a person.
 #[derive(Clone, Copy, Debug)]
 pub struct Viewer {
-    /// The person's own name in the room.
-    name: Name,
-    /// From this number on, what was said under the name was typed on this connection, and stands on
-    /// the person's screen already.
+    /// From this number on, what was said under the person's name was typed on this connection, and
+    /// stands on the person's screen already.
     own_from: u64,
+    /// The number behind the newest event that the person has caused on this connection.
+    own_to: u64,
     /// The day of what was shown last.
-    day: Day,
+    pub day: Day,
     /// How wide the person's window is.
     pub columns: u16,
 }
 
 impl Viewer {
-    /// Someone who comes on a day, under a name, when the room's next event will be number `next`, with
-    /// a window of `columns`.
-    pub fn new(name: Name, next: u64, today: Day, columns: u16) -> Viewer {
+    /// Someone who comes on a day, when the room's next event will be number `next`, with a window of
+    /// `columns`.
+    pub fn new(next: u64, today: Day, columns: u16) -> Viewer {
         Viewer {
-            name,
             own_from: next,
+            own_to: next,
             day: today,
             columns,
         }
@@ -77,12 +77,23 @@ impl Viewer {
         }
     }
 
-    /// Whether an event is not shown, because the person has caused it on this connection.
-    pub fn is_own(&self, Numbered { seq, event, .. }: &Numbered<'_>) -> bool {
+    /// Notes that the person has said event number `seq` on this connection.
+    pub fn has_said(&mut self, seq: u64) {
+        self.own_to = seq + 1;
+    }
+
+    /// Whether some event from number `seq` on may be the person's own.
+    pub fn may_have_own(&self, seq: u64) -> bool {
+        seq < self.own_to
+    }
+
+    /// Whether an event is not shown, because the person, who has this name in the room, has caused it
+    /// on this connection.
+    pub fn is_own(&self, own_name: Name, Numbered { seq, event, .. }: &Numbered<'_>) -> bool {
         match *event {
-            Event::Msg { name, .. } => *seq >= self.own_from && name == self.name,
+            Event::Msg { name, .. } => *seq >= self.own_from && name == own_name,
             // It comes right before the connection gets the session.
-            Event::Joined { name } => *seq >= self.own_from.saturating_sub(1) && name == self.name,
+            Event::Joined { name } => *seq >= self.own_from.saturating_sub(1) && name == own_name,
             Event::Left { .. } => false,
         }
     }

@@ -705,6 +705,66 @@ fn ones_own_coming_is_neither_shown_nor_counted_after_the_way_back() {
     );
 }
 
+#[test]
+fn people_see_what_is_for_them_whoever_was_served_before_them() {
+    let mut world = World::new(limits());
+    // The same numbers mean other events in the other room.
+    let rooms = ["attic", "den"].map(|room| {
+        let people = ["ann", "bob", "cy"]
+            .map(|name| person(&mut world, &format!("TALK {name} room={room} idle=3600")));
+        (room, people)
+    });
+    let everybody = || {
+        rooms
+            .iter()
+            .flat_map(|(room, people)| people.iter().map(move |p| (room, p)))
+    };
+    everybody().for_each(|(_, person)| _ = text(person));
+    let said_by = |world: &mut World, speakers: &[usize]| {
+        for (room, people) in &rooms {
+            for &who in speakers {
+                world.post(&people[who], format!("{who} in the {room}\n").as_bytes());
+            }
+        }
+        world.run();
+        everybody()
+            .map(|(_, person)| text(person))
+            .collect::<Vec<_>>()
+    };
+    for _ in 0..3 {
+        assert_eq!(
+            said_by(&mut world, &[0, 2]),
+            [
+                "09:56 <cy> 2 in the attic\r\n",
+                "09:56 <ann> 0 in the attic\r\n09:56 <cy> 2 in the attic\r\n",
+                "09:56 <ann> 0 in the attic\r\n",
+                "09:56 <cy> 2 in the den\r\n",
+                "09:56 <ann> 0 in the den\r\n09:56 <cy> 2 in the den\r\n",
+                "09:56 <ann> 0 in the den\r\n",
+            ]
+        );
+    }
+    // Whoever comes on the next day needs no date.
+    world.advance(24 * 3_600_000);
+    let dan = person(&mut world, "TALK dan room=den history=0");
+    everybody().for_each(|(_, person)| _ = text(person));
+    text(&dan);
+    world.advance(24 * 3_600_000);
+    let eve = person(&mut world, "TALK eve room=den history=0");
+    text(&eve);
+    let date = "-- Monday 24 November 2025\r\n";
+    assert_eq!(text(&dan), format!("{date}09:56 -- eve came\r\n"),);
+    world.send(&rooms[1].1[1], b"hello\n");
+    let hello = "09:56 <bob> hello\r\n";
+    assert_eq!(text(&dan), hello);
+    assert_eq!(text(&eve), hello);
+    assert_eq!(
+        text(&rooms[1].1[0]),
+        format!("{date}09:56 -- eve came\r\n{hello}")
+    );
+    assert_eq!(text(&rooms[1].1[1]), format!("{date}09:56 -- eve came\r\n"));
+}
+
 /// Lines of `columns` columns at most, which are all the server's.
 fn assert_fits(shown: &str, columns: usize) {
     for line in shown.lines() {
