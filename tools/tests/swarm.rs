@@ -31,9 +31,10 @@ fn server_program() -> PathBuf {
     path
 }
 
-/// A server whose limits are its defaults, but for these options.
+/// A server whose limits are its defaults, but for these options. It keeps no room that nobody is in.
 fn bounded(options: &[&str]) -> Server {
-    Server::start(&server_program(), options).unwrap()
+    let options = [&["--keep-rooms", "0"], options].concat();
+    Server::start(&server_program(), &options).unwrap()
 }
 
 /// One that lets one machine have everything, at any speed.
