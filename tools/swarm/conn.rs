@@ -4,11 +4,11 @@ use std::io;
 
 use tools::net;
 
-use crate::ledger::Reader;
+use crate::ledger::{Form, Reader};
 
 /// What a connection is for.
 pub enum Role {
-    /// A push session that reads.
+    /// A push session or a person's, which reads.
     Receiver(Reader),
     /// A push session that joins and never reads again.
     Dead,
@@ -41,6 +41,8 @@ pub struct Conn {
     pub name: String,
     pub room: usize,
     pub stage: Stage,
+    /// How many senders a person has seen coming.
+    pub senders_seen: usize,
     /// The beginning of a line whose end has not come.
     pub rest: Vec<u8>,
 }
@@ -53,8 +55,14 @@ impl Conn {
             name,
             room,
             stage: Stage::Connecting,
+            senders_seen: 0,
             rest: Vec::new(),
         }
+    }
+
+    /// Whether its session is in talk form.
+    pub fn is_person(&self) -> bool {
+        matches!(&self.role, Role::Receiver(reader) if reader.form == Form::Talk)
     }
 
     /// Reads behind what is left from the last time; gives how many bytes `buffer` holds then, and

@@ -53,6 +53,61 @@ impl<'a> Line<'a> {
     }
 }
 
+/// How a person's time begins a line.
+const CLOCK: &[u8] = b"00:00 ";
+
+impl<'a> Line<'a> {
+    /// Reads a line as the server shows it to a person, to whom the event of number `next` comes next:
+    /// people are shown no numbers.
+    pub fn parse_shown(line: &'a [u8], next: u64) -> Option<Line<'a>> {
+        if let Some(words) = line.strip_prefix(b"-- ") {
+            const LOST: &[u8] = b" events were gone before you could get them";
+            let lost = words.strip_suffix(LOST).and_then(number);
+            return Some(match lost {
+                Some((count, [])) => Line::lost_before(next, count),
+                _ if words == b"one event was gone before you could get it" => {
+                    Line::lost_before(next, 1)
+                }
+                _ if words.starts_with(b"goodbye") => Line::Bye(words),
+                _ if words.starts_with(b"you are ") => Line::Ok(words),
+                _ => Line::Other,
+            });
+        }
+        let event = timed(line)?;
+        let Some(said) = event.strip_prefix(b"<") else {
+            return event
+                .starts_with(b"-- ")
+                .then_some(Line::Event { seq: next });
+        };
+        let (name, text) = word(said);
+        Some(Line::Message {
+            seq: next,
+            name: name.strip_suffix(b">")?,
+            text,
+        })
+    }
+
+    fn lost_before(next: u64, count: u64) -> Line<'a> {
+        let next = next.saturating_add(count);
+        Line::Lost { count, next }
+    }
+}
+
+/// The name of the member that has come, if that is what a line shows a person.
+pub fn came(line: &[u8]) -> Option<&[u8]> {
+    timed(line)?.strip_prefix(b"-- ")?.strip_suffix(b" came")
+}
+
+/// What stands behind the time in a line that begins with one.
+fn timed(line: &[u8]) -> Option<&[u8]> {
+    let (clock, event) = line.split_at_checked(CLOCK.len())?;
+    let is_clock = clock.iter().zip(CLOCK).all(|(&byte, &shape)| match shape {
+        b'0' => byte.is_ascii_digit(),
+        _ => byte == shape,
+    });
+    is_clock.then_some(event)
+}
+
 /// The bytes up to the next space, and those behind it.
 pub fn word(bytes: &[u8]) -> (&[u8], &[u8]) {
     match memchr::memchr(b' ', bytes) {

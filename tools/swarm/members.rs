@@ -6,7 +6,7 @@ use std::io::Write;
 use memchr::memchr;
 
 use crate::conn::{Conn, Role, Stage};
-use crate::ledger::{Checked, Ledger, Reader};
+use crate::ledger::{Checked, Form, Ledger, Reader};
 use crate::line::{self, Line};
 use crate::options::Plan;
 use crate::pulls::Pulls;
@@ -22,6 +22,8 @@ pub struct Members<'a> {
     pub greeted: usize,
     /// Receivers, dead ones and senders that have joined.
     pub joined: usize,
+    /// Messages may be said.
+    is_open: bool,
     /// What went wrong.
     pub failure: Option<String>,
 }
@@ -38,6 +40,7 @@ impl<'a> Members<'a> {
             senders: Senders::new(plan),
             greeted: 0,
             joined: 0,
+            is_open: false,
             failure: None,
         }
     }
@@ -58,7 +61,10 @@ impl<'a> Members<'a> {
             1 => Role::Receiver(Reader {
                 room: room as u32,
                 next: 0,
-                is_pull: false,
+                form: match plan.talk {
+                    true => Form::Talk,
+                    false => Form::Push,
+                },
             }),
             2 => Role::Dead,
             _ => Role::Sender(number as u32),
@@ -72,27 +78,62 @@ impl<'a> Members<'a> {
 
     /// Makes a connection join for its own session.
     pub fn join(&self, conn: &mut Conn) {
-        let mode = match conn.role {
-            Role::Receiver(_) | Role::Dead => "push",
-            Role::Sender(_) => "pull",
-            Role::Carrier(_) => return,
-        };
-        let (name, room) = (&conn.name, &self.rooms[conn.room]);
-        // An open connection is enough to stay alive: no traffic but what is to be measured.
+        let (is_person, name, room) = (conn.is_person(), &conn.name, &self.rooms[conn.room]);
         let out = &mut conn.net.out;
-        let line = write!(out, "JOIN {name} room={room} mode={mode} alive=tcp\r\n");
+        // An open connection is enough to stay alive: no traffic but what is to be measured.
+        let line = match conn.role {
+            Role::Carrier(_) => return,
+            Role::Receiver(_) if is_person => write!(out, "TALK {name} room={room} history=0\r\n"),
+            Role::Receiver(_) | Role::Dead => {
+                write!(out, "JOIN {name} room={room} mode=push alive=tcp\r\n")
+            }
+            Role::Sender(_) => write!(out, "JOIN {name} room={room} mode=pull alive=tcp\r\n"),
+        };
         line.expect("a Vec takes everything");
         conn.stage = Stage::Joining;
     }
 
     /// From now on messages may be said.
-    pub fn open(&mut self) {
-        let share = |count: usize, room| (count + self.plan.rooms - 1 - room) / self.plan.rooms;
+    pub fn open(&mut self, conns: &mut [Conn]) {
         for room in 0..self.plan.rooms {
-            let receivers = share(self.plan.receivers, room) as u32;
-            let pulls = share(self.plan.pulls, room) as u32;
+            let receivers = self.share(self.plan.receivers, room) as u32;
+            let pulls = self.share(self.plan.pulls, room) as u32;
             self.ledger.open(room as u32, receivers, pulls);
         }
+        for conn in conns {
+            if let Role::Receiver(reader) = &mut conn.role {
+                reader.next = self.ledger.opened(reader.room);
+            }
+        }
+        self.is_open = true;
+    }
+
+    /// How many connections may be asked to join by now, carriers apart. People learn no numbers of
+    /// events: they know that they have seen everybody come once they have seen the senders, so those
+    /// come last.
+    pub fn may_join(&self) -> usize {
+        let all = self.plan.connections() - self.plan.carriers();
+        let others = all - self.plan.senders;
+        match self.plan.talk && self.joined < others {
+            true => others,
+            false => all,
+        }
+    }
+
+    /// Whether a receiver knows of all who have joined.
+    pub fn is_settled(&self, conn: &Conn) -> bool {
+        match conn.role {
+            Role::Receiver(_) if conn.is_person() => {
+                conn.senders_seen == self.share(self.plan.senders, conn.room)
+            }
+            Role::Receiver(reader) => reader.next == self.ledger.end(reader.room),
+            _ => true,
+        }
+    }
+
+    /// How many of those are in a room that are spread evenly over all rooms.
+    fn share(&self, count: usize, room: usize) -> usize {
+        (count + self.plan.rooms - 1 - room) / self.plan.rooms
     }
 
     /// Takes the whole lines of what a connection has received; gives their length. What is wrong
@@ -152,7 +193,20 @@ impl<'a> Members<'a> {
     ) -> Checked<()> {
         let strange = || format!("this is no line of the protocol: {:?}", line::shown(whole));
         let bare = whole.strip_suffix(b"\r\n").ok_or_else(strange)?;
-        let line = Line::parse(bare).ok_or_else(strange)?;
+        let line = match &conn.role {
+            Role::Receiver(reader) if conn.is_person() && conn.stage == Stage::Joined => {
+                if !self.is_open && line::came(bare).is_some_and(|name| name.starts_with(b"s")) {
+                    conn.senders_seen += 1;
+                }
+                Line::parse_shown(bare, reader.next)
+            }
+            // A refusal comes as a program gets it.
+            Role::Receiver(_) if conn.is_person() && conn.stage == Stage::Joining => {
+                Line::parse_shown(bare, 0).or_else(|| Line::parse(bare))
+            }
+            _ => Line::parse(bare),
+        }
+        .ok_or_else(strange)?;
         if let Line::Bye(words) = line {
             return Err(self.bye(words, index));
         }
@@ -175,6 +229,8 @@ impl<'a> Members<'a> {
                 })
             }
             _ if is_joining => self.joined(conn, &line, whole),
+            // People see how others come.
+            Role::Receiver(reader) if reader.form == Form::Talk && !self.is_open => Ok(()),
             Role::Receiver(reader) => match line {
                 Line::Message { .. } | Line::Event { .. } => {
                     self.ledger.take_event(reader, whole, &line, now_us)
@@ -194,23 +250,28 @@ impl<'a> Members<'a> {
         }
     }
 
-    /// Takes the reply to a JOIN.
+    /// Takes the reply to a JOIN or TALK.
     fn joined(&mut self, conn: &mut Conn, line: &Line, whole: &[u8]) -> Checked<()> {
         let words = match *line {
             Line::Ok(words) => words,
             Line::Err(words) => {
-                return Err(format!("JOIN: {}{}", line::shown(whole), self.hint(words)));
+                let verb = if conn.is_person() { "TALK" } else { "JOIN" };
+                let hint = self.hint(words);
+                return Err(format!("{verb}: {}{hint}", line::shown(whole)));
             }
             _ => return Ok(()),
         };
+        conn.stage = Stage::Joined;
+        self.joined += 1;
+        if conn.is_person() {
+            return Ok(());
+        }
         let seq = line::field_number(words, b"seq=");
         let seq = seq.ok_or_else(|| format!("JOIN got no number: {:?}", line::shown(whole)))?;
         self.ledger.joined(conn.room as u32, seq);
         if let Role::Receiver(reader) = &mut conn.role {
             reader.next = seq;
         }
-        conn.stage = Stage::Joined;
-        self.joined += 1;
         Ok(())
     }
 

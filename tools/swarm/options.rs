@@ -48,9 +48,12 @@ pub struct Plan {
     )]
     #[arg(value_parser = address)]
     pub address: String,
-    /// Push sessions that read what comes
+    /// Sessions that read what comes: push sessions, or people's
     #[arg(long, value_name = "N", default_value = "50", value_parser = within(CONNECTIONS))]
     pub receivers: usize,
+    /// Receivers are people: their sessions are in talk form
+    #[arg(long)]
+    pub talk: bool,
     /// Sessions that say messages, in turn
     #[arg(long, value_name = "M", default_value = "1", value_parser = within(CONNECTIONS))]
     pub senders: usize,
@@ -194,6 +197,7 @@ server refused something; and 2 if an option is wrong.
 The names in the report; those of the server's process are missing, or null, without --pid:
 
     receivers, senders, pull, dead, rooms, message_bytes
+    talk                          whether receivers are people
     rate_per_s, window            one of them is null
     connections, connections_per_s
     sessions, join_s              all of them, and the time from the first connection to the last

@@ -10,7 +10,7 @@ use std::io::Write;
 
 use tools::latency::Latencies;
 
-use crate::ledger::{Checked, Ledger, Reader};
+use crate::ledger::{Checked, Form, Ledger, Reader};
 use crate::line::{self, Line};
 use crate::options::Plan;
 use crate::token::Token;
@@ -303,7 +303,7 @@ impl Pulls {
                     reader: Reader {
                         room: self.room(session),
                         next: self.next[session as usize].into(),
-                        is_pull: true,
+                        form: Form::Pull,
                     },
                     last: line::field_number(rest, b"last=")?,
                     has_more: line::field_number(rest, b"more=").unwrap_or(0) > 0,

@@ -42,6 +42,7 @@ impl Report {
         let mut object = Object::default();
         object
             .put("receivers", plan.receivers)
+            .put("talk", plan.talk)
             .put("senders", plan.senders)
             .put("pull", plan.pulls)
             .put("dead", plan.dead)

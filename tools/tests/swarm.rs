@@ -167,7 +167,7 @@ fn a_window_is_reported_with_all_that_it_took() {
     expect(
         &report,
         &json!({
-            "receivers": 20, "senders": 2, "pull": 0, "dead": 0, "rooms": 1, "message_bytes": 64,
+            "receivers": 20, "talk": false, "senders": 2, "pull": 0, "dead": 0, "rooms": 1, "message_bytes": 64,
             "rate_per_s": null, "window": 10, "connections": 22, "sessions": 22, "unsent": 0,
             "deliveries": 20 * messages, "pull_deliveries": 0, "pull_latency_us": null, "lost": 0,
             "polls": 0, "poll_us": null, "lines_throttled": 0,
@@ -229,6 +229,16 @@ fn all_that_was_said_is_delivered() {
             // Pull sessions with a connection each keep it.
             "--receivers 0 --pull 4 --poll-every 0.05 --rate 500 --seconds 0.2",
             json!({ "messages": 100, "pull_deliveries": 4 * 100, "connections": 5 }),
+        ),
+        (
+            // People are shown what programs get.
+            "--receivers 7 --talk --senders 3 --window 20 --seconds 0.3",
+            json!({ "talk": true, "sessions": 10 }),
+        ),
+        (
+            "--receivers 6 --talk --senders 4 --rooms 3 --rate 300 --seconds 0.2 --dead 3 --pull 6 \
+             --poll-every 0.1",
+            json!({ "messages": 60, "pull_deliveries": 2 * 60 }),
         ),
     ] {
         let server = start(&[]);
@@ -361,6 +371,10 @@ fn limits_that_are_too_low_are_named_with_the_server_to_start() {
             ["BYE full", "chinwag -c 72 -s 71 -a 72 -r 1 --rate 0"],
         ),
         ("--receivers 30", ["JOIN: ERR full", "chinwag -c 32 -s 31 "]),
+        (
+            "--receivers 30 --talk",
+            ["TALK: ERR full", "chinwag -c 32 -s 31 "],
+        ),
         (
             "--receivers 1 --pull 30 --pull-connections 2",
             ["ERR full", "chinwag -c 5 -s 32 -a 32 "],
@@ -529,6 +543,75 @@ fn a_pull_session_that_is_given_something_else_is_found_out() {
         .expect_failure(&["p0: event 13 is message 8 of s0, and message 9 of s0 to others"]);
     pull_wrong(9, |_| "OK PING\r\n".into())
         .expect_failure(&["p0: this does not belong there: OK PING"]);
+}
+
+/// A run in which a person is shown something else for one message.
+fn talk_wrong(number: u64, wrong: Wrong) -> Finished {
+    let address = fake::start("r1", number, wrong);
+    let args = "--receivers 2 --talk --rate 100 --seconds 0.2 --patience 2 --json";
+    run(address, args)
+}
+
+#[test]
+fn people_may_be_told_the_date_and_what_is_gone() {
+    for (number, wrong, deliveries, lost) in [
+        (99, (|_| String::new()) as Wrong, 40, 0),
+        (
+            5,
+            |line| format!("-- Friday 27 November 2026\r\n{line}"),
+            40,
+            0,
+        ),
+        (
+            5,
+            |_| "-- one event was gone before you could get it\r\n".into(),
+            39,
+            1,
+        ),
+        (
+            5,
+            |_| "-- 1 events were gone before you could get them\r\n".into(),
+            39,
+            1,
+        ),
+    ] {
+        let report = talk_wrong(number, wrong).report();
+        expect(
+            &report,
+            &json!({ "messages": 20, "deliveries": deliveries, "lost": lost }),
+        );
+    }
+}
+
+#[test]
+fn a_person_who_is_shown_something_else_is_found_out() {
+    // People are shown no numbers: the reply to the sender says which message is which event.
+    talk_wrong(5, |_| String::new()).expect_failure(&["event 9 is message ", " of s0"]);
+    talk_wrong(19, |_| String::new())
+        .expect_failure(&["silent for 2 s: r1 was not given event 23, message 19 of s0"]);
+    talk_wrong(5, |line| line.repeat(2)).expect_failure(&["event 10 is message ", " of s0"]);
+    talk_wrong(5, |line| line.replace("s0> 0 5 ", "s0> 0 4 "))
+        .expect_failure(&["event 9 is message ", " of s0"]);
+    talk_wrong(5, |line| line.replace("17:32", "17:33"))
+        .expect_failure(&["event 9 is not what others got"]);
+    talk_wrong(5, |line| line.replace("..\r", ".,\r"))
+        .expect_failure(&["r1: this was not said so by anybody here"]);
+    talk_wrong(5, |_| {
+        "-- 2 events were gone before you could get them\r\n".into()
+    })
+    .expect_failure(&["of s0"]);
+    let lines: [(Wrong, &str); 4] = [
+        (|_| "<s0> hi\r\n".into(), "\"<s0> hi"),
+        (|_| "17:3x <s0> hi\r\n".into(), "\"17:3x <s0> hi"),
+        (|_| "MSG 9 1763800000000 s0 hi\r\n".into(), "\"MSG 9"),
+        (
+            |_| "-- goodbye: the server is shutting down\r\n".into(),
+            "BYE goodbye: the server",
+        ),
+    ];
+    for (wrong, shown) in lines {
+        talk_wrong(5, wrong).expect_failure(&["r1: ", shown]);
+    }
 }
 
 #[test]

@@ -5,6 +5,9 @@
 //! event: then nobody misses a message, gets it twice or out of order without being found out.
 //! Which message an event is, is learnt from the receiver that has it first and from the reply
 //! that its sender gets; the two have to agree, and the others' lines are compared as bytes.
+//!
+//! People are shown no numbers. For them, each event that they see is the next one; the two then only
+//! agree if nothing is missing, comes twice or out of order.
 
 mod room;
 
@@ -18,7 +21,16 @@ pub struct Reader {
     pub room: u32,
     /// The number of the event that it is to get next.
     pub next: u64,
-    pub is_pull: bool,
+    pub form: Form,
+}
+
+/// How a session gets events.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Form {
+    Push,
+    Pull,
+    /// As people see them.
+    Talk,
 }
 
 #[derive(Clone, Copy, Default)]
@@ -117,9 +129,9 @@ impl Ledger {
         now_us: u64,
     ) -> (usize, u32) {
         let room = &mut self.rooms[reader.room as usize];
-        let (latencies, deliveries) = match reader.is_pull {
-            true => (&mut self.pull_latencies, &mut self.pull_deliveries),
-            false => (&mut self.latencies, &mut self.deliveries),
+        let (latencies, deliveries) = match reader.form {
+            Form::Pull => (&mut self.pull_latencies, &mut self.pull_deliveries),
+            Form::Push | Form::Talk => (&mut self.latencies, &mut self.deliveries),
         };
         let Some(place) = reader.next.checked_sub(room.base) else {
             return (0, 0);
@@ -129,13 +141,14 @@ impl Ledger {
             .entries
             .range_mut(room.entries.len().min(place as usize)..)
         {
-            let text = &entry.text[..];
+            let text = entry.text(reader.form);
+            let len = text.len();
             if lines == lines_max || text.is_empty() || !bytes[at..].starts_with(text) {
                 break;
             }
-            at += text.len();
+            at += len;
             lines += 1;
-            self.in_flight -= u64::from(entry.pass(reader.is_pull));
+            self.in_flight -= u64::from(entry.pass(reader.form));
             if let What::Said(_) = entry.what {
                 *deliveries += 1;
                 latencies.record(now_us.saturating_sub(entry.stamp_us));
@@ -168,10 +181,11 @@ impl Ledger {
         self.learn(reader.room, place, what)?;
         let room = &mut self.rooms[reader.room as usize];
         let entry = &mut room.entries[place];
-        if !entry.text.is_empty() && *entry.text != *whole {
+        let text = entry.text_mut(reader.form);
+        if !text.is_empty() && **text != *whole {
             return Err(format!("event {seq} is not what others got"));
         }
-        entry.text = whole.into();
+        *text = whole.into();
         entry.stamp_us = said.map_or(0, |(_, stamp_us)| stamp_us);
         self.take_known(reader, whole, 1, now_us);
         Ok(())
@@ -189,7 +203,7 @@ impl Ledger {
         room.place(next - 1)?;
         for seq in reader.next..next {
             let place = room.place(seq)?;
-            self.in_flight -= u64::from(room.entries[place].pass(reader.is_pull));
+            self.in_flight -= u64::from(room.entries[place].pass(reader.form));
         }
         reader.next = next;
         self.lost += count;

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::fmt;
 
-use super::Checked;
+use super::{Checked, Form};
 
 /// How far behind the newest event that is known another may be before that is out of reason.
 const LEAP_MAX: u64 = 1 << 24;
@@ -31,7 +31,9 @@ pub struct Entry {
     pub is_confirmed: bool,
     pub stamp_us: u64,
     /// The line with its end, from when somebody gets it; empty before.
-    pub text: Box<[u8]>,
+    line: Box<[u8]>,
+    /// The same as people see it.
+    shown: Box<[u8]>,
     /// Receivers that have still to get it.
     pub awaited: u32,
     /// Pull sessions that have still to get it.
@@ -77,7 +79,8 @@ impl Room {
                 what: What::Unknown,
                 is_confirmed: false,
                 stamp_us: 0,
-                text: Box::default(),
+                line: Box::default(),
+                shown: Box::default(),
                 awaited: self.receivers.unwrap_or(u32::MAX),
                 unpolled: self.pulls,
             });
@@ -99,9 +102,24 @@ impl Room {
 }
 
 impl Entry {
+    /// What a session gets that gets events in this form, if that is known; else nothing.
+    pub fn text(&self, form: Form) -> &[u8] {
+        match form {
+            Form::Push | Form::Pull => &self.line,
+            Form::Talk => &self.shown,
+        }
+    }
+
+    pub fn text_mut(&mut self, form: Form) -> &mut Box<[u8]> {
+        match form {
+            Form::Push | Form::Pull => &mut self.line,
+            Form::Talk => &mut self.shown,
+        }
+    }
+
     /// Takes one off those who wait for it; true if that completes a message.
-    pub fn pass(&mut self, is_pull: bool) -> bool {
-        if is_pull {
+    pub fn pass(&mut self, form: Form) -> bool {
+        if form == Form::Pull {
             self.unpolled = self.unpolled.saturating_sub(1);
             return false;
         }

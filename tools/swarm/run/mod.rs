@@ -166,7 +166,7 @@ impl<'a> Swarm<'a> {
         self.report.connect_us = connect_us;
         self.report.join_us = self.clock.now_us();
         self.work(Phase::Settling)?;
-        self.members.open();
+        self.members.open(&mut self.conns);
         if let Some(server) = server {
             self.report.resident_kib_joined = Some(server.resident_kib()?);
         }
@@ -221,6 +221,10 @@ impl<'a> Swarm<'a> {
             // It reads again, but only to see the end.
             self.net.remember(index, &mut conn.net);
         }
+        if conn.is_person() && conn.stage >= Stage::Joining {
+            conn.net.out.extend_from_slice(b"/quit\r\n");
+        }
+        // If TALK was refused, it is no person's.
         conn.net.out.extend_from_slice(b"QUIT\r\n");
         conn.stage = Stage::Leaving;
         self.leaving += 1;
@@ -284,7 +288,7 @@ impl<'a> Swarm<'a> {
             Phase::Connecting => members.greeted == self.connect_to,
             Phase::JoiningPulls => members.pulls.is_done(),
             Phase::Joining => members.joined == plan.connections() - plan.carriers(),
-            Phase::Settling => self.conns.iter().all(|conn| self.is_settled(conn)),
+            Phase::Settling => self.conns.iter().all(|conn| members.is_settled(conn)),
             Phase::Running => {
                 self.is_interrupted.load(Ordering::Relaxed)
                     || self.clock.now_us() >= self.phase_us + plan.run_us
@@ -299,14 +303,6 @@ impl<'a> Swarm<'a> {
         }
     }
 
-    /// Whether a receiver knows of all who have joined.
-    fn is_settled(&self, conn: &Conn) -> bool {
-        match conn.role {
-            Role::Receiver(reader) => reader.next == self.members.ledger.end(reader.room),
-            _ => true,
-        }
-    }
-
     /// Does what is to be done without having heard anything.
     fn act(&mut self, phase: Phase, now_us: u64) -> Checked<()> {
         match phase {
@@ -318,7 +314,7 @@ impl<'a> Swarm<'a> {
                 }
             }
             Phase::Joining => {
-                let left = self.conns.len() - self.plan.carriers() - self.asked;
+                let left = self.members.may_join() - self.asked;
                 let space = JOINING_MAX.saturating_sub(self.asked - self.members.joined);
                 for _ in 0..space.min(left) {
                     let index = self.plan.carriers() + self.asked;

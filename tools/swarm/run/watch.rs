@@ -45,7 +45,7 @@ impl Swarm<'_> {
             Phase::Connecting => (conns.find(at(Stage::Connecting)), "got no HELLO"),
             Phase::Joining => (conns.find(at(Stage::Joining)), "got no reply to JOIN"),
             Phase::Settling => (
-                conns.find(|conn| !self.is_settled(conn)),
+                conns.find(|conn| !self.members.is_settled(conn)),
                 "was not told of all who joined",
             ),
             Phase::Arriving => return self.missing(),

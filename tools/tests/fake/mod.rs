@@ -1,6 +1,7 @@
 //! A server that does wrong on request: one room, and what a load generator says to it.
 //!
-//! It does not know RESUME: a pull session has to have a connection of its own.
+//! It does not know RESUME: a pull session has to have a connection of its own. People see the same
+//! events as programs, apart from their own coming.
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -28,9 +29,26 @@ impl Wrong {
 struct Room {
     /// All events, and the number of the message for those that are one.
     log: Vec<(String, Option<u64>)>,
-    members: Vec<(String, TcpStream)>,
+    members: Vec<Member>,
     messages: u64,
     wrong: Wrong,
+}
+
+/// Somebody who gets what happens.
+struct Member {
+    name: String,
+    stream: TcpStream,
+    is_person: bool,
+}
+
+/// An event as people see it.
+fn shown(line: &str) -> String {
+    let words: Vec<_> = line.trim_end().splitn(5, ' ').collect();
+    match words[..] {
+        ["MSG", _, _, name, text] => format!("17:32 <{name}> {text}\r\n"),
+        [_, _, _, name] => format!("17:32 -- {name} came\r\n"),
+        _ => panic!("{line}"),
+    }
 }
 
 /// A server on a port of its own, in threads of its own that end with their connections. It sends
@@ -70,6 +88,10 @@ fn serve(stream: &TcpStream, room: &Mutex<Room>) -> Option<()> {
                 rest.split(' ').next()?.clone_into(&mut name);
                 room.join(stream, &name, rest)?;
             }
+            "TALK" => {
+                rest.split(' ').next()?.clone_into(&mut name);
+                room.talk(stream, &name)?;
+            }
             "SAY" => room.say(out, &name, rest)?,
             "POLL" => {
                 let after = rest.split(' ').find_map(|word| word.strip_prefix("after="));
@@ -80,8 +102,8 @@ fn serve(stream: &TcpStream, room: &Mutex<Room>) -> Option<()> {
                 write!(out, "OK POLL {count} last={cursor} more=0\r\n{lines}").ok()?;
             }
             "LEAVE" => out.write_all(b"OK LEAVE\r\n").ok()?,
-            "QUIT" => {
-                room.members.retain(|(member, _)| *member != name);
+            "QUIT" | "/quit" => {
+                room.members.retain(|member| member.name != name);
                 return out.write_all(b"OK QUIT\r\nBYE quit goodbye\r\n").ok();
             }
             "STATS" => out.write_all(b"OK STATS 0\r\n").ok()?,
@@ -99,11 +121,37 @@ impl Room {
             format!("OK JOIN session={token} name={name} idle=3600 seq={seq} members=1\r\n");
         stream.write_all(reply.as_bytes()).ok()?;
         if options.contains("mode=push") {
-            self.members.push((name.into(), stream.try_clone().ok()?));
+            self.add(stream, name, false)?;
         }
+        self.came(name, seq)
+    }
+
+    fn talk(&mut self, mut stream: &TcpStream, name: &str) -> Option<()> {
+        let seq = self.log.len() as u64 + 1;
+        let reply = format!("-- you are {name} in den; /help helps\r\n-- nobody else is here\r\n");
+        stream.write_all(reply.as_bytes()).ok()?;
+        self.came(name, seq)?;
+        self.add(stream, name, true)
+    }
+
+    fn add(&mut self, stream: &TcpStream, name: &str, is_person: bool) -> Option<()> {
+        self.members.push(Member {
+            name: name.into(),
+            stream: stream.try_clone().ok()?,
+            is_person,
+        });
+        Some(())
+    }
+
+    fn came(&mut self, name: &str, seq: u64) -> Option<()> {
         let line = format!("JOINED {seq} 1763800000000 {name}\r\n");
-        for (_, member) in &mut self.members {
-            member.write_all(line.as_bytes()).ok()?;
+        for member in &mut self.members {
+            let shown = if member.is_person {
+                shown(&line)
+            } else {
+                line.clone()
+            };
+            member.stream.write_all(shown.as_bytes()).ok()?;
         }
         self.log.push((line, None));
         Some(())
@@ -116,9 +164,14 @@ impl Room {
         let reply = self.wrong.lines(name, number, &reply);
         out.write_all(reply.as_bytes()).ok()?;
         let line = format!("MSG {seq} 1763800000000 {name} {text}\r\n");
-        for (to, member) in &mut self.members {
-            let lines = self.wrong.lines(to, number, &line);
-            member.write_all(lines.as_bytes()).ok()?;
+        for member in &mut self.members {
+            let truth = if member.is_person {
+                shown(&line)
+            } else {
+                line.clone()
+            };
+            let lines = self.wrong.lines(&member.name, number, &truth);
+            member.stream.write_all(lines.as_bytes()).ok()?;
         }
         self.log.push((line, Some(number)));
         Some(())
