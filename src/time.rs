@@ -123,7 +123,7 @@ impl LocalTime {
 }
 
 /// A date, as the number of days since 1970-01-01.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Day(pub u64);
 
 impl Day {

@@ -173,6 +173,7 @@ impl Chat {
     /// Shows people the local time of `zone` from now on.
     pub fn set_zone(&mut self, zone: Zone) {
         self.local = LocalClock::new(zone);
+        self.shown = ShownEvents::default();
     }
 
     /// The limits that the server enforces.

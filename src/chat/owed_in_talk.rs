@@ -9,38 +9,43 @@ use crate::talk::{Form, shown_bytes_max};
 use crate::time::{Day, Now};
 
 /// After this many bytes, the rest is shown in the next write.
-const SHOWN_BYTES: usize = 4096;
+const SHOWN_BYTES: usize = 16 * 1024;
 
-/// The most memory that buffers for events as people see them take, in bytes. They grow by doubling, with
-/// a copy; a date may come before an event; and /again reads one into a buffer of its own and shows it
-/// in another.
+/// How many stretches of events are kept as people see them: enough for all that a log holds with the
+/// default limits.
+const STRETCHES: usize = 4;
+
+/// The most memory that buffers for events as people see them take, in bytes. They grow by doubling, one
+/// of them with a copy; a date may come before an event; and /again reads one into a buffer of its own
+/// and shows it in another.
 pub(super) fn buffers_bytes_max(limits: &Limits) -> u64 {
     let event = limits.event_bytes_max();
     let shown = SHOWN_BYTES + shown_bytes_max(event) + 64;
-    (3 * shown + 3 * event + 2 * shown_bytes_max(event)) as u64
+    ((2 * STRETCHES + 1) * shown + 3 * event + 2 * shown_bytes_max(event)) as u64
 }
 
-/// Events of a room as people see them. In a room where something happens, the next person mostly gets
-/// what the last one got, so they are kept.
+/// Events as people see them. In a room where something happens, the next person mostly gets what the
+/// last one got, so they are kept.
 #[derive(Debug, Default)]
 pub(super) struct ShownEvents {
-    text: Vec<u8>,
-    /// Whose they are.
-    span: Option<Span>,
+    stretches: [Stretch; STRETCHES],
+    /// The one that gives way to the next.
+    oldest: usize,
 }
 
-/// Which events were shown to people who have caused none of them.
-#[derive(Debug)]
-struct Span {
-    /// Where these people were before.
-    start: Start,
+/// Successive events of a room as people see them.
+#[derive(Debug, Default)]
+struct Stretch {
+    text: Vec<u8>,
+    /// Whom else they are for; `None` if they are one person's.
+    start: Option<Start>,
     /// The number after the last of the events.
     to: u64,
     /// The day of the last.
     day: Day,
 }
 
-/// What decides how events are shown to people who have caused none of them.
+/// What decides how the next events are shown to people who have caused none of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Start {
     log: LifeId,
@@ -50,19 +55,33 @@ struct Start {
 }
 
 impl ShownEvents {
-    /// An empty buffer for other text.
+    /// An empty buffer. What was kept in it is forgotten.
     fn clear(&mut self) -> &mut Vec<u8> {
-        self.span = None;
-        self.text.clear();
-        &mut self.text
+        let oldest = &mut self.stretches[self.oldest];
+        oldest.start = None;
+        oldest.text.clear();
+        &mut oldest.text
     }
 
-    /// Where people from `start` are when they have got these events, if that is all that they can get
-    /// at once. `next` is the number that the room's next event will have.
-    fn end_from(&self, start: Start, next: u64) -> Option<(u64, Day)> {
-        let span = self.span.as_ref().filter(|span| span.start == start)?;
-        let is_enough = span.to == next || self.text.len() >= SHOWN_BYTES;
-        is_enough.then_some((span.to, span.day))
+    /// Which stretch holds what people get from `start` on, if it is all that they can get at once.
+    /// `next` is the number that the room's next event will have.
+    fn find(&self, start: Start, next: u64) -> Option<usize> {
+        self.stretches.iter().position(|stretch| {
+            let is_enough = stretch.to == next || stretch.text.len() >= SHOWN_BYTES;
+            stretch.start == Some(start) && is_enough
+        })
+    }
+
+    /// Says of what was put into the [empty buffer](Self::clear) where those are who have got it, and
+    /// for whom it is kept. Returns which stretch it is.
+    fn end(&mut self, start: Option<Start>, to: u64, day: Day) -> usize {
+        let index = self.oldest;
+        let stretch = &mut self.stretches[index];
+        (stretch.start, stretch.to, stretch.day) = (start, to, day);
+        if start.is_some() {
+            self.oldest = (index + 1) % STRETCHES;
+        }
+        index
     }
 }
 
@@ -77,45 +96,42 @@ impl Chat {
             return Owed::Nothing;
         }
         let mut viewer = session.attached_mut().talk_mut().viewer;
-        let start = Start {
+        let is_like_others = cursor >= log.first() && !viewer.may_have_own(cursor);
+        let start = is_like_others.then_some(Start {
             log: room.log_id,
             cursor,
             day: viewer.day,
             columns: viewer.columns,
-        };
-        let is_like_others = cursor >= log.first() && !viewer.may_have_own(cursor);
-        let known = self.shown.end_from(start, log.next());
-        let (to, day) = match known.filter(|_| is_like_others) {
-            Some(end) => end,
-            None => {
-                let shown = self.shown.clear();
-                let mut to = cursor;
-                if to < log.first() {
-                    let (count, next_seq) = (log.first() - to, log.first());
-                    Form::Talk.write(&Output::Lost { count, next_seq }, shown);
-                    to = log.first();
-                }
-                while to < log.next() && shown.len() < SHOWN_BYTES {
-                    let numbered = read_event(log, to, &mut self.line);
-                    if !viewer.is_own(name, &numbered) {
-                        let local = self.local.at(numbered.unix_ms);
-                        viewer.show(&numbered, local, shown);
-                    }
-                    to += 1;
-                }
-                let day = viewer.day;
-                let span = Span { start, to, day };
-                self.shown.span = is_like_others.then_some(span);
-                (to, day)
+        });
+        let found = start.and_then(|start| self.shown.find(start, log.next()));
+        let index = found.unwrap_or_else(|| {
+            let shown = self.shown.clear();
+            let mut to = cursor;
+            if to < log.first() {
+                let (count, next_seq) = (log.first() - to, log.first());
+                Form::Talk.write(&Output::Lost { count, next_seq }, shown);
+                to = log.first();
             }
-        };
-        if self.shown.text.is_empty() {
+            while to < log.next() && shown.len() < SHOWN_BYTES {
+                let numbered = read_event(log, to, &mut self.line);
+                if !viewer.is_own(name, &numbered) {
+                    let local = self.local.at(numbered.unix_ms);
+                    viewer.show(&numbered, local, shown);
+                }
+                to += 1;
+            }
+            self.shown.end(start, to, viewer.day)
+        });
+        let &Stretch {
+            ref text, to, day, ..
+        } = &self.shown.stretches[index];
+        if text.is_empty() {
             mark_delivered(session, log, to, 0, &mut self.stats);
             return Owed::Nothing;
         }
         Owed::Lines {
             session: key,
-            slices: [&self.shown.text, &[], &[]],
+            slices: [text, &[], &[]],
             shown: Some(Shown {
                 to,
                 day,

@@ -744,6 +744,22 @@ fn people_see_what_is_for_them_whoever_was_served_before_them() {
             ]
         );
     }
+    // More than one write takes.
+    let long = "x".repeat(100);
+    let bot = world.connect();
+    world.send(&bot, b"JOIN bot room=den mode=pull\n");
+    everybody().for_each(|(_, person)| _ = text(person));
+    let many = 0..400;
+    let said: String = many.clone().map(|n| format!("SAY {n} {long}\n")).collect();
+    world.send(&bot, said.as_bytes());
+    let shown: String = many
+        .map(|n| format!("09:56 <bot> {n} {long}\r\n"))
+        .collect();
+    for (room, person) in everybody() {
+        let expected = if *room == "den" { &shown[..] } else { "" };
+        assert!(text(person) == expected, "in the {room}");
+    }
+    world.send(&bot, b"QUIT\n");
     // Whoever comes on the next day needs no date.
     world.advance(24 * 3_600_000);
     let dan = person(&mut world, "TALK dan room=den history=0");
