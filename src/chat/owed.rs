@@ -55,6 +55,8 @@ pub struct Receipt {
     /// How many bytes of lines were written; `None` stands for the reply to a POLL.
     bytes: Option<NonZeroUsize>,
     is_all: bool,
+    /// Whether the lines are a person's.
+    is_talk: bool,
     /// Where a person's session is then, if all that was shown has been written.
     shown: Option<Shown>,
 }
@@ -84,6 +86,7 @@ impl<'a> Owed<'a> {
             session: *session,
             bytes: Some(NonZeroUsize::new(bytes)?),
             is_all: is_whole && shown.is_none_or(|shown| shown.is_all),
+            is_talk: shown.is_some(),
             shown: shown.filter(|_| is_whole),
         })
     }
@@ -109,7 +112,7 @@ impl Chat {
         let Some(key) = caller.session else {
             return Owed::Nothing;
         };
-        if self.sessions[key.index()].form() == Form::Talk {
+        if caller.form == Form::Talk {
             return self.owed_in_talk(key);
         }
         let session = &self.sessions[key.index()];
@@ -133,6 +136,7 @@ impl Chat {
                 session: key,
                 bytes: None,
                 is_all: true,
+                is_talk: false,
                 shown: None,
             }),
             Delivery::Awaited(_) => Owed::PollWaits,
@@ -145,7 +149,7 @@ impl Chat {
     /// that was cut, the event that a LOST has announced, or the reply to a POLL.
     pub fn advance(&mut self, receipt: Receipt, now: Now, out: &mut Vec<u8>) {
         match receipt.bytes {
-            Some(bytes) if self.sessions[receipt.session.index()].form() == Form::Talk => {
+            Some(bytes) if receipt.is_talk => {
                 self.advance_talk(receipt.session, bytes.get(), receipt.shown, now, out);
             }
             Some(bytes) => self.advance_push(receipt.session, bytes.get(), now, out),
