@@ -140,7 +140,7 @@ impl SortedIndex {
     pub fn keys_after(
         &self,
         target: Option<&AnyTarget<'_>>,
-    ) -> (impl Iterator<Item = u32> + Clone + use<'_>, usize) {
+    ) -> (impl Iterator<Item = u32> + use<'_>, usize) {
         let place = target.map(|target| self.place(target));
         let (chunk, at) = place.map_or((0, 0), |p| (p.chunk, p.at + usize::from(p.is_found)));
         let before: usize = self.chunks[..chunk].iter().map(Vec::len).sum();

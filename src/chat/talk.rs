@@ -179,13 +179,13 @@ impl Chat {
     }
 
     /// What a person can complete with TAB: the names of the members of their room, and the commands.
-    pub fn completions(&self, session: Option<SessionKey>) -> impl Iterator<Item = &str> + Clone {
+    pub fn completions(&self, session: Option<SessionKey>) -> Vec<&str> {
         let room = session.map(|key| self.session_and_room(key).1);
         let members = room
             .into_iter()
             .flat_map(|room| room.members.keys_after(None).0);
         let names = members.map(|key| self.sessions[key as usize].name.as_str());
-        names.chain(COMMANDS)
+        names.chain(COMMANDS).collect()
     }
 
     /// What a person sees first: who they are, where, and who else is there.

@@ -329,7 +329,7 @@ impl<T: Transport> Hub<T> {
         let Some((editor, out)) = conn.editor_and_out() else {
             return;
         };
-        if let Some(names) = editor.complete(names, out) {
+        if let Some(names) = editor.complete(&names, out) {
             self.tell(key, &names);
         }
     }

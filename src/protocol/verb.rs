@@ -142,22 +142,14 @@ fn after_name(args: Args<'_>) -> Result<Option<Name>, Error> {
     Ok(after)
 }
 
-fn talk<'a>(mut args: Args<'a>, _limits: &Limits) -> Parsed<'a> {
-    let joining = name(args.positional("the name")?)?;
-    let (mut room, mut history, mut idle, mut secret) = (None, None, None, None);
-    args.options(|key, value| match key {
-        "room" => set(&mut room, key, name(value)?),
-        "history" => set(&mut history, key, number(key, value)?),
-        "idle" => set(&mut idle, key, idle_s(key, value)?),
-        "key" => set(&mut secret, key, secret_key(value)?),
-        _ => Ok(false),
-    })?;
+fn talk<'a>(args: Args<'a>, _limits: &Limits) -> Parsed<'a> {
+    let wishes = wishes(args, true)?;
     Ok(Command::Talk(Talk {
-        name: joining,
-        room: room.unwrap_or(DEFAULT_ROOM),
-        history: history.unwrap_or(TALK_HISTORY_DEFAULT),
-        idle_s: idle,
-        key: secret,
+        name: wishes.name,
+        room: wishes.room.unwrap_or(DEFAULT_ROOM),
+        history: wishes.history.unwrap_or(TALK_HISTORY_DEFAULT),
+        idle_s: wishes.idle_s,
+        key: wishes.key,
     }))
 }
 
@@ -179,49 +171,78 @@ fn secret_key(value: &str) -> Result<&str, Error> {
     }
 }
 
-fn join<'a>(mut args: Args<'a>, _limits: &Limits) -> Parsed<'a> {
-    let joining = name(args.positional("the name")?)?;
-    let (mut room, mut mode, mut idle, mut alive) = (None, None, None, None);
-    let (mut history, mut secret, mut after, mut log) = (None, None, None, None);
-    let mut quiet = None;
-    args.options(|key, value| match key {
-        "room" => set(&mut room, key, name(value)?),
-        "mode" => {
-            let modes = Mode::ALL.map(|m| (m.as_str(), m));
-            set(&mut mode, key, choice(key, value, modes)?)
-        }
-        "idle" => set(&mut idle, key, idle_s(key, value)?),
-        "alive" => {
-            let ways = Alive::ALL.map(|a| (a.as_str(), a));
-            set(&mut alive, key, choice(key, value, ways)?)
-        }
-        "history" => set(&mut history, key, number(key, value)?),
-        "after" => set(&mut after, key, number(key, value)?),
-        "log" => {
-            let id = LifeId::parse(value);
-            let id = id.ok_or_else(|| bad_argument("log= takes 16 hexadecimal digits"))?;
-            set(&mut log, key, id)
-        }
-        "quiet" => set(&mut quiet, key, only("yes", key, value)?),
-        "key" => set(&mut secret, key, secret_key(value)?),
-        _ => Ok(false),
-    })?;
-    let since = match (after, log) {
+fn join<'a>(args: Args<'a>, _limits: &Limits) -> Parsed<'a> {
+    let wishes = wishes(args, false)?;
+    let since = match (wishes.after, wishes.log) {
         (None, None) => None,
         (Some(after), Some(log)) => Some(Since { after, log }),
         _ => return Err(bad_argument("after= and log= go together")),
     };
     Ok(Command::Join(Join {
-        name: joining,
-        room: room.unwrap_or(DEFAULT_ROOM),
-        mode: mode.unwrap_or_default(),
-        idle_s: idle,
-        alive: alive.unwrap_or_default(),
-        history: history.unwrap_or(0),
-        key: secret,
+        name: wishes.name,
+        room: wishes.room.unwrap_or(DEFAULT_ROOM),
+        mode: wishes.mode.unwrap_or_default(),
+        idle_s: wishes.idle_s,
+        alive: wishes.alive.unwrap_or_default(),
+        history: wishes.history.unwrap_or(0),
+        key: wishes.key,
         since,
-        is_quiet: quiet.is_some(),
+        is_quiet: wishes.quiet.is_some(),
     }))
+}
+
+/// What a line says about the session that it asks for.
+struct Wishes<'a> {
+    name: Name,
+    room: Option<Name>,
+    mode: Option<Mode>,
+    idle_s: Option<u32>,
+    alive: Option<Alive>,
+    history: Option<u64>,
+    after: Option<u64>,
+    log: Option<LifeId>,
+    quiet: Option<()>,
+    key: Option<&'a str>,
+}
+
+/// Reads a name and the options of JOIN; those of TALK are some of them.
+fn wishes(mut args: Args<'_>, is_talk: bool) -> Result<Wishes<'_>, Error> {
+    let mut wishes = Wishes {
+        name: name(args.positional("the name")?)?,
+        room: None,
+        mode: None,
+        idle_s: None,
+        alive: None,
+        history: None,
+        after: None,
+        log: None,
+        quiet: None,
+        key: None,
+    };
+    args.options(|key, value| match key {
+        "room" => set(&mut wishes.room, key, name(value)?),
+        "idle" => set(&mut wishes.idle_s, key, idle_s(key, value)?),
+        "history" => set(&mut wishes.history, key, number(key, value)?),
+        "key" => set(&mut wishes.key, key, secret_key(value)?),
+        _ if is_talk => Ok(false),
+        "mode" => {
+            let modes = Mode::ALL.map(|m| (m.as_str(), m));
+            set(&mut wishes.mode, key, choice(key, value, modes)?)
+        }
+        "alive" => {
+            let ways = Alive::ALL.map(|a| (a.as_str(), a));
+            set(&mut wishes.alive, key, choice(key, value, ways)?)
+        }
+        "after" => set(&mut wishes.after, key, number(key, value)?),
+        "log" => {
+            let id = LifeId::parse(value);
+            let id = id.ok_or_else(|| bad_argument("log= takes 16 hexadecimal digits"))?;
+            set(&mut wishes.log, key, id)
+        }
+        "quiet" => set(&mut wishes.quiet, key, only("yes", key, value)?),
+        _ => Ok(false),
+    })?;
+    Ok(wishes)
 }
 
 fn resume<'a>(mut args: Args<'a>, _limits: &Limits) -> Parsed<'a> {

@@ -140,29 +140,25 @@ impl Editor {
     /// the name, as in irssi and WeeChat, unless it is a command's.
     ///
     /// On a second TAB returns the names, which the caller shows above the line.
-    pub fn complete<'n>(
-        &mut self,
-        names: impl Iterator<Item = &'n str> + Clone,
-        out: &mut Vec<u8>,
-    ) -> Option<String> {
+    pub fn complete(&mut self, names: &[&str], out: &mut Vec<u8>) -> Option<String> {
         let was_ambiguous = std::mem::take(&mut self.is_ambiguous);
         let start = self.word_start(self.cursor);
         let word = &self.line[start..self.cursor];
-        let mut others = names.filter(|name| common_len(name, word) == word.len());
-        let all = others.clone();
+        let is_begun = |name: &&&str| common_len(name, word) == word.len();
+        let begun: Vec<&str> = names.iter().filter(is_begun).copied().collect();
         // TABs in pasted text stand between words. They complete nothing.
-        let first = if word.is_empty() { None } else { others.next() };
-        let Some(name) = first else {
+        let first = begun.split_first().filter(|_| !word.is_empty());
+        let Some((name, others)) = first else {
             self.is_bell_due = true;
             self.draw(out);
             return None;
         };
-        let common = others.clone().map(|other| common_len(name, other)).min();
+        let common = others.iter().map(|other| common_len(name, other)).min();
         let (from, text) = match common {
             Some(common) => {
                 self.is_ambiguous = true;
                 if common == word.len() && was_ambiguous {
-                    return Some(listing(all, 1 + others.count()));
+                    return Some(listing(&begun));
                 }
                 self.is_bell_due = true;
                 (self.cursor, name[word.len()..common].to_owned())
@@ -172,7 +168,7 @@ impl Editor {
                 let is_spaced = self.line[self.cursor..].starts_with(' ');
                 let colon = if is_address { ":" } else { "" };
                 let space = if is_spaced { "" } else { " " };
-                (start, [name, colon, space].concat())
+                (start, [*name, colon, space].concat())
             }
         };
         self.replace_word(from, &text);
@@ -380,11 +376,11 @@ fn common_len(name: &str, other: &str) -> usize {
 }
 
 /// The first of some names, and how many more there are.
-fn listing<'n>(names: impl Iterator<Item = &'n str>, count: usize) -> String {
-    let shown: Vec<_> = names.take(NAMES_SHOWN_MAX).collect();
+fn listing(names: &[&str]) -> String {
+    let shown = &names[..names.len().min(NAMES_SHOWN_MAX)];
     let mut text = shown.join(" ");
-    if count > shown.len() {
-        text += &format!(" and {} more", count - shown.len());
+    if names.len() > shown.len() {
+        text += &format!(" and {} more", names.len() - shown.len());
     }
     text
 }

@@ -803,7 +803,7 @@ fn complete(text: &str) -> (String, Vec<String>) {
     let mut out = Vec::new();
     while let Some(typed) = editor.type_in(&mut input, &mut out) {
         assert_eq!(typed, Typed::Tab);
-        listed.extend(editor.complete(NAMES.into_iter(), &mut out));
+        listed.extend(editor.complete(&NAMES, &mut out));
     }
     editor.type_in(&mut &b"|"[..], &mut out);
     (editor.finish(&mut out), listed)
@@ -848,19 +848,15 @@ fn a_second_tab_lists_names_that_are_left() {
     assert_eq!(complete("ann\t!\x7f\t").1, [""; 0]);
 
     let names: Vec<_> = (0..50).map(|n| format!("bob{n}")).collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
     let mut editor = Editor::new(80, 24, 40);
     let mut out = Vec::new();
     let mut input = &b"bob\t\t"[..];
     assert_eq!(editor.type_in(&mut input, &mut out), Some(Typed::Tab));
-    assert_eq!(
-        editor.complete(names.iter().map(|name| &**name), &mut out),
-        None
-    );
+    assert_eq!(editor.complete(&names, &mut out), None);
     assert_eq!(out, b"bob\x07");
     assert_eq!(editor.type_in(&mut input, &mut out), Some(Typed::Tab));
-    let listed = editor
-        .complete(names.iter().map(|name| &**name), &mut out)
-        .unwrap();
+    let listed = editor.complete(&names, &mut out).unwrap();
     assert!(listed.starts_with("bob0 bob1 ") && listed.ends_with(" bob39 and 10 more"));
 }
 
@@ -1037,7 +1033,7 @@ fn outcome<'i>(
             let mut out = Vec::new();
             let typed = editor.type_in(&mut read, &mut out);
             if typed == Some(Typed::Tab) {
-                let names = editor.complete(NAMES.into_iter(), &mut out);
+                let names = editor.complete(&NAMES, &mut out);
                 let text = names.map(|names| format!("-- {names}\r\n"));
                 editor.above(text.unwrap_or_default().as_bytes(), &mut out);
             }
@@ -1108,7 +1104,7 @@ fn whatever_comes_neither_takes_more_than_it_may_nor_controls_the_terminal() {
                 check_written(&out);
                 out.clear();
                 match typed {
-                    Typed::Tab => _ = editor.complete(NAMES.into_iter(), &mut out),
+                    Typed::Tab => _ = editor.complete(&NAMES, &mut out),
                     Typed::Line(line) => assert!(line.len() <= max),
                     Typed::Dropped | Typed::End => {}
                 }
