@@ -92,13 +92,6 @@ impl<'a> Owed<'a> {
     }
 }
 
-impl Owed<'_> {
-    /// Makes the receipt for all of the lines, if there are any.
-    pub fn written_all(&self) -> Option<Receipt> {
-        self.written(self.slices().iter().map(|slice| slice.len()).sum())
-    }
-}
-
 impl Receipt {
     /// Whether everything has been written.
     pub fn is_all(&self) -> bool {

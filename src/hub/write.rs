@@ -4,7 +4,7 @@ use std::io;
 
 use super::{Hub, WRITE_BYTES_PER_TURN};
 use crate::chat::{ConnEvent, ConnId, Owed};
-use crate::hub::conn::{Conn, Flow, Space, Transport};
+use crate::hub::conn::{Conn, Flow, OUT_BYTES_ENOUGH, Space, Transport};
 use crate::talk::Form;
 use crate::time::Now;
 
@@ -87,15 +87,15 @@ impl<T: Transport> Hub<T> {
                 continue;
             }
             if conn.out_len() == 0 && conn.is_edited() {
-                // It goes above the line that the person types, and is written with that.
-                let receipt = owed.written_all();
-                for slice in owed.slices() {
-                    conn.out().extend_from_slice(slice);
+                // It goes above the line that the person types, and is written with that. There is no
+                // more of it than a connection may hold.
+                let lines = owed.slices()[0];
+                let lines = &lines[..lines.len().min(OUT_BYTES_ENOUGH)];
+                conn.out().extend_from_slice(lines);
+                if let Some(receipt) = owed.written(lines.len()) {
+                    self.chat.advance(receipt, now, conn.out());
                 }
                 conn.show_above(0);
-                if let Some(receipt) = receipt {
-                    self.chat.advance(receipt, now, &mut self.rest);
-                }
                 continue;
             }
             if sum >= bytes_enough {

@@ -745,7 +745,7 @@ fn people_see_what_is_for_them_whoever_was_served_before_them() {
         );
     }
     // More than one write takes.
-    let long = "x".repeat(100);
+    let long = "x".repeat(60);
     let bot = world.connect();
     world.send(&bot, b"JOIN bot room=den mode=pull\n");
     everybody().for_each(|(_, person)| _ = text(person));
