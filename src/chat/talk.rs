@@ -11,8 +11,8 @@ use super::keys::KeyHash;
 use super::life::OwedEvents;
 use super::notice::Notice;
 use crate::protocol::{
-    Alive, Bye, Entered, Error, Join, LeaveReason, Listing, Mode, Name, Numbered, Reply, Secret,
-    TALK_HISTORY_DEFAULT, Talk,
+    Alive, Bye, Earlier, Entered, Error, Join, LeaveReason, Listing, Mode, Name, Numbered, Reply,
+    Secret, TALK_HISTORY_DEFAULT, Talk,
 };
 use crate::talk::{COMMANDS, Form, LocalClock, Viewer};
 use crate::time::Now;
@@ -191,6 +191,11 @@ impl Chat {
     /// What a person sees first: who they are, where, and who else is there.
     fn entered<'a>(&self, key: SessionKey, missed: Option<u64>, now: Now) -> Reply<'a> {
         let (session, room) = self.session_and_room(key);
+        // The newest event is their own coming, which is not shown.
+        let earlier = missed.is_none().then(|| Earlier {
+            shown: room.newest() - session.cursor,
+            held: room.newest() - room.log.first(),
+        });
         let mut others = Listing::default();
         let (keys, count) = room.members.keys_after(None);
         for other in keys.filter(|&other| other != key.0) {
@@ -206,6 +211,7 @@ impl Chat {
             more: count as u64 - 1 - others.lines(),
             others,
             missed,
+            earlier: earlier.filter(|earlier| (1..earlier.held).contains(&earlier.shown)),
         })
     }
 

@@ -51,7 +51,9 @@ pub use limits::{
 };
 pub use name::{DEFAULT_ROOM, Folded, Name};
 pub use nearest::nearest;
-pub use output::{Entered, Expiring, Listing, Membership, Output, Presence, Reply, UNASKED};
+pub use output::{
+    Earlier, Entered, Expiring, Listing, Membership, Output, Presence, Reply, UNASKED,
+};
 pub use quote::{QUOTE_CHARS_MAX, quote};
 pub use request::Request;
 pub use sizes::REPLY_HEAD_BYTES_MAX;

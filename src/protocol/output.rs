@@ -280,6 +280,17 @@ pub struct Entered {
     pub more: u64,
     /// How many events have come while they were away; `None` if they have just come.
     pub missed: Option<u64>,
+    /// The events before they came, if they see only some of those.
+    pub earlier: Option<Earlier>,
+}
+
+/// How many events there were before somebody came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Earlier {
+    /// How many of them are shown, at least one.
+    pub shown: u64,
+    /// How many the room's log holds, which are more.
+    pub held: u64,
 }
 
 impl Reply<'_> {
@@ -359,7 +370,7 @@ impl fmt::Display for Error {
             } => return write_name_taken(f, *name, *way_back, *until),
             Error::InRoom { room } => return write!(f, "you are in {room} already"),
             Error::NotAuthorized => {
-                "the server does not know that name with that key: JOIN <name> key=<key>"
+                "the server does not know that name with that key; after the name, say key=<key>"
             }
             Error::WrongMode => {
                 "a push session gets its events unasked; JOIN with mode=pull to POLL"
@@ -414,7 +425,7 @@ fn write_name_taken(
         TakenUntil::Silent { left_s } => {
             write!(
                 f,
-                "try again in {left_s} s, when it has expired if it stays silent"
+                "try again in {left_s} s: if it stays silent, it will have expired"
             )
         }
         TakenUntil::KeptAlive { idle_s } => {
@@ -622,7 +633,7 @@ mod tests {
             (TokenOrKey, Detached { left_s: 1 }, "; if that was you: JOIN with its key, RESUME its session, or try again in 1 s, when it has expired\r\n"),
             (Talk, Detached { left_s: 20 }, "; if that was you: TALK from the same address, or try again in 20 s, when it has expired\r\n"),
             (TalkWithKey, Detached { left_s: 20 }, "; if that was you: TALK with its key, or try again in 20 s, when it has expired\r\n"),
-            (Token, Silent { left_s: 9 }, " by a client that is connected; if that was you: RESUME its session, or try again in 9 s, when it has expired if it stays silent\r\n"),
+            (Token, Silent { left_s: 9 }, " by a client that is connected; if that was you: RESUME its session, or try again in 9 s: if it stays silent, it will have expired\r\n"),
             (TokenOrKey, KeptAlive { idle_s: 60 }, " by a client that is connected; if that was you: JOIN with its key, RESUME its session, or close that connection and try again 60 s later\r\n"),
             (Talk, KeptAlive { idle_s: 60 }, " by a client that is connected; if that was you: close that connection, or if it is lost try again within 60 s, when the server has noticed\r\n"),
         ];

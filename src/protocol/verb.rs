@@ -32,7 +32,7 @@ pub struct Verb {
 
 /// What HELP says at its end.
 pub(super) static HELP_END: &[&str] = &[
-    "What others say comes as MSG. After EXPIRING, press Return to stay.",
+    "After JOIN, what others say comes as MSG; after EXPIRING, press Return to stay.",
     "Capital letters are not needed. PROTOCOL.md explains everything.",
 ];
 

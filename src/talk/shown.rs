@@ -5,7 +5,7 @@
 
 use std::fmt::{self, Write};
 
-use crate::protocol::{Bye, Code, Entered, Error, Listing, Output, Presence, Reply};
+use crate::protocol::{Bye, Code, Earlier, Entered, Error, Listing, Output, Presence, Reply};
 
 /// Columns that fit on every terminal.
 const COLUMNS: usize = 78;
@@ -18,8 +18,8 @@ const HELP: &str = "\
 --   /rooms         which rooms there are
 --   /room kitchen  go to another room
 --   /again 50      show the last 50 events once more
---   /edit          with telnet: arrow keys, history, and a line that stays whole
---                  while others speak; /edit off ends it
+--   /edit          with telnet: arrow keys, history, and your line stays
+--                  whole while others speak; /edit off ends it
 --   //me           say a line that begins with /
 --   /quit          leave
 ";
@@ -68,6 +68,12 @@ pub(super) fn write(output: &Output<'_>, out: &mut Vec<u8>) {
         ),
         Output::Alive => line(out, format_args!("-- the server is here")),
         Output::Bye(Bye::Quit) => line(out, format_args!("-- goodbye")),
+        Output::Bye(Bye::Replaced) => line(
+            out,
+            format_args!(
+                "-- goodbye: you are here on another connection now, or your key has changed"
+            ),
+        ),
         Output::Bye(bye) => line(out, format_args!("-- goodbye: {}", bye.text())),
         Output::Hello { .. }
         | Output::Version
@@ -99,17 +105,21 @@ fn write_reply(reply: &Reply<'_>, out: &mut Vec<u8>) {
     match reply {
         Reply::Entered(entered) => write_entered(entered, out),
         Reply::Again { events } => {
-            line(out, format_args!("-- again:"));
+            match events.lines() {
+                0 => line(out, format_args!("-- there is nothing to show")),
+                1 => line(out, format_args!("-- the last event:")),
+                count => line(out, format_args!("-- the last {count} events:")),
+            }
             out.extend_from_slice(events.text());
         }
         Reply::Who { members, more, .. } => {
             let count = members.lines() + more;
-            let s = if count == 1 { "" } else { "s" };
+            let s = plural(count);
             write_list(format_args!("{count} member{s}"), members, *more, out);
         }
         Reply::Rooms { rooms, more } => {
             let count = rooms.lines() + more;
-            let s = if count == 1 { "" } else { "s" };
+            let s = plural(count);
             write_list(format_args!("{count} room{s}"), rooms, *more, out);
         }
         Reply::Help => HELP
@@ -134,6 +144,7 @@ fn write_entered(entered: &Entered, out: &mut Vec<u8>) {
         others,
         more,
         missed,
+        earlier,
     } = entered;
     match missed {
         None => line(
@@ -145,7 +156,7 @@ fn write_entered(entered: &Entered, out: &mut Vec<u8>) {
             format_args!("-- welcome back, {name} in {room}; nothing has happened since"),
         ),
         Some(missed) => {
-            let s = if *missed == 1 { "" } else { "s" };
+            let s = plural(*missed);
             line(
                 out,
                 format_args!(
@@ -162,6 +173,17 @@ fn write_entered(entered: &Entered, out: &mut Vec<u8>) {
             end_list(*more, out);
         }
     }
+    if let Some(Earlier { shown, held }) = earlier {
+        line(
+            out,
+            format_args!("-- the last {shown} of {held} events; /again {held} shows more"),
+        );
+    }
+}
+
+/// The end of a noun, after its number.
+fn plural(count: u64) -> &'static str {
+    if count == 1 { "" } else { "s" }
 }
 
 /// Appends a list under a heading.

@@ -98,9 +98,7 @@ fn unknown(name: &str) -> Error {
     let quoted = quote(&typed);
     bad(match nearest(&typed, COMMANDS.into_iter()) {
         Some(command) => format!("{quoted} is not a command; did you mean {command}?"),
-        None => format!(
-            "{quoted} is not a command; /help lists them, and // says a line that begins with /"
-        ),
+        None => format!("{quoted} is not a command; /help lists them, and one more / says it"),
     })
 }
 

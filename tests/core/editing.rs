@@ -783,7 +783,7 @@ fn a_goodbye_comes_below_the_line() {
         for (telnet, goodbye) in [
             (
                 &mut ann,
-                "-- goodbye: another client has the session now, or the right to its name",
+                "-- goodbye: you are here on another connection now, or your key has changed",
             ),
             (&mut zoe, "-- goodbye: the server is shutting down"),
         ] {

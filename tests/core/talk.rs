@@ -606,7 +606,7 @@ impl Person {
         } else {
             let known = ["here:", "nobody", "\"/nonsense\"", ""];
             assert!(
-                known.contains(&first) || words.contains("member"),
+                known.contains(&first) || words.contains("member") || words.contains(" shows more"),
                 "{words}"
             );
             return;
@@ -875,7 +875,8 @@ fn again_shows_as_many_of_the_newest_events_as_fit_into_a_reply() {
         world.send(&ann, b"/again 1000000000000000000000\n");
         let again = text(&ann);
         assert!(again.len() <= REPLY_BYTES_MAX, "{}", again.len());
-        let rest = again.strip_prefix("-- again:\r\n").unwrap();
+        let (head, rest) = again.split_once("\r\n").unwrap();
+        assert!(head.starts_with("-- the last "), "{head}");
         assert!(rest.starts_with("-- ") && seen.ends_with(rest), "{again}");
         assert!(
             again.len() + 2 * (len + 60) > REPLY_BYTES_MAX / 2,
@@ -907,7 +908,7 @@ fn again_shows_an_event_that_is_longer_than_a_reply() {
         world.hub.assert_consistent(world.now());
         let again = text(&ann);
         let date = "-- Saturday 22 November 2025";
-        assert!(again == format!("-- again:\r\n{date}\r\n09:56 <bob> {long}\r\n"));
+        assert!(again == format!("-- the last event:\r\n{date}\r\n09:56 <bob> {long}\r\n"));
     }
 }
 
@@ -950,7 +951,7 @@ fn a_new_key_begins_a_new_session_even_before_the_old_one_has_ended() {
             assert!(peer.wire.borrow().is_closed);
             let goodbye = match is_attached {
                 true => {
-                    "-- goodbye: another client has the session now, or the right to its name\r\n"
+                    "-- goodbye: you are here on another connection now, or your key has changed\r\n"
                 }
                 false => "",
             };
@@ -1001,7 +1002,7 @@ fn times_go_back_an_hour_when_summer_time_ends_and_dates_do_not() {
         00:00 <bob> monday\r\n";
     assert_eq!(text(&ann), expected);
     world.send(&ann, b"/again 6\n");
-    assert_eq!(text(&ann), format!("-- again:\r\n{expected}"));
+    assert_eq!(text(&ann), format!("-- the last 6 events:\r\n{expected}"));
     // Somebody who comes on Monday sees Sunday's date first.
     let cid = person(&mut world, "TALK cid history=6");
     let shown = text(&cid);
