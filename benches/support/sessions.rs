@@ -58,6 +58,7 @@ impl Core {
         let permit = self.chat.admit(client, self.now);
         let input = Input {
             bytes: line.len() + 1,
+            is_negotiation: false,
             ends_line: true,
             request: Some(request),
         };

@@ -16,6 +16,8 @@ use crate::time::Now;
 pub struct Input<'a> {
     /// Its length.
     pub bytes: usize,
+    /// Whether it only negotiates telnet options, which some clients do by themselves.
+    pub is_negotiation: bool,
     /// Whether a line ends with it.
     pub ends_line: bool,
     /// The request that it completes, if it does.
@@ -61,6 +63,9 @@ impl Chat {
         now: Now,
         out: &mut Vec<u8>,
     ) -> Answered {
+        if !input.is_negotiation {
+            self.end_silence(caller, now);
+        }
         let lines = self.count(permit, caller, input.bytes, input.ends_line, now);
         let outcome = match input.request {
             None => Outcome::Done,

@@ -84,7 +84,6 @@ impl Chat {
         ends_line: bool,
         now: Now,
     ) -> usize {
-        self.end_silence(caller, now);
         let paid = usize::from(caller.paid_bytes);
         let lines = bytes.saturating_sub(paid).div_ceil(BYTES_PER_LINE);
         caller.paid_bytes = match ends_line {

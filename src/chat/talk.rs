@@ -17,8 +17,11 @@ use crate::protocol::{
 use crate::talk::{COMMANDS, Form, LocalClock, Viewer};
 use crate::time::Now;
 
-/// How many bytes of names a person sees who enters a room.
-const NAMES_BYTES: usize = 64;
+/// How many columns of names a person sees who enters a room: with what stands around them, they fit on
+/// a line.
+const NAMES_COLUMNS: usize = 54;
+/// What may follow a name there: a comma, a space, and for how long somebody has been away.
+const AWAY_COLUMNS: usize = ", (away 3600 s)".len();
 
 impl Chat {
     /// Gives a person a session in talk form: their own, if they come back, or a new one.
@@ -200,7 +203,8 @@ impl Chat {
         let (keys, count) = room.members.keys_after(None);
         for other in keys.filter(|&other| other != key.0) {
             let member = &self.sessions[other as usize];
-            if others.text().len() > NAMES_BYTES {
+            let columns = others.text().len() + member.name.as_str().len() + AWAY_COLUMNS;
+            if columns > NAMES_COLUMNS {
                 break;
             }
             others.add_written(|out| Form::Talk.write(&member_line(member, now), out));

@@ -305,6 +305,7 @@ impl<T: Transport> Hub<T> {
         };
         let piece = Input {
             bytes: had.len() - input.len(),
+            is_negotiation: false,
             ends_line,
             request,
         };

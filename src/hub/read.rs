@@ -224,6 +224,7 @@ impl<T: Transport> Hub<T> {
         let item = lines.next(input, limits.line_bytes_max());
         let ends_line = matches!(item, Some(Item::Line(_) | Item::Skipped));
         let (mut option, mut size) = (None, None);
+        let is_negotiation = matches!(item, Some(Item::Option(..) | Item::WindowSize(..)));
         let request = match item {
             None => None,
             Some(Item::Line(line)) => Some(form.read(line, &limits)),
@@ -247,6 +248,7 @@ impl<T: Transport> Hub<T> {
         };
         let input = Input {
             bytes: had_bytes - input.len(),
+            is_negotiation,
             ends_line,
             request,
         };

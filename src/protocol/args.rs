@@ -39,7 +39,11 @@ impl<'a> Args<'a> {
     ) -> Result<(), Error> {
         while let Some(word) = self.next_word() {
             let (key, value) = word.split_once('=').ok_or_else(|| {
-                bad_argument("options are written key=value, without spaces around the =")
+                // The word may be a key, so it is not shown.
+                bad_argument(
+                    "a name is one word, and options are written key=value, without spaces around \
+                     the =",
+                )
             })?;
             if !take(&key.to_ascii_lowercase(), value)? {
                 let option = quote(&format!("{key}="));

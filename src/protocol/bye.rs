@@ -20,7 +20,7 @@ impl Abuse {
     pub const fn text(self) -> &'static str {
         match self {
             Abuse::Errors => "too many errors without an OK in between",
-            Abuse::Denials => "too many JOINs without the right key",
+            Abuse::Denials => "too many tries without the right key",
             Abuse::Http => "this is a chat server; it does not speak HTTP",
             Abuse::Tls => {
                 "this port takes plain text; for TLS use another port, or a proxy before it"
@@ -83,7 +83,7 @@ impl Bye {
                 "another client has the session now, or the right to its name",
             ),
             Bye::Slow => ("slow", "your client has read nothing for too long"),
-            Bye::Handshake => ("handshake", "no JOIN or RESUME in time"),
+            Bye::Handshake => ("handshake", "no TALK, JOIN or RESUME in time"),
             Bye::Full => (
                 "full",
                 "the server has too many connections; try again later",

@@ -357,7 +357,7 @@ impl fmt::Display for Error {
                     "a line has at most {bytes_max} bytes; the rest is skipped"
                 );
             }
-            Error::NoSession => "this connection has no session: JOIN or RESUME first",
+            Error::NoSession => "this connection has no session: TALK, JOIN or RESUME first",
             Error::AlreadyJoined => "this connection has a session: LEAVE or DETACH first",
             Error::UnknownSession => "there is no session with that token; JOIN again",
             Error::SessionEnded { reason, ago_s } => {
@@ -382,7 +382,7 @@ impl fmt::Display for Error {
             Error::TooManySessionsOfAddress => {
                 "your address has too many sessions; LEAVE one of them"
             }
-            Error::TooManyRooms => "the server has too many rooms; JOIN one that ROOMS lists",
+            Error::TooManyRooms => "the server has too many rooms; enter one that ROOMS lists",
             Error::NoRandomNumbers => "the system has no random numbers",
         })
     }
@@ -407,8 +407,8 @@ fn write_name_taken(
             TakenUntil::KeptAlive { idle_s } => {
                 return write!(
                     f,
-                    "{name} is taken{whose}; if that was you: close that connection, or if it is lost \
-                     try again within {idle_s} s, when the server has noticed"
+                    "{name} is taken{whose}; if that was you: close that connection and try again; if it \
+                     is lost, the server notices within {idle_s} s"
                 );
             }
             _ => "TALK from the same address",
@@ -635,7 +635,7 @@ mod tests {
             (TalkWithKey, Detached { left_s: 20 }, "; if that was you: TALK with its key, or try again in 20 s, when it has expired\r\n"),
             (Token, Silent { left_s: 9 }, " by a client that is connected; if that was you: RESUME its session, or try again in 9 s: if it stays silent, it will have expired\r\n"),
             (TokenOrKey, KeptAlive { idle_s: 60 }, " by a client that is connected; if that was you: JOIN with its key, RESUME its session, or close that connection and try again 60 s later\r\n"),
-            (Talk, KeptAlive { idle_s: 60 }, " by a client that is connected; if that was you: close that connection, or if it is lost try again within 60 s, when the server has noticed\r\n"),
+            (Talk, KeptAlive { idle_s: 60 }, " by a client that is connected; if that was you: close that connection and try again; if it is lost, the server notices within 60 s\r\n"),
         ];
         for (way_back, until, rest) in table {
             let expected = format!("ERR name-taken Bob is taken{rest}");

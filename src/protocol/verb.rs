@@ -12,6 +12,7 @@ use super::limits::{
     TALK_HISTORY_DEFAULT,
 };
 use super::name::{DEFAULT_ROOM, Name};
+use super::quote::quote;
 use super::text::is_visible;
 use super::token::Token;
 
@@ -157,9 +158,10 @@ fn talk<'a>(args: Args<'a>, _limits: &Limits) -> Parsed<'a> {
 /// allows.
 fn idle_s(key: &str, value: &str) -> Result<u32, Error> {
     match number(key, value)? {
-        seconds if seconds < u64::from(IDLE_MIN_S) => {
-            Err(bad_argument(format!("idle= takes at least {IDLE_MIN_S}")))
-        }
+        seconds if seconds < u64::from(IDLE_MIN_S) => Err(bad_argument(format!(
+            "idle= takes at least {IDLE_MIN_S}, not {}",
+            quote(value)
+        ))),
         seconds => Ok(u32::try_from(seconds).unwrap_or(u32::MAX)),
     }
 }
@@ -208,7 +210,11 @@ struct Wishes<'a> {
 /// Reads a name and the options of JOIN; those of TALK are some of them.
 fn wishes(mut args: Args<'_>, is_talk: bool) -> Result<Wishes<'_>, Error> {
     let mut wishes = Wishes {
-        name: name(args.positional("the name")?)?,
+        name: name(args.positional(if is_talk {
+            "the name, as in TALK ann,"
+        } else {
+            "the name"
+        })?)?,
         room: None,
         mode: None,
         idle_s: None,
@@ -236,7 +242,12 @@ fn wishes(mut args: Args<'_>, is_talk: bool) -> Result<Wishes<'_>, Error> {
         "after" => set(&mut wishes.after, key, number(key, value)?),
         "log" => {
             let id = LifeId::parse(value);
-            let id = id.ok_or_else(|| bad_argument("log= takes 16 hexadecimal digits"))?;
+            let id = id.ok_or_else(|| {
+                bad_argument(format!(
+                    "log= takes 16 hexadecimal digits, not {}",
+                    quote(value)
+                ))
+            })?;
             set(&mut wishes.log, key, id)
         }
         "quiet" => set(&mut wishes.quiet, key, only("yes", key, value)?),

@@ -5,7 +5,9 @@
 
 use std::fmt::{self, Write};
 
-use crate::protocol::{Bye, Code, Earlier, Entered, Error, Listing, Output, Presence, Reply};
+use crate::protocol::{
+    Bye, Code, Earlier, Entered, Error, Listing, Output, Presence, Reply, TakenUntil,
+};
 
 /// Columns that fit on every terminal.
 const COLUMNS: usize = 78;
@@ -86,12 +88,21 @@ pub(super) fn write(output: &Output<'_>, out: &mut Vec<u8>) {
 
 /// Appends an error. Where its usual text names commands of programs, a person gets another.
 fn write_error(error: &Error, out: &mut Vec<u8>) {
-    match error.code() {
-        Code::NameTaken => line(
+    match error {
+        Error::NameTaken {
+            until: TakenUntil::Detached { left_s },
+            ..
+        } => line(
+            out,
+            format_args!(
+                "-- somebody there has your name, so you stay here; if it was you, try again in {left_s} s"
+            ),
+        ),
+        Error::NameTaken { .. } => line(
             out,
             format_args!("-- somebody there has your name, so you stay here"),
         ),
-        Code::Full => line(
+        error if error.code() == Code::Full => line(
             out,
             format_args!(
                 "-- the server is too full for that, so you stay here; /rooms lists rooms"
