@@ -33,6 +33,19 @@ pub(super) fn line(out: &mut Vec<u8>, text: fmt::Arguments<'_>) {
     out.extend_from_slice(b"\r\n");
 }
 
+/// A span of time, in seconds, roughly.
+struct Span(u64);
+
+impl fmt::Display for Span {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            s @ 0..120 => write!(f, "{s} s"),
+            s @ 120..7200 => write!(f, "{} min", s / 60),
+            s => write!(f, "{} h", s / 3600),
+        }
+    }
+}
+
 /// Lets the `write!` family append to a buffer of bytes.
 struct Text<'a>(&'a mut Vec<u8>);
 
@@ -58,7 +71,7 @@ pub(super) fn write(output: &Output<'_>, out: &mut Vec<u8>) {
             presence: Presence::Detached,
             silent_s,
             ..
-        } => add_to_list(out, format_args!("{name} (away {silent_s} s)")),
+        } => add_to_list(out, format_args!("{name} (away {})", Span(silent_s))),
         Output::Room { name, members, .. } => add_to_list(out, format_args!("{name} ({members})")),
         Output::Lost { count: 1, .. } => line(
             out,

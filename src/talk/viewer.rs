@@ -142,7 +142,7 @@ fn action(text: &str) -> Option<&str> {
 fn left(reason: LeaveReason) -> &'static str {
     match reason {
         LeaveReason::Left | LeaveReason::Quit => " left",
-        LeaveReason::Expired => " left: nothing heard for too long",
+        LeaveReason::Expired => " timed out",
         LeaveReason::Slow => " left: read nothing for too long",
         LeaveReason::Replaced => " left: the name was taken back",
     }

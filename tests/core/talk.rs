@@ -62,7 +62,7 @@ pub enum Shown {
 fn moves() -> impl Iterator<Item = (&'static str, Option<LeaveReason>)> {
     let left = |reason| match reason {
         LeaveReason::Left | LeaveReason::Quit => " left",
-        LeaveReason::Expired => " left: nothing heard for too long",
+        LeaveReason::Expired => " timed out",
         LeaveReason::Slow => " left: read nothing for too long",
         LeaveReason::Replaced => " left: the name was taken back",
     };
