@@ -17,6 +17,18 @@ use crate::time::Now;
 
 pub(super) type CommandResult<'a> = Result<Reply<'a>, Error>;
 
+/// Where a session begins, and which sessions end for it.
+pub(super) struct Place {
+    /// The room, if there is one of that name.
+    pub room: Option<RoomKey>,
+    /// The session that has the name there, and loses it.
+    pub namesake: Option<SessionKey>,
+    /// The session of the same person in another room.
+    pub left: Option<SessionKey>,
+    /// The event of the room that the client has seen last, if it says so.
+    pub after: Option<u64>,
+}
+
 impl Chat {
     /// Carries out a command. `None` means that the reply comes later.
     pub(super) fn execute<'a>(
@@ -64,24 +76,47 @@ impl Chat {
         let room = room_key.map(|room| &self.rooms[room.index()]);
         let after = room.and_then(|room| room.seen_by(&join));
         room.map_or(Ok(()), |room| check_after(room, after))?;
-        self.check_space(caller, room_key, namesake, now)?;
-        let secret = Secret::random().map_err(|_| Error::NoRandomNumbers)?;
-
-        if let Some(namesake) = namesake {
-            *replaced = self.take_name_back(namesake, now);
-        }
-        let room = room_key.unwrap_or_else(|| self.open_room(join.room));
-        let key = self.create(caller, &join, room, after, secret, now);
-        let slot = key.0;
+        let place = Place {
+            room: room_key,
+            namesake,
+            left: None,
+            after,
+        };
+        let key = self.begin(caller, &join, place, now, replaced)?;
+        let token = Token {
+            slot: key.0,
+            secret: self.sessions[key.index()].secret,
+        };
         Ok(Reply::Joined {
-            token: Token { slot, secret },
+            token,
             membership: self.membership(key),
         })
     }
 
+    /// Begins a session. If the limits do not allow it, nothing has changed.
+    pub(super) fn begin(
+        &mut self,
+        caller: &mut Caller,
+        join: &Join<'_>,
+        place: Place,
+        now: Now,
+        replaced: &mut Option<Notice>,
+    ) -> Result<SessionKey, Error> {
+        self.check_space(caller, place.room, place.left.or(place.namesake), now)?;
+        let secret = Secret::random().map_err(|_| Error::NoRandomNumbers)?;
+        if let Some(left) = place.left {
+            self.destroy(left, LeaveReason::Left, now);
+        }
+        if let Some(namesake) = place.namesake {
+            *replaced = self.take_name_back(namesake, now);
+        }
+        let room = place.room.unwrap_or_else(|| self.open_room(join.room));
+        Ok(self.create(caller, join, room, place.after, secret, now))
+    }
+
     /// Ends a session so that another can have its name: whoever has the key has the name. Even an empty
     /// room stays, since the new session joins it.
-    pub(super) fn take_name_back(&mut self, key: SessionKey, now: Now) -> Option<Notice> {
+    fn take_name_back(&mut self, key: SessionKey, now: Now) -> Option<Notice> {
         let goodbye = self.goodbye_notice(key, Bye::Replaced, OwedEvents::Written, now);
         self.remove_session(key, LeaveReason::Replaced, now);
         goodbye

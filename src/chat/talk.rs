@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use super::Chat;
 use super::caller::Caller;
-use super::commands::{CommandResult, check_no_session, member_line, session_of};
+use super::commands::{CommandResult, Place, check_no_session, member_line, session_of};
 use super::event_log::EventLog;
 use super::ids::SessionKey;
 use super::keys::KeyHash;
@@ -12,7 +12,7 @@ use super::life::OwedEvents;
 use super::notice::Notice;
 use crate::protocol::{
     Alive, Bye, Earlier, Entered, Error, Join, LeaveReason, Listing, Mode, Name, Numbered, Reply,
-    Secret, TALK_HISTORY_DEFAULT, Talk,
+    TALK_HISTORY_DEFAULT, Talk,
 };
 use crate::talk::{COMMANDS, Form, LocalClock, Viewer};
 use crate::time::Now;
@@ -54,14 +54,15 @@ impl Chat {
             }
             return Ok(self.come_back(caller, key, &join, now, replaced));
         }
-        self.check_space(caller, room_key, namesake, now)?;
-        let secret = Secret::random().map_err(|_| Error::NoRandomNumbers)?;
-        if let Some(revoked) = namesake {
-            *replaced = self.take_name_back(revoked, now);
-        }
-        let room = room_key.unwrap_or_else(|| self.open_room(talk.room));
-        caller.form = Form::Talk;
-        let key = self.create(caller, &join, room, None, secret, now);
+        let place = Place {
+            room: room_key,
+            namesake,
+            left: None,
+            after: None,
+        };
+        let form = std::mem::replace(&mut caller.form, Form::Talk);
+        let key = self.begin(caller, &join, place, now, replaced);
+        let key = key.inspect_err(|_| caller.form = form)?;
         Ok(self.entered(key, None, now))
     }
 
@@ -153,30 +154,22 @@ impl Chat {
             is_quiet: false,
             key: None,
         };
-        let member = room_key.and_then(|room| self.member_named(room, name));
-        let (revoked, namesake) = match member.filter(|&member| self.is_revoked(member)) {
-            Some(revoked) => (Some(revoked), None),
-            None => (None, member),
-        };
-        if let Some(other) = namesake {
-            let own_key = self.sessions[key.index()].key.as_deref();
-            if !self.may_come_back(caller, other, own_key) {
+        let own_key = self.sessions[key.index()].key.clone();
+        let namesake = room_key.and_then(|room| self.member_named(room, name));
+        if let Some(other) = namesake.filter(|&other| !self.is_revoked(other)) {
+            if !self.may_come_back(caller, other, own_key.as_deref()) {
                 return Err(self.name_taken(other, now));
             }
-        } else {
-            self.check_space(caller, room_key, Some(key), now)?;
-        }
-        let secret = Secret::random().map_err(|_| Error::NoRandomNumbers)?;
-        let own_key = self.sessions[key.index()].key.take();
-        self.destroy(key, LeaveReason::Left, now);
-        if let Some(other) = namesake {
+            self.destroy(key, LeaveReason::Left, now);
             return Ok(self.come_back(caller, other, &join, now, replaced));
         }
-        if let Some(revoked) = revoked {
-            *replaced = self.take_name_back(revoked, now);
-        }
-        let room = room_key.unwrap_or_else(|| self.open_room(room));
-        let key = self.create(caller, &join, room, None, secret, now);
+        let place = Place {
+            room: room_key,
+            namesake,
+            left: Some(key),
+            after: None,
+        };
+        let key = self.begin(caller, &join, place, now, replaced)?;
         self.sessions[key.index()].key = own_key;
         Ok(self.entered(key, None, now))
     }
@@ -200,9 +193,15 @@ impl Chat {
             held: room.newest() - room.log.first(),
         });
         let mut others = Listing::default();
-        let (keys, count) = room.members.keys_after(None);
-        for other in keys.filter(|&other| other != key.0) {
-            let member = &self.sessions[other as usize];
+        let count = room.members.len() as u64;
+        // Those who are there are named first.
+        let members = |is_there: bool| {
+            let (keys, _) = room.members.keys_after(None);
+            let others = keys.filter(|&other| other != key.0);
+            let others = others.map(|other| &self.sessions[other as usize]);
+            others.filter(move |member| member.conn().is_some() == is_there)
+        };
+        for member in members(true).chain(members(false)) {
             let columns = others.text().len() + member.name.as_str().len() + AWAY_COLUMNS;
             if columns > NAMES_COLUMNS {
                 break;
@@ -212,7 +211,7 @@ impl Chat {
         Reply::Entered(Entered {
             name: session.name,
             room: room.name,
-            more: count as u64 - 1 - others.lines(),
+            more: count - 1 - others.lines(),
             others,
             missed,
             earlier: earlier.filter(|earlier| (1..earlier.held).contains(&earlier.shown)),
