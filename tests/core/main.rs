@@ -22,6 +22,7 @@ mod properties;
 mod rate;
 #[path = "../script/mod.rs"]
 mod script;
+mod seeds;
 mod simulation;
 mod slow;
 mod structure;

@@ -4,6 +4,7 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 
+use crate::seeds::play_seeds;
 use crate::world::{BOOT, End, Peer, UNIX_MS, World};
 use chinwag::ceiling::Ceiling;
 use chinwag::chat::keys::{KeyHash, Keys};
@@ -35,20 +36,7 @@ const LAG_MAX: u64 = 300;
 /// - only somebody with the key has the name, and nobody takes one back without a key (G29, G30).
 #[test]
 fn nothing_is_lost_doubled_leaked_or_late_whatever_clients_do() {
-    let seeds = match std::env::var("CHINWAG_SEED") {
-        Ok(seed) => vec![seed.parse().unwrap()],
-        Err(_) => (0..SEEDS).collect(),
-    };
-    for seed in seeds {
-        let mut log = Vec::new();
-        let played = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-            Simulation::new(seed).play(&mut log);
-        }));
-        if played.is_err() {
-            let tail = &log[log.len().saturating_sub(30)..];
-            panic!("seed {seed} failed; its last steps:\n{}", tail.join("\n"));
-        }
-    }
+    play_seeds(SEEDS, |seed, log| Simulation::new(seed).play(log));
 }
 
 /// What the test knows of a session, by what the server said.

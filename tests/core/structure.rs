@@ -266,8 +266,8 @@ fn the_map_of_the_source_names_files_that_exist() {
 }
 
 /// Modules of the tests that have no tests of their own.
-const HELPERS: [&str; 7] = [
-    "cuts", "logged", "members", "process", "script", "steps", "world",
+const HELPERS: [&str; 8] = [
+    "cuts", "logged", "members", "process", "script", "seeds", "steps", "world",
 ];
 
 /// Each module of tests, file or folder that README.md says shows something is there, and each module

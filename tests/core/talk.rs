@@ -19,6 +19,7 @@ use proptest::sample::select;
 use unicode_width::UnicodeWidthChar;
 
 use crate::members::{limits, lines, member, text};
+use crate::seeds::play_seeds;
 use crate::world::{BOOT, Peer, World};
 
 /// Connects a person, who sends a line of TALK, and leaves what they get unread.
@@ -260,20 +261,7 @@ const ROOMS: usize = 3;
 /// events are gone; and what a client may not have taken before its connection broke is shown again.
 #[test]
 fn people_see_what_programs_get_whatever_happens() {
-    let seeds = match std::env::var("CHINWAG_SEED") {
-        Ok(seed) => vec![seed.parse().unwrap()],
-        Err(_) => (0..SEEDS).collect(),
-    };
-    for seed in seeds {
-        let mut log = Vec::new();
-        let played = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-            Gathering::new(seed).play(&mut log);
-        }));
-        if played.is_err() {
-            let tail = &log[log.len().saturating_sub(30)..];
-            panic!("seed {seed} failed; its last steps:\n{}", tail.join("\n"));
-        }
-    }
+    play_seeds(SEEDS, |seed, log| Gathering::new(seed).play(log));
 }
 
 /// A person's stay in a room on one connection.
