@@ -116,7 +116,7 @@ pub const OPTIONS: &[Row] = &[
             range: 1..=TIME_MAX_S,
             field: |options| &mut options.limits.handshake_s,
         }),
-        help: "how long a connection may take to JOIN or RESUME",
+        help: "how long a connection may take to TALK, JOIN or RESUME",
     },
     Row {
         letter: Some('c'),

@@ -295,7 +295,7 @@ fn the_table_of_limits_agrees_with_the_code() {
             IDLE_TCP_MIN_S.into(),
         ),
         (
-            "time to JOIN or RESUME, seconds",
+            "time to TALK, JOIN or RESUME, seconds",
             defaults.handshake_s.into(),
         ),
         ("events kept per room, bytes", defaults.log_bytes as u64),
