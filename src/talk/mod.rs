@@ -23,7 +23,7 @@ mod wrap;
 pub use history::HISTORY_LINES_MAX;
 pub use typed::COMMANDS;
 pub use viewer::{LocalClock, Viewer};
-pub use wrap::{COLUMNS_DEFAULT, shown_bytes_max};
+pub use wrap::{COLUMNS_DEFAULT, COLUMNS_MIN, shown_bytes_max};
 
 use crate::protocol::{Limits, Output, Request};
 

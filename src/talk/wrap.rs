@@ -11,7 +11,7 @@ pub const INDENT: &[u8] = b"      ";
 /// The columns of a window that the client does not tell.
 pub const COLUMNS_DEFAULT: u16 = 80;
 /// In a narrower window, terminals break the rows.
-const COLUMNS_MIN: u16 = 40;
+pub const COLUMNS_MIN: u16 = 40;
 
 /// The most bytes that `bytes` of a message or its line take as people see them. Two rows after each
 /// other have more columns than one of them has space for, and so at least that many bytes; breaking

@@ -18,7 +18,7 @@ use chinwag::protocol::{
     PING_BYTES_MAX, POLL_EVENTS_DEFAULT, POLL_EVENTS_MAX, POLL_WAIT_MAX_S, QUOTE_CHARS_MAX,
     REPLY_BYTES_MAX, TALK_HISTORY_DEFAULT,
 };
-use chinwag::talk::{COLUMNS_DEFAULT, HISTORY_LINES_MAX};
+use chinwag::talk::{COLUMNS_DEFAULT, COLUMNS_MIN, HISTORY_LINES_MAX};
 
 use super::{between, document, settings};
 
@@ -181,6 +181,7 @@ fn figures_of_protocol() -> Vec<(&'static str, Vec<Figure>)> {
             "TALK",
             figures![
                 u32::from(COLUMNS_DEFAULT),
+                u32::from(COLUMNS_MIN),
                 TALK_HISTORY_DEFAULT as u32,
                 TALK_HISTORY_DEFAULT as u32,
                 50_u32
@@ -299,6 +300,10 @@ fn figures_of_protocol() -> Vec<(&'static str, Vec<Figure>)> {
         ),
         ("Limits and keys", figures![BYTES_PER_LINE]),
         (
+            "People",
+            figures![u32::from(COLUMNS_DEFAULT), u32::from(COLUMNS_MIN)],
+        ),
+        (
             "10 Limits",
             figures![
                 limits.idle_s,
@@ -355,6 +360,8 @@ fn the_promises_of_the_readme_have_the_numbers_of_the_code() {
         replies_bytes.div_ceil(1024),
         limits.log_bytes / 1024,
         limits.handshake_s,
+        u32::from(COLUMNS_DEFAULT),
+        u32::from(COLUMNS_MIN),
         // The bits of a secret.
         128_u32,
         word(DENIALS_MAX),
