@@ -111,7 +111,7 @@ impl Stage for CoreStage {
 }
 
 /// The limits that the script's options set.
-fn limits(script: &Script) -> Limits {
+pub fn limits(script: &Script) -> Limits {
     match options::parse(&script.args) {
         Ok(Action::Run(options)) => options.limits,
         other => panic!("{}: {other:?}", script.name),

@@ -10,7 +10,7 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::select;
 
-use crate::dialogues::CoreStage;
+use crate::dialogues::{CoreStage, limits};
 use crate::script::sources::{blocks, document, documents, transcripts};
 
 #[derive(Clone, Debug)]
@@ -330,10 +330,11 @@ fn without_telnet(stream: &[u8]) -> Vec<u8> {
 }
 
 #[test]
-fn all_that_is_said_in_a_dialogue_is_in_the_grammar() {
+fn all_that_is_said_in_a_dialogue_is_in_the_grammar_and_no_line_is_too_long() {
     let (mut sent, mut received) = (0, 0);
     for script in transcripts().into_iter().chain(documents()) {
         let mut stage = CoreStage::new(&script);
+        let line_bytes_max = 2051.max(limits(&script).message_bytes_max + 71);
         script.play(&mut stage).unwrap();
         for line in stage.sent.split(|&byte| byte == b'\n') {
             let line = line.strip_suffix(b"\r").unwrap_or(line);
@@ -351,6 +352,9 @@ fn all_that_is_said_in_a_dialogue_is_in_the_grammar() {
                 let fits = kinds.iter().any(|rule| GRAMMAR.matches(rule, &unit));
                 let shown = unit.escape_ascii();
                 assert!(fits, "{}: {who} received \"{shown}\"", script.name);
+                let mut lines = unit.split(|&byte| byte == b'\n');
+                let is_short = lines.all(|line| line.len() <= line_bytes_max + 1);
+                assert!(is_short, "{}: {who} received \"{shown}\"", script.name);
                 received += 1;
             }
         }

@@ -208,6 +208,9 @@ fn figures_of_protocol() -> Vec<(&'static str, Vec<Figure>)> {
                 LINE_BYTES_MAX,
                 line_overhead,
                 LINE_BYTES_MAX,
+                "OK PING ".len() + PING_BYTES_MAX,
+                // Without the line's end.
+                limits.event_bytes_max() - limits.message_bytes_max - 2,
                 REPLY_BYTES_MAX,
                 limits.lines_per_s,
                 burst,
