@@ -15,7 +15,7 @@ lines() {
     echo QUIT
 }
 # The dot keeps the last line end, which tells a whole line from one that was cut off.
-answer=$(lines "$@" | nc -N -w 10 "$host" "$port" | tr -d '\r'; echo .)
+answer=$(lines "$@" | nc -w 10 "$host" "$port" | tr -d '\r'; echo .)
 case $answer in
     *'
 OK SAY '*'
