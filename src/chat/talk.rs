@@ -2,7 +2,6 @@
 
 use std::ops::Range;
 
-use super::Chat;
 use super::caller::Caller;
 use super::commands::{CommandResult, Place, check_no_session, member_line, session_of};
 use super::event_log::EventLog;
@@ -10,6 +9,7 @@ use super::ids::SessionKey;
 use super::keys::KeyHash;
 use super::life::OwedEvents;
 use super::notice::Notice;
+use super::{Chat, by_name};
 use crate::protocol::{
     Alive, Bye, Earlier, Entered, Error, Join, LeaveReason, Listing, Mode, Name, Numbered, Reply,
     TALK_HISTORY_DEFAULT, Talk,
@@ -78,7 +78,8 @@ impl Chat {
             return true;
         }
         let session = &self.sessions[session.index()];
-        let is_left_behind = session.is_talk && session.attachment.is_none();
+        let has_connection = session.attachment.as_ref().is_some_and(|a| !a.is_gone);
+        let is_left_behind = session.is_talk && !has_connection;
         let has_no_key = session.key.is_none() && key.is_none();
         is_left_behind && has_no_key && session.origin == caller.origin
     }
@@ -174,14 +175,23 @@ impl Chat {
         Ok(self.entered(key, None, now))
     }
 
-    /// What a person can complete with TAB: the names of the members of their room, and the commands.
-    pub fn completions(&self, session: Option<SessionKey>) -> Vec<&str> {
-        let room = session.map(|key| self.session_and_room(key).1);
-        let members = room
-            .into_iter()
-            .flat_map(|room| room.members.keys_after(None).0);
-        let names = members.map(|key| self.sessions[key as usize].name.as_str());
-        names.chain(COMMANDS).collect()
+    /// What the word before the cursor can be completed to with TAB: the names of members of the
+    /// person's room and the commands that begin with it, at most `most` of each.
+    pub fn completions(&self, session: Option<SessionKey>, word: &str, most: usize) -> Vec<&str> {
+        let begins = |name: &&str| {
+            let beginning = name.get(..word.len());
+            beginning.is_some_and(|beginning| beginning.eq_ignore_ascii_case(word))
+        };
+        let mut found: Vec<&str> = COMMANDS.into_iter().filter(begins).collect();
+        let room = session.map(|key| &self.session_and_room(key).1.members);
+        if let Some((members, first)) = room.zip(Name::parse(word)) {
+            let first = by_name(&self.sessions, first);
+            let others = members.keys_after(Some(&first)).0;
+            let names = members.get(&first).into_iter().chain(others);
+            let names = names.map(|key| self.sessions[key as usize].name.as_str());
+            found.extend(names.take_while(begins).take(most));
+        }
+        found
     }
 
     /// What a person sees first: who they are, where, and who else is there.

@@ -13,7 +13,7 @@ use crate::hub::telnet::{
     DO, DONT, ECHO, IAC, SUPPRESS_GO_AHEAD, WILL, WINDOW_SIZE, WONT, refusal,
 };
 use crate::protocol::{Command, Limits, Parting, Request};
-use crate::talk::editor::{Editor, Typed};
+use crate::talk::editor::{Editor, NAMES_SHOWN_MAX, Typed};
 use crate::talk::{self, COLUMNS_DEFAULT};
 use crate::time::Now;
 
@@ -326,10 +326,11 @@ impl<T: Transport> Hub<T> {
     /// Completes the word before the cursor.
     fn complete(&mut self, key: ConnId) {
         let conn = &mut self.conns[key.index()];
-        let names = self.chat.completions(conn.caller.session());
+        let session = conn.caller.session();
         let Some((editor, out)) = conn.editor_and_out() else {
             return;
         };
+        let names = (self.chat).completions(session, editor.word(), NAMES_SHOWN_MAX + 1);
         if let Some(names) = editor.complete(&names, out) {
             self.tell(key, &names);
         }

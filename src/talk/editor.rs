@@ -15,8 +15,8 @@ const STEP_BYTES: usize = 64;
 /// The most that a character takes with the code points without width that belong to it, in bytes. The
 /// longest that people use are flags of parts of countries: seven code points of four bytes.
 const CHARACTER_BYTES_MAX: usize = 32;
-/// How many names a second TAB shows. It counts the others.
-const NAMES_SHOWN_MAX: usize = 40;
+/// How many names a second TAB shows. It says if there are more.
+pub const NAMES_SHOWN_MAX: usize = 40;
 /// The most that moving the cursor, erasing and the bell add to what [`Editor::type_in`] writes.
 const MOVES_BYTES_MAX: usize = 64;
 
@@ -139,7 +139,8 @@ impl Editor {
     /// if there are several, to what they have in common. At the beginning of a line, a colon follows
     /// the name, as in irssi and WeeChat, unless it is a command's.
     ///
-    /// On a second TAB returns the names, which the caller shows above the line.
+    /// On a second TAB returns the names, which the caller shows above the line. If there are more than
+    /// [`NAMES_SHOWN_MAX`], they may not be all, and nothing is completed.
     pub fn complete(&mut self, names: &[&str], out: &mut Vec<u8>) -> Option<String> {
         let was_ambiguous = std::mem::take(&mut self.is_ambiguous);
         let start = self.word_start(self.cursor);
@@ -154,6 +155,10 @@ impl Editor {
             return None;
         };
         let common = others.iter().map(|other| common_len(name, other)).min();
+        let common = match begun.len() > NAMES_SHOWN_MAX {
+            true => Some(word.len()),
+            false => common,
+        };
         let (from, text) = match common {
             Some(common) => {
                 self.is_ambiguous = true;
@@ -174,6 +179,11 @@ impl Editor {
         self.replace_word(from, &text);
         self.draw(out);
         None
+    }
+
+    /// The word before the cursor, which TAB completes.
+    pub fn word(&self) -> &str {
+        &self.line[self.word_start(self.cursor)..self.cursor]
     }
 
     /// Leaves the line on the screen, with the cursor below it, and returns what was typed of it.
@@ -375,12 +385,12 @@ fn common_len(name: &str, other: &str) -> usize {
     pairs.find(differs).map_or(end, |((at, _), _)| at)
 }
 
-/// The first of some names, and how many more there are.
+/// The first of some names, and whether there are more.
 fn listing(names: &[&str]) -> String {
     let shown = &names[..names.len().min(NAMES_SHOWN_MAX)];
     let mut text = shown.join(" ");
     if names.len() > shown.len() {
-        text += &format!(" and {} more", names.len() - shown.len());
+        text += " and more";
     }
     text
 }

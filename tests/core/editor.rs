@@ -857,7 +857,7 @@ fn a_second_tab_lists_names_that_are_left() {
     assert_eq!(out, b"bob\x07");
     assert_eq!(editor.type_in(&mut input, &mut out), Some(Typed::Tab));
     let listed = editor.complete(&names, &mut out).unwrap();
-    assert!(listed.starts_with("bob0 bob1 ") && listed.ends_with(" bob39 and 10 more"));
+    assert!(listed.starts_with("bob0 bob1 ") && listed.ends_with(" bob39 and more"));
 }
 
 #[test]

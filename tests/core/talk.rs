@@ -5,6 +5,7 @@ use std::collections::{BTreeSet, VecDeque};
 use std::ops::RangeInclusive;
 
 use chinwag::chat::Origin;
+use chinwag::chat::SessionKey;
 use chinwag::chat::keys::{KeyHash, Keys};
 use chinwag::hub::Hub;
 use chinwag::protocol::{
@@ -1164,4 +1165,49 @@ fn without_a_key_a_person_comes_back_only_from_where_they_came() {
             "{shown}"
         );
     }
+}
+
+/// Whoever comes back need not wait until the lines of the lost connection have been carried out, which
+/// the rate puts off; as after RESUME, those that still wait are dropped.
+#[test]
+fn lines_of_a_lost_connection_do_not_keep_a_person_away() {
+    let mut world = World::new(Limits::default());
+    world.origin = Origin::V4([192, 0, 2, 1]);
+    let bob = person(&mut world, "TALK bob history=0");
+    let ann = person(&mut world, "TALK ann history=0");
+    world.send(&ann, &b"spam\n".repeat(800));
+    world.close(&ann);
+    text(&bob);
+    let ann = person(&mut world, "TALK ann");
+    assert!(text(&ann).starts_with("-- welcome back, ann in lobby"));
+    world.advance(60_000);
+    assert_eq!(text(&bob), "", "nothing more is said");
+    world.hub.assert_consistent(world.now());
+}
+
+/// TAB looks only at names that begin with the word, and never at more than it can show.
+#[test]
+fn completing_a_name_costs_little_in_a_large_room() {
+    let mut world = World::new(Limits {
+        sessions_max: 5000,
+        connections_max: 5000,
+        ..limits()
+    });
+    let ann = person(&mut world, "TALK ann history=0");
+    for number in 0..3000 {
+        member(
+            &mut world,
+            &format!("JOIN m{number:04} mode=pull quiet=yes"),
+        );
+    }
+    let session = (0..5000)
+        .map(SessionKey)
+        .find(|&key| world.hub.chat().conn_of(key) == Some(ann.conn));
+    let found = |word: &str| world.hub.chat().completions(session, word, 41);
+    assert_eq!(found("m").len(), 41);
+    assert_eq!(found("M0000"), ["m0000"]);
+    assert_eq!(found("AN"), ["ann"]);
+    assert_eq!(found("/ro"), ["/room", "/rooms"]);
+    assert_eq!(found("zoe"), [""; 0]);
+    assert_eq!(found("?"), [""; 0]);
 }
