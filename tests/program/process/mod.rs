@@ -537,7 +537,12 @@ impl Server {
     pub fn await_descriptors(&self, asker: &mut Client, count: usize) {
         let watch = Watch::start();
         while self.process.descriptors().len() != count {
-            assert!(!watch.is_over(), "{:?}", self.process.descriptors());
+            if watch.is_over() {
+                let open = self.process.descriptors();
+                let connections = asker.stat("connections");
+                let attached = asker.stat("sessions-attached");
+                panic!("{open:?} with {connections} connections, {attached} of them attached");
+            }
             asker.expect_service();
             asker.expect_nothing(Duration::from_millis(20));
         }
