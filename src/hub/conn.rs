@@ -79,6 +79,8 @@ pub struct Conn<T> {
     buffers: Option<Box<Buffers>>,
     /// Where a person's client and the server are with editing lines; `None` if nobody has asked for it.
     pub(super) editing: Option<Box<Editing>>,
+    /// Whether the client was asked to send what is typed with all its bits.
+    pub(super) is_asked_for_binary: bool,
     /// What was known about its line ends when the buffers were last freed.
     ends: Ends,
     /// What may still happen on the connection.
@@ -175,6 +177,7 @@ impl<T: Transport> Conn<T> {
                 ..Buffers::default()
             })),
             editing: None,
+            is_asked_for_binary: false,
             ends: Ends::default(),
             life: Life::Open,
             is_readable: true,

@@ -2,6 +2,10 @@
 //!
 //! The server offers ECHO and SUPPRESS-GO-AHEAD, and asks for the size of the window (RFC 857, RFC 858,
 //! RFC 1073). A client that agrees to both offers sends each key and shows only what the server sends.
+//!
+//! It also asks for BINARY (RFC 856), and does so whenever a person's client turns out to know telnet.
+//! Without that, some clients drop the eighth bit of what is typed to find their own keys, and a part of
+//! a letter becomes an interrupt. BINARY stays on when editing ends.
 
 use std::num::NonZeroU16;
 
@@ -10,11 +14,11 @@ use crate::chat::{ConnEvent, ConnId, Input, Outcome, Permit};
 use crate::hub::conn::{Conn, OUT_BYTES_ENOUGH, Transport, replies_bytes_max};
 use crate::hub::line::{Item, KeyItem};
 use crate::hub::telnet::{
-    DO, DONT, ECHO, IAC, SUPPRESS_GO_AHEAD, WILL, WINDOW_SIZE, WONT, refusal,
+    BINARY, DO, DONT, ECHO, IAC, SUPPRESS_GO_AHEAD, WILL, WINDOW_SIZE, WONT, refusal,
 };
 use crate::protocol::{Command, Limits, Parting, Request};
 use crate::talk::editor::{Editor, NAMES_SHOWN_MAX, Typed};
-use crate::talk::{self, COLUMNS_DEFAULT};
+use crate::talk::{self, COLUMNS_DEFAULT, Form};
 use crate::time::Now;
 
 /// How many people the server edits lines for at the same time.
@@ -96,6 +100,15 @@ pub fn editor_bytes_max(limits: &Limits) -> usize {
     size_of::<Editing>() + Editor::memory_bytes_max(line) + line + drawn_bytes_max(limits)
 }
 
+impl<T: Transport> Conn<T> {
+    /// Asks the client for BINARY, once. It may refuse.
+    fn ask_for_binary(&mut self) {
+        if !std::mem::replace(&mut self.is_asked_for_binary, true) {
+            self.out().extend([IAC, DO, BINARY]);
+        }
+    }
+}
+
 impl<T: Transport> Hub<T> {
     /// Does what `/edit` and `/edit off` ask for.
     pub(super) fn set_editing(&mut self, key: ConnId, on: bool) {
@@ -109,6 +122,7 @@ impl<T: Transport> Hub<T> {
                 let conn = &mut self.conns[key.index()];
                 let had_place = conn.editing.replace(Box::default()).is_some();
                 self.editors += usize::from(!had_place);
+                conn.ask_for_binary();
                 conn.out().extend_from_slice(&OFFER);
                 "asking your client; if nothing happens, it cannot do this"
             }
@@ -184,10 +198,18 @@ impl<T: Transport> Hub<T> {
     pub(super) fn note_option(&mut self, key: ConnId, verb: u8, option: u8) {
         let limits = *self.chat.limits();
         let conn = &mut self.conns[key.index()];
+        let is_person = conn.caller.form() == Form::Talk;
+        if is_person && (verb, option) == (WILL, BINARY) {
+            conn.ask_for_binary();
+            return conn.parts().0.end_lines_at_cr();
+        }
         let Some(editing) = conn.editing.as_mut().filter(|e| e.is_on()) else {
-            return conn
-                .out()
+            conn.out()
                 .extend(refusal(verb, option).into_iter().flatten());
+            if is_person {
+                conn.ask_for_binary();
+            }
+            return;
         };
         match (verb, option) {
             (DO, ECHO) => editing.has_echo = true,

@@ -101,6 +101,15 @@ impl Splitter {
         self.ends
     }
 
+    /// Lets a CR end a line at once from now on, as well as an LF, since the client agreed to BINARY:
+    /// there, Return is either.
+    pub fn end_lines_at_cr(&mut self) {
+        self.ends = match self.ends {
+            Ends::FirstCr | Ends::CrEnded => Ends::CrEnded,
+            Ends::Start | Ends::First | Ends::Lf | Ends::Cr => Ends::Cr,
+        };
+    }
+
     /// Frees the memory of a line that was handed out.
     pub fn release(&mut self) {
         if std::mem::take(&mut self.is_handed_out) {

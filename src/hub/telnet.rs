@@ -13,6 +13,8 @@ const INTERRUPT: u8 = 244;
 const NOP: u8 = 241;
 const SE: u8 = 240;
 
+/// The option that all eight bits of what is typed arrive as they are (RFC 856).
+pub const BINARY: u8 = 0;
 /// The option that the server shows what is typed (RFC 857).
 pub const ECHO: u8 = 1;
 /// The option that nothing says whose turn it is to send (RFC 858). With ECHO it makes a client send

@@ -27,10 +27,14 @@ const ARE_YOU_THERE: u8 = 246;
 const INTERRUPT: u8 = 244;
 const NOP: u8 = 241;
 const SE: u8 = 240;
+const TIMING_MARK: u8 = 6;
+const BINARY: u8 = 0;
 const ECHO: u8 = 1;
 const SUPPRESS_GO_AHEAD: u8 = 3;
 const WINDOW_SIZE: u8 = 31;
 
+const ASKS_FOR_BINARY: [u8; 3] = [IAC, DO, BINARY];
+/// The offer. What stands before it comes only the first time.
 const OFFER: [[u8; 3]; 3] = [
     [IAC, WILL, ECHO],
     [IAC, WILL, SUPPRESS_GO_AHEAD],
@@ -41,6 +45,8 @@ const WITHDRAWAL: [[u8; 3]; 3] = [
     [IAC, WONT, SUPPRESS_GO_AHEAD],
     [IAC, DONT, WINDOW_SIZE],
 ];
+/// The options that most clients agree to.
+const AGREED: [u8; 4] = [ECHO, SUPPRESS_GO_AHEAD, WINDOW_SIZE, BINARY];
 /// What an offer is agreed to with.
 const CONSENT: [u8; 6] = [IAC, DO, ECHO, IAC, DO, SUPPRESS_GO_AHEAD];
 
@@ -69,7 +75,7 @@ struct Telnet {
 impl Telnet {
     /// Connects, and begins to talk.
     fn talk(world: &mut World, talk: &str) -> Telnet {
-        Telnet::talk_at(world, talk, 80, &[ECHO, SUPPRESS_GO_AHEAD, WINDOW_SIZE])
+        Telnet::talk_at(world, talk, 80, &AGREED)
     }
 
     fn talk_at(world: &mut World, talk: &str, columns: u16, agrees: &[u8]) -> Telnet {
@@ -285,7 +291,8 @@ fn a_client_agrees_in_any_order_and_in_any_pieces() {
             let mut ann = Telnet::talk_at(&mut world, "TALK ann", 20, &[]);
             ann.is_mute = true;
             ann.line(&mut world, "/edit");
-            assert_eq!(std::mem::take(&mut ann.commands), OFFER);
+            let offered = [&[ASKS_FOR_BINARY][..], &OFFER].concat();
+            assert_eq!(std::mem::take(&mut ann.commands), offered);
             let (first, second) = stream.split_at(cut);
             world.send(&ann.peer, first);
             world.send(&ann.peer, second);
@@ -313,7 +320,8 @@ fn a_client_that_refuses_goes_on_in_lines() {
             .collect();
         let mut ann = Telnet::talk_at(&mut world, "TALK ann", 80, &agrees);
         ann.line(&mut world, "/edit");
-        assert_eq!(ann.commands[..6], [OFFER, WITHDRAWAL].concat());
+        assert_eq!(ann.commands[0], ASKS_FOR_BINARY);
+        assert_eq!(ann.commands[1..7], [OFFER, WITHDRAWAL].concat());
         assert_eq!(
             ann.last_row(),
             "-- your client edits the line itself; nothing has changed"
@@ -350,7 +358,7 @@ fn a_client_may_end_it_as_well() {
             ann.on.remove(&option);
             ann.keys(&mut world, &[IAC, DONT, option]);
             assert_eq!(ann.commands, WITHDRAWAL);
-            assert_eq!(ann.on, BTreeSet::new());
+            assert_eq!(ann.on, BTreeSet::from([BINARY]));
             let rows = ann.rows();
             assert_eq!(rows.last().unwrap(), told);
             assert_eq!(rows[rows.len() - 2] == typed, !typed.is_empty());
@@ -428,7 +436,7 @@ fn client_and_server_agree_in_the_end() {
         let mut world = World::new(limits());
         let mut ann = Telnet::talk(&mut world, "TALK ann");
         if rng.u8(..5) == 0 {
-            ann.agrees.remove(rng.usize(..3));
+            ann.agrees.remove(rng.usize(..AGREED.len()));
         }
         // Answers on their way to the server.
         let mut answers = Vec::new();
@@ -439,7 +447,8 @@ fn client_and_server_agree_in_the_end() {
                 3 if !ann.on.is_empty() => {
                     let option = *rng.choice(&ann.on).unwrap();
                     ann.on.remove(&option);
-                    let verb = if option == WINDOW_SIZE { WONT } else { DONT };
+                    let is_own = matches!(option, WINDOW_SIZE | BINARY);
+                    let verb = if is_own { WONT } else { DONT };
                     answers.extend([IAC, verb, option]);
                 }
                 3 | 4 => answers.extend(ann.take()),
@@ -498,6 +507,89 @@ fn the_line_fits_the_window_whenever_its_size_comes() {
     zoe.rows_above(&long, 170);
 }
 
+/// In BINARY, Return is a CR or an LF, and what it is elsewhere still works.
+#[test]
+fn binary_is_asked_for_with_the_offer_and_stays_on() {
+    let texts = ["Ü я “x” שלום ❤ 好的", "two"];
+    let expected = texts.map(|text| format!("ann {text}"));
+    for (agrees, ends) in [
+        (&AGREED[..], &["\r\0", "\r\n", "\n", "\r"][..]),
+        (&AGREED[..3], &["\r\0", "\r\n", "\n"]),
+    ] {
+        let mut world = World::new(limits());
+        let recorder = member(&mut world, "JOIN recorder alive=tcp");
+        let mut ann = Telnet::talk_at(&mut world, "TALK ann", 80, agrees);
+        for _ in 0..2 {
+            ann.line(&mut world, "/edit");
+            assert!(ann.is_edited());
+            for end in ["\r\0", "\r\n", "\n", "\r"] {
+                ann.keys(
+                    &mut world,
+                    texts.map(|text| text.to_owned() + end).concat().as_bytes(),
+                );
+                assert_eq!(said(&recorder), expected, "{end:?}");
+            }
+            ann.line(&mut world, "/edit off");
+            assert_eq!(ann.on.contains(&BINARY), agrees.contains(&BINARY));
+            for end in ends {
+                let typed = texts.map(|text| text.to_owned() + end).concat();
+                ann.keys(&mut world, typed.as_bytes());
+                assert_eq!(said(&recorder), expected, "{end:?}");
+                for byte in typed.bytes() {
+                    ann.keys(&mut world, &[byte]);
+                }
+                assert_eq!(said(&recorder), expected, "{end:?}");
+            }
+        }
+        let asked = ann.commands.iter().filter(|&&c| c == ASKS_FOR_BINARY);
+        assert_eq!(asked.count(), 1);
+    }
+}
+
+/// Its Ctrl-C shows that a client knows telnet, and so does a part of a letter that it takes for one.
+#[test]
+fn a_person_whose_client_knows_telnet_is_asked_for_binary_once() {
+    let mut world = World::new(limits());
+    let recorder = member(&mut world, "JOIN recorder alive=tcp");
+    let mut ann = Telnet::talk(&mut world, "TALK ann");
+    assert!(ann.commands.is_empty());
+    let interrupt = [IAC, INTERRUPT, IAC, DO, TIMING_MARK];
+    let no_mark = [IAC, WONT, TIMING_MARK];
+    ann.keys(&mut world, &interrupt);
+    assert_eq!(ann.commands, [no_mark, ASKS_FOR_BINARY]);
+    assert_eq!(ann.on, BTreeSet::from([BINARY]));
+    // Whatever it says of it, nothing more comes.
+    ann.commands.clear();
+    ann.keys(
+        &mut world,
+        &[IAC, WONT, BINARY, IAC, WILL, BINARY, IAC, WILL, BINARY],
+    );
+    assert!(ann.commands.is_empty());
+    ann.keys(&mut world, &interrupt);
+    assert_eq!(std::mem::take(&mut ann.commands), [no_mark]);
+    ann.keys(&mut world, "Ü\rя\n".as_bytes());
+    assert_eq!(said(&recorder), ["ann Ü", "ann я"]);
+    ann.line(&mut world, "/edit");
+    assert_eq!(ann.commands, OFFER);
+    // A client that refuses goes on as before, and one that offers it by itself is agreed with.
+    let mut zoe = Telnet::talk_at(&mut world, "TALK zoe", 80, &[]);
+    zoe.keys(&mut world, &interrupt);
+    zoe.keys(&mut world, &interrupt);
+    assert_eq!(zoe.commands, [no_mark, ASKS_FOR_BINARY, no_mark]);
+    zoe.line(&mut world, "one");
+    assert_eq!(said(&recorder), ["zoe one"]);
+    let mut eve = Telnet::talk(&mut world, "TALK eve");
+    eve.is_mute = true;
+    eve.keys(&mut world, &[IAC, WILL, BINARY]);
+    assert_eq!(eve.commands, [ASKS_FOR_BINARY]);
+    // A program is asked for nothing.
+    let bob = member(&mut world, "JOIN bob alive=tcp");
+    lines(&bob);
+    world.send(&bob, &[&interrupt[..], &[IAC, WILL, BINARY]].concat());
+    let output = std::mem::take(&mut bob.wire.borrow_mut().output);
+    assert_eq!(output, [no_mark, [IAC, DONT, BINARY]].concat());
+}
+
 /// Many sizes at once, as while somebody drags the window's edge, draw the line once.
 #[test]
 fn sizes_that_come_at_once_draw_the_line_once() {
@@ -520,7 +612,7 @@ fn it_can_be_ended_and_begun_again() {
         assert_eq!(ann.last_row(), "-- it is on already; /edit off ends it");
         ann.keys(&mut world, format!("one{end}/edit off{end}").as_bytes());
         assert_eq!(ann.last_row(), "-- your client edits the line again");
-        assert_eq!(ann.on, BTreeSet::new());
+        assert_eq!(ann.on, BTreeSet::from([BINARY]));
         assert!(!has_echo(&mut world, &ann.peer));
         ann.line(&mut world, "two");
         ann.line(&mut world, "/edit off");
@@ -963,9 +1055,8 @@ impl Typist {
         (name, letters): (&'static str, RangeInclusive<u8>),
         columns: u16,
     ) -> Typist {
-        let agrees = [ECHO, SUPPRESS_GO_AHEAD, WINDOW_SIZE];
         let talk = format!("TALK {name} history=0");
-        let mut telnet = Telnet::talk_at(world, &talk, columns, &agrees);
+        let mut telnet = Telnet::talk_at(world, &talk, columns, &AGREED);
         telnet.line(world, "/edit");
         Typist {
             rows_before: telnet.rows().len(),

@@ -25,6 +25,8 @@ const BACKSPACE: &str = "\x7f";
 const EDITED: &str = "-- arrow keys, history and TAB work now; /edit off ends it";
 const ASKING: &str = "-- asking your client; if nothing happens, it cannot do this";
 const UNANSWERED: &str = "-- your client has not answered; it cannot do this";
+/// Letters whose bytes a client may take for keys of its own if it drops their eighth bit.
+const LETTERS: &str = "Ü я “x” שלום ❤ 好的";
 const REFUSED: &str = "-- your client edits the line itself; nothing has changed";
 
 /// A program in a terminal of its own, and what the terminal shows.
@@ -173,6 +175,12 @@ fn expect_editing(command: &str, is_again: bool) {
     ann.expect_at(&["again", "bob:"], 5);
     ann.type_in("ä 中\r");
     bob.expect_event("MSG", "ann bob: ä 中");
+    ann.type_in(&format!("{LETTERS}\r"));
+    bob.expect_event("MSG", &format!("ann {LETTERS}"));
+    bob.ask(&format!("SAY {LETTERS}"), "OK SAY ");
+    bob.expect_event("MSG", &format!("bob {LETTERS}"));
+    let said = format!("<bob> {LETTERS}");
+    ann.expect(&["bob: ä 中", LETTERS, &said]);
     // The server knows how wide the window is.
     let long = "0123456789".repeat(10);
     let (first, second) = long.split_at(COLUMNS.into());
@@ -183,12 +191,14 @@ fn expect_editing(command: &str, is_again: bool) {
     ann.type_in(CTRL_E);
     ann.expect_at(&["<bob> and again", first, second], 40);
     ann.type_in(CTRL_U);
-    ann.expect(&["bob: ä 中", "<bob> and again"]);
+    ann.expect(&[LETTERS, &said, "<bob> and again"]);
     // Back to lines, and once more to keys.
     ann.type_in("/edit off\r");
     ann.expect(&["/edit off", "-- your client edits the line again"]);
     ann.type_in("plain\r");
     bob.expect_event("MSG", "ann plain");
+    ann.type_in(&format!("{LETTERS}\r"));
+    bob.expect_event("MSG", &format!("ann {LETTERS}"));
     ann.type_in("/edit\r");
     let quit = if is_again {
         ann.expect(&[EDITED]);
@@ -210,6 +220,31 @@ fn inetutils_telnet_edits() {
     if has_script() && has("inetutils-telnet", "telnet --version | grep -q inetutils") {
         expect_editing("telnet 127.0.0.1 PORT", true);
     }
+}
+
+/// Without BINARY, this client takes the second byte of this letter for Ctrl-\\, and sends a BREAK.
+#[test]
+fn a_letter_that_inetutils_telnet_breaks_makes_the_others_arrive() {
+    if !(has_script() && has("inetutils-telnet", "telnet --version | grep -q inetutils")) {
+        return;
+    }
+    let server = Server::start(&[]);
+    let mut bob = server.join("bob alive=tcp");
+    let mut ann = Screen::start("telnet 127.0.0.1 PORT", &server);
+    ann.expect_row("HELLO ");
+    ann.type_in("TALK ann history=0\r");
+    ann.expect(&["-- here: bob"]);
+    bob.expect_event("JOINED", "ann");
+    ann.type_in("Übung\r");
+    // Whoever has seen this has got the question before it.
+    ann.expect(&["Übung", "-- byte 1, 0xC3, is not UTF-8"]);
+    for end in ["\r", "\n"] {
+        ann.type_in(&format!("{LETTERS}{end}"));
+        bob.expect_event("MSG", &format!("ann {LETTERS}"));
+    }
+    ann.type_in("/quit\r");
+    bob.expect_event("LEFT", "ann quit");
+    ann.expect_row("-- goodbye");
 }
 
 #[test]

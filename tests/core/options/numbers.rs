@@ -187,10 +187,11 @@ fn figures_of_protocol() -> Vec<(&'static str, Vec<Figure>)> {
                 50_u32
             ],
         ),
-        // Three RFCs, and a terminal's columns and lines.
+        // Four RFCs, and a terminal's columns and lines.
         (
             "Editing lines",
             figures![
+                856_u32,
                 857_u32,
                 858_u32,
                 1073_u32,
