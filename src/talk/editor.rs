@@ -10,6 +10,8 @@ use super::screen::{Screen, first_end, last_start, width};
 use crate::protocol::is_permitted;
 
 const BELL: u8 = 7;
+/// Shown behind a line that Ctrl-C has dropped.
+const DROPPED: &str = "^C";
 /// The memory for a line grows by this many bytes.
 const STEP_BYTES: usize = 64;
 /// The most that a character takes with the code points without width that belong to it, in bytes. The
@@ -17,7 +19,8 @@ const STEP_BYTES: usize = 64;
 const CHARACTER_BYTES_MAX: usize = 32;
 /// How many names a second TAB shows. It says if there are more.
 pub const NAMES_SHOWN_MAX: usize = 40;
-/// The most that moving the cursor, erasing and the bell add to what [`Editor::type_in`] writes.
+/// The most that moving the cursor, erasing, the bell and [`DROPPED`] add to what [`Editor::type_in`]
+/// writes.
 const MOVES_BYTES_MAX: usize = 64;
 
 /// What a person has typed that the editor does not deal with itself.
@@ -27,7 +30,7 @@ pub enum Typed {
     Line(String),
     /// TAB: the caller gives [`Editor::complete`] the names.
     Tab,
-    /// Ctrl-C: the line is forgotten. It stays on the screen, and the cursor is below it.
+    /// Ctrl-C: the line is forgotten. It stays on the screen, marked, and the cursor is below it.
     Dropped,
     /// Ctrl-D on an empty line.
     End,
@@ -190,7 +193,7 @@ impl Editor {
     pub fn finish(mut self, out: &mut Vec<u8>) -> String {
         match self.line.is_empty() {
             true => self.draw(out),
-            false => self.screen.leave(&self.line, self.unchanged, out),
+            false => self.screen.leave(&self.line, self.unchanged, "", out),
         }
         self.line
     }
@@ -203,7 +206,7 @@ impl Editor {
             Key::Character(c) => self.insert(c),
             Key::Invalid => self.is_bell_due = true,
             Key::Return => {
-                let line = self.leave(out);
+                let line = self.leave("", out);
                 self.history.keep(&line);
                 return Some(Typed::Line(line));
             }
@@ -212,7 +215,7 @@ impl Editor {
                 return Some(Typed::Tab);
             }
             Key::Interrupt => {
-                self.leave(out);
+                self.leave(DROPPED, out);
                 return Some(Typed::Dropped);
             }
             Key::DeleteOrEnd if self.line.is_empty() => {
@@ -251,10 +254,10 @@ impl Editor {
         }
     }
 
-    /// Leaves the line on the screen, with the cursor below it, and begins an empty one.
-    fn leave(&mut self, out: &mut Vec<u8>) -> String {
+    /// Leaves the line on the screen with `mark` behind it and the cursor below, and begins an empty one.
+    fn leave(&mut self, mark: &str, out: &mut Vec<u8>) -> String {
         self.prepare(out);
-        self.screen.leave(&self.line, self.unchanged, out);
+        self.screen.leave(&self.line, self.unchanged, mark, out);
         self.cursor = 0;
         self.unchanged = 0;
         self.recalled = 0;

@@ -133,8 +133,8 @@ impl Screen {
         self.cursor = cursor;
     }
 
-    /// Leaves a line on the screen, all of it, and goes to the row below.
-    pub fn leave(&mut self, line: &str, unchanged: usize, out: &mut Vec<u8>) {
+    /// Leaves a line on the screen, all of it, with `mark` behind it, and goes to the row below.
+    pub fn leave(&mut self, line: &str, unchanged: usize, mark: &str, out: &mut Vec<u8>) {
         let end = self.after(Place::default(), line);
         if self.top == 0 && end.row < self.rows_shown() {
             self.draw(line, line.len(), unchanged, out);
@@ -142,8 +142,9 @@ impl Screen {
             self.withdraw(out);
             self.paint(Place::default(), line, usize::MAX, false, out);
         }
+        self.paint(self.at, mark, usize::MAX, false, out);
         // After a full row the cursor is there already.
-        if self.at.column > 0 || line.is_empty() {
+        if self.at.column > 0 || self.at.row == 0 {
             out.extend([CR, LF]);
         }
         self.forget();

@@ -805,7 +805,7 @@ fn keys_and_telnet_commands_end_and_erase_as_in_a_shell() {
     for interrupt in [&b"\x03"[..], &[IAC, INTERRUPT]] {
         ann.keys(&mut world, &[b"never", interrupt].concat());
         ann.keys(&mut world, b"one");
-        ann.expect_below("never", "one");
+        ann.expect_below("never^C", "one");
         ann.keys(&mut world, b"\r\0");
     }
     ann.keys(&mut world, &[b"twoo", &[IAC, ERASE_CHARACTER][..]].concat());

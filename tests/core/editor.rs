@@ -400,11 +400,14 @@ impl Desk {
             let typed = self.editor.type_in(&mut input, &mut self.out);
             let bytes_max = Editor::screen_bytes_max(LINE_BYTES_MAX);
             assert!(self.out.len() <= bytes_max, "{} bytes", self.out.len());
-            let before = |model: &Model| rows_left(&model.line, self.terminal.columns());
             let mut expected = None;
             while expected.is_none() {
                 let Some(&key) = keys.next() else { break };
-                let rows = before(&self.model);
+                let mut line = self.model.line.clone();
+                if key == Key::Interrupt {
+                    line.extend(["^", "C"].map(str::to_owned));
+                }
+                let rows = rows_left(&line, self.terminal.columns());
                 expected = self.model.press(key);
                 if matches!(expected, Some(Typed::Line(_) | Typed::Dropped)) {
                     let rows = rows.iter().map(|row| row.trim_end().to_owned());
@@ -651,6 +654,31 @@ fn return_leaves_the_line_and_goes_to_the_row_below() {
 }
 
 #[test]
+fn a_dropped_line_is_marked() {
+    for (typed, written) in [
+        ("", r"^C\r\n"),
+        ("abc", r"abc^C \r"),
+        ("abcd\x01", r"abcd^ \rC\r\n"),
+        ("abcde", r"abcde \r^C\r\n"),
+    ] {
+        let mut editor = Editor::new(5, 24, LINE_BYTES_MAX);
+        let mut out = Vec::new();
+        let text = format!("{typed}\x03");
+        let found = editor.type_in(&mut text.as_bytes(), &mut out);
+        assert_eq!(found, Some(Typed::Dropped));
+        assert_eq!(out.escape_ascii().to_string(), written, "{text:?}");
+    }
+    // The mark takes no room in the line, and its own row in the narrowest window.
+    for columns in 1..8 {
+        let mut desk = Desk::new(columns, 4);
+        for len in [0, 1, 5, 12, LINE_BYTES_MAX] {
+            desk.text(&"x".repeat(len));
+            desk.type_in(b"\x01\x03", &[Key::Home, Key::Interrupt]);
+        }
+    }
+}
+
+#[test]
 fn pasted_lines_are_lines() {
     let mut desk = Desk::new(10, 5);
     let lines = (0..120).map(|n| format!("line {n} of what was pasted\r"));
@@ -773,7 +801,7 @@ fn interrupt_end_and_telnets_keys_do_what_they_say() {
     assert_eq!(editor.type_in(&mut &b"abc"[..], &mut out), None);
     assert_eq!(editor.press(Key::Backspace, &mut out), None);
     assert_eq!(editor.press(Key::Interrupt, &mut out), Some(Typed::Dropped));
-    assert_eq!(out, b"abc\x08\x1b[J\r\n");
+    assert_eq!(out, b"abc\x08\x1b[J^C\r\n");
     // What was dropped is not in the history, and what is left at the end comes back.
     assert_eq!(
         editor.type_in(&mut &b"\x10\x1b[Ahalf\x01"[..], &mut out),

@@ -169,7 +169,7 @@ fn expect_editing(command: &str, is_again: bool) {
     ann.type_in(CTRL_C);
     ann.type_in("again\r");
     bob.expect_event("MSG", "ann again");
-    ann.expect(&["never", "again"]);
+    ann.expect(&["never^C", "again"]);
     // Names.
     ann.type_in("b\t");
     ann.expect_at(&["again", "bob:"], 5);
