@@ -140,7 +140,8 @@ impl Editor {
 
     /// Completes the word before the cursor to the name that begins with it, without regard to case;
     /// if there are several, to what they have in common. At the beginning of a line, a colon follows
-    /// the name, as in irssi and WeeChat, unless it is a command's.
+    /// the name, as in irssi and WeeChat, unless it is a command's. If no word stands there, or no name
+    /// begins with it, TAB is a space.
     ///
     /// On a second TAB returns the names, which the caller shows above the line. If there are more than
     /// [`NAMES_SHOWN_MAX`], they may not be all, and nothing is completed.
@@ -150,10 +151,11 @@ impl Editor {
         let word = &self.line[start..self.cursor];
         let is_begun = |name: &&&str| common_len(name, word) == word.len();
         let begun: Vec<&str> = names.iter().filter(is_begun).copied().collect();
-        // TABs in pasted text stand between words. They complete nothing.
         let first = begun.split_first().filter(|_| !word.is_empty());
         let Some((name, others)) = first else {
-            self.is_bell_due = true;
+            // TABs in pasted text keep its words apart.
+            self.is_bell_due = !word.is_empty();
+            self.insert(' ');
             self.draw(out);
             return None;
         };

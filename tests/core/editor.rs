@@ -848,16 +848,20 @@ fn tab_completes_names_as_irssi_does() {
         ("bo hi\x01\x06\x06\t", "bob:| hi"),
         ("bohi\x01\x06\x06\t", "bob: |hi"),
         ("ANNA\t", "Annabel: |"),
-        ("annab\t\t", "Annabel: |"),
         ("zO\t", "zoë: |"),
         ("/w\t", "/who |"),
         ("hi /w\t", "hi /who |"),
         // What several names have in common.
         ("a\t", "ann|"),
         ("hi A\t", "hi Ann|"),
-        ("x\t", "x|"),
-        ("\t\t", "|"),
-        ("bob \t", "bob |"),
+        ("x\t", "x |"),
+        // Pasted text keeps its words apart.
+        ("\t\t", "  |"),
+        ("bob \t", "bob  |"),
+        ("annab\t\t", "Annabel:  |"),
+        ("x\ty\tz", "x y z|"),
+        ("\tif x ==\x20\t1,\t\t2", " if x ==  1,  2|"),
+        ("a  b\x02\x02\t", "a  | b"),
         // Too long a line.
         (
             "123456789 123456789 123456789 123456 bo\t",
@@ -866,6 +870,25 @@ fn tab_completes_names_as_irssi_does() {
     ] {
         assert_eq!(complete(typed), (line.to_owned(), vec![]), "{typed:?}");
     }
+}
+
+#[test]
+fn a_tab_that_completes_nothing_is_a_space_and_rings_only_behind_a_word() {
+    for (typed, written) in [("", " "), ("x", "x\u{7} "), ("x ", "x  ")] {
+        let mut editor = Editor::new(80, 24, 40);
+        let mut out = Vec::new();
+        let text = typed.to_owned() + "\t";
+        let found = editor.type_in(&mut text.as_bytes(), &mut out);
+        assert_eq!(found, Some(Typed::Tab));
+        assert_eq!(editor.complete(&NAMES, &mut out), None);
+        assert_eq!(out, written.as_bytes());
+    }
+    // A line that is full rings as well.
+    let mut editor = Editor::new(80, 24, 2);
+    let mut out = Vec::new();
+    editor.type_in(&mut &b"x \t"[..], &mut out);
+    editor.complete(&NAMES, &mut out);
+    assert_eq!(out, b"x \x07");
 }
 
 #[test]
