@@ -81,6 +81,8 @@ pub struct Conn<T> {
     pub(super) editing: Option<Box<Editing>>,
     /// Whether the client was asked to send what is typed with all its bits.
     pub(super) is_asked_for_binary: bool,
+    /// Whether the client has let the server edit the line, now or before.
+    pub(super) has_been_edited: bool,
     /// What was known about its line ends when the buffers were last freed.
     ends: Ends,
     /// What may still happen on the connection.
@@ -178,6 +180,7 @@ impl<T: Transport> Conn<T> {
             })),
             editing: None,
             is_asked_for_binary: false,
+            has_been_edited: false,
             ends: Ends::default(),
             life: Life::Open,
             is_readable: true,

@@ -217,7 +217,11 @@ impl<T: Transport> Hub<T> {
             (WILL | WONT, WINDOW_SIZE) => {}
             (DONT, ECHO | SUPPRESS_GO_AHEAD) => {
                 let was_edited = editing.editor.is_some();
+                let has_been_edited = conn.has_been_edited;
                 let text = match (was_edited, self.withdraw(key).is_empty()) {
+                    (false, _) if has_been_edited => {
+                        "your client refuses; to edit again, connect again"
+                    }
                     (false, _) => "your client edits the line itself; nothing has changed",
                     (true, true) => "your client edits the line again",
                     (true, false) => "your client edits the line again, and this one was not sent",
@@ -233,6 +237,7 @@ impl<T: Transport> Hub<T> {
         if editing.has_echo && editing.sends_keys && editing.editor.is_none() {
             let (columns, rows) = editing.size;
             editing.editor = Some(Editor::new(columns, rows, line_bytes_max(&limits)));
+            conn.has_been_edited = true;
             // A client that sent whole lines may have sent a part of one.
             let partial = conn.parts().0.take_line_begun();
             self.tell(

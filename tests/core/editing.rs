@@ -337,6 +337,16 @@ fn a_client_that_refuses_goes_on_in_lines() {
         ann.agrees = vec![ECHO, SUPPRESS_GO_AHEAD];
         ann.line(&mut world, "/edit");
         assert!(ann.is_edited() && has_echo(&mut world, &ann.peer));
+        // Or refuse from then on.
+        ann.line(&mut world, "/edit off");
+        ann.agrees = Vec::new();
+        ann.line(&mut world, "/edit");
+        assert_eq!(
+            ann.last_row(),
+            "-- your client refuses; to edit again, connect again"
+        );
+        ann.line(&mut world, "two");
+        assert_eq!(said(&recorder), ["ann two"]);
     }
 }
 

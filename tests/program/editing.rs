@@ -25,6 +25,7 @@ const BACKSPACE: &str = "\x7f";
 const EDITED: &str = "-- arrow keys, history and TAB work now; /edit off ends it";
 const ASKING: &str = "-- asking your client; if nothing happens, it cannot do this";
 const UNANSWERED: &str = "-- your client has not answered; it cannot do this";
+const REFUSED_AGAIN: &str = "-- your client refuses; to edit again, connect again";
 /// Letters whose bytes a client may take for keys of its own if it drops their eighth bit.
 const LETTERS: &str = "Ü я “x” שלום ❤ 好的";
 const REFUSED: &str = "-- your client edits the line itself; nothing has changed";
@@ -205,7 +206,7 @@ fn expect_editing(command: &str, is_again: bool) {
         ann.type_in(&format!("twce{LEFT}{LEFT}i\r"));
         CTRL_D
     } else {
-        ann.expect(&[ASKING, REFUSED]);
+        ann.expect(&[ASKING, REFUSED_AGAIN]);
         ann.type_in("twice\r");
         "/quit\r"
     };
