@@ -26,6 +26,12 @@ pub const EDITORS_MAX: usize = 64;
 /// How much longer than a message a line may be, in bytes: for what begins with a slash.
 pub const COMMAND_BYTES: usize = 64;
 
+/// The longest line that can be edited, in bytes, however long messages may be: each key draws it.
+pub const EDITED_BYTES_MAX: usize = 4096;
+
+/// Says that there is no place for one more.
+const TOO_MANY: &str = "too many people edit their lines now; try again later";
+
 /// What the server offers and asks. A program that knows no telnet shows this as characters: after the
 /// CR, the line that follows covers them.
 const OFFER: [u8; 10] = [
@@ -82,7 +88,7 @@ impl Editing {
 
 /// The longest line that can be edited, in bytes.
 fn line_bytes_max(limits: &Limits) -> usize {
-    limits.message_bytes_max + COMMAND_BYTES
+    (limits.message_bytes_max + COMMAND_BYTES).min(EDITED_BYTES_MAX)
 }
 
 /// The most bytes that drawing a line adds to the output of a connection.
@@ -115,9 +121,7 @@ impl<T: Transport> Hub<T> {
         let conn = &self.conns[key.index()];
         let is_on = conn.editing.as_deref().is_some_and(Editing::is_on);
         let text = match (on, is_on, conn.is_edited()) {
-            (true, false, _) if conn.editing.is_none() && !self.has_place() => {
-                "too many people edit their lines now; try again later"
-            }
+            (true, false, _) if conn.editing.is_none() && !self.has_place() => TOO_MANY,
             (true, false, _) => {
                 let conn = &mut self.conns[key.index()];
                 let had_place = conn.editing.replace(Box::default()).is_some();
@@ -144,14 +148,17 @@ impl<T: Transport> Hub<T> {
     /// way.
     fn has_place(&mut self) -> bool {
         if self.editors >= EDITORS_MAX {
-            let is_waiting = |conn: &Conn<T>| {
+            let is_waiting = |(_, conn): &(usize, &Conn<T>)| {
                 let is_on = conn.editing.as_deref().is_some_and(Editing::is_on);
                 is_on && !conn.is_edited()
             };
-            let mut conns = self.conns.iter_mut().map(|(_, conn)| conn);
-            if let Some(conn) = conns.find(|conn| is_waiting(conn)) {
-                conn.editing = None;
+            let waiting = self.conns.iter().find(is_waiting);
+            if let Some(key) = waiting.map(|(index, _)| ConnId::at(index)) {
+                self.withdraw(key);
+                self.tell(key, TOO_MANY);
+                self.conns[key.index()].editing = None;
                 self.editors -= 1;
+                self.write_later(key);
             }
         }
         self.editors < EDITORS_MAX
@@ -302,7 +309,10 @@ impl<T: Transport> Hub<T> {
                 is_drawn = true;
             }
             Some(KeyItem::Other(Item::SignOfLife)) => request = Some(Request::SignOfLife),
-            Some(KeyItem::Other(Item::AreYouThere)) => request = Some(Request::AreYouThere),
+            Some(KeyItem::Other(Item::AreYouThere)) => {
+                request = Some(Request::AreYouThere);
+                is_drawn = true;
+            }
             Some(KeyItem::Other(Item::Option(verb, option))) => self.note_option(key, verb, option),
             Some(KeyItem::Other(Item::WindowSize(columns, rows))) => {
                 self.note_window_size(key, columns, rows, now);

@@ -12,6 +12,7 @@ use fastrand::Rng;
 
 use crate::editor::Terminal;
 use crate::members::{limits, lines, member};
+use crate::seeds::play_seeds;
 use crate::talk::{read, seen};
 use crate::world::{Peer, World};
 
@@ -701,6 +702,13 @@ fn only_so_many_people_edit_at_once() {
     mute.line(&mut world, "/edit");
     bob.line(&mut world, "/edit");
     assert!(bob.is_edited());
+    // What the server offered is withdrawn, and the person learns why.
+    mute.receive(&mut world);
+    let (options, row) = (mute.commands.len(), mute.last_row());
+    assert!(
+        mute.commands[options - 3..] == WITHDRAWAL && row == full,
+        "{row}"
+    );
     mute.keys(&mut world, &CONSENT);
     assert!(!has_echo(&mut world, &mute.peer));
     let mut last = Telnet::talk(&mut world, "TALK last");
@@ -956,6 +964,7 @@ fn a_flood_of_keys_counts_against_the_rate() {
         // Each draws the line once more.
         &[b'x', IAC, NOP],
         &[IAC, ERASE_CHARACTER],
+        &[IAC, ARE_YOU_THERE],
         // Bytes count if nothing else does.
         &[b'x'; 96],
     ];
@@ -1030,14 +1039,7 @@ const STEPS: usize = 150;
 /// whole, and what is typed of the next line is whole and last.
 #[test]
 fn the_line_is_whole_and_last_whatever_happens() {
-    let seeds = match std::env::var("CHINWAG_SEED") {
-        Ok(seed) => vec![seed.parse().unwrap()],
-        Err(_) => (0..SEEDS).collect(),
-    };
-    for seed in seeds {
-        let played = std::panic::catch_unwind(|| Evening::new(seed).play());
-        assert!(played.is_ok(), "seed {seed} failed");
-    }
+    play_seeds(SEEDS, |seed, _| Evening::new(seed).play());
 }
 
 /// A person whose line is edited, and what the test knows of it.

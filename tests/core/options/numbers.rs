@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use chinwag::ceiling::{Ceiling, Mib};
 use chinwag::chat::{GOODBYE_MAX_S, LOG_LINES_MAX, LOG_PERIOD, STALL_CHECKS_PER_IDLE_TIME};
 use chinwag::hub::conn::buffers_bytes_max;
-use chinwag::hub::edit::{COMMAND_BYTES, EDITORS_MAX};
+use chinwag::hub::edit::{COMMAND_BYTES, EDITED_BYTES_MAX, EDITORS_MAX};
 use chinwag::options::{DEFAULT_ADDRESS, Options, SOCKET_BUFFER_BYTES};
 use chinwag::protocol::{
     BURST_S, BYTES_PER_LINE, DENIALS_MAX, DENIALS_PER_ADDRESS_MAX, ENDED_MAX, ERRORS_MAX,
@@ -200,6 +200,7 @@ fn figures_of_protocol() -> Vec<(&'static str, Vec<Figure>)> {
                 24_u32,
                 EDITORS_MAX,
                 COMMAND_BYTES,
+                EDITED_BYTES_MAX,
             ],
         ),
         ("What a client sends", figures![LINE_BYTES_MAX]),
