@@ -1,8 +1,8 @@
 //! The fuzz targets, and the world in which they run. tests/core/fuzz_corpus.rs plays the kept
 //! inputs.
 
-pub mod targets;
 #[path = "../../tests/core/cuts.rs"]
 pub mod cuts;
+pub mod targets;
 #[path = "../../tests/core/world.rs"]
 pub mod world;
