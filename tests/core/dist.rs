@@ -3,9 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use chinwag::ceiling::{Ceiling, Mib};
 use chinwag::options::{self, Action, DEFAULT_ADDRESS, SOCKET_BUFFER_BYTES};
-use chinwag::protocol::Limits;
 
 fn path(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(name)
@@ -35,6 +33,9 @@ fn size(text: &str) -> u64 {
 #[cfg(target_pointer_width = "64")]
 #[test]
 fn the_service_gets_the_memory_that_the_default_options_can_need() {
+    use chinwag::ceiling::{Ceiling, Mib};
+    use chinwag::protocol::Limits;
+
     let unit = "dist/chinwag.service";
     let ceiling = Ceiling::of(&Limits::default(), None, SOCKET_BUFFER_BYTES);
     let (own, system) = (ceiling.bytes(), ceiling.kernel_bytes);
