@@ -64,6 +64,8 @@ impl Server {
             service_manager,
         } = prepared;
         log::info!("memory: {ceiling}");
+        // Before it listens, like all that it reads at the start.
+        read_zone();
         let poll = Poll::new().map_err(cannot_set_up)?;
         let signals =
             Signals::new(poll.registry(), EventSource::Signals.into()).map_err(cannot_set_up)?;
