@@ -12,6 +12,7 @@ const DO: u8 = 253;
 const WILL: u8 = 251;
 const SB: u8 = 250;
 const SE: u8 = 240;
+const BINARY: u8 = 0;
 const ECHO: u8 = 1;
 const SUPPRESS_GO_AHEAD: u8 = 3;
 const WINDOW_SIZE: u8 = 31;
@@ -119,6 +120,7 @@ impl Terminal {
                 self.echoes |= option == ECHO;
                 self.send(&[IAC, DO, option])
             }
+            (DO, BINARY) => self.send(&[IAC, WILL, option]),
             (DO, WINDOW_SIZE) => {
                 let (rows, columns) = self.screen.screen().size();
                 let [columns, rows] = [columns, rows].map(|size| size.get().to_be_bytes());
