@@ -9,7 +9,7 @@ use std::process::{Child, ChildStdin, Stdio};
 use std::sync::mpsc::{self, Receiver};
 use std::thread;
 
-use crate::process::{PATIENCE, Server, TempDir, Watch, has, has_netcat};
+use crate::process::{Client, PATIENCE, Server, TempDir, Watch, has, has_netcat};
 use crate::terminals::script;
 
 const COLUMNS: u16 = 60;
@@ -139,8 +139,8 @@ fn has_script() -> bool {
     has("script", "command -v script")
 }
 
-/// Talks with a client that lets the server edit the line, once or again.
-fn expect_editing(command: &str, is_again: bool) {
+/// Bob's connection, and Ann at a terminal in the same room.
+fn meet(command: &str) -> (Server, Client, Screen) {
     let server = Server::start(&[]);
     let mut bob = server.join("bob alive=tcp");
     let mut ann = Screen::start(command, &server);
@@ -148,20 +148,30 @@ fn expect_editing(command: &str, is_again: bool) {
     ann.type_in("TALK ann history=0\r");
     ann.expect(&["-- you are ann in lobby; /help helps", "-- here: bob"]);
     bob.expect_event("JOINED", "ann");
-    ann.type_in("/edit\r");
-    ann.expect(&[EDITED]);
-    // Arrows, backspace, and a message that comes meanwhile.
-    ann.type_in(&format!("hellx{BACKSPACE}o wrld{}", LEFT.repeat(3)));
+    (server, bob, ann)
+}
+
+/// Goes on after "hell": mends the line with arrows while a message comes, and asks for it again.
+fn expect_line_to_stay_whole(ann: &mut Screen, bob: &mut Client, row_before: &str) {
+    ann.type_in(&format!("o wrld{}", LEFT.repeat(3)));
     ann.type_in("o");
-    ann.expect_at(&[EDITED, "hello world"], 8);
+    ann.expect_at(&[row_before, "hello world"], 8);
     bob.ask("SAY meanwhile", "OK SAY ");
     bob.expect_event("MSG", "bob meanwhile");
     ann.expect_at(&["<bob> meanwhile", "hello world"], 8);
     ann.type_in("\r");
     bob.expect_event("MSG", "ann hello world");
-    // The line before.
     ann.type_in(UP);
     ann.expect_at(&["hello world", "hello world"], 11);
+}
+
+/// Talks with a client that lets the server edit the line, once or again.
+fn expect_editing(command: &str, is_again: bool) {
+    let (_server, mut bob, mut ann) = meet(command);
+    ann.type_in("/edit\r");
+    ann.expect(&[EDITED]);
+    ann.type_in(&format!("hellx{BACKSPACE}"));
+    expect_line_to_stay_whole(&mut ann, &mut bob, EDITED);
     ann.type_in(&format!("{}bob\r", BACKSPACE.repeat(5)));
     bob.expect_event("MSG", "ann hello bob");
     // Ctrl-C drops the line.
@@ -229,13 +239,7 @@ fn a_letter_that_inetutils_telnet_breaks_makes_the_others_arrive() {
     if !(has_script() && has("inetutils-telnet", "telnet --version | grep -q inetutils")) {
         return;
     }
-    let server = Server::start(&[]);
-    let mut bob = server.join("bob alive=tcp");
-    let mut ann = Screen::start("telnet 127.0.0.1 PORT", &server);
-    ann.expect_row("HELLO ");
-    ann.type_in("TALK ann history=0\r");
-    ann.expect(&["-- here: bob"]);
-    bob.expect_event("JOINED", "ann");
+    let (_server, mut bob, mut ann) = meet("telnet 127.0.0.1 PORT");
     ann.type_in("Übung\r");
     // Whoever has seen this has got the question before it.
     ann.expect(&["Übung", "-- byte 1, 0xC3, is not UTF-8"]);
@@ -277,13 +281,7 @@ fn plink_edits() {
 
 /// Talks with a client that edits the line itself, whatever the server offers.
 fn expect_lines(command: &str, told: &[&str], told_again: &str) {
-    let server = Server::start(&[]);
-    let mut bob = server.join("bob alive=tcp");
-    let mut ann = Screen::start(command, &server);
-    ann.expect_row("HELLO ");
-    ann.type_in("TALK ann history=0\r");
-    ann.expect(&["-- here: bob"]);
-    bob.expect_event("JOINED", "ann");
+    let (_server, mut bob, mut ann) = meet(command);
     ann.type_in("hello\r");
     bob.expect_event("MSG", "ann hello");
     ann.type_in("/edit\r");
@@ -318,21 +316,7 @@ fn rlwrap_keeps_the_line_whole_with_netcat() {
     }
     let command = "rlwrap nc 127.0.0.1 PORT";
     expect_lines(command, &["/edit", ASKING], UNANSWERED);
-    let server = Server::start(&[]);
-    let mut bob = server.join("bob alive=tcp");
-    let mut ann = Screen::start(command, &server);
-    ann.expect_row("HELLO ");
-    ann.type_in("TALK ann history=0\r");
-    ann.expect(&["-- here: bob"]);
-    bob.expect_event("JOINED", "ann");
-    ann.type_in(&format!("hello wrld{}", LEFT.repeat(3)));
-    ann.type_in("o");
-    ann.expect_at(&["-- here: bob", "hello world"], 8);
-    bob.ask("SAY meanwhile", "OK SAY ");
-    bob.expect_event("MSG", "bob meanwhile");
-    ann.expect_at(&["<bob> meanwhile", "hello world"], 8);
-    ann.type_in("\r");
-    bob.expect_event("MSG", "ann hello world");
-    ann.type_in(UP);
-    ann.expect_at(&["hello world", "hello world"], 11);
+    let (_server, mut bob, mut ann) = meet(command);
+    ann.type_in("hell");
+    expect_line_to_stay_whole(&mut ann, &mut bob, "-- here: bob");
 }
