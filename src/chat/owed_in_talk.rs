@@ -115,8 +115,7 @@ impl Chat {
             while to < log.next() && shown.len() < SHOWN_BYTES {
                 let numbered = read_event(log, to, &mut self.line);
                 if !viewer.is_own(name, &numbered) {
-                    let local = self.local.at(numbered.unix_ms);
-                    viewer.show(&numbered, local, shown);
+                    viewer.show(&numbered, &mut self.local, shown);
                 }
                 to += 1;
             }
@@ -169,8 +168,7 @@ impl Chat {
             let numbered = read_event(log, to, &mut self.line);
             let shown = self.shown.clear();
             if !viewer.is_own(name, &numbered) {
-                let local = self.local.at(numbered.unix_ms);
-                viewer.show(&numbered, local, shown);
+                viewer.show(&numbered, &mut self.local, shown);
             }
             left = take_written(shown, left, out);
             to += 1;

@@ -268,8 +268,7 @@ fn show_all(
     let mut scratch = Vec::new();
     events.into_iter().all(|seq| {
         let numbered = read_event(log, seq, &mut scratch);
-        let local = clock.at(numbered.unix_ms);
-        list.add_written(|out| viewer.show(&numbered, local, out))
+        list.add_written(|out| viewer.show(&numbered, clock, out))
     })
 }
 
@@ -283,7 +282,7 @@ fn show_one(
 ) {
     let (mut scratch, mut shown) = (Vec::new(), Vec::new());
     let numbered = read_event(log, seq, &mut scratch);
-    viewer.show(&numbered, clock.at(numbered.unix_ms), &mut shown);
+    viewer.show(&numbered, clock, &mut shown);
     list.add_lines(1, [&shown, &[]]);
 }
 

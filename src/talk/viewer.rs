@@ -99,7 +99,8 @@ impl Viewer {
     }
 
     /// Appends an event as the person sees it: a line, and before it the date if that has changed.
-    pub fn show(&mut self, numbered: &Numbered<'_>, local: LocalTime, out: &mut Vec<u8>) {
+    pub fn show(&mut self, numbered: &Numbered<'_>, clock: &mut LocalClock, out: &mut Vec<u8>) {
+        let local = clock.at(numbered.unix_ms);
         if local.day != self.day {
             self.day = local.day;
             super::shown::line(out, format_args!("-- {}", local.day));
