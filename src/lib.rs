@@ -17,6 +17,7 @@
 //! - [`protocol`] is what goes over the wire, as values. PROTOCOL.md describes it for clients.
 //! - [`wheel`] keeps the timers.
 //! - [`time`] is the time in the form in which the core gets it.
+//! - [`state`] is how the server's state is written down and read back.
 //! - `shrink` decides when returning memory is worth it.
 //! - `allocator` takes memory from the system and returns it.
 //!
@@ -65,6 +66,7 @@ pub mod server;
 mod shrink;
 mod sorted_index;
 pub mod startup;
+pub mod state;
 pub mod talk;
 pub mod time;
 pub mod users;

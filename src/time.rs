@@ -5,10 +5,14 @@
 use std::fmt;
 use std::ops::Add;
 
+use crate::state::saved;
+
 /// A point in time or a span of it, in milliseconds. Points count from the server's start, on a clock
 /// that never goes back.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Millis(pub u64);
+
+saved!(struct Millis(ms));
 
 impl Millis {
     /// A point in time that never comes.
@@ -125,6 +129,8 @@ impl LocalTime {
 /// A date, as the number of days since 1970-01-01.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Day(pub u64);
+
+saved!(struct Day(number));
 
 impl Day {
     /// A day on which nothing happens.

@@ -96,6 +96,35 @@ impl Wheel {
         }
     }
 
+    /// An empty wheel with another present.
+    pub fn at(present: Millis) -> Self {
+        let mut wheel = Wheel::new();
+        wheel.advance(present);
+        wheel
+    }
+
+    /// All filed timers with their deadlines. Filed in this order in a wheel with the same present, they
+    /// fire in the order in which they would fire here.
+    pub fn in_filing_order(&self) -> Vec<(u32, Millis)> {
+        let slots = self.slots.as_flattened().iter().rev();
+        let buckets = slots.filter(|&&bucket| bucket != NONE);
+        let mut last_first = Vec::new();
+        for &bucket in self.reached.iter().chain(buckets) {
+            let mut id = self.buckets[bucket as usize].head;
+            while let Some(node) = self.nodes.get(id as usize) {
+                last_first.push((id, node.when));
+                id = node.next;
+            }
+        }
+        last_first.reverse();
+        last_first
+    }
+
+    /// Up to which time timers have fired.
+    pub fn present(&self) -> Millis {
+        self.present
+    }
+
     /// How many timers are filed.
     pub fn len(&self) -> usize {
         self.len

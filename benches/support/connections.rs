@@ -67,6 +67,10 @@ impl Transport for End {
     fn may_read_in_part(&self) -> bool {
         false
     }
+
+    fn number(&self) -> u32 {
+        0
+    }
 }
 
 /// A hub, and the other ends of its connections. Each of them is attached to a session.

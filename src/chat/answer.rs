@@ -6,8 +6,10 @@ use super::notice::Notice;
 use super::owed::Owed;
 use super::rate::Permit;
 use crate::protocol::{
-    Abuse, Bye, Code, Command, DENIALS_MAX, ERRORS_MAX, Error, Output, Poll, Query, Reply, Request,
+    Abuse, Bye, Code, Command, DENIALS_MAX, Deferred, ERRORS_MAX, Error, Output, Poll, Query,
+    Reply, Request,
 };
+use crate::state::saved;
 use crate::talk::Form;
 use crate::time::Now;
 
@@ -50,7 +52,7 @@ pub enum Outcome {
 /// A command that waits until output has been written. This way a client gets its session's events
 /// before it leaves, and a connection never has more than one long reply waiting.
 #[derive(Debug)]
-pub struct Pending(Command<'static>);
+pub struct Pending(Deferred);
 
 impl Chat {
     /// Counts a piece of input against its connection's rate, and answers the request in it. Appends the
@@ -86,10 +88,10 @@ impl Chat {
         now: Now,
         out: &mut Vec<u8>,
     ) -> Outcome {
-        if !out.is_empty() && self.has_long_reply(caller, &pending.0) {
+        if !out.is_empty() && self.has_long_reply(caller, &pending.0.into()) {
             return Outcome::Later(pending);
         }
-        self.respond(caller, Request::Command(pending.0), now, out)
+        self.respond(caller, Request::Command(pending.0.into()), now, out)
     }
 
     /// Takes the command from a request if it has to wait until output has been written.
@@ -99,7 +101,7 @@ impl Chat {
         };
         let command = command.after_output()?;
         let is_owed = !matches!(self.owed(caller), Owed::Nothing);
-        let waits = is_owed || !out.is_empty() && self.has_long_reply(caller, &command);
+        let waits = is_owed || !out.is_empty() && self.has_long_reply(caller, &command.into());
         waits.then_some(Pending(command))
     }
 
@@ -205,3 +207,5 @@ impl Chat {
         Outcome::Closes
     }
 }
+
+saved!(struct Pending(command));

@@ -22,6 +22,7 @@ impl Chat {
         self.log_bytes -= room.log.len_bytes() as u64;
         room.log.append(&self.line);
         self.log_bytes += room.log.len_bytes() as u64;
+        self.is_save_urgent |= room.needs_promise();
         self.stats.events += 1;
         self.stats.events_bytes += self.line.len() as u64;
         self.mark_dirty(room_key);
@@ -112,6 +113,25 @@ impl Chat {
         if let Some(&moved) = room.audience.get(index as usize) {
             let moved = &mut self.sessions[moved.index()];
             moved.attached_mut().audience_index = Some(index);
+        }
+    }
+}
+
+impl Chat {
+    /// Puts a session that was loaded back into its room's audience, if it is attached and belongs there. What
+    /// the room has to serve is known already.
+    pub(super) fn listen_again(&mut self, key: SessionKey) {
+        let session = &mut self.sessions[key.index()];
+        if session.attachment.is_none() {
+            return;
+        }
+        self.attached += 1;
+        let is_listening = !matches!(session.delivery(), Delivery::Kept);
+        let audience = &mut self.rooms[session.room.index()].audience;
+        let index = is_listening.then_some(audience.len() as u32);
+        session.attached_mut().audience_index = index;
+        if is_listening {
+            audience.push(key);
         }
     }
 }

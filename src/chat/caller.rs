@@ -7,6 +7,7 @@ use super::origin::Peer;
 use super::session::Session;
 use super::usage::OriginKey;
 use crate::protocol::Alive;
+use crate::state::saved;
 use crate::talk::{COLUMNS_DEFAULT, Form};
 use crate::time::Millis;
 
@@ -81,6 +82,11 @@ impl Caller {
         }
     }
 
+    /// Its connection.
+    pub fn conn(&self) -> ConnId {
+        self.conn
+    }
+
     /// The session to which the connection is attached.
     pub fn session(&self) -> Option<SessionKey> {
         self.session
@@ -112,3 +118,26 @@ impl Caller {
         self.is_throttled
     }
 }
+
+saved!(struct Caller {
+    conn,
+    peer,
+    origin,
+    session,
+    form,
+    columns,
+    keepalive_s,
+    errors,
+    denials,
+    has_paused,
+    is_understood,
+    has_had_session,
+    awaits_hint,
+    has_had_help,
+    heard_at,
+    is_throttled,
+    arrival_us,
+    is_new,
+    paid_bytes,
+    is_leaving,
+});

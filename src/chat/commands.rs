@@ -11,7 +11,7 @@ use super::session::Session;
 use super::{Chat, by_name, by_room_name};
 use crate::protocol::{
     Bye, Command, Error, Event, Join, LeaveReason, Listing, Membership, Mode, Name, Output,
-    Parting, Poll, Query, Reply, Resume, Secret, Token,
+    Parting, Poll, Query, Reply, Resume, Secret, SecretHash, Token,
 };
 use crate::time::Now;
 
@@ -82,10 +82,10 @@ impl Chat {
             left: None,
             after,
         };
-        let key = self.begin(caller, &join, place, now, replaced)?;
+        let (key, secret) = self.begin(caller, &join, place, now, replaced)?;
         let token = Token {
             slot: key.0,
-            secret: self.sessions[key.index()].secret,
+            secret,
         };
         Ok(Reply::Joined {
             token,
@@ -93,7 +93,8 @@ impl Chat {
         })
     }
 
-    /// Begins a session. If the limits do not allow it, nothing has changed.
+    /// Begins a session, and returns the secret that goes into its token. If the limits do not allow it,
+    /// nothing has changed.
     pub(super) fn begin(
         &mut self,
         caller: &mut Caller,
@@ -101,8 +102,9 @@ impl Chat {
         place: Place,
         now: Now,
         replaced: &mut Option<Notice>,
-    ) -> Result<SessionKey, Error> {
+    ) -> Result<(SessionKey, Secret), Error> {
         self.check_space(caller, place.room, place.left.or(place.namesake), now)?;
+        self.check_promised(place.room, 2)?;
         let secret = Secret::random().map_err(|_| Error::NoRandomNumbers)?;
         if let Some(left) = place.left {
             self.destroy(left, LeaveReason::Left, now);
@@ -111,7 +113,9 @@ impl Chat {
             *replaced = self.take_name_back(namesake, now);
         }
         let room = place.room.unwrap_or_else(|| self.open_room(join.room));
-        Ok(self.create(caller, join, room, place.after, secret, now))
+        let hash = SecretHash::of(secret);
+        let key = self.create(caller, join, room, place.after, hash, now);
+        Ok((key, secret))
     }
 
     /// Ends a session so that another can have its name: whoever has the key has the name. Even an empty
@@ -192,15 +196,16 @@ impl Chat {
     /// The session that a token names.
     fn find_session(&self, token: Option<Token>, now: Now) -> Result<SessionKey, Error> {
         let token = token.ok_or(Error::UnknownSession)?;
-        let session = self.sessions.get(token.slot as usize);
-        let session = session.filter(|s| s.secret == token.secret);
+        let (key, secret) = (SessionKey(token.slot), SecretHash::of(token.secret));
+        let session = self.sessions.get(key.index());
+        let session = session.filter(|s| s.secret == secret);
         let end = match session {
-            Some(session) if !session.is_revoked => return Ok(SessionKey(token.slot)),
+            Some(session) if !session.is_revoked => return Ok(key),
             Some(_) => End {
                 reason: LeaveReason::Replaced,
                 at: now.at,
             },
-            None => self.ended.get(&token).ok_or(Error::UnknownSession)?,
+            None => (self.ended.get(key, secret)).ok_or(Error::UnknownSession)?,
         };
         Err(Error::SessionEnded {
             reason: end.reason,
@@ -210,6 +215,7 @@ impl Chat {
 
     fn say<'a>(&mut self, caller: &Caller, text: &str, now: Now) -> CommandResult<'a> {
         let key = session_of(caller)?;
+        self.check_promised(Some(self.sessions[key.index()].room), 1)?;
         let session = &mut self.sessions[key.index()];
         session.said += 1;
         let (room, name) = (session.room, session.name);

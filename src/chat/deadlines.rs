@@ -212,6 +212,14 @@ impl Chat {
         Some(Notice::lines(conn, text))
     }
 
+    /// Makes the timers of all sessions fire no later than their deadlines.
+    pub(super) fn arm_all(&mut self) {
+        let keys: Vec<usize> = self.sessions.iter().map(|(key, _)| key).collect();
+        for key in keys {
+            self.arm(SessionKey::at(key), Millis(0));
+        }
+    }
+
     /// Makes a session's timer fire no later than its deadline.
     pub(super) fn arm(&mut self, key: SessionKey, past: Millis) {
         let Some((when, _)) = self.sessions[key.index()].deadline(past) else {

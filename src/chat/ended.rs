@@ -2,7 +2,9 @@
 
 use std::collections::VecDeque;
 
-use crate::protocol::{ENDED_MAX, LeaveReason, Token};
+use super::ids::SessionKey;
+use crate::protocol::{ENDED_MAX, LeaveReason, SecretHash};
+use crate::state::{Damage, Fields, Tag, Writer, saved};
 use crate::time::Millis;
 
 /// How and when a session ended.
@@ -12,10 +14,13 @@ pub(super) struct End {
     pub at: Millis,
 }
 
+/// What tells a session that has ended from others, and how it ended.
+pub(super) type EndedSession = ((SessionKey, SecretHash), End);
+
 /// The last 1,024 ended sessions.
 #[derive(Debug)]
 pub(super) struct EndedSessions {
-    oldest_first: VecDeque<(Token, End)>,
+    oldest_first: VecDeque<EndedSession>,
 }
 
 impl EndedSessions {
@@ -27,16 +32,40 @@ impl EndedSessions {
         }
     }
 
-    pub fn add(&mut self, token: Token, end: End) {
+    pub fn add(&mut self, key: SessionKey, secret: SecretHash, end: End) {
         if self.oldest_first.len() == ENDED_MAX {
             self.oldest_first.pop_front();
         }
-        self.oldest_first.push_back((token, end));
+        self.oldest_first.push_back(((key, secret), end));
     }
 
     /// Looks at all of them: they are few, and clients seldom ask.
-    pub fn get(&self, token: &Token) -> Option<End> {
+    pub fn get(&self, key: SessionKey, secret: SecretHash) -> Option<End> {
         let mut ends = self.oldest_first.iter().rev();
-        ends.find(|(ended, _)| ended == token).map(|&(_, end)| end)
+        let found = ends.find(|(ended, _)| *ended == (key, secret));
+        found.map(|&(_, end)| end)
+    }
+}
+
+saved!(struct End { reason, at });
+
+/// The records of ended sessions, the oldest first.
+const ENDED: Tag = *b"ENDS";
+
+impl EndedSessions {
+    /// Appends all of them to a state.
+    pub fn save(&self, out: &mut Writer<'_>) {
+        out.list(ENDED, self.oldest_first.iter().copied());
+    }
+
+    /// Takes a record of [`save`](Self::save); false if it is another's.
+    pub fn take(&mut self, tag: Tag, fields: &mut Fields<'_>) -> Result<bool, Damage> {
+        if tag != ENDED {
+            return Ok(false);
+        }
+        for ((key, secret), end) in fields.list()? {
+            self.add(key, secret, end);
+        }
+        Ok(true)
     }
 }

@@ -3,11 +3,16 @@
 //! The log numbers its events from 1 without gaps, and drops the oldest when it needs space for new
 //! ones. It knows neither who reads it nor what the lines say: each reader has a cursor of its own, the
 //! number of the next event that it gets.
+//!
+//! After a crash of the server, numbers go on behind all that may have been given, and so there is a *gap*
+//! in them. A log has at most one. It divides the events into two *runs*, and none of the functions
+//! that find several events looks beyond the end of a run.
 
 use std::collections::VecDeque;
 
 use crate::allocator::block_bytes;
 use crate::protocol::LOG_BYTES_PER_EVENT;
+use crate::state::{CHUNK_BYTES, Damage, IMPOSSIBLE, saved};
 
 /// What a log takes at first. A room in which little happens costs little.
 const FIRST_BYTES: usize = 512;
@@ -34,8 +39,15 @@ pub struct EventLog {
     end: u32,
     /// The number of the oldest event held, or of the next one if the log is empty.
     first: u64,
+    /// The first number of the gap; [`NO_GAP`] if there is none.
+    gap_from: u64,
+    /// The first number behind the gap; [`NO_GAP`] if there is none.
+    gap_to: u64,
     bytes_max: usize,
 }
+
+/// Where the gap is of a log that has none.
+const NO_GAP: u64 = u64::MAX;
 
 impl EventLog {
     /// An empty log that holds at most `bytes_max` bytes of lines, below 4 GiB.
@@ -45,6 +57,8 @@ impl EventLog {
             starts: VecDeque::new(),
             end: 0,
             first: 1,
+            gap_from: NO_GAP,
+            gap_to: NO_GAP,
             bytes_max,
         }
     }
@@ -56,7 +70,62 @@ impl EventLog {
 
     /// The number that the next event will get.
     pub fn next(&self) -> u64 {
-        self.first + self.starts.len() as u64
+        self.number_at(self.starts.len())
+    }
+
+    /// The first number from `number` on whose event is held or still to come. What lies before it was
+    /// dropped, or is in the gap.
+    pub fn next_held(&self, number: u64) -> u64 {
+        match self.gap_from <= number && number < self.gap_to {
+            true => self.gap_to,
+            false => number.max(self.first),
+        }
+    }
+
+    /// The end of the run to which event `number` belongs: the number after its last event.
+    pub fn run_end(&self, number: u64) -> u64 {
+        match number < self.gap_to {
+            true => self.gap_from.min(self.next()),
+            false => self.next(),
+        }
+    }
+
+    /// The beginning of the run that ends before `number`, or that this is in.
+    pub fn run_start(&self, number: u64) -> u64 {
+        let start = match number > self.gap_from {
+            true => self.gap_to,
+            false => self.first,
+        };
+        start.min(number)
+    }
+
+    /// How many events are held from number `from` up to, not including, number `to`.
+    pub fn count(&self, from: u64, to: u64) -> u64 {
+        let held = |number| self.index(number).min(self.starts.len());
+        held(to).saturating_sub(held(from)) as u64
+    }
+
+    /// The number of the event that comes `count` events before number `to`, or of the oldest one held.
+    pub fn before(&self, to: u64, count: u64) -> u64 {
+        let index = self.index(to) as u64;
+        self.number_at(index.saturating_sub(count) as usize).min(to)
+    }
+
+    /// Lets the next event have the number `next`, if that is not given yet. A gap that there was already goes,
+    /// with the events before it.
+    pub fn skip_to(&mut self, next: u64) {
+        while self.gap_from != NO_GAP && !self.starts.is_empty() && self.first < self.gap_from {
+            self.drop_first();
+        }
+        let from = match self.gap_from {
+            NO_GAP => self.next(),
+            // Nothing has happened since.
+            from => from,
+        };
+        if next > self.next() {
+            (self.gap_from, self.gap_to) = (from, next);
+        }
+        self.close_gap();
     }
 
     /// How many bytes of lines it holds.
@@ -82,12 +151,13 @@ impl EventLog {
         self.end = self.end.wrapping_add(line.len() as u32);
     }
 
-    /// The bytes of all events from number `from` on, as two slices, since the log is a ring.
+    /// The bytes of all events from number `from` on up to the end of its run, as two slices, since the log
+    /// is a ring.
     ///
     /// If the log has dropped that event, they begin with the oldest one held; if it is still to come,
     /// there are none.
     pub fn tail(&self, from: u64) -> [&[u8]; 2] {
-        self.range(from, self.next())
+        self.range(from, self.run_end(from))
     }
 
     /// The bytes of the events from number `from` up to, not including, number `to`.
@@ -106,32 +176,33 @@ impl EventLog {
         self.bytes.len() - self.offset(from)
     }
 
-    /// The end of the longest run of events from number `from` on that has at most `events_max` events
-    /// and `bytes_max` bytes: the number after its last event.
+    /// The end of as many events from number `from` on as there are in its run, at most `events_max` and of
+    /// at most `bytes_max` bytes: the number after the last of them.
     pub fn fit(&self, from: u64, events_max: u64, bytes_max: usize) -> u64 {
         let start = self.offset(from);
-        let mut to = from.saturating_add(events_max).min(self.next());
+        let mut to = from.saturating_add(events_max).min(self.run_end(from));
         if self.offset(to) - start > bytes_max {
             to = self.event_at(start + bytes_max);
         }
         to
     }
 
-    /// The beginning of the longest run of events between numbers `from` and `to`, not including `to`,
-    /// that ends before `to` and has at most `bytes_max` bytes: the number of its first event.
+    /// The beginning of as many events as possible of one run, between numbers `from` and `to`, that end
+    /// before `to` and have at most `bytes_max` bytes: the number of the first of them.
     pub fn fit_back(&self, from: u64, to: u64, bytes_max: usize) -> u64 {
         let end = self.offset(to);
         let start = end.saturating_sub(bytes_max);
         let before = (self.starts).partition_point(|&begins| self.distance(begins) < start);
-        (self.first + before as u64).max(from).min(to)
+        self.number_at(before).max(from).min(to)
     }
 
     /// Where a reader is after `bytes` bytes from the start of event `from` on: the number of the first
     /// event of which it has nothing, and how many bytes it lacks of the one before.
     pub fn advance(&self, from: u64, bytes: usize) -> (u64, usize) {
         let at = self.offset(from) + bytes;
-        if at >= self.bytes.len() {
-            return (self.next(), 0);
+        let end = self.run_end(from);
+        if at >= self.offset(end) {
+            return (end, 0);
         }
         let within = self.event_at(at);
         let missing = match at - self.offset(within) {
@@ -146,13 +217,28 @@ impl EventLog {
         let after = self
             .starts
             .partition_point(|&start| self.distance(start) <= offset);
-        self.first + after as u64 - 1
+        self.number_at(after - 1)
+    }
+
+    /// Where an event is among those held. A number of the gap stands for the event behind it.
+    fn index(&self, number: u64) -> usize {
+        let gap = number.min(self.gap_to).saturating_sub(self.gap_from);
+        let index = number.saturating_sub(self.first).saturating_sub(gap);
+        usize::try_from(index).unwrap_or(usize::MAX)
+    }
+
+    /// The number of the event at an index.
+    fn number_at(&self, index: usize) -> u64 {
+        let number = self.first + index as u64;
+        match number < self.gap_from {
+            true => number,
+            false => number + (self.gap_to - self.gap_from),
+        }
     }
 
     /// Where an event starts in `bytes`. For an event that is not held, the nearer end of `bytes`.
     fn offset(&self, number: u64) -> usize {
-        let index = usize::try_from(number.saturating_sub(self.first)).unwrap_or(usize::MAX);
-        match self.starts.get(index) {
+        match self.starts.get(self.index(number)) {
             Some(&start) => self.distance(start),
             None => self.bytes.len(),
         }
@@ -185,6 +271,15 @@ impl EventLog {
         self.bytes.drain(..len);
         self.starts.pop_front();
         self.first += 1;
+        self.close_gap();
+    }
+
+    /// Forgets the gap if no event is held before it.
+    fn close_gap(&mut self) {
+        if self.first == self.gap_from {
+            self.first = self.gap_to;
+            (self.gap_from, self.gap_to) = (NO_GAP, NO_GAP);
+        }
     }
 }
 
@@ -199,6 +294,86 @@ fn grow<T>(ring: &mut VecDeque<T>, more: usize, first: usize, bound: usize) {
         };
         let wanted = grown.min(bound).max(needed);
         ring.reserve_exact(wanted - ring.len());
+    }
+}
+
+/// The largest number that a state may have. No server comes near it.
+pub const NUMBER_MAX: u64 = 1 << 62;
+
+/// What a log of a state is besides its lines.
+#[derive(Debug)]
+pub struct LogHead {
+    first: u64,
+    gap_from: u64,
+    gap_to: u64,
+    next: u64,
+}
+
+saved!(struct LogHead { first, gap_from, gap_to, next });
+
+impl LogHead {
+    /// The number that the next event gets.
+    pub fn next(&self) -> u64 {
+        self.next
+    }
+}
+
+impl EventLog {
+    /// What it is besides its lines.
+    pub fn head(&self) -> LogHead {
+        LogHead {
+            first: self.first,
+            gap_from: self.gap_from,
+            gap_to: self.gap_to,
+            next: self.next(),
+        }
+    }
+
+    /// Its lines in pieces that a record holds.
+    pub fn pieces(&self) -> impl Iterator<Item = [&[u8]; 2]> {
+        let mut from = self.first;
+        std::iter::from_fn(move || {
+            from = self.next_held(from);
+            let start = from;
+            let fits = self.fit(from, u64::MAX, CHUNK_BYTES);
+            from = fits.max((start + 1).min(self.run_end(start)));
+            (start < from).then(|| self.range(start, from))
+        })
+    }
+
+    /// An empty log of at most `bytes_max` bytes, in place of one that had this head.
+    ///
+    /// # Errors
+    ///
+    /// If no log has such a head.
+    pub fn with_head(head: &LogHead, bytes_max: usize) -> Result<EventLog, Damage> {
+        let &LogHead {
+            first,
+            gap_from,
+            gap_to,
+            next,
+        } = head;
+        let has_gap = gap_from != NO_GAP || gap_to != NO_GAP;
+        let numbers = match has_gap {
+            true => [1, first + 1, gap_from, gap_to, next, NUMBER_MAX],
+            false => [1, 1, 1, first, next, NUMBER_MAX],
+        };
+        if first > NUMBER_MAX || !numbers.is_sorted() || has_gap && gap_from == gap_to {
+            return Err(IMPOSSIBLE);
+        }
+        Ok(EventLog {
+            first,
+            gap_from,
+            gap_to,
+            ..EventLog::new(bytes_max)
+        })
+    }
+
+    /// Drops everything, and goes on behind event `number`.
+    pub fn drop_up_to(&mut self, number: u64) {
+        let bytes_max = self.bytes_max;
+        *self = EventLog::new(bytes_max);
+        self.first = number + 1;
     }
 }
 

@@ -19,6 +19,8 @@ macro_rules! id {
             }
         }
 
+        $crate::state::saved!(struct $name(number));
+
         impl std::fmt::Display for $name {
             fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
                 self.0.fmt(f)

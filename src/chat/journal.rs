@@ -7,6 +7,7 @@
 
 use super::origin::{Origin, Peer};
 use crate::protocol::{Abuse, DENIALS_MAX, ERRORS_MAX, Limits};
+use crate::state::saved;
 use crate::time::{Millis, Now};
 
 /// The most lines of one kind within any [`PERIOD`].
@@ -16,7 +17,7 @@ pub const LINES_MAX: usize = 10;
 pub const PERIOD: Millis = Millis(60_000);
 
 /// Bounds the lines of one kind: remembers those of the last period and counts those left out.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct LineLimit {
     lines: [Option<(Origin, Millis)>; LINES_MAX],
     left_out: u64,
@@ -73,7 +74,7 @@ impl LineLimit {
 }
 
 /// Whether a limit is reached, as the log says.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct Reached {
     /// When the server last refused something because of it; `None` if it is not reached.
     last: Option<Millis>,
@@ -123,7 +124,7 @@ impl Full {
 const SERVER_WIDE: [Full; 3] = [Full::Connections, Full::Sessions, Full::Rooms];
 
 /// Decides which lines about clients go into the log.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Journal {
     refusals: LineLimit,
     slow: LineLimit,
@@ -230,3 +231,7 @@ impl Journal {
 fn plural(count: u64) -> &'static str {
     if count == 1 { "" } else { "s" }
 }
+
+saved!(struct LineLimit { lines, left_out, since });
+saved!(struct Reached { last, refused });
+saved!(struct Journal { refusals, slow, reached });

@@ -52,7 +52,7 @@ impl KeptRooms {
     }
 
     /// Adds a room that has become empty.
-    fn push(&mut self, rooms: &mut Slab<Room>, key: RoomKey, since: Millis) {
+    pub(super) fn push(&mut self, rooms: &mut Slab<Room>, key: RoomKey, since: Millis) {
         rooms[key.index()].kept = Some(Kept {
             since,
             before: self.last,
@@ -140,7 +140,7 @@ impl Chat {
     }
 
     /// Frees a room without members, with its log.
-    fn free_room(&mut self, key: RoomKey) {
+    pub(super) fn free_room(&mut self, key: RoomKey) {
         self.kept.remove(&mut self.rooms, key);
         let Room { name, is_dirty, .. } = self.rooms[key.index()];
         if is_dirty {
@@ -148,6 +148,7 @@ impl Chat {
         }
         self.room_names.remove(&by_room_name(&self.rooms, name));
         let room = self.rooms.remove(key.index());
+        self.rooms_freed += 1;
         self.log_bytes -= room.log.len_bytes() as u64;
         log::debug!("freed the room {name}");
         let (left, capacity) = (self.rooms.len(), self.rooms.capacity());

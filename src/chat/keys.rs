@@ -11,6 +11,7 @@ use subtle::ConstantTimeEq;
 use crate::allocator::array_bytes;
 use crate::protocol::{Folded, Name};
 use crate::sorted_index::{self, SortedIndex, Target};
+use crate::state::{Damage, Fields, IMPOSSIBLE, Tag, Writer, saved};
 
 /// The SHA-256 (FIPS 180-4) of a key.
 #[derive(Clone, Copy)]
@@ -91,10 +92,7 @@ impl Keys {
             if keys.get(name).is_some() {
                 return Err(bad("a line above has this name already"));
             }
-            let place = keys.entries.len() as u32;
-            keys.entries.push((name.folded(), hash));
-            let target = by_name(&keys.entries, name);
-            keys.by_name.insert(place, &target);
+            keys.add(name, hash);
         }
         Ok(keys)
     }
@@ -152,6 +150,44 @@ pub fn parse_line(line: &str) -> Result<Option<(Name, KeyHash)>, &'static str> {
     let hash = KeyHash::parse(hash.trim_start())
         .ok_or("after the colon must come the 64 hexadecimal digits of the key's SHA-256")?;
     Ok(Some((name, hash)))
+}
+
+saved!(struct KeyHash(bytes));
+
+/// The records of keys: each name with its hash.
+const KEYS: Tag = *b"KEYS";
+
+impl Keys {
+    /// Appends all keys to a state.
+    pub fn save(&self, out: &mut Writer<'_>) {
+        let entries = self.entries.iter();
+        out.list(KEYS, entries.map(|&(name, hash)| (name.to_name(), hash)));
+    }
+
+    /// Takes a record of [`save`](Self::save); false if it is another's.
+    ///
+    /// # Errors
+    ///
+    /// If a name is there twice.
+    pub fn take(&mut self, tag: Tag, fields: &mut Fields<'_>) -> Result<bool, Damage> {
+        if tag != KEYS {
+            return Ok(false);
+        }
+        for (name, hash) in fields.list()? {
+            if self.get(name).is_some() {
+                return Err(IMPOSSIBLE);
+            }
+            self.add(name, hash);
+        }
+        Ok(true)
+    }
+
+    fn add(&mut self, name: Name, hash: KeyHash) {
+        let place = self.entries.len() as u32;
+        self.entries.push((name.folded(), hash));
+        let target = by_name(&self.entries, name);
+        self.by_name.insert(place, &target);
+    }
 }
 
 #[cfg(test)]

@@ -9,8 +9,8 @@ use super::session::{Attachment, Session, TalkState};
 use super::usage::Usage;
 use super::{Chat, by_name, by_room_name};
 use crate::protocol::{
-    Alive, Bye, Event, IDLE_MIN_S, IDLE_TCP_MIN_S, Join, LeaveReason, Limits, Name, Output, Secret,
-    Token,
+    Alive, Bye, Event, IDLE_MIN_S, IDLE_TCP_MIN_S, Join, LeaveReason, Limits, Name, Output,
+    SecretHash,
 };
 use crate::talk::{Form, Viewer};
 use crate::time::Now;
@@ -32,7 +32,7 @@ impl Chat {
         join: &Join<'_>,
         room_key: RoomKey,
         after: Option<u64>,
-        secret: Secret,
+        secret: SecretHash,
         now: Now,
     ) -> SessionKey {
         let name = join.name;
@@ -59,6 +59,7 @@ impl Chat {
             is_behind: false,
             is_revoked: false,
             is_talk: caller.form == Form::Talk,
+            carried: 0,
             key: own_key,
             attachment: None,
         }));
@@ -169,11 +170,8 @@ impl Chat {
         self.usages
             .change(session.origin, now.at.micros(), one_less);
         self.stats.sessions_ended[reason.index()] += 1;
-        let token = Token {
-            slot: key.0,
-            secret: session.secret,
-        };
-        self.ended.add(token, End { reason, at: now.at });
+        let end = End { reason, at: now.at };
+        self.ended.add(key, session.secret, end);
 
         if reason == LeaveReason::Slow && self.journal.admits_slow(origin, now) {
             let (room, idle_s) = (room.name, session.idle_s);

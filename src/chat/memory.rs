@@ -1,11 +1,12 @@
 //! The most memory that sessions and rooms take.
 
+use super::Chat;
+use super::ended::EndedSession;
 use super::keys::KeyHash;
 use super::owed_in_talk::buffers_bytes_max;
 use super::room::Room;
 use super::session::{Attachment, Session, TalkState};
 use super::usage::Usages;
-use super::{Chat, End, Token};
 use crate::allocator::{array_bytes, slab_bytes};
 use crate::protocol::{ENDED_MAX, Limits};
 use crate::sorted_index::SortedIndex;
@@ -44,6 +45,6 @@ impl Chat {
 
     /// What the list of ended sessions takes, in bytes.
     pub fn ended_memory_bytes_max() -> u64 {
-        (ENDED_MAX * size_of::<(Token, End)>()) as u64
+        (ENDED_MAX * size_of::<EndedSession>()) as u64
     }
 }

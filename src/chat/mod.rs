@@ -32,6 +32,7 @@ mod connections;
 mod deadlines;
 mod ended;
 pub mod event_log;
+mod head;
 mod ids;
 mod journal;
 mod kept_rooms;
@@ -44,7 +45,9 @@ mod owed;
 mod owed_in_talk;
 mod poll;
 mod rate;
+mod restart;
 mod room;
+mod saved;
 mod session;
 pub mod stats;
 mod talk;
@@ -60,21 +63,23 @@ pub use caller::Caller;
 pub use check::RoomState;
 pub use connections::{ConnEvent, GOODBYE_MAX_S};
 pub use deadlines::{Due, TimerBudget};
+pub use head::{Head, Kind};
 pub use ids::{ConnId, SessionKey};
 pub use journal::{LINES_MAX as LOG_LINES_MAX, PERIOD as LOG_PERIOD};
 pub use notice::Notice;
 pub use origin::{Origin, Peer};
 pub use owed::{Owed, Receipt};
 pub use rate::Permit;
+pub use saved::LoadingChat;
 pub use session::STALL_CHECKS_PER_IDLE_TIME;
 
-use crate::protocol::{LifeId, Limits, Name, Token};
+use crate::protocol::{LifeId, Limits, Name};
 use crate::shrink::ShrinkPolicy;
 use crate::sorted_index::{self, SortedIndex, Target};
 use crate::talk::LocalClock;
-use crate::time::Zone;
+use crate::time::{Millis, Zone};
 use crate::wheel::Wheel;
-use ended::{End, EndedSessions};
+use ended::EndedSessions;
 use ids::RoomKey;
 use journal::Journal;
 use kept_rooms::KeptRooms;
@@ -94,6 +99,8 @@ pub struct Chat {
     boot: LifeId,
     /// How many logs have begun in it.
     logs_begun: u64,
+    /// When this run of the server began.
+    started_at: Millis,
     /// The names that may join; `None` lets anybody join.
     keys: Option<Keys>,
     usages: Usages,
@@ -124,6 +131,10 @@ pub struct Chat {
     dirty: Vec<RoomKey>,
     /// It has to serve them before anything else is appended.
     is_serving_urgent: bool,
+    /// A room has used up half of its promised numbers: see `restart`.
+    is_save_urgent: bool,
+    /// How many rooms were freed.
+    rooms_freed: u64,
     /// Bytes of events that all logs hold.
     log_bytes: u64,
     /// A buffer in which lines are put together.
@@ -143,6 +154,7 @@ impl Chat {
             limits,
             boot,
             logs_begun: 0,
+            started_at: Millis(0),
             keys: None,
             usages: Usages::new(&limits),
             sessions: Slab::new(),
@@ -162,6 +174,8 @@ impl Chat {
             journal: Journal::new(),
             dirty: Vec::with_capacity(64),
             is_serving_urgent: false,
+            is_save_urgent: false,
+            rooms_freed: 0,
             log_bytes: 0,
             line: Vec::with_capacity(limits.event_bytes_max()),
             shown: ShownEvents::default(),

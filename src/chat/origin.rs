@@ -1,5 +1,6 @@
 //! Where clients come from.
 
+use crate::state::saved;
 use core::net::{IpAddr, SocketAddr};
 use std::fmt;
 
@@ -75,6 +76,9 @@ pub enum Origin {
     /// The first 64 bits of an IPv6 address, which name one network (RFC 4291, section 2.5.4).
     V6([u8; 8]),
 }
+
+saved!(enum Peer { 0 = Local { user }, 1 = V4(address, port), 2 = V6(address, port) });
+saved!(enum Origin { 0 = Local, 1 = V4(address), 2 = V6(network) });
 
 #[cfg(test)]
 mod tests {

@@ -31,6 +31,8 @@ pub enum Owed<'a> {
         session: SessionKey,
         /// The lines, as slices in order; any of them may be empty.
         slices: [&'a [u8]; 3],
+        /// Whether that is all there is.
+        is_all: bool,
         /// Where a person's session is after all of these lines; `None` for a program.
         shown: Option<Shown>,
     },
@@ -43,8 +45,6 @@ pub struct Shown {
     pub(super) to: u64,
     /// The day of what was shown last.
     pub(super) day: Day,
-    /// Whether that is all there is.
-    pub(super) is_all: bool,
 }
 
 /// Says what the hub has written of what was owed, for [`Chat::advance`].
@@ -75,6 +75,7 @@ impl<'a> Owed<'a> {
         let Owed::Lines {
             session,
             slices,
+            is_all,
             shown,
         } = self
         else {
@@ -85,7 +86,7 @@ impl<'a> Owed<'a> {
         Some(Receipt {
             session: *session,
             bytes: Some(NonZeroUsize::new(bytes)?),
-            is_all: is_whole && shown.is_none_or(|shown| shown.is_all),
+            is_all: is_whole && *is_all,
             is_talk: shown.is_some(),
             shown: shown.filter(|_| is_whole),
         })
@@ -114,14 +115,16 @@ impl Chat {
         match session.delivery() {
             Delivery::Pushed if has_events => {
                 self.line.clear();
-                if session.cursor < log.first() {
-                    let (count, next_seq) = (log.first() - session.cursor, log.first());
+                let next_seq = log.next_held(session.cursor);
+                if session.cursor < next_seq {
+                    let count = next_seq - session.cursor;
                     Output::Lost { count, next_seq }.write(&mut self.line);
                 }
-                let [head, tail] = log.tail(session.cursor);
+                let [head, tail] = log.tail(next_seq);
                 Owed::Lines {
                     session: key,
                     slices: [&self.line, head, tail],
+                    is_all: log.run_end(next_seq) == log.next(),
                     shown: None,
                 }
             }
@@ -154,7 +157,7 @@ impl Chat {
     fn advance_push(&mut self, key: SessionKey, bytes: usize, now: Now, out: &mut Vec<u8>) {
         let session = &mut self.sessions[key.index()];
         let log = &self.rooms[session.room.index()].log;
-        if session.cursor < log.first() {
+        if session.cursor < log.next_held(session.cursor) {
             return self.advance_past_loss(key, bytes, now, out);
         }
         let (cursor, missing) = log.advance(session.cursor, bytes);
@@ -190,12 +193,12 @@ impl Chat {
     pub(super) fn take_loss(&mut self, key: SessionKey, now: Now) -> Option<u64> {
         let session = &mut self.sessions[key.index()];
         let room = &self.rooms[session.room.index()];
-        let first = room.log.first();
-        if session.cursor >= first {
+        let next_seq = room.log.next_held(session.cursor);
+        if session.cursor == next_seq {
             return None;
         }
-        let count = first - session.cursor;
-        session.cursor = first;
+        let count = next_seq - session.cursor;
+        session.cursor = next_seq;
         self.stats.events_lost += count;
         if !std::mem::replace(&mut session.is_behind, true) {
             let origin = self.usages.origin(session.origin);
@@ -218,7 +221,8 @@ impl Chat {
         }
         let session = &self.sessions[key.index()];
         let log = &self.rooms[session.room.index()].log;
-        if matches!(session.delivery(), Delivery::Pushed) && session.cursor >= log.first() {
+        let is_lost = session.cursor < log.next_held(session.cursor);
+        if matches!(session.delivery(), Delivery::Pushed) && !is_lost {
             let to = log.fit(session.cursor, u64::MAX, Listing::BYTES_MAX);
             for slice in log.range(session.cursor, to) {
                 out.extend_from_slice(slice);

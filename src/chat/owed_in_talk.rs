@@ -96,7 +96,8 @@ impl Chat {
             return Owed::Nothing;
         }
         let mut viewer = session.attached_mut().talk_mut().viewer;
-        let is_like_others = cursor >= log.first() && !viewer.may_have_own(cursor);
+        let next_seq = log.next_held(cursor);
+        let is_like_others = cursor == next_seq && !viewer.may_have_own(cursor);
         let start = is_like_others.then_some(Start {
             log: room.log_id,
             cursor,
@@ -107,12 +108,12 @@ impl Chat {
         let index = found.unwrap_or_else(|| {
             let shown = self.shown.clear();
             let mut to = cursor;
-            if to < log.first() {
-                let (count, next_seq) = (log.first() - to, log.first());
+            if to < next_seq {
+                let count = next_seq - to;
                 Form::Talk.write(&Output::Lost { count, next_seq }, shown);
-                to = log.first();
+                to = next_seq;
             }
-            while to < log.next() && shown.len() < SHOWN_BYTES {
+            while to < log.run_end(next_seq) && shown.len() < SHOWN_BYTES {
                 let numbered = read_event(log, to, &mut self.line);
                 if !viewer.is_own(name, &numbered) {
                     viewer.show(&numbered, &mut self.local, shown);
@@ -131,11 +132,8 @@ impl Chat {
         Owed::Lines {
             session: key,
             slices: [text, &[], &[]],
-            shown: Some(Shown {
-                to,
-                day,
-                is_all: to == log.next(),
-            }),
+            is_all: to == log.next(),
+            shown: Some(Shown { to, day }),
         }
     }
 

@@ -79,7 +79,7 @@ impl Chat {
         let mut to = log.fit(session.cursor, lines_left, bytes_left);
         if to == session.cursor && events.lines() == 0 {
             // One long event may make the reply longer than others.
-            to = log.next().min(session.cursor + 1);
+            to = log.run_end(session.cursor).min(session.cursor + 1);
         }
         let lines = log.range(session.cursor, to);
         events.add_lines(to - session.cursor, lines);
@@ -88,7 +88,7 @@ impl Chat {
         Reply::Polled {
             events,
             last: to - 1,
-            more: log.next() - to,
+            more: log.count(to, log.next()),
         }
     }
 }

@@ -28,7 +28,15 @@ pub(super) struct Room {
     pub is_dirty: bool,
     /// Its place among those that nobody is in; `None` if somebody is.
     pub kept: Option<Kept>,
+    /// No event gets a number above this before a later one is promised on disk; [`UNBOUND`] if that is
+    /// not needed.
+    pub promised: u64,
+    /// The number that the save in progress promises.
+    pub to_promise: u64,
 }
+
+/// The bound on the numbers of a room that no file on disk knows.
+pub const UNBOUND: u64 = u64::MAX;
 
 impl Room {
     /// An empty room.
@@ -42,6 +50,8 @@ impl Room {
             unserved: 1,
             is_dirty: false,
             kept: None,
+            promised: UNBOUND,
+            to_promise: UNBOUND,
         }
     }
 
@@ -61,7 +71,7 @@ impl Room {
     pub fn cursor_for(&self, after: Option<u64>, history: u64, next: u64) -> u64 {
         match after {
             Some(after) => after + 1,
-            None => next.saturating_sub(history).max(self.log.first()),
+            None => self.log.before(next, history),
         }
     }
 

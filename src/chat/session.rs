@@ -5,7 +5,8 @@ use std::num::NonZeroU32;
 use super::ids::{ConnId, RoomKey};
 use super::keys::KeyHash;
 use super::usage::OriginKey;
-use crate::protocol::{Alive, Mode, Name, Presence, Secret};
+use crate::protocol::{Alive, Mode, Name, Presence, SecretHash};
+use crate::state::saved;
 use crate::talk::{Form, Viewer};
 use crate::time::Millis;
 
@@ -17,7 +18,7 @@ pub const STALL_CHECKS_PER_IDLE_TIME: u64 = 8;
 /// A member of a room.
 #[derive(Debug)]
 pub(super) struct Session {
-    pub secret: Secret,
+    pub secret: SecretHash,
     pub name: Name,
     pub room: RoomKey,
     /// Where the client that joined came from: its usage counts the session.
@@ -43,6 +44,8 @@ pub(super) struct Session {
     pub is_revoked: bool,
     /// It is a person's: TALK began it, or has taken it over.
     pub is_talk: bool,
+    /// Over how many restarts of the server it has been carried since its last sign of life.
+    pub carried: u8,
     /// What takes its name back on a server without a users file. In a box, since few sessions have it.
     pub key: Option<Box<KeyHash>>,
     /// In a box, so that a detached session takes less memory.
@@ -178,6 +181,7 @@ impl Session {
     /// Notes a sign of life, unless a later one is known. This leaves the timer alone: it fires too
     /// early, finds nothing due, and is then filed for the deadline as it has become.
     pub fn touch(&mut self, at: Millis) {
+        self.carried = 0;
         if at <= self.alive_at {
             return;
         }
@@ -274,6 +278,40 @@ impl Session {
         next
     }
 }
+
+saved!(struct Attachment {
+    conn,
+    wait,
+    stalled_at,
+    stall_check_at,
+    is_warned,
+    audience_index,
+    is_gone,
+    talk,
+});
+saved!(struct TalkState { viewer, taken });
+saved!(struct Wait { until, alive_until, max });
+
+saved!(struct Session {
+    secret,
+    name,
+    room,
+    origin,
+    idle_s,
+    cursor,
+    said,
+    arrival_us,
+    alive_at,
+    mode,
+    alive,
+    is_quiet,
+    is_behind,
+    is_revoked,
+    is_talk,
+    carried,
+    key,
+    attachment,
+});
 
 #[cfg(test)]
 mod tests {

@@ -5,6 +5,7 @@
 
 use super::Chat;
 use crate::protocol::{LeaveReason, Listing, Output};
+use crate::state::{Damage, Fields, Part, Writer};
 use crate::time::{Millis, Now};
 
 /// Defines [`Stats`] and lists what STATS shows, in its order, from one table. A counter is
@@ -17,6 +18,17 @@ macro_rules! stats {
             $($($(#[$doc])+ pub $field: u64,)?)+
             /// Sessions ended, by [`LeaveReason::index`].
             pub sessions_ended: [u64; LeaveReason::ALL.len()],
+        }
+
+        impl Stats {
+            /// Gives the name of each counter, and the counter.
+            fn each_counter(&mut self, mut give: impl FnMut(&str, &mut u64)) {
+                $($(give($name, &mut self.$field);)?)+
+                for reason in LeaveReason::ALL {
+                    let name = format!("sessions-{reason}");
+                    give(&name, &mut self.sessions_ended[reason.index()]);
+                }
+            }
         }
 
         impl Chat {
@@ -33,7 +45,7 @@ macro_rules! stats {
 }
 
 stats! {
-    "uptime" = |_, now| now.at.secs();
+    "uptime" = |chat, now| now.at.since(chat.started_at).secs();
     "connections" = |chat, _| chat.connections as u64;
     /// The most connections that were open at once.
     connections_most as "connections-most";
@@ -55,6 +67,7 @@ stats! {
     "sessions-quit" = |chat, _| chat.stats.ended(LeaveReason::Quit);
     "sessions-slow" = |chat, _| chat.stats.ended(LeaveReason::Slow);
     "sessions-replaced" = |chat, _| chat.stats.ended(LeaveReason::Replaced);
+    "sessions-crashed" = |chat, _| chat.stats.ended(LeaveReason::Crashed);
     /// Connections refused because there were too many.
     refused_connections as "refused-connections";
     /// Connections refused because there were too many from their address.
@@ -141,6 +154,26 @@ impl Chat {
             listing.add(Output::Stat { name, value });
         });
         listing
+    }
+}
+
+/// They are saved by their names, so that versions may have different counters.
+impl Part for Stats {
+    fn save(&self, out: &mut Writer<'_>) {
+        let mut named = Vec::new();
+        let mut stats = *self;
+        stats.each_counter(|name, count| named.push((name.to_owned(), *count)));
+        named.save(out);
+    }
+
+    fn load(from: &mut Fields<'_>) -> Result<Self, Damage> {
+        let named: Vec<(String, u64)> = Part::load(from)?;
+        let mut stats = Stats::default();
+        stats.each_counter(|name, count| {
+            let saved = named.iter().find(|(saved, _)| saved == name);
+            *count = saved.map_or(0, |(_, saved)| *saved);
+        });
+        Ok(stats)
     }
 }
 

@@ -62,7 +62,7 @@ impl Chat {
         };
         let form = std::mem::replace(&mut caller.form, Form::Talk);
         let key = self.begin(caller, &join, place, now, replaced);
-        let key = key.inspect_err(|_| caller.form = form)?;
+        let (key, _) = key.inspect_err(|_| caller.form = form)?;
         Ok(self.entered(key, None, now))
     }
 
@@ -117,8 +117,8 @@ impl Chat {
         let session = &mut self.sessions[key.index()];
         let log = &self.rooms[session.room.index()].log;
         let missed = log.next() - session.cursor;
-        if missed == 0 {
-            return 0;
+        if log.count(session.cursor, log.next()) == 0 {
+            return missed;
         }
         let newest = read_event(log, log.next() - 1, &mut self.line);
         let name = session.name;
@@ -170,7 +170,7 @@ impl Chat {
             left: Some(key),
             after: None,
         };
-        let key = self.begin(caller, &join, place, now, replaced)?;
+        let (key, _) = self.begin(caller, &join, place, now, replaced)?;
         self.sessions[key.index()].key = own_key;
         Ok(self.entered(key, None, now))
     }
@@ -199,8 +199,8 @@ impl Chat {
         let (session, room) = self.session_and_room(key);
         // The newest event is their own coming, which is not shown.
         let earlier = missed.is_none().then(|| Earlier {
-            shown: room.newest() - session.cursor,
-            held: room.newest() - room.log.first(),
+            shown: room.log.count(session.cursor, room.newest()),
+            held: room.log.count(room.log.first(), room.newest()),
         });
         let mut others = Listing::default();
         let count = room.members.len() as u64;
@@ -239,7 +239,7 @@ impl Chat {
         };
         let viewer = talk.viewer.who_sees_all();
         let (log, cursor) = (&room.log, session.cursor);
-        let earliest = cursor.saturating_sub(events).max(log.first()).min(cursor);
+        let earliest = log.before(cursor, events).max(log.run_start(cursor));
         let newest = cursor.saturating_sub(1).max(earliest);
         let mut from = log.fit_back(earliest, cursor, Listing::BYTES_MAX);
         from = from.min(newest);

@@ -2,6 +2,7 @@
 
 use std::marker::PhantomData;
 
+use crate::state::{Tag, Writer};
 use crate::time::Millis;
 use crate::wheel::Wheel;
 
@@ -14,8 +15,13 @@ pub(super) struct Timers<Id> {
 
 impl<Id: Into<u32> + From<u32>> Timers<Id> {
     pub fn new() -> Self {
+        Timers::at(Millis(0))
+    }
+
+    /// No timers, on a wheel with another present.
+    pub fn at(present: Millis) -> Self {
         Timers {
-            wheel: Wheel::new(),
+            wheel: Wheel::at(present),
             of: PhantomData,
         }
     }
@@ -48,6 +54,11 @@ impl<Id: Into<u32> + From<u32>> Timers<Id> {
     /// See [`Wheel::shrink`].
     pub fn shrink(&mut self) {
         self.wheel.shrink();
+    }
+
+    /// Appends all timers to a state.
+    pub fn save(&self, tag: Tag, out: &mut Writer<'_>) {
+        out.list(tag, self.wheel.in_filing_order());
     }
 
     /// The wheel itself, for questions that are the same for all kinds.

@@ -11,6 +11,7 @@ use super::origin::{Origin, Peer};
 use crate::allocator::{array_bytes, slab_bytes};
 use crate::protocol::{DENIALS_PER_ADDRESS_MAX, Limits};
 use crate::sorted_index::{SortedIndex, Target};
+use crate::state::{Damage, Fields, IMPOSSIBLE, Tag, Writer, saved};
 use crate::time::Now;
 
 /// The key of an origin, for as long as that has connections or sessions.
@@ -254,6 +255,139 @@ fn by_origin(usages: &Slab<(Origin, Usage)>, origin: Origin) -> Target<impl Fn(u
     Target {
         head,
         compare: move |key| usages[key as usize].0.cmp(&origin),
+    }
+}
+
+saved!(enum OriginKey { 0 = Local(user), 1 = Counted(number) });
+
+saved!(struct Usage {
+    connections,
+    sessions,
+    arrival_ticks,
+    denials_end_ticks,
+    denials,
+    is_waiting,
+});
+
+/// The records of origins: each with its key, and those that wait to be forgotten, in their order.
+const ORIGIN: Tag = *b"ORIG";
+const WAITING: Tag = *b"WAIT";
+
+impl Usages {
+    /// Whether no origin has more than `most` connections or sessions.
+    pub fn are_at_most(&self, most: u32) -> bool {
+        let mut usages = self.usages.iter();
+        usages.all(|(_, (_, usage))| usage.connections <= most && usage.sessions <= most)
+    }
+
+    /// Appends all usages to a state.
+    pub fn save(&self, out: &mut Writer<'_>) {
+        let usages = self.usages.iter();
+        out.list(ORIGIN, usages.map(|(key, &usage)| (key as u32, usage)));
+        out.list(WAITING, self.waiting.iter().copied());
+    }
+}
+
+/// Usages that are being loaded. Origins get other keys.
+#[derive(Debug)]
+pub(super) struct LoadingUsages {
+    usages: Usages,
+    /// The former keys of the origins that have come, in order.
+    formerly: Vec<u32>,
+}
+
+impl LoadingUsages {
+    pub fn new(limits: &Limits) -> LoadingUsages {
+        LoadingUsages {
+            usages: Usages::new(limits),
+            formerly: Vec::new(),
+        }
+    }
+
+    /// Takes a record of [`Usages::save`]; false if it is another's.
+    pub fn take(&mut self, tag: Tag, fields: &mut Fields<'_>) -> Result<bool, Damage> {
+        match tag {
+            ORIGIN => {
+                for (key, (origin, usage)) in fields.list::<(u32, (Origin, Usage))>()? {
+                    self.take_one(key, origin, usage)?;
+                }
+            }
+            WAITING => {
+                for key in fields.list()? {
+                    let key = self.key_now(key)?;
+                    let (_, usage) = &mut self.usages.usages[key as usize];
+                    if std::mem::replace(&mut usage.is_waiting, true) {
+                        return Err(IMPOSSIBLE);
+                    }
+                    self.usages.waiting.push_back(key);
+                }
+            }
+            _ => return Ok(false),
+        }
+        Ok(true)
+    }
+
+    fn take_one(&mut self, key: u32, origin: Origin, usage: Usage) -> Result<(), Damage> {
+        let usages = &mut self.usages;
+        let is_known = usages
+            .by_origin
+            .get(&by_origin(&usages.usages, origin))
+            .is_some();
+        if is_known || origin == Origin::Local || self.formerly.last().is_some_and(|&l| l >= key) {
+            return Err(IMPOSSIBLE);
+        }
+        let now = usages.usages.insert((
+            origin,
+            // Those that use it are counted as they come.
+            Usage {
+                connections: 0,
+                sessions: 0,
+                is_waiting: false,
+                ..usage
+            },
+        ));
+        usages
+            .by_origin
+            .insert(now as u32, &by_origin(&usages.usages, origin));
+        self.formerly.push(key);
+        Ok(())
+    }
+
+    fn key_now(&self, formerly: u32) -> Result<u32, Damage> {
+        let found = self.formerly.binary_search(&formerly);
+        found.map(|key| key as u32).map_err(|_| IMPOSSIBLE)
+    }
+
+    /// Gives something that uses an origin the key that this has now, and counts it.
+    pub fn count(
+        &mut self,
+        key: &mut OriginKey,
+        count: impl FnOnce(&mut Usage),
+    ) -> Result<(), Damage> {
+        if let Some(index) = key.index() {
+            let index = self.key_now(index as u32)?;
+            *key = OriginKey::at(index);
+            count(&mut self.usages.usages[index as usize].1);
+        }
+        Ok(())
+    }
+
+    /// Changes the usage of an origin, by the key that it has now.
+    pub fn change(&mut self, key: OriginKey, change: impl FnOnce(&mut Usage)) {
+        if let Some(index) = key.index() {
+            change(&mut self.usages.usages[index].1);
+        }
+    }
+
+    /// The usages, once all that uses them has come. What nothing uses any more is forgotten.
+    pub fn finish(self, now_us: u64) -> Usages {
+        let mut usages = self.usages;
+        for key in 0..self.formerly.len() as u32 {
+            if usages.usages.contains(key as usize) {
+                usages.change(OriginKey::at(key), now_us, |_| {});
+            }
+        }
+        usages
     }
 }
 

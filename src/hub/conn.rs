@@ -9,6 +9,7 @@ use crate::chat::{Caller, Pending};
 use crate::hub::edit::Editing;
 use crate::hub::line::{Ends, Splitter};
 use crate::protocol::{LINE_BYTES_MAX, Limits, REPLY_BYTES_MAX, REPLY_HEAD_BYTES_MAX};
+use crate::state::{Damage, Fields, IMPOSSIBLE, Part, Writer, saved};
 use crate::talk::editor::Editor;
 use crate::talk::shown_bytes_max;
 use crate::time::Millis;
@@ -38,6 +39,9 @@ pub trait Transport: Read + Write {
 
     /// Whether a read may return fewer bytes than fit although there are more to read.
     fn may_read_in_part(&self) -> bool;
+
+    /// The number by which the next program finds the stream again: that of its descriptor.
+    fn number(&self) -> u32;
 }
 
 /// What a connection has received and not answered, and what it has not written yet.
@@ -60,6 +64,11 @@ impl Buffers {
         let mut buffers = Box::<Buffers>::default();
         buffers.lines.set_ends(ends);
         buffers
+    }
+
+    /// Whether a connection could have them.
+    fn is_sound(&self, limits: &Limits) -> bool {
+        self.written <= self.out.len() && self.lines.is_sound(limits.line_bytes_max())
     }
 
     fn is_idle(&self) -> bool {
@@ -492,6 +501,100 @@ pub struct Written {
     pub of_owed: usize,
 }
 
+saved!(struct Buffers { lines, input, postponed, out, written });
+saved!(enum Life {
+    0 = Open,
+    1 = HalfClosed,
+    2 = Unreachable,
+    3 = UnreachableAndRead,
+    4 = Closing,
+    5 = Closed,
+});
+saved!(enum Space { 0 = Some, 1 = NoneInTurn(turn) });
+saved!(enum Flow { 0 = Flows, 1 = Unknown { since, taken }, 2 = Stalled { since, taken } });
+
+impl<T: Transport> Conn<T> {
+    /// Appends it to the record that is being written. Its stream is there by its number.
+    pub(super) fn save(&self, out: &mut Writer<'_>) {
+        // Whether it is on a list follows from the lists.
+        let Conn {
+            stream,
+            caller,
+            buffers,
+            editing,
+            is_asked_for_binary,
+            has_been_edited,
+            ends,
+            life,
+            is_readable,
+            is_read_in_part,
+            is_reported,
+            is_ahead,
+            space,
+            flow,
+            sent,
+            is_to_read: _,
+            is_to_write: _,
+            watched_s,
+        } = self;
+        stream.number().save(out);
+        caller.save(out);
+        buffers.save(out);
+        editing.save(out);
+        is_asked_for_binary.save(out);
+        has_been_edited.save(out);
+        ends.save(out);
+        life.save(out);
+        is_readable.save(out);
+        is_read_in_part.save(out);
+        is_reported.save(out);
+        is_ahead.save(out);
+        space.save(out);
+        flow.save(out);
+        sent.save(out);
+        watched_s.save(out);
+    }
+
+    /// Takes a connection off the front of what is left of a record. `stream_of` finds its stream.
+    ///
+    /// # Errors
+    ///
+    /// If no connection could be like that.
+    pub(super) fn load(
+        from: &mut Fields<'_>,
+        limits: &Limits,
+        stream_of: &mut impl FnMut(u32) -> T,
+    ) -> Result<Self, Damage> {
+        let stream = stream_of(Part::load(from)?);
+        let conn = Conn {
+            stream,
+            caller: Part::load(from)?,
+            buffers: Part::load(from)?,
+            editing: Part::load(from)?,
+            is_asked_for_binary: Part::load(from)?,
+            has_been_edited: Part::load(from)?,
+            ends: Part::load(from)?,
+            life: Part::load(from)?,
+            is_readable: Part::load(from)?,
+            is_read_in_part: Part::load(from)?,
+            is_reported: Part::load(from)?,
+            is_ahead: Part::load(from)?,
+            space: Part::load(from)?,
+            flow: Part::load(from)?,
+            sent: Part::load(from)?,
+            is_to_read: false,
+            is_to_write: false,
+            watched_s: Part::load(from)?,
+        };
+        let is_sound = conn.buffers.as_ref().is_none_or(|b| b.is_sound(limits))
+            && conn.editing.as_ref().is_none_or(|e| e.is_sound(limits));
+        match is_sound {
+            true => Ok(conn),
+            false => Err(IMPOSSIBLE),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -538,6 +641,10 @@ mod tests {
 
         fn may_read_in_part(&self) -> bool {
             false
+        }
+
+        fn number(&self) -> u32 {
+            0
         }
     }
 

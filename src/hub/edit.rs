@@ -17,6 +17,7 @@ use crate::hub::telnet::{
     BINARY, DO, DONT, ECHO, IAC, SUPPRESS_GO_AHEAD, WILL, WINDOW_SIZE, WONT, refusal,
 };
 use crate::protocol::{Command, Limits, Parting, Request};
+use crate::state::saved;
 use crate::talk::editor::{Editor, NAMES_SHOWN_MAX, Typed};
 use crate::talk::{self, COLUMNS_DEFAULT, Form};
 use crate::time::Now;
@@ -77,6 +78,12 @@ impl Editing {
     /// Whether the person has asked for it, and it has not ended.
     fn is_on(&self) -> bool {
         !self.is_over
+    }
+
+    /// Whether it could have got there with these limits.
+    pub(super) fn is_sound(&self, limits: &Limits) -> bool {
+        let editor = self.editor.as_ref();
+        editor.is_none_or(|editor| editor.is_sound(line_bytes_max(limits)))
     }
 
     /// How much memory it takes, in bytes.
@@ -373,3 +380,5 @@ impl<T: Transport> Hub<T> {
         }
     }
 }
+
+saved!(struct Editing { has_echo, sends_keys, size, editor, is_over });

@@ -7,6 +7,7 @@
 use memchr::{memchr, memchr3};
 
 use crate::hub::telnet::{IAC, Step, Telnet};
+use crate::state::saved;
 use crate::talk::editor::Key;
 
 const LF: u8 = b'\n';
@@ -121,6 +122,11 @@ impl Splitter {
     pub fn is_idle(&self) -> bool {
         let is_within_line = self.crs > 0 || self.is_skipping || self.partial.capacity() > 0;
         self.telnet == Telnet::Data && !is_within_line
+    }
+
+    /// Whether it could have got there with lines of at most so many bytes.
+    pub fn is_sound(&self, line_bytes_max: usize) -> bool {
+        self.partial.len() <= line_bytes_max
     }
 
     /// How many bytes it holds for an unfinished line.
@@ -688,3 +694,6 @@ pub(super) mod tests {
         assert!(!holds(b"\xff\xf4"));
     }
 }
+
+saved!(enum Ends { 0 = Start, 1 = First, 2 = FirstCr, 3 = Lf, 4 = Cr, 5 = CrEnded });
+saved!(struct Splitter { partial, ends, telnet, crs, is_skipping, is_handed_out });

@@ -12,8 +12,11 @@ pub mod conn;
 pub mod edit;
 pub mod line;
 mod read;
+mod saved;
 mod telnet;
 mod write;
+
+pub use saved::Loaded;
 
 use read::Budget;
 

@@ -1,5 +1,7 @@
 //! Follows telnet's commands (RFC 854, RFC 855) byte by byte, and says what each asks for.
 
+use crate::state::saved;
+
 pub const IAC: u8 = 255;
 pub const DONT: u8 = 254;
 pub const DO: u8 = 253;
@@ -184,6 +186,15 @@ pub fn refusal(verb: u8, option: u8) -> Option<[u8; 3]> {
         _ => None,
     }
 }
+
+saved!(enum Telnet {
+    0 = Data,
+    1 = Command,
+    2 = Option(verb),
+    3 = Subnegotiation(so_far),
+    4 = SubnegotiationCommand(so_far),
+});
+saved!(struct Subnegotiation { bytes, said, beginning });
 
 #[cfg(test)]
 mod tests {

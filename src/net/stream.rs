@@ -96,6 +96,14 @@ impl Transport for Stream {
         // A read stops before bytes that were sent with a descriptor: unix(7).
         matches!(self, Stream::Unix(_))
     }
+
+    fn number(&self) -> u32 {
+        let descriptor = match self {
+            Stream::Tcp(stream) => stream.as_raw_fd(),
+            Stream::Unix(stream) => stream.as_raw_fd(),
+        };
+        descriptor as u32
+    }
 }
 
 /// How many bytes the system holds for a socket's peer: SIOCOUTQ in tcp(7), which is TIOCOUTQ and

@@ -6,6 +6,7 @@ use super::life_id::LifeId;
 use super::name::Name;
 use super::token::Token;
 use super::words::words;
+use crate::state::saved;
 
 words! {
     /// How a session gets its events.
@@ -145,13 +146,30 @@ pub enum Parting {
     },
 }
 
+/// A command that waits until the connection's output is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the commands document them")]
+pub enum Deferred {
+    Query(Query),
+    Parting(Parting),
+}
+
+impl From<Deferred> for Command<'_> {
+    fn from(deferred: Deferred) -> Self {
+        match deferred {
+            Deferred::Query(query) => Command::Query(query),
+            Deferred::Parting(parting) => Command::Parting(parting),
+        }
+    }
+}
+
 impl Command<'_> {
     /// The same command without a borrow of its line, if it waits until the connection's output is
     /// written.
-    pub fn after_output(&self) -> Option<Command<'static>> {
+    pub fn after_output(&self) -> Option<Deferred> {
         match *self {
-            Command::Query(query) => Some(Command::Query(query)),
-            Command::Parting(parting) => Some(Command::Parting(parting)),
+            Command::Query(query) => Some(Deferred::Query(query)),
+            Command::Parting(parting) => Some(Deferred::Parting(parting)),
             Command::Talk(_)
             | Command::Join(_)
             | Command::Resume(_)
@@ -160,3 +178,15 @@ impl Command<'_> {
         }
     }
 }
+
+saved!(struct Poll { max, after, wait_s });
+saved!(enum Query {
+    0 = Poll(poll),
+    1 = Who { after },
+    2 = Rooms { after },
+    3 = Again { events },
+    4 = Stats,
+    5 = Help,
+});
+saved!(enum Deferred { 0 = Query(query), 1 = Parting(parting) });
+saved!(enum Parting { 0 = Leave, 1 = Detach, 2 = Quit, 3 = Enter { room } });

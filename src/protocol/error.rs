@@ -133,6 +133,8 @@ pub enum Error {
     TooManySessionsOfAddress,
     /// The server has as many rooms as it may have.
     TooManyRooms,
+    /// The room has used up the numbers that are promised on disk, and the server cannot write there.
+    NotSaved,
     /// The system has no random numbers for a token.
     NoRandomNumbers,
 }
@@ -165,6 +167,7 @@ impl Error {
             Error::TooManySessions
             | Error::TooManySessionsOfAddress
             | Error::TooManyRooms
+            | Error::NotSaved
             | Error::NoRandomNumbers => Code::Full,
         }
     }

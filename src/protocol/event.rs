@@ -16,6 +16,8 @@ words! {
         Slow = "slow",
         /// The holder of the name's key took the name back.
         Replaced = "replaced",
+        /// The server came to no good end. No room is told: nobody was there to do it.
+        Crashed = "crashed",
     }
 }
 

@@ -2,9 +2,13 @@
 
 use std::fmt;
 
+use crate::state::saved;
+
 /// Which life it is, of the server or of a room's log: 16 hexadecimal digits that no other has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LifeId(u64);
+
+saved!(struct LifeId(number));
 
 impl LifeId {
     const DIGITS: usize = 16;
@@ -12,6 +16,11 @@ impl LifeId {
     /// The life of that number.
     pub const fn new(number: u64) -> LifeId {
         LifeId(number)
+    }
+
+    /// Its number.
+    pub const fn number(self) -> u64 {
+        self.0
     }
 
     /// Makes a random one, for a server that starts.

@@ -39,7 +39,9 @@ mod words;
 
 pub use args::bad_name;
 pub use bye::{Abuse, Bye};
-pub use command::{Alive, Command, Join, Mode, Parting, Poll, Query, Resume, Since, Talk};
+pub use command::{
+    Alive, Command, Deferred, Join, Mode, Parting, Poll, Query, Resume, Since, Talk,
+};
 pub use error::{Advice, Code, Error, TakenUntil, WayBack};
 pub use event::{Event, LeaveReason, Numbered};
 pub use life_id::LifeId;
@@ -58,5 +60,5 @@ pub use quote::{QUOTE_CHARS_MAX, quote};
 pub use request::Request;
 pub use sizes::REPLY_HEAD_BYTES_MAX;
 pub use text::{decode, is_permitted, is_visible};
-pub use token::{Secret, Token};
+pub use token::{Secret, SecretHash, Token};
 pub use verb::{VERBS, Verb, message};

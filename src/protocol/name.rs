@@ -3,6 +3,7 @@
 use std::fmt;
 
 use super::limits::NAME_BYTES_MAX;
+use crate::state::{Damage, Fields, IMPOSSIBLE, Part, Writer};
 
 /// The name of the room that a JOIN without `room=` enters.
 pub const DEFAULT_ROOM: Name = Name::parse("lobby").expect("it is a name");
@@ -58,7 +59,26 @@ impl Name {
     }
 }
 
+/// It is saved as text.
+impl Part for Name {
+    fn save(&self, out: &mut Writer<'_>) {
+        self.as_str().to_owned().save(out);
+    }
+
+    fn load(from: &mut Fields<'_>) -> Result<Self, Damage> {
+        Name::parse(&String::load(from)?).ok_or(IMPOSSIBLE)
+    }
+}
+
 impl Folded {
+    /// The name with its capital letters made small.
+    pub fn to_name(self) -> Name {
+        let words = self.0.map(u64::to_be_bytes);
+        let mut name = [0; NAME_BYTES_MAX];
+        name.copy_from_slice(words.as_flattened());
+        Name(name)
+    }
+
     /// Its first four bytes, as a number that sorts as they do.
     pub fn head(&self) -> u32 {
         (self.0[0] >> 32) as u32

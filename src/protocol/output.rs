@@ -383,6 +383,7 @@ impl fmt::Display for Error {
                 "your address has too many sessions; LEAVE one of them"
             }
             Error::TooManyRooms => "the server has too many rooms; enter one that ROOMS lists",
+            Error::NotSaved => "the server cannot save this room to its disk now; try again later",
             Error::NoRandomNumbers => "the system has no random numbers",
         })
     }

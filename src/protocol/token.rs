@@ -2,7 +2,10 @@
 
 use std::fmt;
 
+use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
+
+use crate::state::saved;
 
 /// 128 random bits from the operating system. Printed only as part of a token.
 #[derive(Clone, Copy)]
@@ -38,6 +41,46 @@ impl Eq for Secret {}
 impl fmt::Debug for Secret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Secret(…)")
+    }
+}
+
+/// What the server keeps of a secret: enough to recognise it, and no help in finding it. So a token is
+/// nowhere but with its client.
+///
+/// It is the first half of the secret's SHA-256 (FIPS 180-4).
+#[derive(Clone, Copy)]
+pub struct SecretHash([u8; 16]);
+
+saved!(struct SecretHash(bytes));
+
+impl SecretHash {
+    /// The hash of a secret.
+    pub fn of(secret: Secret) -> SecretHash {
+        let hash: [u8; 32] = Sha256::digest(secret.0).into();
+        let mut half = [0; 16];
+        half.copy_from_slice(&hash[..16]);
+        SecretHash(half)
+    }
+
+    /// It as two numbers.
+    pub fn to_numbers(self) -> [u64; 2] {
+        let number = u128::from_le_bytes(self.0);
+        [number as u64, (number >> 64) as u64]
+    }
+}
+
+impl PartialEq for SecretHash {
+    /// Takes the same time wherever the first difference is.
+    fn eq(&self, other: &SecretHash) -> bool {
+        self.0.ct_eq(&other.0).into()
+    }
+}
+
+impl Eq for SecretHash {}
+
+impl fmt::Debug for SecretHash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("SecretHash(…)")
     }
 }
 

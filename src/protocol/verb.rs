@@ -690,7 +690,8 @@ mod tests {
             "DETACH",
             "QUIT",
         ] {
-            assert_eq!(command(line).after_output(), Some(command(line)));
+            let deferred = command(line).after_output();
+            assert_eq!(deferred.map(Command::from), Some(command(line)));
         }
         for line in ["TALK ann", "JOIN ann", "RESUME x", "SAY a", "PING"] {
             assert_eq!(command(line).after_output(), None, "{line:?}");

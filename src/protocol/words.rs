@@ -27,6 +27,21 @@ macro_rules! words {
             }
         }
 
+        /// It is saved as its word.
+        impl $crate::state::Part for $name {
+            fn save(&self, out: &mut $crate::state::Writer<'_>) {
+                $crate::state::Part::save(&self.as_str().to_owned(), out);
+            }
+
+            fn load(
+                from: &mut $crate::state::Fields<'_>,
+            ) -> Result<Self, $crate::state::Damage> {
+                let word: String = $crate::state::Part::load(from)?;
+                let mut values = Self::ALL.into_iter();
+                values.find(|value| value.as_str() == word).ok_or($crate::state::IMPOSSIBLE)
+            }
+        }
+
         impl std::fmt::Display for $name {
             fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
                 f.write_str(self.as_str())

@@ -8,6 +8,7 @@ pub use super::keys::Key;
 use super::keys::Keys;
 use super::screen::{Screen, first_end, last_start, width};
 use crate::protocol::is_permitted;
+use crate::state::saved;
 
 const BELL: u8 = 7;
 /// Shown behind a line that Ctrl-C has dropped.
@@ -85,6 +86,17 @@ impl Editor {
     /// While one of them grows, it may be there twice.
     pub fn memory_bytes_max(line_bytes_max: usize) -> usize {
         size_of::<Editor>() + 2 * line_bytes_max + HISTORY_BYTES_MAX
+    }
+
+    /// Whether it could have got there with lines of at most `line_bytes_max` bytes.
+    pub fn is_sound(&self, line_bytes_max: usize) -> bool {
+        let is_place = |at| self.line.is_char_boundary(at);
+        let fits = self.line.len().max(self.draft.len()) <= line_bytes_max;
+        fits && self.line_bytes_max == line_bytes_max
+            && is_place(self.cursor)
+            && is_place(self.unchanged)
+            && self.screen.is_sound()
+            && self.history.is_sound()
     }
 
     /// How much memory it keeps, in bytes.
@@ -399,3 +411,18 @@ fn listing(names: &[&str]) -> String {
     }
     text
 }
+
+saved!(struct Editor {
+    keys,
+    screen,
+    line,
+    cursor,
+    line_bytes_max,
+    unchanged,
+    history,
+    recalled,
+    draft,
+    is_bell_due,
+    is_clearing_due,
+    is_ambiguous,
+});

@@ -1,5 +1,7 @@
 //! The lines that were typed before, a bounded number of them.
 
+use crate::state::saved;
+
 /// How many lines are kept.
 pub const HISTORY_LINES_MAX: usize = 20;
 /// The most that they take together, in bytes, each with one for its end.
@@ -43,6 +45,11 @@ impl History {
         self.text.push(END);
     }
 
+    /// Whether they fit.
+    pub fn is_sound(&self) -> bool {
+        self.text.len() <= HISTORY_BYTES_MAX && (self.text.is_empty() || self.text.ends_with(END))
+    }
+
     /// How much memory they take, in bytes.
     pub fn memory_bytes(&self) -> usize {
         self.text.capacity()
@@ -54,6 +61,8 @@ impl History {
         lines.nth_back(back.checked_sub(1)?)
     }
 }
+
+saved!(struct History { text });
 
 #[cfg(test)]
 mod tests {

@@ -3,6 +3,8 @@
 //! The sequences are those that xterm, VTE, PuTTY, rxvt, the Linux console and Windows send. What
 //! begins a sequence follows ECMA-48, section 5.4: ESC [, numbers, and a final character.
 
+use crate::state::saved;
+
 const NUL: u8 = 0;
 const BACKSPACE: u8 = 8;
 const TAB: u8 = 9;
@@ -300,6 +302,19 @@ fn rxvt_ctrl(last: u8) -> Option<Key> {
         _ => None,
     }
 }
+
+saved!(struct Keys { state });
+saved!(enum State {
+    0 = Ground,
+    1 = Cr,
+    2 = Escape,
+    3 = Csi(csi),
+    4 = Ss3(csi),
+    5 = LinuxFunction,
+    6 = Utf8(partial),
+});
+saved!(struct Partial { bytes, len, is_alt });
+saved!(struct Csi { first, modifiers, has_second, is_other });
 
 #[cfg(test)]
 mod tests {

@@ -26,6 +26,7 @@ pub use viewer::{LocalClock, Viewer};
 pub use wrap::{COLUMNS_DEFAULT, COLUMNS_MIN, shown_bytes_max};
 
 use crate::protocol::{Limits, Output, Request};
+use crate::state::saved;
 
 /// How a connection and the server speak with each other.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -59,3 +60,5 @@ impl Form {
         }
     }
 }
+
+saved!(enum Form { 0 = Lines, 1 = Talk });

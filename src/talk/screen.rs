@@ -11,6 +11,7 @@
 //! width belong to the one before. Some terminals give emoji that are joined, or that have a variation
 //! selector, another width; no table is right for all of them.
 
+use crate::state::saved;
 use unicode_width::UnicodeWidthChar;
 
 const CR: u8 = b'\r';
@@ -83,6 +84,11 @@ impl Screen {
             at: Place::default(),
             top: 0,
         }
+    }
+
+    /// Whether it has a size.
+    pub fn is_sound(&self) -> bool {
+        self.columns > 0 && self.rows > 0
     }
 
     /// How many rows are shown. Below them one stays free: after a full row the cursor goes there.
@@ -327,3 +333,6 @@ fn go(places: usize, letter: u8, out: &mut Vec<u8>) {
         }
     }
 }
+
+saved!(struct Place { row, column });
+saved!(struct Screen { columns, rows, line_bytes, cursor, at, top });

@@ -2,6 +2,7 @@
 
 use super::wrap::wrap;
 use crate::protocol::{Event, LeaveReason, Name, Numbered};
+use crate::state::saved;
 use crate::time::{Day, LocalTime, Zone};
 
 /// A member's message that begins with this is shown as what they do.
@@ -146,5 +147,8 @@ fn left(reason: LeaveReason) -> &'static str {
         LeaveReason::Expired => " timed out",
         LeaveReason::Slow => " left: read nothing for too long",
         LeaveReason::Replaced => " left: the name was taken back",
+        LeaveReason::Crashed => " left: the server crashed",
     }
 }
+
+saved!(struct Viewer { own_from, own_to, day, columns });

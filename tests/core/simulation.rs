@@ -39,6 +39,26 @@ fn nothing_is_lost_doubled_leaked_or_late_whatever_clients_do() {
     play_seeds(SEEDS, |seed, log| Simulation::new(seed).play(log));
 }
 
+/// The number of seeds that are played twice.
+const TWINS: u64 = 60;
+
+/// A server that is upgraded again and again is the same server: every client gets, byte by byte, what it gets
+/// from one that is not.
+#[test]
+fn a_hub_that_is_replaced_by_what_it_saved_goes_on_as_if_nothing_had_been() {
+    play_seeds(TWINS, |seed, log| {
+        let mut plain = Simulation::new(seed);
+        plain.play(log);
+        log.clear();
+        let mut upgraded = Simulation::new(seed);
+        upgraded.upgrades = Some(Rng::with_seed(seed));
+        upgraded.play(log);
+        for (number, (plain, upgraded)) in plain.heard().iter().zip(upgraded.heard()).enumerate() {
+            assert_eq!(*plain, upgraded, "connection {number}");
+        }
+    });
+}
+
 /// What the test knows of a session, by what the server said.
 #[derive(Debug)]
 struct Member {
@@ -121,6 +141,8 @@ struct Person {
 
 struct Simulation {
     rng: Rng,
+    /// Decides when the hub is replaced by what was loaded from what it saved; `None` for never.
+    upgrades: Option<Rng>,
     world: World,
     talkers: Vec<Talker>,
     /// They are there for the others, and see nothing but what people see.
@@ -170,6 +192,7 @@ impl Simulation {
         };
         Simulation {
             rng,
+            upgrades: None,
             steps: 0,
             talkers_total: 0,
             peers: Vec::new(),
@@ -194,9 +217,11 @@ impl Simulation {
             self.steps += 1;
             let step = self.step();
             log.push(format!("{}: {step}", self.world.at));
+            self.upgrade_sometimes();
             self.listen();
             let now = self.world.now();
             self.world.run();
+            self.upgrade_sometimes();
             self.world.hub.assert_consistent(now);
             self.assert_ceiling();
             self.watch_rooms();
@@ -219,6 +244,31 @@ impl Simulation {
         assert_eq!(self.world.hub.chat().sessions(), 0);
         self.world.hub.assert_consistent(self.world.now());
         assert_eq!(self.world.hub.next_deadline(), None);
+    }
+
+    fn upgrade_sometimes(&mut self) {
+        if self.upgrades.as_mut().is_some_and(|rng| rng.u8(..4) == 0) {
+            self.world.upgrade();
+        }
+    }
+
+    /// All that each client has ever got, without the secrets, which are never the same.
+    fn heard(&self) -> Vec<String> {
+        let wires = self.world.wires.iter();
+        let texts = wires.map(|wire| String::from_utf8_lossy(&wire.borrow().taken).into_owned());
+        let is_secret =
+            |word: &&str| word.len() == "session=".len() + 40 && word.starts_with("session=");
+        texts
+            .map(|text| {
+                let words = text
+                    .split(' ')
+                    .map(|word| Some(word).filter(|w| !is_secret(w)));
+                words
+                    .map(|word| word.unwrap_or("session="))
+                    .collect::<Vec<_>>()
+                    .join(" ")
+            })
+            .collect()
     }
 
     fn step(&mut self) -> String {

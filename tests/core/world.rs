@@ -5,10 +5,11 @@ use std::collections::VecDeque;
 use std::io::{self, Read, Write};
 use std::rc::Rc;
 
-use chinwag::chat::{ConnId, Origin, Peer as Address};
-use chinwag::hub::Hub;
+use chinwag::chat::{ConnId, Head, Kind, Origin, Peer as Address};
 use chinwag::hub::conn::{Readiness, Transport};
+use chinwag::hub::{Hub, Loaded};
 use chinwag::protocol::{LifeId, Limits};
+use chinwag::state::{Damage, Reader, Writer};
 use chinwag::time::{Millis, Now, Zone};
 
 /// The wall clock's time at the start of every world.
@@ -49,6 +50,10 @@ pub struct Wire {
     pub writes: usize,
     /// How many writes it took nothing of.
     pub refusals: usize,
+    /// The number by which the hub finds it again.
+    pub number: u32,
+    /// All that the stream has ever taken.
+    pub taken: Vec<u8>,
 }
 
 /// The server's end of a [`Wire`].
@@ -91,6 +96,7 @@ impl Write for End {
             wire.space -= taken;
         }
         wire.output.extend_from_slice(&bytes[..taken]);
+        wire.taken.extend_from_slice(&bytes[..taken]);
         if wire.holds {
             wire.untaken += taken as u32;
         }
@@ -126,6 +132,10 @@ impl Transport for End {
     fn may_read_in_part(&self) -> bool {
         false
     }
+
+    fn number(&self) -> u32 {
+        self.0.borrow().number
+    }
 }
 
 /// A client in a [`World`].
@@ -160,6 +170,8 @@ pub struct World {
     pub origin: Origin,
     /// How many turns it has taken.
     pub turns: usize,
+    /// All wires there were, by their numbers.
+    pub wires: Vec<Rc<RefCell<Wire>>>,
 }
 
 impl World {
@@ -170,6 +182,7 @@ impl World {
             unix_ms: UNIX_MS,
             origin: Origin::Local,
             turns: 0,
+            wires: Vec::new(),
         }
     }
 
@@ -199,7 +212,9 @@ impl World {
     }
 
     fn connect_as(&mut self, wire: Wire) -> Peer {
-        let wire = Rc::new(RefCell::new(wire));
+        let number = self.wires.len() as u32;
+        let wire = Rc::new(RefCell::new(Wire { number, ..wire }));
+        self.wires.push(wire.clone());
         let address = address_in(self.origin);
         let conn = {
             let now = self.now();
@@ -210,6 +225,49 @@ impl World {
         let peer = Peer { conn, wire };
         self.run();
         peer
+    }
+
+    /// The hub as a state of a kind.
+    pub fn save(&self, kind: Kind) -> Vec<u8> {
+        let mut state = Vec::new();
+        let mut writer = Writer::new(&mut state);
+        Head::new(kind, BOOT, 0, self.now()).write(&mut writer);
+        self.hub.save(kind, &mut writer);
+        assert!(writer.finish());
+        state
+    }
+
+    /// Replaces the hub by what a state has.
+    pub fn load(&mut self, mut state: &[u8]) -> Result<usize, Damage> {
+        let limits = *self.hub.chat().limits();
+        let mut reader = Reader::new(&mut state)?;
+        let head = Head::read(&mut reader)?;
+        let wires = &self.wires;
+        let stream_of = |number| End(Rc::clone(&wires[number as usize]));
+        let Loaded { hub, sessions } = Hub::load(&mut reader, &head, limits, ZONE, stream_of)?;
+        self.hub = hub;
+        Ok(sessions)
+    }
+
+    /// Replaces the hub by one that a new program would have after an upgrade, which is like it.
+    pub fn upgrade(&mut self) {
+        let state = self.save(Kind::Upgrade);
+        let summary = self.hub.summary();
+        let old: Vec<bool> = self
+            .wires
+            .iter()
+            .map(|wire| wire.borrow().is_closed)
+            .collect();
+        self.load(&state).unwrap();
+        // The old hub's ends are gone, and the connections are not.
+        for (wire, was_closed) in self.wires.iter().zip(old) {
+            wire.borrow_mut().is_closed = was_closed;
+        }
+        assert_eq!(self.hub.summary(), summary);
+        assert!(
+            self.save(Kind::Upgrade) == state,
+            "it is not saved as it was loaded"
+        );
     }
 
     /// Puts bytes on the way to the server without letting it look at them.

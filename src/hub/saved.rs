@@ -1,0 +1,174 @@
+//! Saves connections, and everything that they take part in.
+
+use std::mem::ManuallyDrop;
+
+use slab::Slab;
+
+use super::Hub;
+use super::conn::{Conn, Transport};
+use super::edit::EDITORS_MAX;
+use crate::chat::{ConnId, Head, Kind, LoadingChat};
+use crate::protocol::{LifeId, Limits};
+use crate::state::{Damage, IMPOSSIBLE, Part, Reader, Summary, Tag, Writer, pass_over, saved};
+use crate::time::{Millis, Now, Zone};
+
+/// What belongs to no single connection.
+const HUB: Tag = *b"HUB ";
+const CONNECTION: Tag = *b"CONN";
+
+/// What belongs to no single connection.
+#[derive(Debug, Default)]
+struct HubFields {
+    horizon: Millis,
+    held_back: Option<(Millis, u32)>,
+    turn: u32,
+    to_read: Vec<ConnId>,
+    to_write: Vec<ConnId>,
+}
+
+saved!(struct HubFields { horizon, held_back, turn, to_read, to_write });
+
+/// A hub that was loaded.
+pub struct Loaded<T> {
+    /// It.
+    pub hub: Hub<T>,
+    /// How many sessions the state has. Some may have ended by being loaded.
+    pub sessions: usize,
+}
+
+impl<T: Transport> Hub<T> {
+    /// Appends to a state of a kind all that the next program needs to go on: sessions, rooms, and for an
+    /// upgrade connections, each with the [number](Transport::number) of its stream.
+    pub fn save(&self, kind: Kind, out: &mut Writer<'_>) {
+        self.chat.save(kind, out);
+        if kind != Kind::Upgrade {
+            return;
+        }
+        out.record(HUB, |out| {
+            HubFields {
+                horizon: self.horizon,
+                held_back: self.held_back,
+                turn: self.turn,
+                to_read: self.to_read.clone(),
+                to_write: self.to_write.clone(),
+            }
+            .save(out);
+        });
+        for (_, conn) in &self.conns {
+            out.record(CONNECTION, |out| conn.save(out));
+        }
+    }
+
+    /// Loads what [`save`](Self::save) has written, up to the state's end. `stream_of` finds the
+    /// connections' streams again by their numbers.
+    ///
+    /// # Errors
+    ///
+    /// If the state is damaged, or has more than the limits allow. The streams then stay open: whoever
+    /// wrote the state can go on with them.
+    pub fn load(
+        reader: &mut Reader<'_>,
+        head: &Head,
+        limits: Limits,
+        zone: Zone,
+        mut stream_of: impl FnMut(u32) -> T,
+    ) -> Result<Loaded<T>, Damage> {
+        let mut chat = LoadingChat::new(head, limits, zone);
+        let mut fields = HubFields::default();
+        let mut conns = ManuallyDrop::new(Vec::new());
+        while let Some((tag, mut record)) = reader.next()? {
+            match tag {
+                HUB => fields = Part::load(&mut record)?,
+                CONNECTION => {
+                    let conn = Conn::load(&mut record, &limits, &mut stream_of)?;
+                    conns.push(conn);
+                    let conn = conns.last_mut().expect("it has just been pushed");
+                    chat.take_caller(&mut conn.caller)?;
+                }
+                _ if chat.take(tag, &mut record)? => {}
+                _ => pass_over(tag)?,
+            }
+        }
+        let (chat, sessions) = chat.finish()?;
+        let is_edited = |conn: &&Conn<T>| conn.editing.is_some();
+        let editors = conns.iter().filter(is_edited).count();
+        if editors > EDITORS_MAX || fields.horizon > head.at {
+            return Err(IMPOSSIBLE);
+        }
+        let conns = ManuallyDrop::new(
+            ManuallyDrop::into_inner(conns)
+                .into_iter()
+                .map(|conn| (conn.caller.conn().index(), conn))
+                .collect::<Slab<_>>(),
+        );
+        for list in [&fields.to_read, &fields.to_write] {
+            if !list.iter().all(|key| conns.contains(key.index())) {
+                return Err(IMPOSSIBLE);
+            }
+        }
+        let mut hub = Hub {
+            chat,
+            conns: ManuallyDrop::into_inner(conns),
+            editors,
+            horizon: fields.horizon,
+            held_back: fields.held_back,
+            turn: fields.turn,
+            ..Hub::new(limits, head.boot, zone)
+        };
+        fields
+            .to_read
+            .into_iter()
+            .for_each(|key| hub.read_later(key));
+        fields
+            .to_write
+            .into_iter()
+            .for_each(|key| hub.write_later(key));
+        Ok(Loaded { hub, sessions })
+    }
+
+    /// What a state with all this is recognised by.
+    pub fn summary(&self) -> Summary {
+        let mut summary = Summary::default();
+        summary.connections = self.conns.len() as u64;
+        self.chat.summarize(&mut summary);
+        for (key, conn) in &self.conns {
+            summary.add(key as u64);
+            summary.add(conn.stream.number().into());
+            summary.add(conn.out_len() as u64);
+        }
+        summary
+    }
+
+    /// Goes on with a state of another run of the server that has come to a good end. See
+    /// [`Chat::go_on`](crate::chat::Chat::come_back).
+    pub fn go_on(&mut self, now: Now) {
+        self.chat.go_on(now);
+    }
+
+    /// Goes on with the rooms of another run that came to no good end. See
+    /// [`Chat::recover`](crate::chat::Chat::recover).
+    pub fn recover(&mut self, boot: LifeId) {
+        self.chat.recover(boot);
+    }
+
+    /// Begins to save for the case that the server comes to no good end. See
+    /// [`Chat::begin_save`](crate::chat::Chat::begin_save).
+    pub fn begin_save(&mut self) {
+        self.chat.begin_save();
+    }
+
+    /// Notes whether what was saved since [`begin_save`](Self::begin_save) is on disk.
+    pub fn end_save(&mut self, is_on_disk: bool) {
+        self.chat.end_save(is_on_disk);
+    }
+
+    /// Whether a room has used up so many of its promised numbers that the next save should not wait.
+    pub fn is_save_urgent(&self) -> bool {
+        self.chat.is_save_urgent()
+    }
+
+    /// A number that changes whenever something changes that a save is for.
+    pub fn changes(&self) -> u64 {
+        self.chat.changes()
+    }
+}

@@ -1,0 +1,165 @@
+//! Reads a state, record by record. Whatever the bytes are, it takes no more memory than there are bytes.
+
+use super::{DONE, Damage, MAGIC, Part, Tag};
+
+/// The longest record, in bytes: a connection with the longest message, waiting both ways.
+const RECORD_BYTES_MAX: usize = 16 * 1024 * 1024;
+/// The memory for a record grows by this many bytes while there are more to read.
+const STEP_BYTES: usize = 64 * 1024;
+
+/// Where the bytes of a state come from.
+pub trait Source {
+    /// Fills the beginning of `buffer` and returns how much it has filled; 0 at the end.
+    ///
+    /// # Errors
+    ///
+    /// If nothing more can be read.
+    fn fill(&mut self, buffer: &mut [u8]) -> Result<usize, Damage>;
+}
+
+impl Source for &[u8] {
+    fn fill(&mut self, buffer: &mut [u8]) -> Result<usize, Damage> {
+        let len = self.len().min(buffer.len());
+        let (head, rest) = self.split_at(len);
+        buffer[..len].copy_from_slice(head);
+        *self = rest;
+        Ok(len)
+    }
+}
+
+/// Reads a state.
+pub struct Reader<'a> {
+    source: &'a mut dyn Source,
+    /// What has been read from the source: from `at` on, it is still to come.
+    buffer: Vec<u8>,
+    at: usize,
+    records: u64,
+}
+
+impl<'a> Reader<'a> {
+    /// Begins to read.
+    ///
+    /// # Errors
+    ///
+    /// If this is no state.
+    pub fn new(source: &'a mut dyn Source) -> Result<Reader<'a>, Damage> {
+        let mut reader = Reader {
+            source,
+            buffer: Vec::new(),
+            at: 0,
+            records: 0,
+        };
+        match reader.take(MAGIC.len()) {
+            Ok(magic) if *magic == MAGIC => Ok(reader),
+            Ok(_) | Err(_) => Err(Damage("this is not the state of a chinwag")),
+        }
+    }
+
+    /// The next record; `None` behind the last one, where the state ends.
+    ///
+    /// # Errors
+    ///
+    /// If the state is cut short, or goes on behind its end.
+    pub fn next(&mut self) -> Result<Option<(Tag, Fields<'_>)>, Damage> {
+        let head = self.take(size_of::<Tag>() + size_of::<u32>())?;
+        let mut head = Fields(head);
+        let tag = Tag::load(&mut head)?;
+        let length = u32::load(&mut head)? as usize;
+        if length > RECORD_BYTES_MAX {
+            return Err(Damage("a record is too long"));
+        }
+        if tag != DONE {
+            self.records += 1;
+            return Ok(Some((tag, Fields(self.take(length)?))));
+        }
+        let records = u64::load(&mut Fields(self.take(length)?))?;
+        if records != self.records {
+            return Err(Damage("some records are missing"));
+        }
+        match self.at == self.buffer.len() && self.read_more(1)? == 0 {
+            true => Ok(None),
+            false => Err(Damage("there are bytes behind the end")),
+        }
+    }
+
+    /// Takes the next `len` bytes.
+    fn take(&mut self, len: usize) -> Result<&[u8], Damage> {
+        if self.buffer.len() - self.at < len {
+            self.buffer.drain(..self.at);
+            self.at = 0;
+            self.buffer.shrink_to(len.max(STEP_BYTES));
+            while self.buffer.len() < len {
+                let missing = len - self.buffer.len();
+                if self.read_more(missing)? == 0 {
+                    return Err(Damage("it is cut short"));
+                }
+            }
+        }
+        let bytes = &self.buffer[self.at..][..len];
+        self.at += len;
+        Ok(bytes)
+    }
+
+    /// Reads some more of the source, at least if `wanted` bytes are.
+    fn read_more(&mut self, wanted: usize) -> Result<usize, Damage> {
+        let step = wanted.clamp(STEP_BYTES / 4, STEP_BYTES);
+        let before = self.buffer.len();
+        self.buffer.reserve_exact(step);
+        self.buffer.resize(before + step, 0);
+        let read = self.source.fill(&mut self.buffer[before..]);
+        self.buffer.truncate(before + *read.as_ref().unwrap_or(&0));
+        read
+    }
+}
+
+/// What is left of a record.
+#[derive(Clone, Copy, Debug)]
+pub struct Fields<'a>(pub(super) &'a [u8]);
+
+impl<'a> Fields<'a> {
+    /// Takes the next `len` bytes.
+    ///
+    /// # Errors
+    ///
+    /// If there are fewer.
+    pub fn take(&mut self, len: usize) -> Result<&'a [u8], Damage> {
+        let (taken, rest) = self
+            .0
+            .split_at_checked(len)
+            .ok_or(Damage("a record is cut short"))?;
+        self.0 = rest;
+        Ok(taken)
+    }
+
+    /// Takes all that is left.
+    pub fn rest(&mut self) -> &'a [u8] {
+        std::mem::take(&mut self.0)
+    }
+
+    /// Takes the values of a record that [`Writer::list`](super::Writer::list) has written.
+    ///
+    /// # Errors
+    ///
+    /// If one of them makes no sense.
+    pub fn list<T: Part>(&mut self) -> Result<Vec<T>, Damage> {
+        let mut values = Vec::new();
+        while !self.0.is_empty() {
+            values.push(T::load(self)?);
+        }
+        Ok(values)
+    }
+}
+
+/// Whether a reader passes over records of a kind that it does not know.
+///
+/// # Errors
+///
+/// If it must not.
+pub fn pass_over(tag: Tag) -> Result<(), Damage> {
+    match tag[0].is_ascii_lowercase() {
+        true => Ok(()),
+        false => Err(Damage(
+            "a newer version wrote it, which keeps more than this one can",
+        )),
+    }
+}
