@@ -2,10 +2,10 @@
 
 pub mod accept_error;
 pub mod address;
+mod file_lock;
 pub mod listener;
 pub mod passed;
 pub mod service_manager;
-mod socket_lock;
 pub mod stream;
 pub mod unix_socket;
 mod variable;

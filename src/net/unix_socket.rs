@@ -14,7 +14,7 @@ use rustix::fs::Mode;
 use rustix::process::umask;
 use socket2::{Domain, SockAddr, Socket, Type};
 
-use crate::net::socket_lock::{FileIdentity, SocketLock, TRIES_AT_END, TRIES_AT_START};
+use crate::net::file_lock::{FileIdentity, FileLock, TRIES_AT_END, TRIES_AT_START};
 
 /// A Unix socket that listens.
 #[derive(Debug)]
@@ -39,7 +39,7 @@ impl UnixSocket {
     /// If a server is alive there, if the file is not a socket, or if the system refuses.
     pub fn bind(path: &Path, mode: Option<u32>, backlog: i32) -> io::Result<UnixSocket> {
         let address = SockAddr::unix(path)?;
-        let _lock = SocketLock::on(path, TRIES_AT_START)?;
+        let _lock = FileLock::on(path, TRIES_AT_START)?;
         remove_stale(path, &address)?;
         let socket = create(&address, mode)?;
         let file = SocketFile {
@@ -71,7 +71,7 @@ impl UnixSocket {
 impl Drop for UnixSocket {
     fn drop(&mut self) {
         let Some(file) = &self.file else { return };
-        match SocketLock::on(&file.path, TRIES_AT_END) {
+        match FileLock::on(&file.path, TRIES_AT_END) {
             Ok(_lock) => file.remove(),
             // The next server replaces it.
             Err(error) => log::warn!("{} stays behind: {error}", file.path.display()),

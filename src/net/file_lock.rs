@@ -1,4 +1,5 @@
-//! The lock that a server holds while it makes or removes the file of a Unix socket.
+//! The lock that a server holds while it makes or removes a file that several servers may want: that
+//! of a Unix socket for a moment, that of its state for its whole life.
 //!
 //! It is on a file of its own, which only the server's user can open. On the folder, anyone who can
 //! read that could hold the lock, and keep the server from starting. The system releases the lock
@@ -21,14 +22,14 @@ pub const TRIES_AT_END: u32 = 10;
 /// The time between two tries.
 const TRY_PAUSE: Duration = Duration::from_millis(20);
 
-/// While it is held, no other server makes or removes the socket at a path.
-pub struct SocketLock {
+/// While it is held, no other server makes or removes the file at a path.
+pub struct FileLock {
     path: PathBuf,
     _file: File,
 }
 
-impl SocketLock {
-    /// Takes the lock for a socket, in at most `tries` tries.
+impl FileLock {
+    /// Takes the lock for a file, in at most `tries` tries.
     ///
     /// # Errors
     ///
@@ -37,8 +38,8 @@ impl SocketLock {
         clippy::disallowed_methods,
         reason = "no client is kept waiting: the server does not listen yet, or not any more"
     )]
-    pub fn on(socket: &Path, tries: u32) -> io::Result<SocketLock> {
-        let mut path = socket.as_os_str().to_owned();
+    pub fn on(guarded: &Path, tries: u32) -> io::Result<FileLock> {
+        let mut path = guarded.as_os_str().to_owned();
         path.push(".chinwag-lock");
         let path = PathBuf::from(path);
         let mut options = OpenOptions::new();
@@ -60,7 +61,7 @@ impl SocketLock {
                 Ok(()) => {
                     let opened = FileIdentity::from(&file.metadata()?);
                     if FileIdentity::of(&path).is_ok_and(|found| found == opened) {
-                        return Ok(SocketLock { path, _file: file });
+                        return Ok(FileLock { path, _file: file });
                     }
                 }
                 Err(rustix::io::Errno::WOULDBLOCK | rustix::io::Errno::INTR) => {
@@ -83,7 +84,7 @@ impl SocketLock {
     }
 }
 
-impl Drop for SocketLock {
+impl Drop for FileLock {
     fn drop(&mut self) {
         // If the file stays, the next server uses it.
         let _ = fs::remove_file(&self.path);
