@@ -78,6 +78,11 @@ pub struct Options {
     pub memory_bytes_max: Option<usize>,
     /// The file that names everyone who may join. Without one, anyone may.
     pub users: Option<PathBuf>,
+    /// The file that keeps the state from a stop to the next start. Without one, it is lost.
+    pub state: Option<PathBuf>,
+    /// The time between two saves of the state while the server runs, in seconds. Without one, the
+    /// server saves only when it stops.
+    pub save_s: Option<u32>,
     /// How much to log.
     pub verbosity: Verbosity,
     /// The form of the log, if an option says so. See [`Options::log_form`].
@@ -94,6 +99,8 @@ impl Default for Options {
             socket_mode: None,
             memory_bytes_max: None,
             users: None,
+            state: None,
+            save_s: None,
             verbosity: Verbosity::default(),
             log: None,
         }

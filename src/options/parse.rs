@@ -122,6 +122,11 @@ fn read(matches: &Matches) -> Result<Options, String> {
     if matches.opt_present("quiet") && matches.opt_present("verbose") {
         return Err("--quiet and --verbose: give only one of them".into());
     }
+    if let (Some(save_s), None) = (options.save_s, &options.state) {
+        return Err(format!(
+            "--save {save_s}: name the file for it with --state"
+        ));
+    }
     for address in &options.listen {
         let is_open = options.check_open(address);
         is_open.map_err(|error| format!("--listen {address}: {error}"))?;
@@ -244,6 +249,8 @@ mod tests {
             ("--memory 8M", Options { memory_bytes_max: Some(8 << 20), ..defaults.clone() }),
             ("-u file", Options { users: Some("file".into()), ..defaults.clone() }),
             ("--users=file", Options { users: Some("file".into()), ..defaults.clone() }),
+            ("--state file", Options { state: Some("file".into()), ..defaults.clone() }),
+            ("--save 1 --state=/a/b", Options { state: Some("/a/b".into()), save_s: Some(1), ..defaults.clone() }),
             ("--open", Options { is_open: true, ..defaults.clone() }),
             ("--log plain", Options { log: Some(LogForm::Plain), ..defaults.clone() }),
             ("--log=syslog", Options { log: Some(LogForm::Syslog), ..defaults.clone() }),
@@ -313,6 +320,12 @@ mod tests {
             ("--max-idle 0", ["--max-idle", "0"]),
             ("--max-idle 31536001", ["--max-idle", "31536001"]),
             ("--handshake 0", ["--handshake", "0"]),
+            ("--save 60", ["--save 60", "--state"]),
+            ("--state file --save 0", ["--save 0", "from 1"]),
+            ("--state=", ["--state", "path of a file"]),
+            ("--state /", ["--state /", "path of a file"]),
+            ("--state folder/", ["--state folder/", "path of a file"]),
+            ("--state ..", ["--state ..", "path of a file"]),
             ("--handshake 31536001", ["--handshake", "31536001"]),
             ("-b 4095", ["--log-bytes", "4095"]),
             ("-b 3K", ["--log-bytes", "3K"]),

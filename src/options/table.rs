@@ -244,6 +244,28 @@ pub const OPTIONS: &[Row] = &[
     },
     Row {
         letter: None,
+        name: "state",
+        kind: Kind::Text {
+            placeholder: "FILE",
+            is_list: false,
+            store: set_state,
+            show: |options| Some(options.state.as_ref()?.display().to_string()),
+        },
+        help: "keep sessions and rooms in this file from one stop to the next start",
+    },
+    Row {
+        letter: None,
+        name: "save",
+        kind: Kind::Number(Number {
+            unit: Unit::Seconds,
+            range: 1..=TIME_MAX_S,
+            field: |options| &mut options.save_s,
+        }),
+        help: "also write that file while the server runs, at most this often, so that rooms survive a \
+               crash; without it, never",
+    },
+    Row {
+        letter: None,
         name: "new-key",
         kind: Kind::Action {
             placeholder: "NAME",
@@ -309,6 +331,15 @@ fn add_address(options: &mut Options, text: &str) -> Result<(), String> {
         return Err("this address appears twice".into());
     }
     options.listen.push(address);
+    Ok(())
+}
+
+fn set_state(options: &mut Options, text: &str) -> Result<(), String> {
+    let path = PathBuf::from(text);
+    if path.file_name().is_none() || text.ends_with('/') {
+        return Err("give the path of a file".into());
+    }
+    options.state = Some(path);
     Ok(())
 }
 

@@ -32,6 +32,8 @@ fn lines(users: &str) -> Vec<(String, String)> {
             "memory" => "64M".to_owned(),
             "socket-mode" => "0660".to_owned(),
             "users" => users.to_owned(),
+            "state" => format!("{users}-state"),
+            "save" => "60".to_owned(),
             name => row.default().expect(name),
         };
         let line = format!("{kind} {name} '{value}'");
@@ -158,7 +160,12 @@ fn each_option_arrives_unchanged_and_the_program_takes_it() {
     for (line, word) in &options {
         let told = start(&section(line));
         assert_eq!(told.arguments(), [word], "{line}");
-        let finished = check(&told.arguments());
+        let state = format!("--state={name}-state");
+        let mut arguments = told.arguments();
+        if word.starts_with("--save") {
+            arguments.push(&state);
+        }
+        let finished = check(&arguments);
         assert_eq!(finished.code, Some(0), "{line}: {finished:?}");
         assert_eq!(finished.err, "", "{line}");
         assert_eq!(told.of("log"), [""; 0], "{line}");
@@ -205,7 +212,7 @@ fn the_configuration_as_it_comes_names_the_defaults() {
         .replace("\t#\toption", "\toption")
         .replace("\t#\tlist", "\tlist");
     let told = start(&examples);
-    assert_eq!(told.arguments().len(), 6, "{told:?}");
+    assert_eq!(told.arguments().len(), 8, "{told:?}");
     assert!(understood(&told.arguments()).is_ok(), "{told:?}");
 }
 
