@@ -60,7 +60,7 @@ impl<T: Transport> Hub<T> {
     }
 
     /// Loads what [`save`](Self::save) has written, up to the state's end. `stream_of` finds the
-    /// connections' streams again by their numbers.
+    /// connections' streams again by their numbers; only a state for an upgrade has any.
     ///
     /// # Errors
     ///
@@ -79,7 +79,7 @@ impl<T: Transport> Hub<T> {
         while let Some((tag, mut record)) = reader.next()? {
             match tag {
                 HUB => fields = Part::load(&mut record)?,
-                CONNECTION => {
+                CONNECTION if head.kind == Kind::Upgrade => {
                     let conn = Conn::load(&mut record, &limits, &mut stream_of)?;
                     conns.push(conn);
                     let conn = conns.last_mut().expect("it has just been pushed");
