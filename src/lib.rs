@@ -49,6 +49,7 @@
 //! | what the server logs about clients; where the log goes; dropped lines | `chat/journal.rs`; `server/logging.rs`, `server/log_sink.rs`; `server/report.rs` |
 //! | options: names, ranges, defaults, texts; `--help` | `options/table.rs`; `options/help.rs` |
 //! | start, `--check`, reload, open files | `startup.rs` |
+//! | the state's file: what is in it, what a start makes of it, and when it is written | `server/state_file.rs`, `server/restart.rs`, `server/saves.rs` |
 //! | signals | `server/signals.rs` |
 //! | the service manager: passed sockets, readiness, watchdog | `net/passed.rs`, `net/service_manager.rs` |
 //! | listening, and what happens when accepting fails | `net/listener.rs`, `net/unix_socket.rs`, `server/listeners.rs` |

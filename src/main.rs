@@ -63,12 +63,7 @@ fn run(options: Options) -> ExitCode {
         Err(error) => return finish(Err(error)),
     };
     let server = Prepared::new(options).and_then(|prepared| Server::new(prepared, dropped));
-    let result = server.and_then(|server| {
-        server
-            .run()
-            .map_err(|error| format!("the event loop failed: {error}"))
-    });
-    match result {
+    match server.and_then(Server::run) {
         // Logged, so that a program that reads priorities sees an error.
         Err(error) if form == LogForm::Syslog => {
             log::error!("{error}");

@@ -4,6 +4,13 @@
 //! repeats the last step. Nothing here has an effect outside of the process, and a check may run
 //! while a server does: addresses are bound later. Errors are texts for people.
 
+use std::fmt::Display;
+use std::fs::{File, OpenOptions};
+use std::io::ErrorKind;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+
+use rustix::fs::{Access, access};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::allocator;
@@ -19,8 +26,9 @@ use crate::users;
 
 /// Descriptors besides those of connections and listeners: three standard streams, one of the log,
 /// one of the poll, four of the signals, a connection that is refused because there are too many,
-/// the users file, and the socket to the service manager.
-const OTHER_DESCRIPTORS: usize = 12;
+/// the users file, the socket to the service manager, the lock on the state's file, and two ends of a
+/// stream from the process that saves the state.
+const OTHER_DESCRIPTORS: usize = 15;
 
 /// All that a server needs before it binds addresses.
 pub struct Prepared {
@@ -63,6 +71,9 @@ impl Prepared {
             check_passed(&socket.address, &options)?;
         }
         let service_manager = ServiceManager::from_env()?;
+        if let Some(path) = &options.state {
+            check_state(path)?;
+        }
         let addresses = options.addresses(!passed.is_empty());
         let listeners = passed.len() + addresses.len();
         let connections_max = raise_descriptors(options.limits.connections_max, listeners)?;
@@ -118,6 +129,57 @@ impl Settings {
             )),
             _ => Ok(Users { keys, ceiling }),
         }
+    }
+}
+
+/// Checks that the state's file, if there is one, can be read, and that its folder can be written to.
+fn check_state(path: &Path) -> Result<(), String> {
+    let folder = folder_of(path);
+    // The dot makes it an error if this is no folder.
+    let needed = Access::READ_OK | Access::WRITE_OK | Access::EXEC_OK;
+    access(folder.join("."), needed).map_err(|error| {
+        format!(
+            "--state {}: cannot write to the folder {}: {error}; make the folder and let this user \
+             write to it, or choose another path",
+            path.display(),
+            folder.display()
+        )
+    })?;
+    open_state(path).map(|_| ())
+}
+
+/// The folder that a file is in.
+pub(crate) fn folder_of(path: &Path) -> &Path {
+    let folder = path.parent().filter(|folder| *folder != Path::new(""));
+    folder.unwrap_or(Path::new("."))
+}
+
+/// Opens the state's file, if there is one, whatever it is.
+///
+/// # Errors
+///
+/// If it cannot be opened, or if it is not an ordinary file.
+pub(crate) fn open_state(path: &Path) -> Result<Option<File>, String> {
+    let refusal = |reason: &dyn Display| {
+        let file = path.display();
+        format!("--state {file}: {reason}; move it away or choose another path")
+    };
+    let mut options = OpenOptions::new();
+    // Without these, a link might lead anywhere, and opening a pipe might take forever.
+    options
+        .read(true)
+        .custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK);
+    let file = match options.open(path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+        Err(error) if error.raw_os_error() == Some(libc::ELOOP) => {
+            return Err(refusal(&"this is a link"));
+        }
+        result => result.map_err(|error| refusal(&format_args!("cannot open this: {error}")))?,
+    };
+    match file.metadata() {
+        Ok(found) if found.is_file() => Ok(Some(file)),
+        Ok(_) => Err(refusal(&"this is not an ordinary file")),
+        Err(error) => Err(refusal(&error)),
     }
 }
 

@@ -7,6 +7,7 @@
 
 use std::fs::{self, File, Metadata, OpenOptions};
 use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::thread;
@@ -25,7 +26,7 @@ const TRY_PAUSE: Duration = Duration::from_millis(20);
 /// While it is held, no other server makes or removes the file at a path.
 pub struct FileLock {
     path: PathBuf,
-    _file: File,
+    file: File,
 }
 
 impl FileLock {
@@ -39,9 +40,7 @@ impl FileLock {
         reason = "no client is kept waiting: the server does not listen yet, or not any more"
     )]
     pub fn on(guarded: &Path, tries: u32) -> io::Result<FileLock> {
-        let mut path = guarded.as_os_str().to_owned();
-        path.push(".chinwag-lock");
-        let path = PathBuf::from(path);
+        let path = path_of(guarded);
         let mut options = OpenOptions::new();
         options.write(true).create(true).mode(0o600);
         options.custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK);
@@ -61,7 +60,7 @@ impl FileLock {
                 Ok(()) => {
                     let opened = FileIdentity::from(&file.metadata()?);
                     if FileIdentity::of(&path).is_ok_and(|found| found == opened) {
-                        return Ok(FileLock { path, _file: file });
+                        return Ok(FileLock { path, file });
                     }
                 }
                 Err(rustix::io::Errno::WOULDBLOCK | rustix::io::Errno::INTR) => {
@@ -81,6 +80,27 @@ impl FileLock {
              another path",
             path.display()
         )))
+    }
+
+    /// Takes over a lock that this process holds already, by its descriptor.
+    pub fn adopt(guarded: &Path, lock: OwnedFd) -> FileLock {
+        FileLock {
+            path: path_of(guarded),
+            file: lock.into(),
+        }
+    }
+}
+
+/// The lock's own file.
+fn path_of(guarded: &Path) -> PathBuf {
+    let mut path = guarded.as_os_str().to_owned();
+    path.push(".chinwag-lock");
+    PathBuf::from(path)
+}
+
+impl AsFd for FileLock {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.file.as_fd()
     }
 }
 

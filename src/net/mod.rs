@@ -2,7 +2,7 @@
 
 pub mod accept_error;
 pub mod address;
-mod file_lock;
+pub mod file_lock;
 pub mod listener;
 pub mod passed;
 pub mod service_manager;

@@ -18,6 +18,14 @@ impl SystemClock {
         }
     }
 
+    /// A clock that shows `at` now.
+    #[expect(clippy::disallowed_methods, reason = "the edge where time comes in")]
+    pub fn starting_at(at: Millis) -> SystemClock {
+        SystemClock {
+            start: Instant::now() - Duration::from_millis(at.0),
+        }
+    }
+
     /// How long it is until a deadline. The poll rounds this up to its own milliseconds, so the
     /// deadline has passed when the poll returns.
     pub fn until(&self, deadline: Millis) -> Duration {

@@ -9,6 +9,8 @@ use crate::chat::ConnId;
 pub enum EventSource {
     /// Signals of the system.
     Signals,
+    /// The process that saves the state.
+    Save,
     /// The listener with this index.
     Listener(usize),
     /// A connection.
@@ -18,12 +20,14 @@ pub enum EventSource {
 // Connections get the even numbers, and the others the odd ones. Doubling cannot overflow, since each
 // connection and listener has a descriptor, whose number is an i32.
 const SIGNALS: usize = 1;
-const FIRST_LISTENER: usize = 3;
+const SAVE: usize = 3;
+const FIRST_LISTENER: usize = 5;
 
 impl From<EventSource> for Token {
     fn from(source: EventSource) -> Token {
         Token(match source {
             EventSource::Signals => SIGNALS,
+            EventSource::Save => SAVE,
             EventSource::Listener(index) => FIRST_LISTENER + 2 * index,
             EventSource::Connection(conn) => 2 * conn.index(),
         })
@@ -34,6 +38,7 @@ impl From<Token> for EventSource {
     fn from(token: Token) -> EventSource {
         match token.0 {
             SIGNALS => EventSource::Signals,
+            SAVE => EventSource::Save,
             number if number % 2 == 0 => EventSource::Connection(ConnId::at(number / 2)),
             number => EventSource::Listener((number - FIRST_LISTENER) / 2),
         }
@@ -51,7 +56,7 @@ mod tests {
         let connections = [0, 1, 2, 3, 1_000_000, i32::MAX as u32];
         let connections = connections.map(|number| EventSource::Connection(ConnId(number)));
         let listeners = [0, 1, 2, 3, 1_000_000].map(EventSource::Listener);
-        let sources = [EventSource::Signals].into_iter();
+        let sources = [EventSource::Signals, EventSource::Save].into_iter();
         let mut seen = HashSet::new();
         for source in sources.chain(connections).chain(listeners) {
             let token = Token::from(source);

@@ -7,7 +7,10 @@ mod listeners;
 pub mod log_sink;
 pub mod logging;
 mod report;
+mod restart;
+mod saves;
 mod signals;
+mod state_file;
 
 use std::io;
 use std::time::Duration;
@@ -29,7 +32,10 @@ use event_source::EventSource;
 use listeners::Listeners;
 use log_sink::DroppedLines;
 use report::Report;
+use restart::Beginning;
+use saves::Saves;
 use signals::Signals;
+use state_file::StateFile;
 
 /// How many events the poll returns at once.
 const EVENTS_PER_TURN: usize = 1024;
@@ -47,6 +53,7 @@ pub struct Server {
     ceiling: Ceiling,
     service_manager: Option<ServiceManager>,
     report: Report,
+    saves: Option<Saves>,
 }
 
 impl Server {
@@ -69,11 +76,24 @@ impl Server {
         let poll = Poll::new().map_err(cannot_set_up)?;
         let signals =
             Signals::new(poll.registry(), EventSource::Signals.into()).map_err(cannot_set_up)?;
-        let listeners = Listeners::open(&settings.options, passed, poll.registry())?;
-        let clock = SystemClock::start();
-        let mut hub = Hub::new(settings.options.limits, boot, LOCAL_ZONE);
-        hub.set_keys(keys, clock.now());
+        let options = &settings.options;
+        let file = options.state.as_deref().map(StateFile::lock).transpose()?;
+        let beginning = match &file {
+            Some(file) => Beginning::from_file(file, options.limits, boot)?,
+            None => Beginning::new(options.limits, boot),
+        };
+        let Beginning {
+            mut hub,
+            clock,
+            boot,
+        } = beginning;
+        let now = clock.now();
+        hub.set_keys(keys, now);
         hub.stats().memory_ceiling = ceiling.bytes();
+        let listeners = Listeners::open(options, passed, poll.registry())?;
+        // Only a start that succeeds uses up the file, and does so before anybody can talk to it.
+        let saves = file.map(|file| Saves::begin(file, boot, options.save_s, &mut hub, now));
+        let saves = saves.transpose()?;
         Ok(Server {
             poll,
             signals,
@@ -83,7 +103,8 @@ impl Server {
             settings,
             ceiling,
             service_manager,
-            report: Report::new(dropped),
+            report: Report::new(dropped, now.at),
+            saves,
         })
     }
 
@@ -91,14 +112,27 @@ impl Server {
     ///
     /// # Errors
     ///
-    /// When the poll fails, which does not happen on a working system.
-    pub fn run(mut self) -> io::Result<()> {
+    /// A text for people: when the poll fails, which does not happen on a working system, or when the
+    /// state cannot be saved at the end.
+    pub fn run(mut self) -> Result<(), String> {
         let mut events = Events::with_capacity(EVENTS_PER_TURN);
         self.tell_service_manager(self.clock.now());
+        self.serve(&mut events)
+            .map_err(|error| format!("the event loop failed: {error}"))?;
+        let now = self.clock.now();
+        let saved = match self.saves {
+            Some(saves) => saves.stop(&mut self.hub, now),
+            None => Ok(()),
+        };
+        self.report.log_summary(self.hub.stats(), now);
+        saved
+    }
+
+    fn serve(&mut self, events: &mut Events) -> io::Result<()> {
         while !self.signals.is_to_end() {
-            self.turn(&mut events)?;
+            self.turn(events)?;
         }
-        self.shut_down(&mut events)
+        self.shut_down(events)
     }
 
     /// One turn of the loop.
@@ -111,6 +145,7 @@ impl Server {
                 .as_ref()
                 .and_then(ServiceManager::next_deadline),
             Some(self.report.next_deadline()),
+            (self.saves.as_ref()).and_then(|saves| saves.next_deadline(&self.hub)),
         ];
         let deadline = deadlines.into_iter().flatten().min();
         // The poll reports all that has arrived by now, but not surely what arrives later. So after
@@ -132,6 +167,9 @@ impl Server {
         self.hub.turn(&self.clock, asked, heard_all);
         if self.hub.take_has_freed_memory() {
             allocator::return_unused();
+        }
+        if let Some(saves) = &mut self.saves {
+            saves.turn(&mut self.hub, self.poll.registry(), self.clock.now());
         }
         let end = self.clock.now();
         let took = end.at.since(start);
@@ -175,8 +213,18 @@ impl Server {
                     self.reload();
                 }
             }
+            EventSource::Save => self.note_save(now),
             EventSource::Listener(index) => self.listeners.ready(index),
             EventSource::Connection(conn) => self.hub.ready(conn, readiness(event), now),
+        }
+    }
+
+    /// Notes what a process that saves has sent. Whatever ends the server may end that process too,
+    /// which is no failure.
+    fn note_save(&mut self, now: Now) {
+        match &mut self.saves {
+            Some(saves) if !self.signals.is_to_end() => saves.ready(&mut self.hub, now),
+            _ => {}
         }
     }
 
@@ -205,7 +253,7 @@ impl Server {
     }
 
     /// Says goodbye to every client, and waits a while until they have taken it.
-    fn shut_down(mut self, events: &mut Events) -> io::Result<()> {
+    fn shut_down(&mut self, events: &mut Events) -> io::Result<()> {
         log::info!("shutting down");
         if let Some(service_manager) = &self.service_manager {
             service_manager.stopping();
@@ -230,8 +278,6 @@ impl Server {
             }
             self.hub.turn(&self.clock, Millis(0), false);
         }
-        let uptime = self.clock.now().past;
-        log::info!("{}", self.hub.stats().summary(uptime));
         Ok(())
     }
 }

@@ -14,6 +14,8 @@ const DAY: Millis = Millis(24 * 60 * 60 * 1000);
 
 /// What was logged, and when it is time for more.
 pub struct Report {
+    /// When the server started.
+    start: Millis,
     dropped: DroppedLines,
     /// How many dropped lines the log has reported.
     reported: u64,
@@ -26,14 +28,15 @@ pub struct Report {
 }
 
 impl Report {
-    /// A report of a server that starts now.
-    pub fn new(dropped: DroppedLines) -> Report {
+    /// A report of a server that starts at this time.
+    pub fn new(dropped: DroppedLines, start: Millis) -> Report {
         Report {
+            start,
             dropped,
             reported: 0,
             retry_at: Millis(0),
             retry_pause: RETRY_PAUSE,
-            summary_at: DAY,
+            summary_at: start + DAY,
         }
     }
 
@@ -66,8 +69,13 @@ impl Report {
         }
         if now.past >= self.summary_at {
             self.summary_at = self.summary_at + DAY;
-            log::info!("{}", stats.summary(now.past));
+            self.log_summary(stats, now);
         }
+    }
+
+    /// Logs what the server has done so far.
+    pub fn log_summary(&self, stats: &Stats, now: Now) {
+        log::info!("{}", stats.summary(now.past.since(self.start)));
     }
 }
 
@@ -78,7 +86,7 @@ mod tests {
     #[test]
     fn dropped_lines_are_reported_at_once_and_then_once_a_second() {
         let dropped = DroppedLines::default();
-        let mut report = Report::new(dropped.clone());
+        let mut report = Report::new(dropped.clone(), Millis(0));
         let mut stats = Stats::default();
         let mut turn = |report: &mut Report, at| {
             report.turn(&mut stats, Now::exactly(Millis(at), 0));
@@ -100,7 +108,7 @@ mod tests {
 
     #[test]
     fn a_summary_is_due_each_day() {
-        let mut report = Report::new(DroppedLines::default());
+        let mut report = Report::new(DroppedLines::default(), Millis(0));
         let mut stats = Stats::default();
         for day in 1..4 {
             let due = Millis(day * DAY.0);

@@ -24,6 +24,7 @@ mod script;
 mod sessions;
 mod signals;
 mod slow;
+mod state;
 mod steps;
 mod systemd;
 mod talk;
