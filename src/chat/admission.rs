@@ -3,6 +3,7 @@
 use super::ids::{RoomKey, SessionKey};
 use super::journal::Full;
 use super::keys::{KeyHash, Keys};
+use super::room::Room;
 use super::{Caller, Chat};
 use crate::protocol::{Error, Join, Presence, TakenUntil, WayBack};
 use crate::time::{Millis, Now};
@@ -16,13 +17,17 @@ impl Chat {
         let Some(keys) = &self.keys else {
             return;
         };
-        // Of timers that are due, the wheel fires the one filed last first.
-        for (key, session) in self.sessions.iter_mut().rev() {
+        let members = |(_, room): (usize, &Room)| room.members.keys_after(None).0.collect();
+        let members: Vec<Vec<u32>> = self.rooms.iter().map(members).collect();
+        // Those of a room end in the order of their names: of timers that are due, the wheel fires the one
+        // filed last first.
+        for key in members.concat().into_iter().rev().map(SessionKey) {
+            let session = &mut self.sessions[key.index()];
             let has_key = keys.get(session.name);
             let had_key = old.as_ref().map(|old| old.get(session.name));
             if has_key.is_none() || had_key.is_some_and(|had_key| had_key != has_key) {
                 session.is_revoked = true;
-                self.session_timers.file(SessionKey::at(key), now.past);
+                self.session_timers.file(key, now.past);
             }
         }
     }

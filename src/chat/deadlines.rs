@@ -215,8 +215,12 @@ impl Chat {
     /// Makes the timers of all sessions fire no later than their deadlines.
     pub(super) fn arm_all(&mut self) {
         let keys: Vec<usize> = self.sessions.iter().map(|(key, _)| key).collect();
-        for key in keys {
-            self.arm(SessionKey::at(key), Millis(0));
+        for key in keys.into_iter().map(SessionKey::at) {
+            // Those that are about to end have timers that fire in a certain order.
+            let is_armed = self.session_timers.when(key).is_some();
+            if !(is_armed && self.sessions[key.index()].is_revoked) {
+                self.arm(key, Millis(0));
+            }
         }
     }
 
