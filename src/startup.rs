@@ -25,10 +25,10 @@ use crate::protocol::LifeId;
 use crate::users;
 
 /// Descriptors besides those of connections and listeners: three standard streams, one of the log,
-/// one of the poll, four of the signals, a connection that is refused because there are too many,
-/// the users file, the socket to the service manager, the lock on the state's file, and two ends of a
-/// stream from the process that saves the state.
-const OTHER_DESCRIPTORS: usize = 15;
+/// one of the poll, five of the signals, the socket to the service manager, the lock on the state's file,
+/// two ends of a stream from the process that saves the state, and those that are open for a moment. Of
+/// these an upgrade has the most: the state, two programs, and two ends of a stream.
+const OTHER_DESCRIPTORS: usize = 19;
 
 /// All that a server needs before it binds addresses.
 pub struct Prepared {
@@ -61,34 +61,18 @@ impl Prepared {
     /// # Errors
     ///
     /// Why a server with these options cannot start.
-    pub fn new(mut options: Options) -> Result<Prepared, String> {
+    pub fn new(options: Options) -> Result<Prepared, String> {
         allocator::set_up();
         // Once the system has random numbers it has them for good, and no JOIN has to wait.
         let boot = LifeId::random()
             .map_err(|error| format!("cannot get random numbers from the system: {error}"))?;
         let passed = passed::take_all()?;
-        for socket in &passed {
-            check_passed(&socket.address, &options)?;
-        }
         let service_manager = ServiceManager::from_env()?;
         if let Some(path) = &options.state {
             check_state(path)?;
         }
-        let addresses = options.addresses(!passed.is_empty());
-        let listeners = passed.len() + addresses.len();
-        let connections_max = raise_descriptors(options.limits.connections_max, listeners)?;
-        let mut addresses = addresses.iter().chain(passed.iter().map(|s| &s.address));
-        let unix_client_bytes = match addresses.any(Address::is_unix) {
-            true => Some(client_bytes_max().map_err(|error| {
-                format!("cannot find out the size of Unix sockets' buffers: {error}")
-            })?),
-            false => None,
-        };
-        options.limits.connections_max = connections_max;
-        let settings = Settings {
-            options,
-            unix_client_bytes,
-        };
+        let addresses: Vec<_> = passed.iter().map(|socket| socket.address.clone()).collect();
+        let settings = Settings::new(options, &addresses)?;
         Ok(Prepared {
             users: settings.read_users()?,
             settings,
@@ -105,15 +89,50 @@ impl Prepared {
 }
 
 impl Settings {
+    /// Checks options for a server that listens on the addresses of `passed` sockets too, and lowers the
+    /// number of connections to what the system allows.
+    ///
+    /// # Errors
+    ///
+    /// Why there cannot be such a server.
+    pub fn new(mut options: Options, passed: &[Address]) -> Result<Settings, String> {
+        for address in passed {
+            check_passed(address, &options)?;
+        }
+        let addresses = options.addresses(!passed.is_empty());
+        let listeners = passed.len() + addresses.len();
+        let connections_max = raise_descriptors(options.limits.connections_max, listeners)?;
+        let unix_client_bytes = match addresses.iter().chain(passed).any(Address::is_unix) {
+            true => Some(client_bytes_max().map_err(|error| {
+                format!("cannot find out the size of Unix sockets' buffers: {error}")
+            })?),
+            false => None,
+        };
+        options.limits.connections_max = connections_max;
+        Ok(Settings {
+            options,
+            unix_client_bytes,
+        })
+    }
+
     /// Reads the users file, if there is one, and works out the memory ceiling with its names.
     ///
     /// # Errors
     ///
     /// If the file cannot be read or has a mistake, or if the ceiling is above `--memory`.
     pub fn read_users(&self) -> Result<Users, String> {
+        let keys = self.options.users.as_deref().map(users::load).transpose()?;
+        let ceiling = self.ceiling(keys.as_ref().map(Keys::len))?;
+        Ok(Users { keys, ceiling })
+    }
+
+    /// Works out the memory ceiling with this many names that may join.
+    ///
+    /// # Errors
+    ///
+    /// If it is above `--memory`.
+    pub fn ceiling(&self, names: Option<usize>) -> Result<Ceiling, String> {
         let options = &self.options;
-        let keys = options.users.as_deref().map(users::load).transpose()?;
-        let names = keys.as_ref().map(Keys::len);
         let mut ceiling = Ceiling::of(&options.limits, names, options.socket_buffer_bytes);
         if let Some(bytes) = self.unix_client_bytes {
             ceiling = ceiling.with_unix_clients(bytes);
@@ -127,7 +146,7 @@ impl Settings {
                 ceiling.bytes(),
                 ceiling.breakdown()
             )),
-            _ => Ok(Users { keys, ceiling }),
+            _ => Ok(ceiling),
         }
     }
 }

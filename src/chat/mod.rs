@@ -190,9 +190,19 @@ impl Chat {
         self.shown = ShownEvents::default();
     }
 
+    /// Which life of the server it is.
+    pub fn boot(&self) -> LifeId {
+        self.boot
+    }
+
     /// The limits that the server enforces.
     pub fn limits(&self) -> &Limits {
         &self.limits
+    }
+
+    /// How many names may join; `None` if anybody may.
+    pub fn names(&self) -> Option<usize> {
+        self.keys.as_ref().map(Keys::len)
     }
 
     /// How many sessions there are.

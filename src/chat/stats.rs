@@ -108,6 +108,10 @@ stats! {
     "timers" = |chat, _| chat.wheels().iter().map(|wheel| wheel.len() as u64).sum();
     /// Lines dropped from the server's log because nobody read them.
     log_lines_dropped as "log-lines-dropped";
+    /// Programs that have taken another one's place while the server ran.
+    upgrades as "upgrades";
+    /// Upgrades that were refused.
+    upgrades_failed as "upgrades-failed";
     /// Turns of the loop.
     turns as "turns";
     /// The longest turn, not counting sleep.

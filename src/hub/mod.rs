@@ -121,6 +121,12 @@ impl<T: Transport> Hub<T> {
         self.conns.is_empty()
     }
 
+    /// All streams, with the connections that they belong to.
+    pub fn streams(&mut self) -> impl Iterator<Item = (ConnId, &mut T)> {
+        let conns = self.conns.iter_mut();
+        conns.map(|(key, conn)| (ConnId::at(key), &mut conn.stream))
+    }
+
     /// Gives the place of the next connection.
     pub fn vacancy(&mut self) -> Vacancy<'_, T> {
         Vacancy {

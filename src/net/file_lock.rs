@@ -15,6 +15,8 @@ use std::time::Duration;
 
 use rustix::fs::{FlockOperation, flock};
 
+use crate::state::saved;
+
 /// How many times the server tries at its start to take a lock that another process holds. Another
 /// server that starts holds it for a few system calls.
 pub const TRIES_AT_START: u32 = 150;
@@ -117,6 +119,8 @@ pub struct FileIdentity {
     device: u64,
     inode: u64,
 }
+
+saved!(struct FileIdentity { device, inode });
 
 impl FileIdentity {
     /// That of the file, or link, which has this name now.

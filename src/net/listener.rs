@@ -1,7 +1,9 @@
 //! The sockets that connections are accepted from.
 
 use std::io::{self, ErrorKind};
+use std::mem::ManuallyDrop;
 use std::net::{SocketAddr, SocketAddrV6};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 
 use mio::event::Source;
 use mio::net::TcpListener;
@@ -12,8 +14,10 @@ use socket2::{Domain, SockRef, Socket, Type};
 
 use crate::chat::Peer;
 use crate::net::address::Address;
+use crate::net::inherited;
 use crate::net::stream::Stream;
-use crate::net::unix_socket::UnixSocket;
+use crate::net::unix_socket::{SocketFile, UnixSocket};
+use crate::state::saved;
 
 /// How many connections may wait to be accepted; the system has its own limit too.
 const BACKLOG: i32 = 4096;
@@ -37,6 +41,15 @@ pub enum Listener {
         buffer_bytes: usize,
     },
 }
+
+/// What one program tells the next of a listener.
+#[derive(Debug)]
+pub struct SavedListener {
+    descriptor: u32,
+    file: Option<SocketFile>,
+}
+
+saved!(struct SavedListener { descriptor, file });
 
 impl Listener {
     /// Binds an address and listens there. For each direction of a connection the system keeps at
@@ -108,7 +121,7 @@ impl Listener {
     pub fn adopt(socket: Socket, buffer_bytes: usize) -> io::Result<Listener> {
         socket.set_nonblocking(true)?;
         if socket.domain()? == Domain::UNIX {
-            let socket = UnixSocket::adopt(socket);
+            let socket = UnixSocket::adopt(socket, None);
             return Ok(Listener::Unix {
                 socket,
                 buffer_bytes,
@@ -119,6 +132,46 @@ impl Listener {
             socket: TcpListener::from_std(socket.into()),
             buffer_bytes: Some(buffer_bytes),
         })
+    }
+
+    /// Goes on with a listener of the program in whose place this one runs. If `is_passed`, the service
+    /// manager had passed it to that; see [`adopt`](Self::adopt).
+    ///
+    /// # Errors
+    ///
+    /// Those of the system. The socket stays open.
+    pub fn go_on(
+        saved: SavedListener,
+        is_passed: bool,
+        buffer_bytes: usize,
+    ) -> io::Result<Listener> {
+        let descriptor = inherited::take(saved.descriptor as RawFd);
+        let descriptor = descriptor.ok_or(ErrorKind::NotFound)?;
+        let domain = SockRef::from(&descriptor).domain();
+        // What is owned by now is leaked if that fails.
+        let socket = ManuallyDrop::new(Socket::from(descriptor));
+        let socket = match domain? {
+            Domain::UNIX => Listener::Unix {
+                socket: UnixSocket::adopt(ManuallyDrop::into_inner(socket), saved.file),
+                buffer_bytes,
+            },
+            _ => Listener::Tcp {
+                socket: TcpListener::from_std(ManuallyDrop::into_inner(socket).into()),
+                buffer_bytes: is_passed.then_some(buffer_bytes),
+            },
+        };
+        Ok(socket)
+    }
+
+    /// What the program that takes this one's place needs to go on with the listener.
+    pub fn to_saved(&self) -> SavedListener {
+        SavedListener {
+            descriptor: self.as_fd().as_raw_fd() as u32,
+            file: match self {
+                Listener::Tcp { .. } => None,
+                Listener::Unix { socket, .. } => socket.file.clone(),
+            },
+        }
     }
 
     /// The address that it listens on; see [`Address::of_socket`].
@@ -178,6 +231,15 @@ impl Listener {
                 let user = socket_peercred(&stream)?.uid.as_raw();
                 Ok((Stream::Unix(stream), Peer::Local { user }))
             }
+        }
+    }
+}
+
+impl AsFd for Listener {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        match self {
+            Listener::Tcp { socket, .. } => socket.as_fd(),
+            Listener::Unix { socket, .. } => socket.listener.as_fd(),
         }
     }
 }

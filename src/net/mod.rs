@@ -3,6 +3,7 @@
 pub mod accept_error;
 pub mod address;
 pub mod file_lock;
+pub mod inherited;
 pub mod listener;
 pub mod passed;
 pub mod service_manager;

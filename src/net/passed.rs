@@ -3,12 +3,13 @@
 //! Errors are texts for people.
 
 use std::env;
-use std::os::fd::{FromRawFd, OwnedFd, RawFd};
+use std::os::fd::RawFd;
 use std::process;
 
 use socket2::{Domain, Socket, Type};
 
 use crate::net::address::Address;
+use crate::net::inherited;
 use crate::net::listener::Listener;
 use crate::net::variable::{Lookup, number};
 
@@ -61,7 +62,7 @@ impl PassedSocket {
 }
 
 fn take(number: RawFd) -> Option<PassedSocket> {
-    let socket = Socket::from(inherited(number)?);
+    let socket = Socket::from(inherited::take(number)?);
     socket.set_cloexec(true).ok()?;
     let is_stream = socket.r#type().ok()? == Type::STREAM;
     let domains = [Domain::IPV4, Domain::IPV6, Domain::UNIX];
@@ -71,17 +72,6 @@ fn take(number: RawFd) -> Option<PassedSocket> {
     }
     let address = Address::of_socket(&socket).ok()?;
     Some(PassedSocket { address, socket })
-}
-
-/// A descriptor that was there when the program started. The program opens all of its own with the
-/// close-on-exec flag, so only a passed one lacks it; whoever takes it sets the flag.
-#[expect(unsafe_code, reason = "what is passed is known by its number alone")]
-fn inherited(number: RawFd) -> Option<OwnedFd> {
-    // SAFETY: This asks for the flags of a number and touches no memory.
-    let flags = unsafe { libc::fcntl(number, libc::F_GETFD) };
-    let is_inherited = flags >= 0 && flags & libc::FD_CLOEXEC == 0;
-    // SAFETY: It is open, and nothing in the program has opened or taken it.
-    is_inherited.then(|| unsafe { OwnedFd::from_raw_fd(number) })
 }
 
 fn count(lookup: Lookup<'_>, pid: u32) -> Result<usize, String> {

@@ -1,7 +1,7 @@
 //! A connection's stream.
 
-use std::io::{self, IoSlice, Read, Write};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::io::{self, ErrorKind, IoSlice, Read, Write};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use std::time::Duration;
 
 use mio::event::Source;
@@ -10,6 +10,7 @@ use mio::{Interest, Registry, Token};
 use socket2::{Domain, SockRef, Socket, TcpKeepalive, Type};
 
 use crate::hub::conn::Transport;
+use crate::net::inherited;
 
 /// The longest time between two probes that Linux allows.
 const PROBE_INTERVAL_MAX_S: u32 = 32_767;
@@ -24,9 +25,38 @@ pub enum Stream {
     Tcp(TcpStream),
     /// A Unix socket.
     Unix(UnixStream),
+    /// None: a program on trial looks at a state, and not at streams. It has the number that the stream has
+    /// in the other program.
+    Absent(u32),
 }
 
 impl Stream {
+    /// Goes on with a stream of the program in whose place this one runs; `None` if there is none of
+    /// that number.
+    pub fn go_on(number: u32) -> Option<Stream> {
+        let descriptor = inherited::take(number as RawFd)?;
+        match SockRef::from(&descriptor).domain() {
+            Ok(Domain::UNIX) => Some(Stream::Unix(UnixStream::from_std(descriptor.into()))),
+            Ok(Domain::IPV4 | Domain::IPV6) => {
+                Some(Stream::Tcp(TcpStream::from_std(descriptor.into())))
+            }
+            // Whose it is, nobody knows, so it stays open.
+            _ => {
+                std::mem::forget(descriptor);
+                None
+            }
+        }
+    }
+
+    /// Chooses whether a program that is executed inherits it.
+    pub fn pass_on(&self, is_inherited: bool) {
+        match self {
+            Stream::Tcp(stream) => inherited::pass_on(stream, is_inherited),
+            Stream::Unix(stream) => inherited::pass_on(stream, is_inherited),
+            Stream::Absent(_) => {}
+        }
+    }
+
     /// Registers it with the poll, which reports from now on, edge by edge, all that happens on the
     /// stream, telnet's urgent bytes included. Once is enough: the system reports that a stream
     /// takes output again only after it has refused some, so nothing wakes the server needlessly.
@@ -39,6 +69,7 @@ impl Stream {
         match self {
             Stream::Tcp(stream) => stream.register(registry, token, interest),
             Stream::Unix(stream) => stream.register(registry, token, interest),
+            Stream::Absent(_) => Ok(()),
         }
     }
 }
@@ -48,6 +79,7 @@ impl Read for Stream {
         match self {
             Stream::Tcp(stream) => stream.read(buffer),
             Stream::Unix(stream) => stream.read(buffer),
+            Stream::Absent(_) => Err(ErrorKind::NotConnected.into()),
         }
     }
 }
@@ -57,6 +89,7 @@ impl Write for Stream {
         match self {
             Stream::Tcp(stream) => stream.write(bytes),
             Stream::Unix(stream) => stream.write(bytes),
+            Stream::Absent(_) => Err(ErrorKind::NotConnected.into()),
         }
     }
 
@@ -64,6 +97,7 @@ impl Write for Stream {
         match self {
             Stream::Tcp(stream) => stream.write_vectored(slices),
             Stream::Unix(stream) => stream.write_vectored(slices),
+            Stream::Absent(_) => Err(ErrorKind::NotConnected.into()),
         }
     }
 
@@ -85,6 +119,7 @@ impl Transport for Stream {
         match self {
             Stream::Tcp(stream) => output_queued(stream.as_fd()),
             Stream::Unix(stream) => output_queued(stream.as_fd()),
+            Stream::Absent(_) => 0,
         }
     }
 
@@ -101,6 +136,7 @@ impl Transport for Stream {
         let descriptor = match self {
             Stream::Tcp(stream) => stream.as_raw_fd(),
             Stream::Unix(stream) => stream.as_raw_fd(),
+            Stream::Absent(number) => return *number,
         };
         descriptor as u32
     }

@@ -4,8 +4,10 @@
 //! Between bind(2) and listen(2) a socket looks dead, and between a look at a file and its removal
 //! another server may put its own there. So whoever makes or removes a file holds a lock.
 
+use std::ffi::OsString;
 use std::fs;
 use std::io::{self, ErrorKind};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 
@@ -15,19 +17,36 @@ use rustix::process::umask;
 use socket2::{Domain, SockAddr, Socket, Type};
 
 use crate::net::file_lock::{FileIdentity, FileLock, TRIES_AT_END, TRIES_AT_START};
+use crate::state::{Damage, Fields, Part, Writer};
 
 /// A Unix socket that listens.
 #[derive(Debug)]
 pub struct UnixSocket {
     /// The socket.
     pub listener: UnixListener,
-    file: Option<SocketFile>,
+    /// Its file; `None` if that belongs to somebody else.
+    pub file: Option<SocketFile>,
 }
 
-#[derive(Debug)]
-struct SocketFile {
+/// The file of a socket. It is removed with the socket.
+#[derive(Clone, Debug)]
+pub struct SocketFile {
     path: PathBuf,
     identity: FileIdentity,
+}
+
+impl Part for SocketFile {
+    fn save(&self, out: &mut Writer<'_>) {
+        self.path.as_os_str().as_bytes().to_vec().save(out);
+        self.identity.save(out);
+    }
+
+    fn load(from: &mut Fields<'_>) -> Result<Self, Damage> {
+        Ok(SocketFile {
+            path: OsString::from_vec(Part::load(from)?).into(),
+            identity: Part::load(from)?,
+        })
+    }
 }
 
 impl UnixSocket {
@@ -56,12 +75,12 @@ impl UnixSocket {
         })
     }
 
-    /// Takes over a socket that listens already. Its file, if any, belongs to somebody else, and
-    /// stays.
-    pub fn adopt(socket: Socket) -> UnixSocket {
+    /// Takes over a socket that listens already, and its file, unless that belongs to somebody else
+    /// and stays.
+    pub fn adopt(socket: Socket, file: Option<SocketFile>) -> UnixSocket {
         UnixSocket {
             listener: UnixListener::from_std(socket.into()),
-            file: None,
+            file,
         }
     }
 }

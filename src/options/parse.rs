@@ -20,6 +20,8 @@ pub enum Action {
     Check(Options),
     /// Make a key for a name, put it into a users file, and exit.
     NewKey(PathBuf, Name),
+    /// Ask the server that is this process to upgrade itself, and exit.
+    Upgrade(u32),
     /// Print a text and exit.
     Print(String),
 }
@@ -45,6 +47,10 @@ pub fn parse(args: &[String]) -> Result<Action, String> {
     }
     if let Some(name) = matches.opt_str("new-key") {
         return new_key(&matches, &name);
+    }
+    if let Some(pid) = matches.opt_str("upgrade") {
+        let parsed = pid.parse().map(Action::Upgrade);
+        return parsed.map_err(|_| format!("--upgrade {pid}: give the number of a process"));
     }
     let options = read(&matches)?;
     match matches.opt_present("check") {

@@ -286,6 +286,13 @@ pub const OPTIONS: &[Row] = &[
     },
     Row {
         letter: None,
+        name: "upgrade",
+        kind: Kind::Action { placeholder: "PID" },
+        help: "make the server that is process PID go on as the program that is now in its place, \
+               and exit",
+    },
+    Row {
+        letter: None,
         name: "log",
         kind: Kind::Text {
             placeholder: "FORM",

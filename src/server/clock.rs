@@ -1,51 +1,75 @@
 //! The system's clocks, read here and nowhere else.
 
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::time::{Clock, Millis, Now, Zone};
 
-/// Tells the time since the server's start, and the time of day.
+const NANOS_PER_MILLI: u64 = 1_000_000;
+
+/// Tells the server's time, and the time of day.
 pub struct SystemClock {
-    start: Instant,
+    /// Where the server's time begins on the system's monotonic clock, in nanoseconds. It wraps around:
+    /// that may be before the system started.
+    start_ns: u64,
 }
 
 impl SystemClock {
     /// A clock whose time begins now.
-    #[expect(clippy::disallowed_methods, reason = "the edge where time comes in")]
     pub fn start() -> SystemClock {
-        SystemClock {
-            start: Instant::now(),
-        }
+        SystemClock::starting_at(Millis(0))
     }
 
     /// A clock that shows `at` now.
-    #[expect(clippy::disallowed_methods, reason = "the edge where time comes in")]
     pub fn starting_at(at: Millis) -> SystemClock {
+        let at_ns = at.0.wrapping_mul(NANOS_PER_MILLI);
         SystemClock {
-            start: Instant::now() - Duration::from_millis(at.0),
+            start_ns: monotonic_ns().wrapping_sub(at_ns),
         }
+    }
+
+    /// The clock of another program since the system started, by its [`start_ns`](Self::start_ns).
+    pub fn going_on_from(start_ns: u64) -> SystemClock {
+        SystemClock { start_ns }
+    }
+
+    /// Where its time begins on the system's monotonic clock, in nanoseconds.
+    pub fn start_ns(&self) -> u64 {
+        self.start_ns
     }
 
     /// How long it is until a deadline. The poll rounds this up to its own milliseconds, so the
     /// deadline has passed when the poll returns.
     pub fn until(&self, deadline: Millis) -> Duration {
-        Duration::from_millis(deadline.0).saturating_sub(self.start.elapsed())
+        let elapsed = Duration::from_nanos(self.elapsed_ns());
+        Duration::from_millis(deadline.0).saturating_sub(elapsed)
+    }
+
+    fn elapsed_ns(&self) -> u64 {
+        monotonic_ns().wrapping_sub(self.start_ns)
     }
 }
 
 impl Clock for SystemClock {
     #[expect(clippy::disallowed_methods, reason = "the edge where time comes in")]
     fn now(&self) -> Now {
-        let elapsed = self.start.elapsed();
+        let elapsed_ns = self.elapsed_ns();
         let unix = SystemTime::now().duration_since(UNIX_EPOCH);
-        let millis = elapsed.as_millis() as u64;
-        let has_fraction = elapsed.subsec_nanos() % 1_000_000 != 0;
         Now {
-            at: Millis(millis + u64::from(has_fraction)),
-            past: Millis(millis),
+            at: Millis(elapsed_ns.div_ceil(NANOS_PER_MILLI)),
+            past: Millis(elapsed_ns / NANOS_PER_MILLI),
             unix_ms: unix.map_or(0, |unix| unix.as_millis() as u64),
         }
     }
+}
+
+/// The system's monotonic clock, in nanoseconds: unlike an `Instant`, another program can go on with it.
+#[expect(unsafe_code, reason = "no dependency has this call without it")]
+fn monotonic_ns() -> u64 {
+    // SAFETY: all of its fields are numbers.
+    let mut time: libc::timespec = unsafe { std::mem::zeroed() };
+    // SAFETY: the pointer is to a value of the right type. Linux always has this clock.
+    unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &raw mut time) };
+    time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64
 }
 
 /// The system's time zone: that of TZ in the environment, or of /etc/localtime.
@@ -85,4 +109,31 @@ fn as_time_t(unix_s: u64) -> Option<libc::time_t> {
     let latest = libc::time_t::MAX as u64;
     let cycles = unix_s.saturating_sub(latest).div_ceil(CYCLE_S);
     libc::time_t::try_from(unix_s - cycles * CYCLE_S).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_clock_goes_on_where_another_was() {
+        let clock = SystemClock::start();
+        assert!(clock.now().past < Millis(60_000));
+        let next = SystemClock::going_on_from(clock.start_ns());
+        let before = clock.now();
+        let between = next.now();
+        let after = clock.now();
+        assert!(before.at <= between.at && between.at <= after.at);
+        assert!(before.past <= between.past && between.past <= after.past);
+    }
+
+    /// The server may have run for longer than the system has since it started again.
+    #[test]
+    fn a_clock_may_begin_before_the_system_did() {
+        let at = Millis(100 * 365 * 24 * 3600 * 1000);
+        let clock = SystemClock::starting_at(at);
+        let now = clock.now();
+        assert!(now.past >= at && now.past < at + Millis(60_000), "{now:?}");
+        assert!(clock.until(now.past + Millis(60_000)) <= Duration::from_secs(60));
+    }
 }

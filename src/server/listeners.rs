@@ -1,6 +1,7 @@
 //! The listeners: accepting connections, and resting when that fails.
 
 use std::io;
+use std::mem::ManuallyDrop;
 
 use mio::Registry;
 
@@ -9,10 +10,12 @@ use crate::chat::Peer;
 use crate::hub::Hub;
 use crate::net::accept_error::NotAccepted;
 use crate::net::address::Address;
-use crate::net::listener::Listener;
+use crate::net::inherited;
+use crate::net::listener::{Listener, SavedListener};
 use crate::net::passed::PassedSocket;
 use crate::net::stream::Stream;
 use crate::options::Options;
+use crate::state::{Damage, Fields, Part, Writer};
 use crate::time::{Millis, Now};
 
 /// How many connections are accepted from a listener in one turn.
@@ -24,6 +27,7 @@ const REST: Millis = Millis(1000);
 const WARNING_PAUSE: Millis = Millis(60_000);
 
 /// All listeners.
+#[derive(Default)]
 pub struct Listeners {
     entries: Vec<Entry>,
     shortage: Option<Shortage>,
@@ -38,6 +42,8 @@ struct Entry {
     listener: Listener,
     /// As people write it.
     address: Address,
+    /// As the option gives it; `None` if the service manager has passed the socket.
+    given: Option<Address>,
     is_ready: bool,
     /// It failed on its own account, rests until this time, and has accepted nothing since.
     rest_end: Option<Millis>,
@@ -51,10 +57,15 @@ struct Shortage {
 }
 
 impl Entry {
-    fn new(listener: Listener, address: Address) -> Entry {
+    /// An entry for a listener with its address; `given` is that as the option gives it.
+    fn new(listener: Listener, address: Address, given: Option<&Address>) -> Entry {
         Entry {
             listener,
-            address,
+            address: match given {
+                Some(given) => address.written_like(given),
+                None => address,
+            },
+            given: given.cloned(),
             is_ready: false,
             rest_end: None,
         }
@@ -71,6 +82,62 @@ impl Shortage {
     }
 }
 
+/// What one program tells the next of its listeners.
+pub struct SavedListeners {
+    is_shortage_logged: bool,
+    warned_at: Option<Millis>,
+    /// Each with the address that the option gives, or that the socket has if it was passed; and whether
+    /// it was.
+    entries: Vec<(Address, bool, SavedListener)>,
+}
+
+impl SavedListeners {
+    /// Reads what [`Listeners::save`] has written.
+    ///
+    /// # Errors
+    ///
+    /// If it is damaged.
+    pub fn load(from: &mut Fields<'_>) -> Result<SavedListeners, Damage> {
+        let (is_shortage_logged, warned_at) = Part::load(from)?;
+        let mut entries = Vec::new();
+        for _ in 0..usize::load(from)? {
+            let address = Address::parse(&String::load(from)?);
+            let address = address.map_err(|_| Damage("an address makes no sense"))?;
+            entries.push((address, Part::load(from)?, Part::load(from)?));
+        }
+        Ok(SavedListeners {
+            is_shortage_logged,
+            warned_at,
+            entries,
+        })
+    }
+
+    /// The addresses of those that the service manager has passed.
+    pub fn passed(&self) -> Vec<Address> {
+        let passed = self.entries.iter().filter(|(_, is_passed, _)| *is_passed);
+        passed.map(|(address, ..)| address.clone()).collect()
+    }
+
+    /// Checks that these are the addresses that the options give.
+    ///
+    /// # Errors
+    ///
+    /// A text for people that names an address with which that is not so.
+    pub fn check(&self, options: &Options) -> Result<(), String> {
+        let given = self.entries.iter().filter(|(_, is_passed, _)| !is_passed);
+        let given: Vec<_> = given.map(|(address, ..)| address).collect();
+        let wanted = options.addresses(given.len() < self.entries.len());
+        let missing = wanted.iter().find(|address| !given.contains(address));
+        let unwanted = given.iter().find(|address| !wanted.contains(address));
+        match missing.or(unwanted.copied()) {
+            Some(address) => Err(format!(
+                "the server listens on {address} either before or after, and not both"
+            )),
+            None => Ok(()),
+        }
+    }
+}
+
 impl Listeners {
     /// Takes over the sockets that were passed, binds the other addresses, registers all of them
     /// with the poll, and logs them.
@@ -83,32 +150,78 @@ impl Listeners {
         passed: Vec<PassedSocket>,
         registry: &Registry,
     ) -> Result<Listeners, String> {
-        let mut entries = Vec::new();
+        let mut listeners = Listeners::default();
         let addresses = options.addresses(!passed.is_empty());
         for socket in passed {
             let listener = socket.listen(options.socket_buffer_bytes)?;
             let address = listener.address().map_err(cannot_set_up)?;
-            entries.push(Entry::new(listener, address));
+            listeners.add(Entry::new(listener, address, None), registry)?;
         }
         for given in addresses {
             let listener = Listener::bind(given, options.socket_buffer_bytes, options.socket_mode)?;
             let address = listener.address().map_err(cannot_set_up)?;
-            entries.push(Entry::new(listener, address.written_like(given)));
+            listeners.add(Entry::new(listener, address, Some(given)), registry)?;
         }
-        for (index, entry) in entries.iter_mut().enumerate() {
-            let token = EventSource::Listener(index).into();
-            let registered = entry.listener.register(registry, token);
-            registered.map_err(cannot_set_up)?;
-        }
-        for Entry { address, .. } in &entries {
+        for Entry { address, .. } in &listeners.entries {
             log::info!("listening on {address}");
         }
-        Ok(Listeners {
-            entries,
-            shortage: None,
-            is_shortage_logged: false,
-            warned_at: None,
-        })
+        Ok(listeners)
+    }
+
+    /// Goes on with the listeners of the program in whose place this one runs, and registers them with
+    /// the poll.
+    ///
+    /// # Errors
+    ///
+    /// A text for people, if the system refuses. The sockets then stay open.
+    pub fn go_on(
+        options: &Options,
+        saved: SavedListeners,
+        registry: &Registry,
+    ) -> Result<Listeners, String> {
+        // As long as the other program may have to go on, nothing is closed.
+        let mut listeners = ManuallyDrop::new(Listeners {
+            is_shortage_logged: saved.is_shortage_logged,
+            warned_at: saved.warned_at,
+            ..Listeners::default()
+        });
+        for (given, is_passed, listener) in saved.entries {
+            let given = (!is_passed).then_some(&given);
+            let listener = Listener::go_on(listener, is_passed, options.socket_buffer_bytes);
+            let listener = ManuallyDrop::new(listener.map_err(cannot_set_up)?);
+            let address = listener.address().map_err(cannot_set_up)?;
+            let listener = ManuallyDrop::into_inner(listener);
+            listeners.add(Entry::new(listener, address, given), registry)?;
+        }
+        Ok(ManuallyDrop::into_inner(listeners))
+    }
+
+    /// Adds one, and registers it with the poll.
+    fn add(&mut self, mut entry: Entry, registry: &Registry) -> Result<(), String> {
+        let token = EventSource::Listener(self.entries.len()).into();
+        let registered = entry.listener.register(registry, token);
+        self.entries.push(entry);
+        registered.map_err(cannot_set_up)
+    }
+
+    /// Appends what the program that takes this one's place needs to go on with them.
+    pub fn save(&self, out: &mut Writer<'_>) {
+        self.is_shortage_logged.save(out);
+        self.warned_at.save(out);
+        self.entries.len().save(out);
+        for entry in &self.entries {
+            let address = entry.given.as_ref().unwrap_or(&entry.address);
+            address.to_string().save(out);
+            entry.given.is_none().save(out);
+            entry.listener.to_saved().save(out);
+        }
+    }
+
+    /// Chooses whether a program that is executed inherits them.
+    pub fn pass_on(&self, is_inherited: bool) {
+        for entry in &self.entries {
+            inherited::pass_on(&entry.listener, is_inherited);
+        }
     }
 
     /// Closes them all.

@@ -9,12 +9,13 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, ErrorKind, IoSlice, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::{Errno, ReadWriteFlags, pwritev2};
 use socket2::SockRef;
+
+use crate::state::{Damage, Fields, Part, Writer, saved};
 
 /// The longest line, in bytes with its end: what a pipe that has space takes whole (PIPE_BUF in
 /// pipe(7)).
@@ -42,19 +43,43 @@ const PIPE: WriteMode = WriteMode::AskFirst {
 /// A terminal does not say how much space it has.
 const TERMINAL: WriteMode = WriteMode::AskFirst { piece_bytes: 1 };
 
-/// Counts the lines that were dropped.
+/// How far the log has got. The next program goes on with it after an upgrade.
 #[derive(Clone, Debug, Default)]
-pub struct DroppedLines(Arc<AtomicU64>);
+pub struct LogState(Arc<Mutex<Written>>);
 
-impl DroppedLines {
-    /// How many there were since the start.
-    pub fn count(&self) -> u64 {
-        self.0.load(Ordering::Relaxed)
+#[derive(Debug, Default)]
+struct Written {
+    /// How many lines were dropped.
+    dropped: u64,
+    /// The rest of a line that the file took in part.
+    rest: Vec<u8>,
+}
+
+saved!(struct Written { dropped, rest });
+
+impl LogState {
+    /// How many lines were dropped since the start.
+    pub fn dropped(&self) -> u64 {
+        self.written().dropped
     }
 
     /// Counts one more.
-    pub fn add(&self) {
-        self.0.fetch_add(1, Ordering::Relaxed);
+    pub fn add_dropped(&self) {
+        self.written().dropped += 1;
+    }
+
+    fn written(&self) -> MutexGuard<'_, Written> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Part for LogState {
+    fn save(&self, out: &mut Writer<'_>) {
+        self.written().save(out);
+    }
+
+    fn load(from: &mut Fields<'_>) -> Result<Self, Damage> {
+        Ok(LogState(Arc::new(Mutex::new(Part::load(from)?))))
     }
 }
 
@@ -62,22 +87,20 @@ impl DroppedLines {
 pub struct LogSink {
     file: File,
     mode: WriteMode,
-    /// The rest of a line that the file took in part.
-    rest: Vec<u8>,
-    dropped: DroppedLines,
+    state: LogState,
 }
 
 impl LogSink {
-    /// A sink for standard error.
+    /// A sink for standard error, which goes on with a state and changes it.
     ///
     /// # Errors
     ///
     /// When the system is out of descriptors.
-    pub fn stderr() -> io::Result<LogSink> {
-        Self::of(io::stderr().as_fd().try_clone_to_owned()?)
+    pub fn stderr(state: LogState) -> io::Result<LogSink> {
+        Self::of(io::stderr().as_fd().try_clone_to_owned()?, state)
     }
 
-    fn of(descriptor: OwnedFd) -> io::Result<LogSink> {
+    fn of(descriptor: OwnedFd, state: LogState) -> io::Result<LogSink> {
         let shared = File::from(descriptor);
         let kind = shared.metadata()?.file_type();
         let (file, mode) = if kind.is_socket() {
@@ -92,17 +115,7 @@ impl LogSink {
         } else {
             (shared, WriteMode::Plain)
         };
-        Ok(LogSink {
-            file,
-            mode,
-            rest: Vec::new(),
-            dropped: DroppedLines::default(),
-        })
-    }
-
-    /// The count of lines that it drops, which goes on counting.
-    pub fn dropped(&self) -> DroppedLines {
-        self.dropped.clone()
+        Ok(LogSink { file, mode, state })
     }
 
     fn try_write(&self, bytes: &[u8]) -> io::Result<usize> {
@@ -135,19 +148,24 @@ impl LogSink {
         sum
     }
 
+    /// Writes the rest of the previous line. Returns whether the file took all of it.
+    fn write_rest(&self) -> bool {
+        let mut written = self.state.written();
+        let taken = self.write_some(&written.rest);
+        written.rest.drain(..taken);
+        written.rest.is_empty()
+    }
+
     /// Writes the rest of the previous line, and then a line. Returns whether the file took any of
     /// it; the rest of it comes before the next line.
     fn write_line(&mut self, line: &[u8]) -> bool {
-        let taken = self.write_some(&self.rest);
-        self.rest.drain(..taken);
-        if !self.rest.is_empty() {
+        if !self.write_rest() {
             return false;
         }
         let taken = self.write_some(line);
-        self.rest = match taken {
-            0 => Vec::new(),
-            _ => line[taken..].to_vec(),
-        };
+        if taken > 0 {
+            self.state.written().rest = line[taken..].to_vec();
+        }
         taken > 0
     }
 }
@@ -160,7 +178,7 @@ impl Write for LogSink {
             true => self.write_line(&[&line[..LINE_BYTES_MAX - 1], b"\n"].concat()),
         };
         if !was_taken {
-            self.dropped.add();
+            self.state.add_dropped();
         }
         Ok(line.len())
     }
@@ -215,8 +233,7 @@ mod tests {
         LogSink {
             file: descriptor.into(),
             mode,
-            rest: Vec::new(),
-            dropped: DroppedLines::default(),
+            state: LogState::default(),
         }
     }
 
@@ -227,13 +244,13 @@ mod tests {
     /// Writes lines until the sink drops some, then lets a thread read them, and writes one more.
     /// Checks that all the others were read.
     fn expect_whole_lines(mut sink: LogSink, mut reader: impl Read + Send + 'static) {
-        let dropped = sink.dropped();
+        let state = sink.state.clone();
         let mut taken = String::new();
         for n in 0.. {
             assert!(n < 100_000);
-            let before = dropped.count();
+            let before = state.dropped();
             sink.write_all(line(n).as_bytes()).unwrap();
-            match dropped.count() {
+            match state.dropped() {
                 3 => break,
                 // A slow reader may have made space after lines were dropped.
                 count if count == before => taken += &line(n),
@@ -253,10 +270,7 @@ mod tests {
         while !sink.write_line(b"the last\n") {
             thread::yield_now();
         }
-        while !sink.rest.is_empty() {
-            let taken = sink.write_some(&sink.rest);
-            sink.rest.drain(..taken);
-        }
+        while !sink.write_rest() {}
         let seen = reader.join().unwrap().replace("\r\n", "\n");
         assert!(taken.lines().count() > 10, "{taken}");
         assert_eq!(seen, taken + "the last\n");
@@ -291,12 +305,39 @@ mod tests {
     #[test]
     fn a_line_that_is_too_long_loses_its_end_and_stays_a_line() {
         let (mut reader, writer) = std::os::unix::net::UnixStream::pair().unwrap();
-        let mut sink = LogSink::of(writer.into()).unwrap();
+        let mut sink = LogSink::of(writer.into(), LogState::default()).unwrap();
         let line = [&[b'x'; LINE_BYTES_MAX][..], b"\n"].concat();
         assert_eq!(sink.write(&line).unwrap(), line.len());
         drop(sink);
         let mut text = String::new();
         reader.read_to_string(&mut text).unwrap();
         assert_eq!(text, "x".repeat(LINE_BYTES_MAX - 1) + "\n");
+    }
+
+    /// As after an upgrade.
+    #[test]
+    fn another_sink_goes_on_in_the_middle_of_a_line() {
+        let (mut reader, writer) = std::os::unix::net::UnixStream::pair().unwrap();
+        let first = LogSink::of(writer.into(), LogState::default()).unwrap();
+        {
+            let mut written = first.state.written();
+            written.dropped = 7;
+            written.rest = b"the rest\n".to_vec();
+        }
+        let mut state = Vec::new();
+        let mut out = Writer::new(&mut state);
+        out.record(*b"TEST", |out| first.state.save(out));
+        assert!(out.finish());
+        let mut source = &state[..];
+        let mut saved = crate::state::Reader::new(&mut source).unwrap();
+        let (_, mut fields) = saved.next().unwrap().unwrap();
+        let loaded = LogState::load(&mut fields).unwrap();
+        assert_eq!(loaded.dropped(), 7);
+        let mut second = LogSink::of(first.file.into(), loaded).unwrap();
+        second.write_all(b"next\n").unwrap();
+        drop(second);
+        let mut text = String::new();
+        reader.read_to_string(&mut text).unwrap();
+        assert_eq!(text, "the rest\nnext\n");
     }
 }

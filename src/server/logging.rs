@@ -8,18 +8,17 @@ use std::os::unix::fs::MetadataExt;
 use env_logger::Target;
 use log::Level;
 
-use super::log_sink::{DroppedLines, LogSink};
+use super::log_sink::{LogSink, LogState};
 use crate::options::{LogForm, Options, Verbosity};
 
-/// Sets up the log on standard error. Returns the count of lines that it drops, and its form. Options
-/// take precedence over `RUST_LOG`, and that over the default.
+/// Sets up the log on standard error, which goes on with `state`. Returns its form. Options take
+/// precedence over `RUST_LOG`, and that over the default.
 ///
 /// # Errors
 ///
 /// A text for people, when the system is out of descriptors.
-pub fn set_up(options: &Options) -> Result<(DroppedLines, LogForm), String> {
-    let sink = LogSink::stderr().map_err(|error| format!("cannot set up the log: {error}"))?;
-    let dropped = sink.dropped();
+pub fn set_up(options: &Options, state: LogState) -> Result<LogForm, String> {
+    let sink = LogSink::stderr(state).map_err(|error| format!("cannot set up the log: {error}"))?;
     let mut builder = env_logger::Builder::new();
     builder.filter_level(log::LevelFilter::Info);
     match options.verbosity {
@@ -38,7 +37,7 @@ pub fn set_up(options: &Options) -> Result<(DroppedLines, LogForm), String> {
         })
     });
     builder.target(Target::Pipe(Box::new(sink))).init();
-    Ok((dropped, form))
+    Ok(form)
 }
 
 /// The priority of a level in syslog(3).

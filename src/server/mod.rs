@@ -1,18 +1,26 @@
 //! The loop. Each turn polls the sockets, reads the clocks, accepts connections, and leaves the rest
 //! to the hub.
 
+pub mod ask_upgrade;
 mod clock;
+pub mod errand;
 mod event_source;
+mod handover;
 mod listeners;
 pub mod log_sink;
 pub mod logging;
+mod program;
 mod report;
 mod restart;
+pub mod resume;
 mod saves;
 mod signals;
 mod state_file;
+mod trial;
+mod upgrade;
 
 use std::io;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use mio::event::Event;
@@ -30,7 +38,7 @@ use crate::time::{Clock, Millis, Now};
 use clock::{LOCAL_ZONE, SystemClock, read_zone};
 use event_source::EventSource;
 use listeners::Listeners;
-use log_sink::DroppedLines;
+use log_sink::LogState;
 use report::Report;
 use restart::Beginning;
 use saves::Saves;
@@ -54,6 +62,8 @@ pub struct Server {
     service_manager: Option<ServiceManager>,
     report: Report,
     saves: Option<Saves>,
+    /// The path of the program that an upgrade executes, or why nobody knows it.
+    program: Result<PathBuf, String>,
 }
 
 impl Server {
@@ -62,7 +72,7 @@ impl Server {
     /// # Errors
     ///
     /// A text for people: what failed, why, and the way out.
-    pub fn new(prepared: Prepared, dropped: DroppedLines) -> Result<Server, String> {
+    pub fn new(prepared: Prepared, log: LogState) -> Result<Server, String> {
         let Prepared {
             settings,
             boot,
@@ -70,6 +80,9 @@ impl Server {
             passed,
             service_manager,
         } = prepared;
+        // Before anybody puts another program there.
+        let program = program::path_of_this()
+            .map_err(|error| format!("cannot find this program's file: {error}"));
         log::info!("memory: {ceiling}");
         // Before it listens, like all that it reads at the start.
         read_zone();
@@ -103,7 +116,8 @@ impl Server {
             settings,
             ceiling,
             service_manager,
-            report: Report::new(dropped, now.at),
+            report: Report::new(log, now.at),
+            program,
             saves,
         })
     }
@@ -131,6 +145,12 @@ impl Server {
     fn serve(&mut self, events: &mut Events) -> io::Result<()> {
         while !self.signals.is_to_end() {
             self.turn(events)?;
+            if self.signals.take_upgrade() {
+                self.upgrade();
+            }
+            if self.signals.take_reload() {
+                self.reload();
+            }
         }
         self.shut_down(events)
     }
@@ -207,12 +227,7 @@ impl Server {
     /// Notes what the poll has reported.
     fn note(&mut self, event: &Event, now: Now) {
         match event.token().into() {
-            EventSource::Signals => {
-                self.signals.clear();
-                if self.signals.take_reload() {
-                    self.reload();
-                }
-            }
+            EventSource::Signals => self.signals.clear(),
             EventSource::Save => self.note_save(now),
             EventSource::Listener(index) => self.listeners.ready(index),
             EventSource::Connection(conn) => self.hub.ready(conn, readiness(event), now),

@@ -1,8 +1,9 @@
 //! What the server logs about itself: how many lines of the log were dropped, and once a day its
 //! totals.
 
-use super::log_sink::DroppedLines;
+use super::log_sink::LogState;
 use crate::chat::stats::Stats;
+use crate::state::saved;
 use crate::time::{Millis, Now};
 
 /// After lines were dropped, the time until the log is tried again: at first, and doubled each time
@@ -16,7 +17,7 @@ const DAY: Millis = Millis(24 * 60 * 60 * 1000);
 pub struct Report {
     /// When the server started.
     start: Millis,
-    dropped: DroppedLines,
+    log: LogState,
     /// How many dropped lines the log has reported.
     reported: u64,
     /// The log is not tried again before this time, ...
@@ -27,12 +28,14 @@ pub struct Report {
     summary_at: Millis,
 }
 
+saved!(struct Report { start, log, reported, retry_at, retry_pause, summary_at });
+
 impl Report {
     /// A report of a server that starts at this time.
-    pub fn new(dropped: DroppedLines, start: Millis) -> Report {
+    pub fn new(log: LogState, start: Millis) -> Report {
         Report {
             start,
-            dropped,
+            log,
             reported: 0,
             retry_at: Millis(0),
             retry_pause: RETRY_PAUSE,
@@ -40,9 +43,14 @@ impl Report {
         }
     }
 
+    /// How far the log has got.
+    pub fn log(&self) -> &LogState {
+        &self.log
+    }
+
     /// When something may be due next.
     pub fn next_deadline(&self) -> Millis {
-        match self.dropped.count() > self.reported {
+        match self.log.dropped() > self.reported {
             true => self.retry_at.min(self.summary_at),
             false => self.summary_at,
         }
@@ -51,13 +59,13 @@ impl Report {
     /// Logs what is due: how many lines were dropped, if the log may take lines again, and once a
     /// day the summary.
     pub fn turn(&mut self, stats: &mut Stats, now: Now) {
-        let dropped = self.dropped.count();
+        let dropped = self.log.dropped();
         stats.log_lines_dropped = dropped;
         if dropped > self.reported && now.past >= self.retry_at {
             self.retry_at = now.at + self.retry_pause;
             let count = dropped - self.reported;
             log::warn!("{count} lines of the log were dropped: nobody read them");
-            let was_dropped = self.dropped.count() > dropped;
+            let was_dropped = self.log.dropped() > dropped;
             if was_dropped {
                 // This line is the server's own, and does not count.
                 self.reported += 1;
@@ -85,8 +93,8 @@ mod tests {
 
     #[test]
     fn dropped_lines_are_reported_at_once_and_then_once_a_second() {
-        let dropped = DroppedLines::default();
-        let mut report = Report::new(dropped.clone(), Millis(0));
+        let log = LogState::default();
+        let mut report = Report::new(log.clone(), Millis(0));
         let mut stats = Stats::default();
         let mut turn = |report: &mut Report, at| {
             report.turn(&mut stats, Now::exactly(Millis(at), 0));
@@ -94,12 +102,12 @@ mod tests {
         };
         assert_eq!(report.next_deadline(), DAY);
         assert_eq!(turn(&mut report, 5), (0, 0));
-        dropped.add();
+        log.add_dropped();
         assert!(report.next_deadline() <= Millis(5));
         assert_eq!(turn(&mut report, 5), (1, 1));
         assert_eq!(report.next_deadline(), DAY);
-        dropped.add();
-        dropped.add();
+        log.add_dropped();
+        log.add_dropped();
         assert_eq!(report.next_deadline(), Millis(1005));
         assert_eq!(turn(&mut report, 1004), (3, 1));
         assert_eq!(turn(&mut report, 1005), (3, 3));
@@ -108,7 +116,7 @@ mod tests {
 
     #[test]
     fn a_summary_is_due_each_day() {
-        let mut report = Report::new(DroppedLines::default(), Millis(0));
+        let mut report = Report::new(LogState::default(), Millis(0));
         let mut stats = Stats::default();
         for day in 1..4 {
             let due = Millis(day * DAY.0);

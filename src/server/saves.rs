@@ -108,7 +108,6 @@ impl Saves {
     }
 
     /// Goes on with the saves of the program that was in this process before, whose file this is.
-    #[expect(dead_code, reason = "the program that an upgrade executes does this")]
     pub fn go_on(file: StateFile, boot: LifeId, save_s: Option<u32>, now: Now) -> Saves {
         // Nobody knows what the last save had, so there is one more.
         let schedule = save_s.map(|save_s| Schedule::new(save_s, u64::MAX, now));
@@ -120,7 +119,6 @@ impl Saves {
     }
 
     /// The file.
-    #[expect(dead_code, reason = "an upgrade hands its lock to the next program")]
     pub fn file(&self) -> &StateFile {
         &self.file
     }
@@ -189,7 +187,6 @@ impl Saves {
 
     /// Ends a save that is in progress. The file from before is there, unless the save had come to its
     /// end. Returns false if the save does not end because the disk does not answer.
-    #[expect(dead_code, reason = "an upgrade calls it")]
     pub fn abandon(&mut self, hub: &mut Hub<Stream>) -> bool {
         self.end_child(hub, Some(CHILD_WAIT))
     }

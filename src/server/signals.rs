@@ -1,14 +1,19 @@
 //! The signals that the server acts on, as something that the poll reports.
 
 use std::io::{self, Read, Write};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use mio::net::UnixStream;
 use mio::{Interest, Registry, Token};
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use rustix::process::{Signal, getpid, kill_process};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR2};
 use signal_hook::{flag, low_level::pipe};
+
+/// The signals that are caught.
+pub const CAUGHT: [i32; 4] = [SIGHUP, SIGINT, SIGTERM, SIGUSR2];
 
 /// Signals that have arrived.
 pub struct Signals {
@@ -16,10 +21,11 @@ pub struct Signals {
     wake_ups: UnixStream,
     reload: Arc<AtomicBool>,
     end: Arc<AtomicBool>,
+    upgrade: Arc<AtomicBool>,
 }
 
 impl Signals {
-    /// Catches SIGHUP, SIGINT and SIGTERM from now on. The poll reports them with `token`.
+    /// Catches SIGHUP, SIGINT, SIGTERM and SIGUSR2 from now on. The poll reports them with `token`.
     ///
     /// # Errors
     ///
@@ -34,12 +40,14 @@ impl Signals {
             wake_ups,
             reload: Arc::default(),
             end: Arc::default(),
+            upgrade: Arc::default(),
         };
-        for (signal, flag) in [
-            (SIGHUP, &signals.reload),
-            (SIGINT, &signals.end),
-            (SIGTERM, &signals.end),
-        ] {
+        for signal in CAUGHT {
+            let flag = match signal {
+                SIGHUP => &signals.reload,
+                SIGUSR2 => &signals.upgrade,
+                _ => &signals.end,
+            };
             // In this order, so that the loop finds the flag set when it wakes up.
             flag::register(signal, Arc::clone(flag))?;
             pipe::register(signal, sender.try_clone()?)?;
@@ -63,5 +71,49 @@ impl Signals {
     /// Whether SIGINT or SIGTERM has arrived.
     pub fn is_to_end(&self) -> bool {
         self.end.load(Ordering::Relaxed)
+    }
+
+    /// Whether SIGUSR2 has arrived since the last call.
+    pub fn take_upgrade(&self) -> bool {
+        self.upgrade.swap(false, Ordering::Relaxed)
+    }
+
+    /// Sends SIGHUP to this process again, if it has arrived and nothing has come of it. Once it is
+    /// blocked, it waits for the program that unblocks it.
+    pub fn repeat_reload(&self) {
+        if self.take_reload() {
+            let _ = kill_process(getpid(), Signal::HUP);
+        }
+    }
+}
+
+/// Becomes readable when a signal has arrived.
+impl AsFd for Signals {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.wake_ups.as_fd()
+    }
+}
+
+/// Lets the signals that are caught wait from now on, also for a program that is executed.
+pub fn block() {
+    change_mask(libc::SIG_BLOCK);
+}
+
+/// Lets them arrive again. Those that have waited have arrived when this returns.
+pub fn unblock() {
+    change_mask(libc::SIG_UNBLOCK);
+}
+
+#[expect(unsafe_code, reason = "no dependency has these calls without it")]
+fn change_mask(how: libc::c_int) {
+    // SAFETY: a set of signals is numbers, and the first call makes it an empty one. The pointers are
+    // to a set that outlives the calls.
+    unsafe {
+        let mut set: libc::sigset_t = std::mem::zeroed();
+        libc::sigemptyset(&raw mut set);
+        for signal in CAUGHT {
+            libc::sigaddset(&raw mut set, signal);
+        }
+        libc::sigprocmask(how, &raw const set, std::ptr::null_mut());
     }
 }

@@ -46,7 +46,6 @@ impl StateFile {
     }
 
     /// Takes over the file of the program that was in this process before, by the descriptor of the lock.
-    #[expect(dead_code, reason = "the program that an upgrade executes does this")]
     pub fn adopt(path: &Path, lock: OwnedFd) -> StateFile {
         StateFile {
             path: path.to_owned(),
@@ -55,7 +54,6 @@ impl StateFile {
     }
 
     /// The lock, which outlasts an upgrade.
-    #[expect(dead_code, reason = "an upgrade hands it to the next program")]
     pub fn lock_descriptor(&self) -> BorrowedFd<'_> {
         self.lock.as_fd()
     }

@@ -31,4 +31,5 @@ mod talk;
 mod telnet;
 mod terminals;
 mod unix;
+mod upgrade;
 mod vanish;

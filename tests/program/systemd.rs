@@ -11,7 +11,8 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use crate::process::{
-    Client, Finished, PATIENCE, Process, TempDir, Watch, has_ipv6, program, program_within, unix,
+    Client, Finished, PATIENCE, Process, TempDir, Watch, has_ipv6, launch, program, program_within,
+    skip, unix,
 };
 use crate::steps::SECOND;
 use socket2::SockRef;
@@ -440,6 +441,44 @@ fn the_first_connection_may_come_before_the_first_server() {
     ann.expect("HELLO ");
     ann.expect("OK JOIN ");
     manager.stop(process);
+}
+
+/// The manager notices nothing of another program in the process.
+#[test]
+fn an_upgrade_goes_on_with_the_manager_and_the_sockets_that_it_passed() {
+    if launch().len() > 1 {
+        return skip("an emulator cannot execute the program again");
+    }
+    let dir = TempDir::new();
+    let path = dir.join("chat");
+    let manager = Manager::abstract_of("upgrade");
+    let (listener, address) = tcp();
+    let script = WITH_TWO.replace("LISTEN_PID", "WATCHDOG_USEC=100000 LISTEN_PID");
+    let mut command = passing(&script, listener);
+    command.stdout(OwnedFd::from(UnixListener::bind(&path).unwrap()));
+    let mut process = manager.start(&mut command);
+    let mut ann = Client::greeted(&address);
+    ann.join("ann");
+    for upgrades in 1..=3 {
+        process.signal("USR2");
+        process.expect_error("upgraded from ");
+        for address in [&address, &unix(&path)] {
+            Client::greeted(address).expect_service();
+        }
+        assert_eq!(ann.stat("upgrades"), upgrades);
+        let watch = Watch::start();
+        let status = "STATUS=1 connection, 1 session";
+        loop {
+            let message = manager.next();
+            assert!(!message.contains(&"READY=1".to_owned()), "{message:?}");
+            if message == [status, "WATCHDOG=1"] {
+                break;
+            }
+            assert!(!watch.is_over(), "{message:?}");
+        }
+    }
+    manager.stop(process);
+    assert!(path.exists(), "the file is the service manager's");
 }
 
 // What is refused

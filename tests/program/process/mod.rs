@@ -260,6 +260,11 @@ impl Process {
         fs::read_to_string(format!("/proc/{}/{file}", self.id())).unwrap()
     }
 
+    /// The variables with which its program was executed.
+    pub fn environment(&self) -> String {
+        self.proc("environ")
+    }
+
     /// The first word of a field in `/proc/PID/status`.
     pub fn status(&self, field: &str) -> String {
         let status = self.proc("status");
