@@ -280,16 +280,16 @@ pub const OPTIONS: &[Row] = &[
     },
     Row {
         letter: None,
-        name: "check",
-        kind: Kind::Action { placeholder: "" },
-        help: "check options and files, show how much memory the server could need, and exit",
+        name: "upgrade",
+        kind: Kind::Action { placeholder: "PID" },
+        help: "make the server with this process ID go on with the program that is installed now, \
+               and exit",
     },
     Row {
         letter: None,
-        name: "upgrade",
-        kind: Kind::Action { placeholder: "PID" },
-        help: "make the server that is process PID go on as the program that is now in its place, \
-               and exit",
+        name: "check",
+        kind: Kind::Action { placeholder: "" },
+        help: "check options and files, show how much memory the server could need, and exit",
     },
     Row {
         letter: None,

@@ -119,7 +119,7 @@ procd_close_instance() {
 procd_set_param() {
 	need_instance "$@"
 	case "$1" in
-		command | user | group | respawn | stderr | no_new_privs | env) tell "$@" ;;
+		command | user | group | respawn | stderr | term_timeout | no_new_privs | env) tell "$@" ;;
 		*) die "procd has no parameter $1, or nobody needed it yet" ;;
 	esac
 }
@@ -162,6 +162,27 @@ start() {
 	start_service
 }
 logger() { tell log "$*"; }
+# The processes of two servers, as procd knows them; the second is a jail. $RUNNING says whether there
+# are any.
+ubus() {
+	[ "$*" = 'call service list {"name":"chinwag"}' ] || die "ubus $*"
+	[ -z "${RUNNING-}" ] || printf '%s\n' 11 22
+}
+jsonfilter() {
+	[ "$*" = '-e @.chinwag.instances[*].pid' ] || die "jsonfilter $*"
+	while read -r pid; do echo "$pid"; done
+}
+cat() {
+	case "$*" in
+		/proc/11/comm) echo chinwag ;;
+		/proc/22/comm) echo ujail ;;
+		*) die "cat $*" ;;
+	esac
+}
+pgrep() {
+	[ "$*" = '-P 22 chinwag' ] || die "pgrep $*"
+	echo 33
+}
 # There may be no time zone. The test's is in $ZONE.
 uci() {
 	[ "$*" = '-q get system.@system[0].timezone' ] || die "uci $*"

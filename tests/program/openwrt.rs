@@ -14,6 +14,9 @@ use crate::process::{Finished, Process, TempDir, has, has_success, program, skip
 use chinwag::options::table::{Kind, OPTIONS, Row};
 use chinwag::options::{self, Action, DEFAULT_ADDRESS};
 
+/// Where a server keeps its state by default.
+const STATE: &str = "/var/run/chinwag/state";
+
 /// A line of the configuration for each option that it can have, and the word of the command line
 /// that it stands for.
 fn lines(users: &str) -> Vec<(String, String)> {
@@ -94,11 +97,11 @@ impl Told {
 
 /// Calls a function of the init script, in every shell.
 fn call(function: &str, config: &str) -> (Option<i32>, Told) {
-    call_in("", function, config)
+    call_in(&[], function, config)
 }
 
-/// The same on a router in this time zone.
-fn call_in(zone: &str, function: &str, config: &str) -> (Option<i32>, Told) {
+/// The same with these variables in the environment, which system.sh explains.
+fn call_in(variables: &[(&str, &str)], function: &str, config: &str) -> (Option<i32>, Told) {
     let folder = TempDir::new();
     let file = folder.join("chinwag");
     fs::write(&file, config).unwrap();
@@ -108,12 +111,14 @@ fn call_in(zone: &str, function: &str, config: &str) -> (Option<i32>, Told) {
         .map(|shell| {
             let mut command = Command::new(shell[0]);
             command.args(&shell[1..]).arg("-uc");
-            command.args([r#". "$1"; . "$2"; "$3""#, "sh"]);
+            // The package's program is not installed.
+            let script = r#". "$1"; . "$2"; PROG="${PROGRAM-$PROG}"; "$3""#;
+            command.args([script, "sh"]);
             command
                 .arg(&system)
                 .arg(package().join("files/chinwag.init"));
             command.arg(function).env("CONFIG", file.parent().unwrap());
-            command.env("ZONE", zone);
+            command.envs(variables.iter().copied());
             let Finished { code, out, err } = Process::start(&mut command).finish();
             assert_eq!(err, "", "{shell:?}: {config}");
             (code, Told(out.lines().map(str::to_owned).collect()))
@@ -133,9 +138,9 @@ fn start(config: &str) -> Told {
     told
 }
 
-/// A configuration of one section with these lines.
+/// A configuration of one section with these lines, and without a state unless they name one.
 fn section(lines: &str) -> String {
-    format!("config chinwag 'main'\n{lines}\n")
+    format!("config chinwag 'main'\noption state '0'\n{lines}\n")
 }
 
 /// What the program makes of a command line.
@@ -197,8 +202,9 @@ fn a_list_may_have_several_entries_and_an_option_that_is_off_is_not_given() {
 fn the_configuration_as_it_comes_names_the_defaults() {
     let shipped = shipped();
     let told = start(&shipped);
-    assert_eq!(told.arguments(), [""; 0]);
-    assert_eq!(check(&told.arguments()).code, Some(0));
+    let state = format!("--state={STATE}");
+    assert_eq!(told.arguments(), [&state]);
+    assert_eq!(check(&[]).code, Some(0));
     // A line that begins with # and a word names a default.
     let defaults = shipped
         .replace("\t#option", "\toption")
@@ -206,7 +212,10 @@ fn the_configuration_as_it_comes_names_the_defaults() {
     let told = start(&defaults);
     assert!(told.arguments().len() > 10, "{told:?}");
     let address = format!("--listen={DEFAULT_ADDRESS}");
-    assert_eq!(understood(&told.arguments()), understood(&[&address]));
+    assert_eq!(
+        understood(&told.arguments()),
+        understood(&[&address, &state])
+    );
     // With one more tab there are examples.
     let examples = shipped
         .replace("\t#\toption", "\toption")
@@ -281,9 +290,9 @@ fn a_bad_name_is_logged_and_nothing_is_started_or_stopped() {
 #[test]
 fn each_section_is_a_server_unless_it_is_not_enabled() {
     let told = start(
-        "config chinwag 'one'\n\toption idle '1'\n\
+        "config chinwag 'one'\n\toption idle '1'\n\toption state '0'\n\
          config chinwag 'two'\n\toption enabled '0'\n\toption idle '2'\n\
-         config chinwag 'three'\n\toption enabled '1'\n\toption rate '3'\n",
+         config chinwag 'three'\n\toption enabled '1'\n\toption rate '3'\n\toption state '0'\n",
     );
     assert_eq!(told.of("open"), ["one", "three"]);
     let program = "/usr/bin/chinwag";
@@ -293,7 +302,7 @@ fn each_section_is_a_server_unless_it_is_not_enabled() {
     );
     assert_eq!(
         told.of("jail"),
-        ["chinwag-one ronly", "chinwag-three ronly"]
+        ["chinwag-one ronly procfs", "chinwag-three ronly procfs"]
     );
     // procd's own defaults say how often.
     let respawns = told.0.iter().filter(|line| *line == "respawn").count();
@@ -313,7 +322,8 @@ fn a_server_has_no_rights_and_sees_no_files_but_its_own() {
     assert_eq!(told.of("user"), ["chinwag"]);
     assert_eq!(told.of("group"), ["chinwag"]);
     assert_eq!(told.of("no_new_privs"), ["1"]);
-    assert_eq!(told.of("mount"), [folder.to_string()]);
+    // A new program is in the folder of the old one.
+    assert_eq!(told.of("mount"), ["/usr/bin", &folder.to_string()]);
     let missing = format!("{folder}/missing");
     assert_eq!(told.of("mount_rw"), [folder.to_string(), missing.clone()]);
     assert_eq!(told.of("mkdir"), [format!("-p {missing}")]);
@@ -344,9 +354,85 @@ fn a_reload_reads_users_files_again_before_anything_restarts() {
 }
 
 #[test]
+fn each_server_keeps_its_state_in_memory_unless_it_is_not_to() {
+    let told = start(
+        "config chinwag 'main'\nconfig chinwag 'two'\nconfig chinwag 'none'\n\toption state '0'\n\
+         config chinwag 'flash'\n\toption state '/srv/chinwag/state'\n\toption save '60'\n",
+    );
+    let two = format!("--state={STATE}.two");
+    let main = format!("--state={STATE}");
+    let flash = ["--state=/srv/chinwag/state", "--save=60"];
+    let words = told.of("command").into_iter();
+    let words: Vec<_> = words.filter(|word| word.starts_with("--")).collect();
+    assert_eq!(words, [&main, &two, flash[0], flash[1]]);
+    // The server writes next to the file before it replaces that.
+    let memory = Path::new(STATE).parent().unwrap().to_str().unwrap();
+    assert_eq!(told.of("mount_rw"), [memory, memory, "/srv/chinwag"]);
+    for made in told.of("mkdir") {
+        let folder = made.strip_prefix("-p ").unwrap();
+        assert!(
+            told.of("chown")
+                .contains(&&*format!("chinwag:chinwag {folder}"))
+        );
+    }
+}
+
+/// A program that shows how it was called, and fails for one process.
+fn program_that_shows_its_call(folder: &TempDir, fails_for: &str) -> PathBuf {
+    let path = folder.join("program");
+    let script = format!("#!/bin/sh\necho \"called $*\"\n[ \"$2\" != \"{fails_for}\" ]\n");
+    fs::write(&path, script).unwrap();
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+    path
+}
+
+#[test]
+fn an_upgrade_reaches_each_server_whether_it_is_in_a_jail_or_not() {
+    let folder = TempDir::new();
+    for (fails_for, code) in [("nobody", 0), ("11", 1), ("33", 1)] {
+        let path = program_that_shows_its_call(&folder, fails_for);
+        let variables = [("PROGRAM", path.to_str().unwrap()), ("RUNNING", "1")];
+        let (ended, told) = call_in(&variables, "upgrade", "");
+        assert_eq!(ended, Some(code), "{fails_for}: {told:?}");
+        // 22 is the jail that 33 is in.
+        assert_eq!(told.of("called"), ["--upgrade 11", "--upgrade 33"]);
+    }
+    // Where no server runs there is nothing to do.
+    let (ended, told) = call("upgrade", "");
+    assert_eq!((ended, told), (Some(0), Told(vec![])));
+    let script = fs::read_to_string(package().join("files/chinwag.init")).unwrap();
+    assert!(script.contains("\nEXTRA_COMMANDS='upgrade'\n"));
+}
+
+/// opkg stops a service before it replaces the package, and apk does not.
+#[test]
+fn servers_go_on_while_their_package_is_replaced() {
+    let stop = |variables: &[(&str, &str)]| {
+        let script = r#". "$1"; . "$2"; stop_service; tell stopped"#;
+        let mut command = Command::new("sh");
+        command.args(["-uc", script, "sh"]);
+        command.arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/openwrt/system.sh"));
+        command.arg(package().join("files/chinwag.init"));
+        command
+            .env_remove("PKG_UPGRADE")
+            .envs(variables.iter().copied());
+        Process::start(&mut command).finish()
+    };
+    for (variables, out) in [
+        (&[][..], "stopped\n"),
+        (&[("PKG_UPGRADE", "0")], "stopped\n"),
+        (&[("PKG_UPGRADE", "1")], ""),
+    ] {
+        let finished = stop(variables);
+        assert_eq!(finished.code, Some(0), "{finished:?}");
+        assert_eq!(finished.out, out, "{variables:?}");
+    }
+}
+
+#[test]
 fn people_see_the_time_of_the_routers_zone() {
     for zone in ["UTC", "CET-1CEST,M3.5.0,M10.5.0/3", "<-03>3"] {
-        let (code, told) = call_in(zone, "start_service", &section(""));
+        let (code, told) = call_in(&[("ZONE", zone)], "start_service", &section(""));
         assert_eq!(code, Some(0), "{told:?}");
         assert_eq!(told.of("env"), [format!("TZ={zone}")]);
     }
@@ -358,7 +444,8 @@ fn a_users_file_in_a_folder_that_is_missing_is_left_to_the_program() {
     let folder = TempDir::new();
     let users = folder.join("missing/users");
     let told = start(&section(&format!("option users '{}'", users.display())));
-    for kind in ["mount", "mkdir", "chown"] {
+    assert_eq!(told.of("mount"), ["/usr/bin"]);
+    for kind in ["mkdir", "chown"] {
         assert_eq!(told.of(kind), [""; 0], "{told:?}");
     }
     check(&told.arguments()).expect_refusal(1, &[users.to_str().unwrap(), "no users file"]);
@@ -377,6 +464,7 @@ const BUILD_SYSTEM: [(&str, &str); 3] = [
         "define BuildPackage\n$(eval $(Package/$(1)))\nall:\n\
          \tmkdir -p $(PKG_BUILD_DIR)\n\t$(Build/Prepare)\n\
          \t$(call Package/$(1)/install,$(TOPDIR)/root)\n\
+         \t$(file >$(TOPDIR)/postinst,$(Package/$(1)/postinst))\n\
          \t@echo 'version $(PKG_VERSION), user $(USERID), keeps $(strip $(Package/$(1)/conffiles))'\n\
          endef\n",
     ),
@@ -385,6 +473,25 @@ const BUILD_SYSTEM: [(&str, &str); 3] = [
         "RUST_ARCH_DEPENDS:=@x86_64\n",
     ),
 ];
+
+/// What the package's script does after its installation, with these variables in the environment: what it
+/// calls the init script for, and PKG_UPGRADE as that sees it.
+fn postinst(top: &TempDir, variables: &[(&str, &str)]) -> Finished {
+    let init = top.join("init");
+    let script =
+        "#!/bin/sh\necho \"$1 $PKG_UPGRADE\"\n[ \"$1\" != upgrade ] || [ -z \"$FAILS\" ]\n";
+    fs::write(&init, script).unwrap();
+    fs::set_permissions(&init, fs::Permissions::from_mode(0o755)).unwrap();
+    let script = fs::read_to_string(top.join("postinst")).unwrap();
+    let script = script.replace("/etc/init.d/chinwag", init.to_str().unwrap());
+    let mut command = Command::new("sh");
+    command.args(["-c", &script]);
+    for variable in ["PKG_UPGRADE", "IPKG_INSTROOT", "FAILS"] {
+        command.env_remove(variable);
+    }
+    command.envs(variables.iter().copied());
+    Process::start(&mut command).finish()
+}
 
 #[test]
 fn the_makefile_takes_what_cargo_needs_and_installs_what_the_script_expects() {
@@ -409,6 +516,22 @@ fn the_makefile_takes_what_cargo_needs_and_installs_what_the_script_expects() {
         env!("CARGO_PKG_VERSION")
     );
     assert!(finished.out.ends_with(&said), "{finished:?}");
+
+    for (variables, calls) in [
+        (&[][..], ""),
+        (&[("PKG_UPGRADE", "0")], ""),
+        (&[("PKG_UPGRADE", "1")], "upgrade 1\n"),
+        (
+            &[("PKG_UPGRADE", "1"), ("FAILS", "1")],
+            "upgrade 1\nrestart 0\n",
+        ),
+        // The package goes into the image of a router.
+        (&[("PKG_UPGRADE", "1"), ("IPKG_INSTROOT", "/image")], ""),
+    ] {
+        let finished = postinst(&top, variables);
+        assert_eq!(finished.code, Some(0), "{finished:?}");
+        assert_eq!(finished.out, calls, "{variables:?}");
+    }
 
     let mode = |name: &str| {
         let file = fs::metadata(top.join("root").join(name)).unwrap();

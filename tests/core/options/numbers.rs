@@ -278,6 +278,12 @@ fn figures_of_protocol() -> Vec<(&'static str, Vec<Figure>)> {
             "A client that does not read",
             figures![REPLY_BYTES_MAX, ordinal(STALL_CHECKS_PER_IDLE_TIME)],
         ),
+        // What is left of an idle time at least, in seconds, and how many restarts a session may go
+        // through.
+        (
+            "When the server changes",
+            figures![60_u32, 16_u32, ENDED_MAX],
+        ),
         (
             "8 Errors",
             figures![
@@ -307,6 +313,11 @@ fn figures_of_protocol() -> Vec<(&'static str, Vec<Figure>)> {
         (
             "People",
             figures![u32::from(COLUMNS_DEFAULT), u32::from(COLUMNS_MIN)],
+        ),
+        // The same as above.
+        (
+            "Upgrades, restarts, crashes",
+            figures![60_u32, 16_u32, ENDED_MAX],
         ),
         (
             "10 Limits",
