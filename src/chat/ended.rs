@@ -63,7 +63,7 @@ impl EndedSessions {
         if tag != ENDED {
             return Ok(false);
         }
-        for ((key, secret), end) in fields.list()? {
+        for ((key, secret), end) in fields.list() {
             self.add(key, secret, end);
         }
         Ok(true)

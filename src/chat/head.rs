@@ -69,8 +69,11 @@ impl Head {
         let (_, mut fields) = (reader.next()?)
             .filter(|(tag, _)| *tag == HEAD)
             .ok_or(Damage("it does not say who wrote it"))?;
-        match u32::load(&mut fields)? {
-            FORMAT => Head::load(&mut fields),
+        match u32::load(&mut fields) {
+            FORMAT => {
+                let head = Head::load(&mut fields);
+                fields.check().map(|()| head)
+            }
             _ => Err(Damage(
                 "another version wrote it, in a format that this one does not know",
             )),

@@ -173,7 +173,7 @@ impl Keys {
         if tag != KEYS {
             return Ok(false);
         }
-        for (name, hash) in fields.list()? {
+        for (name, hash) in fields.list() {
             if self.get(name).is_some() {
                 return Err(IMPOSSIBLE);
             }

@@ -119,7 +119,9 @@ impl Chat {
     pub(super) fn check_promised(&self, room: Option<RoomKey>, events: u64) -> Result<(), Error> {
         let Some(key) = room else { return Ok(()) };
         let room = &self.rooms[key.index()];
-        match room.newest() + events + room.members.len() as u64 <= room.promised {
+        // What is being saved may be on disk already.
+        let promised = room.promised.min(room.to_promise);
+        match room.newest() + events + room.members.len() as u64 <= promised {
             true => Ok(()),
             false => Err(Error::NotSaved),
         }

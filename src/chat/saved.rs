@@ -223,13 +223,13 @@ impl LoadingChat {
     /// If no chat could have written it, or if it has more than the limits allow.
     pub fn take(&mut self, tag: Tag, fields: &mut Fields<'_>) -> Result<bool, Damage> {
         match tag {
-            CHAT => self.fields = Some(Part::load(fields)?),
-            STATS => self.chat.stats = Part::load(fields)?,
+            CHAT => self.fields = Some(Part::load(fields)),
+            STATS => self.chat.stats = Part::load(fields),
             ROOM => self.take_room(fields)?,
             EVENTS => self.take_events(fields)?,
-            KEPT => self.kept.append(&mut fields.list()?),
+            KEPT => self.kept.append(&mut fields.list()),
             SESSION => self.take_session(fields)?,
-            SESSION_TIMERS | HANDSHAKES | THROTTLES => self.timers.push((tag, fields.list()?)),
+            SESSION_TIMERS | HANDSHAKES | THROTTLES => self.timers.push((tag, fields.list())),
             _ => {
                 return Ok(self.keys.take(tag, fields)?
                     || self.usages.take(tag, fields)?
@@ -245,14 +245,14 @@ impl LoadingChat {
     }
 
     fn take_room(&mut self, fields: &mut Fields<'_>) -> Result<(), Damage> {
-        let key = RoomKey::load(fields)?;
+        let key = RoomKey::load(fields);
         let RoomFields {
             name,
             log_id,
             log,
             unserved,
             promised,
-        } = Part::load(fields)?;
+        } = Part::load(fields);
         let chat = &mut self.chat;
         if self.rooms_formerly.last().is_some_and(|&last| last >= key)
             || chat.room_named(name).is_some()
@@ -280,7 +280,7 @@ impl LoadingChat {
 
     /// Appends events to the room that has come last.
     fn take_events(&mut self, fields: &mut Fields<'_>) -> Result<(), Damage> {
-        let key = self.room_now(RoomKey::load(fields)?)?;
+        let key = self.room_now(RoomKey::load(fields))?;
         let must_fit = self.is_upgrade();
         let event_bytes_max = self.chat.limits.event_bytes_max();
         let log = &mut self.chat.rooms[key.index()].log;
@@ -304,8 +304,8 @@ impl LoadingChat {
     }
 
     fn take_session(&mut self, fields: &mut Fields<'_>) -> Result<(), Damage> {
-        let key = SessionKey::load(fields)?.index();
-        let mut session = Session::load(fields)?;
+        let key = SessionKey::load(fields).index();
+        let mut session = Session::load(fields);
         if self.sessions.last().is_some_and(|&(last, _)| last >= key) {
             return Err(IMPOSSIBLE);
         }

@@ -5,7 +5,7 @@
 
 use super::Chat;
 use crate::protocol::{LeaveReason, Listing, Output};
-use crate::state::{Damage, Fields, Part, Writer};
+use crate::state::{Fields, Part, Writer};
 use crate::time::{Millis, Now};
 
 /// Defines [`Stats`] and lists what STATS shows, in its order, from one table. A counter is
@@ -170,14 +170,14 @@ impl Part for Stats {
         named.save(out);
     }
 
-    fn load(from: &mut Fields<'_>) -> Result<Self, Damage> {
-        let named: Vec<(String, u64)> = Part::load(from)?;
+    fn load(from: &mut Fields<'_>) -> Self {
+        let named: Vec<(String, u64)> = Part::load(from);
         let mut stats = Stats::default();
         stats.each_counter(|name, count| {
             let saved = named.iter().find(|(saved, _)| saved == name);
             *count = saved.map_or(0, |(_, saved)| *saved);
         });
-        Ok(stats)
+        stats
     }
 }
 

@@ -308,12 +308,12 @@ impl LoadingUsages {
     pub fn take(&mut self, tag: Tag, fields: &mut Fields<'_>) -> Result<bool, Damage> {
         match tag {
             ORIGIN => {
-                for (key, (origin, usage)) in fields.list::<(u32, (Origin, Usage))>()? {
+                for (key, (origin, usage)) in fields.list::<(u32, (Origin, Usage))>() {
                     self.take_one(key, origin, usage)?;
                 }
             }
             WAITING => {
-                for key in fields.list()? {
+                for key in fields.list() {
                     let key = self.key_now(key)?;
                     let (_, usage) = &mut self.usages.usages[key as usize];
                     if std::mem::replace(&mut usage.is_waiting, true) {

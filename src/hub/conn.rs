@@ -565,27 +565,28 @@ impl<T: Transport> Conn<T> {
         limits: &Limits,
         stream_of: &mut impl FnMut(u32) -> T,
     ) -> Result<Self, Damage> {
-        let stream = stream_of(Part::load(from)?);
+        let stream = stream_of(Part::load(from));
         let conn = Conn {
             stream,
-            caller: Part::load(from)?,
-            buffers: Part::load(from)?,
-            editing: Part::load(from)?,
-            is_asked_for_binary: Part::load(from)?,
-            has_been_edited: Part::load(from)?,
-            ends: Part::load(from)?,
-            life: Part::load(from)?,
-            is_readable: Part::load(from)?,
-            is_read_in_part: Part::load(from)?,
-            is_reported: Part::load(from)?,
-            is_ahead: Part::load(from)?,
-            space: Part::load(from)?,
-            flow: Part::load(from)?,
-            sent: Part::load(from)?,
+            caller: Part::load(from),
+            buffers: Part::load(from),
+            editing: Part::load(from),
+            is_asked_for_binary: Part::load(from),
+            has_been_edited: Part::load(from),
+            ends: Part::load(from),
+            life: Part::load(from),
+            is_readable: Part::load(from),
+            is_read_in_part: Part::load(from),
+            is_reported: Part::load(from),
+            is_ahead: Part::load(from),
+            space: Part::load(from),
+            flow: Part::load(from),
+            sent: Part::load(from),
             is_to_read: false,
             is_to_write: false,
-            watched_s: Part::load(from)?,
+            watched_s: Part::load(from),
         };
+        from.check()?;
         let is_sound = conn.buffers.as_ref().is_none_or(|b| b.is_sound(limits))
             && conn.editing.as_ref().is_none_or(|e| e.is_sound(limits));
         match is_sound {

@@ -78,7 +78,7 @@ impl<T: Transport> Hub<T> {
         let mut conns = ManuallyDrop::new(Vec::new());
         while let Some((tag, mut record)) = reader.next()? {
             match tag {
-                HUB => fields = Part::load(&mut record)?,
+                HUB => fields = Part::load(&mut record),
                 CONNECTION if head.kind == Kind::Upgrade => {
                     let conn = Conn::load(&mut record, &limits, &mut stream_of)?;
                     conns.push(conn);
@@ -88,6 +88,7 @@ impl<T: Transport> Hub<T> {
                 _ if chat.take(tag, &mut record)? => {}
                 _ => pass_over(tag)?,
             }
+            record.check()?;
         }
         let (chat, sessions) = chat.finish()?;
         let is_edited = |conn: &&Conn<T>| conn.editing.is_some();

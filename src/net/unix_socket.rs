@@ -17,7 +17,7 @@ use rustix::process::umask;
 use socket2::{Domain, SockAddr, Socket, Type};
 
 use crate::net::file_lock::{FileIdentity, FileLock, TRIES_AT_END, TRIES_AT_START};
-use crate::state::{Damage, Fields, Part, Writer};
+use crate::state::{Fields, Part, Writer};
 
 /// A Unix socket that listens.
 #[derive(Debug)]
@@ -41,11 +41,11 @@ impl Part for SocketFile {
         self.identity.save(out);
     }
 
-    fn load(from: &mut Fields<'_>) -> Result<Self, Damage> {
-        Ok(SocketFile {
-            path: OsString::from_vec(Part::load(from)?).into(),
-            identity: Part::load(from)?,
-        })
+    fn load(from: &mut Fields<'_>) -> Self {
+        SocketFile {
+            path: OsString::from_vec(Part::load(from)).into(),
+            identity: Part::load(from),
+        }
     }
 }
 

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use super::limits::NAME_BYTES_MAX;
-use crate::state::{Damage, Fields, IMPOSSIBLE, Part, Writer};
+use crate::state::{Fields, Part, Writer, load_text, save_text};
 
 /// The name of the room that a JOIN without `room=` enters.
 pub const DEFAULT_ROOM: Name = Name::parse("lobby").expect("it is a name");
@@ -62,11 +62,13 @@ impl Name {
 /// It is saved as text.
 impl Part for Name {
     fn save(&self, out: &mut Writer<'_>) {
-        self.as_str().to_owned().save(out);
+        save_text(self.as_str(), out);
     }
 
-    fn load(from: &mut Fields<'_>) -> Result<Self, Damage> {
-        Name::parse(&String::load(from)?).ok_or(IMPOSSIBLE)
+    fn load(from: &mut Fields<'_>) -> Self {
+        let name = Name::parse(load_text(from));
+        from.damage(name.is_none());
+        name.unwrap_or(DEFAULT_ROOM)
     }
 }
 

@@ -30,15 +30,14 @@ macro_rules! words {
         /// It is saved as its word.
         impl $crate::state::Part for $name {
             fn save(&self, out: &mut $crate::state::Writer<'_>) {
-                $crate::state::Part::save(&self.as_str().to_owned(), out);
+                $crate::state::save_text(self.as_str(), out);
             }
 
-            fn load(
-                from: &mut $crate::state::Fields<'_>,
-            ) -> Result<Self, $crate::state::Damage> {
-                let word: String = $crate::state::Part::load(from)?;
-                let mut values = Self::ALL.into_iter();
-                values.find(|value| value.as_str() == word).ok_or($crate::state::IMPOSSIBLE)
+            fn load(from: &mut $crate::state::Fields<'_>) -> Self {
+                let word = $crate::state::load_text(from);
+                let value = Self::ALL.into_iter().find(|value| value.as_str() == word);
+                from.damage(value.is_none());
+                value.unwrap_or(Self::ALL[0])
             }
         }
 

@@ -43,12 +43,14 @@ impl Handover {
         let (_, mut fields) = (reader.next()?)
             .filter(|(tag, _)| *tag == SERVER)
             .ok_or(Damage("it does not say where the server listens"))?;
-        Ok(Handover {
-            program: OsString::from_vec(Part::load(&mut fields)?).into(),
-            report: Part::load(&mut fields)?,
-            lock: Part::load(&mut fields)?,
+        let handover = Handover {
+            program: OsString::from_vec(Part::load(&mut fields)).into(),
+            report: Part::load(&mut fields),
+            lock: Part::load(&mut fields),
             listeners: SavedListeners::load(&mut fields)?,
-        })
+        };
+        fields.check()?;
+        Ok(handover)
     }
 }
 

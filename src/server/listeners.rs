@@ -98,12 +98,12 @@ impl SavedListeners {
     ///
     /// If it is damaged.
     pub fn load(from: &mut Fields<'_>) -> Result<SavedListeners, Damage> {
-        let (is_shortage_logged, warned_at) = Part::load(from)?;
+        let (is_shortage_logged, warned_at) = Part::load(from);
         let mut entries = Vec::new();
-        for _ in 0..usize::load(from)? {
-            let address = Address::parse(&String::load(from)?);
+        for _ in 0..usize::load(from) {
+            let address = Address::parse(&String::load(from));
             let address = address.map_err(|_| Damage("an address makes no sense"))?;
-            entries.push((address, Part::load(from)?, Part::load(from)?));
+            entries.push((address, Part::load(from), Part::load(from)));
         }
         Ok(SavedListeners {
             is_shortage_logged,

@@ -11,7 +11,7 @@ mod summary;
 mod writer;
 
 pub use part::Part;
-pub(crate) use part::{IMPOSSIBLE, saved};
+pub(crate) use part::{IMPOSSIBLE, load_text, save_text, saved};
 pub use reader::{Fields, Reader, Source, pass_over};
 pub use summary::Summary;
 pub use writer::{CHUNK_BYTES, Sink, Writer};

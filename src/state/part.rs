@@ -9,34 +9,27 @@ pub trait Part: Sized {
     /// Appends it to the record that is being written.
     fn save(&self, out: &mut Writer<'_>);
 
-    /// Takes it off the front of what is left of a record.
-    ///
-    /// # Errors
-    ///
-    /// If no such value stands there.
-    fn load(from: &mut Fields<'_>) -> Result<Self, Damage>;
+    /// Takes it off the front of what is left of a record. If no such value stands there, notes that the
+    /// record is [damaged](Fields::damage), and returns any other.
+    fn load(from: &mut Fields<'_>) -> Self;
 
     /// Appends several values.
     fn save_all(values: &[Self], out: &mut Writer<'_>) {
         values.iter().for_each(|value| value.save(out));
     }
 
-    /// Takes `count` values off the front of what is left of a record.
-    ///
-    /// # Errors
-    ///
-    /// If there are fewer.
-    fn load_all(count: usize, from: &mut Fields<'_>) -> Result<Vec<Self>, Damage> {
+    /// Takes `count` values off the front of what is left of a record, or fewer if it is damaged.
+    fn load_all(count: usize, from: &mut Fields<'_>) -> Vec<Self> {
         let mut values = Vec::new();
-        for _ in 0..count {
-            values.push(Self::load(from)?);
+        while values.len() < count && !from.is_damaged() {
+            values.push(Self::load(from));
         }
-        Ok(values)
+        values
     }
 }
 
-/// What is said of a value that no version could have written.
-pub(crate) const IMPOSSIBLE: Damage = Damage("a value makes no sense");
+/// What is said of values that no version could have written.
+pub(crate) const IMPOSSIBLE: Damage = Damage("it is damaged: a value makes no sense");
 
 /// Implements [`Part`] for a type by its fields, in the order in which they are saved. It does not
 /// compile if a field is missing.
@@ -53,56 +46,59 @@ macro_rules! saved {
                 $($crate::state::Part::save($field, out);)*
             }
 
-            fn load(
-                from: &mut $crate::state::Fields<'_>,
-            ) -> Result<Self, $crate::state::Damage> {
-                Ok($type { $($field: $crate::state::Part::load(from)?),* })
+            fn load(from: &mut $crate::state::Fields<'_>) -> Self {
+                $type { $($field: $crate::state::Part::load(from)),* }
             }
         }
     };
-    (struct $type:ident ($($field:ident),*)) => {
+    (struct $type:ident ($field:ident)) => {
         impl $crate::state::Part for $type {
             fn save(&self, out: &mut $crate::state::Writer<'_>) {
-                let $type($($field),*) = self;
-                $($crate::state::Part::save($field, out);)*
+                let $type($field) = self;
+                $crate::state::Part::save($field, out);
             }
 
-            fn load(
-                from: &mut $crate::state::Fields<'_>,
-            ) -> Result<Self, $crate::state::Damage> {
-                $(let $field = $crate::state::Part::load(from)?;)*
-                Ok($type($($field),*))
+            fn load(from: &mut $crate::state::Fields<'_>) -> Self {
+                $type($crate::state::Part::load(from))
             }
         }
     };
     (enum $type:ident {
-        $($number:literal = $variant:ident
-            $({ $($field:ident),* $(,)? })? $(( $($item:ident),* ))?),* $(,)?
+        0 = $first:ident $({ $($first_field:ident),* $(,)? })? $(( $($first_item:ident),* ))?
+        $(, $number:literal = $variant:ident
+            $({ $($field:ident),* $(,)? })? $(( $($item:ident),* ))?)* $(,)?
     }) => {
         impl $crate::state::Part for $type {
             fn save(&self, out: &mut $crate::state::Writer<'_>) {
                 match self {
+                    $type::$first $({ $($first_field),* })? $(( $($first_item),* ))? => {
+                        out.put(&[0]);
+                        $($($crate::state::Part::save($first_field, out);)*)?
+                        $($($crate::state::Part::save($first_item, out);)*)?
+                    }
                     $($type::$variant $({ $($field),* })? $(( $($item),* ))? => {
-                        let number: u8 = $number;
-                        $crate::state::Part::save(&number, out);
+                        out.put(&[$number]);
                         $($($crate::state::Part::save($field, out);)*)?
                         $($($crate::state::Part::save($item, out);)*)?
                     })*
                 }
             }
 
-            fn load(
-                from: &mut $crate::state::Fields<'_>,
-            ) -> Result<Self, $crate::state::Damage> {
-                let number: u8 = $crate::state::Part::load(from)?;
-                Ok(match number {
+            fn load(from: &mut $crate::state::Fields<'_>) -> Self {
+                let number: u8 = $crate::state::Part::load(from);
+                match number {
                     $($number => {
-                        $($(let $field = $crate::state::Part::load(from)?;)*)?
-                        $($(let $item = $crate::state::Part::load(from)?;)*)?
+                        $($(let $field = $crate::state::Part::load(from);)*)?
+                        $($(let $item = $crate::state::Part::load(from);)*)?
                         $type::$variant $({ $($field),* })? $(( $($item),* ))?
                     })*
-                    _ => return Err($crate::state::IMPOSSIBLE),
-                })
+                    number => {
+                        from.damage(number != 0);
+                        $($(let $first_field = $crate::state::Part::load(from);)*)?
+                        $($(let $first_item = $crate::state::Part::load(from);)*)?
+                        $type::$first $({ $($first_field),* })? $(( $($first_item),* ))?
+                    }
+                }
             }
         }
     };
@@ -113,14 +109,16 @@ pub(crate) use saved;
 macro_rules! number {
     ($($type:ident)*) => {
         $(impl Part for $type {
+            #[inline(never)]
             fn save(&self, out: &mut Writer<'_>) {
                 out.put(&self.to_le_bytes());
             }
 
-            fn load(from: &mut Fields<'_>) -> Result<Self, Damage> {
-                let bytes = from.take(size_of::<$type>())?;
-                let bytes = bytes.try_into().map_err(|_| IMPOSSIBLE)?;
-                Ok($type::from_le_bytes(bytes))
+            #[inline(never)]
+            fn load(from: &mut Fields<'_>) -> Self {
+                let mut bytes = [0; size_of::<$type>()];
+                from.fill(&mut bytes);
+                $type::from_le_bytes(bytes)
             }
         })*
     };
@@ -133,38 +131,44 @@ impl Part for u8 {
         out.put(&[*self]);
     }
 
-    fn load(from: &mut Fields<'_>) -> Result<Self, Damage> {
-        from.take(1).map(|bytes| bytes[0])
+    #[inline(never)]
+    fn load(from: &mut Fields<'_>) -> Self {
+        let mut byte = [0];
+        from.fill(&mut byte);
+        byte[0]
     }
 
     fn save_all(values: &[u8], out: &mut Writer<'_>) {
         out.put(values);
     }
 
-    fn load_all(count: usize, from: &mut Fields<'_>) -> Result<Vec<u8>, Damage> {
-        from.take(count).map(<[u8]>::to_vec)
+    fn load_all(count: usize, from: &mut Fields<'_>) -> Vec<u8> {
+        from.take(count).to_vec()
     }
 }
 
-/// Implements [`Part`] for a type that is saved as another one is.
-macro_rules! saved_as {
-    ($($type:ty as $other:ty;)*) => {
-        $(impl Part for $type {
-            fn save(&self, out: &mut Writer<'_>) {
-                <$other>::from(*self).save(out);
-            }
+impl Part for NonZeroU16 {
+    fn save(&self, out: &mut Writer<'_>) {
+        self.get().save(out);
+    }
 
-            fn load(from: &mut Fields<'_>) -> Result<Self, Damage> {
-                let other = <$other>::load(from)?;
-                <$type>::try_from(other).map_err(|_| IMPOSSIBLE)
-            }
-        })*
-    };
+    fn load(from: &mut Fields<'_>) -> Self {
+        let number = NonZeroU16::new(u16::load(from));
+        from.damage(number.is_none());
+        number.unwrap_or(NonZeroU16::MIN)
+    }
 }
 
-saved_as! {
-    NonZeroU16 as u16;
-    NonZeroU32 as u32;
+impl Part for NonZeroU32 {
+    fn save(&self, out: &mut Writer<'_>) {
+        self.get().save(out);
+    }
+
+    fn load(from: &mut Fields<'_>) -> Self {
+        let number = NonZeroU32::new(u32::load(from));
+        from.damage(number.is_none());
+        number.unwrap_or(NonZeroU32::MIN)
+    }
 }
 
 impl Part for usize {
@@ -172,22 +176,23 @@ impl Part for usize {
         (*self as u64).save(out);
     }
 
-    fn load(from: &mut Fields<'_>) -> Result<Self, Damage> {
-        usize::try_from(u64::load(from)?).map_err(|_| IMPOSSIBLE)
+    fn load(from: &mut Fields<'_>) -> Self {
+        let number = usize::try_from(u64::load(from));
+        from.damage(number.is_err());
+        number.unwrap_or(0)
     }
 }
 
 impl Part for bool {
     fn save(&self, out: &mut Writer<'_>) {
-        u8::from(*self).save(out);
+        out.put(&[u8::from(*self)]);
     }
 
-    fn load(from: &mut Fields<'_>) -> Result<Self, Damage> {
-        match u8::load(from)? {
-            0 => Ok(false),
-            1 => Ok(true),
-            _ => Err(IMPOSSIBLE),
-        }
+    #[inline(never)]
+    fn load(from: &mut Fields<'_>) -> Self {
+        let byte = u8::load(from);
+        from.damage(byte > 1);
+        byte == 1
     }
 }
 
@@ -198,21 +203,36 @@ impl<T: Part> Part for Vec<T> {
         T::save_all(self, out);
     }
 
-    fn load(from: &mut Fields<'_>) -> Result<Self, Damage> {
-        let count = u32::load(from)? as usize;
+    fn load(from: &mut Fields<'_>) -> Self {
+        let count = u32::load(from) as usize;
         T::load_all(count, from)
     }
 }
 
 impl Part for String {
     fn save(&self, out: &mut Writer<'_>) {
-        (self.len() as u32).save(out);
-        out.put(self.as_bytes());
+        save_text(self, out);
     }
 
-    fn load(from: &mut Fields<'_>) -> Result<Self, Damage> {
-        String::from_utf8(Vec::load(from)?).map_err(|_| IMPOSSIBLE)
+    fn load(from: &mut Fields<'_>) -> Self {
+        load_text(from).to_owned()
     }
+}
+
+/// Saves a text as a [`String`] is saved.
+#[inline(never)]
+pub(crate) fn save_text(text: &str, out: &mut Writer<'_>) {
+    (text.len() as u32).save(out);
+    out.put(text.as_bytes());
+}
+
+/// Takes a text off the front of what is left of a record.
+#[inline(never)]
+pub(crate) fn load_text<'a>(from: &mut Fields<'a>) -> &'a str {
+    let count = u32::load(from) as usize;
+    let text = std::str::from_utf8(from.take(count));
+    from.damage(text.is_err());
+    text.unwrap_or_default()
 }
 
 impl<T: Part> Part for Option<T> {
@@ -223,11 +243,8 @@ impl<T: Part> Part for Option<T> {
         }
     }
 
-    fn load(from: &mut Fields<'_>) -> Result<Self, Damage> {
-        match bool::load(from)? {
-            true => T::load(from).map(Some),
-            false => Ok(None),
-        }
+    fn load(from: &mut Fields<'_>) -> Self {
+        bool::load(from).then(|| T::load(from))
     }
 }
 
@@ -236,8 +253,8 @@ impl<T: Part> Part for Box<T> {
         T::save(self, out);
     }
 
-    fn load(from: &mut Fields<'_>) -> Result<Self, Damage> {
-        T::load(from).map(Box::new)
+    fn load(from: &mut Fields<'_>) -> Self {
+        Box::new(T::load(from))
     }
 }
 
@@ -247,8 +264,8 @@ impl<T: Part, const N: usize> Part for [T; N] {
         T::save_all(self, out);
     }
 
-    fn load(from: &mut Fields<'_>) -> Result<Self, Damage> {
-        T::load_all(N, from)?.try_into().map_err(|_| IMPOSSIBLE)
+    fn load(from: &mut Fields<'_>) -> Self {
+        std::array::from_fn(|_| T::load(from))
     }
 }
 
@@ -258,7 +275,7 @@ impl<A: Part, B: Part> Part for (A, B) {
         self.1.save(out);
     }
 
-    fn load(from: &mut Fields<'_>) -> Result<Self, Damage> {
-        Ok((A::load(from)?, B::load(from)?))
+    fn load(from: &mut Fields<'_>) -> Self {
+        (A::load(from), B::load(from))
     }
 }

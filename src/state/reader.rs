@@ -1,6 +1,6 @@
 //! Reads a state, record by record. Whatever the bytes are, it takes no more memory than there are bytes.
 
-use super::{DONE, Damage, MAGIC, Part, Tag};
+use super::{DONE, Damage, IMPOSSIBLE, MAGIC, Part, Tag};
 
 /// The longest record, in bytes: a connection with the longest message, waiting both ways.
 const RECORD_BYTES_MAX: usize = 16 * 1024 * 1024;
@@ -61,18 +61,17 @@ impl<'a> Reader<'a> {
     ///
     /// If the state is cut short, or goes on behind its end.
     pub fn next(&mut self) -> Result<Option<(Tag, Fields<'_>)>, Damage> {
-        let head = self.take(size_of::<Tag>() + size_of::<u32>())?;
-        let mut head = Fields(head);
-        let tag = Tag::load(&mut head)?;
-        let length = u32::load(&mut head)? as usize;
+        let mut head = Fields::new(self.take(size_of::<Tag>() + size_of::<u32>())?);
+        let tag = Tag::load(&mut head);
+        let length = u32::load(&mut head) as usize;
         if length > RECORD_BYTES_MAX {
             return Err(Damage("a record is too long"));
         }
         if tag != DONE {
             self.records += 1;
-            return Ok(Some((tag, Fields(self.take(length)?))));
+            return Ok(Some((tag, Fields::new(self.take(length)?))));
         }
-        let records = u64::load(&mut Fields(self.take(length)?))?;
+        let records = u64::load(&mut Fields::new(self.take(length)?));
         if records != self.records {
             return Err(Damage("some records are missing"));
         }
@@ -112,41 +111,78 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// What is left of a record.
+/// What is left of a record, and whether all values that were taken off it made sense.
 #[derive(Clone, Copy, Debug)]
-pub struct Fields<'a>(pub(super) &'a [u8]);
+pub struct Fields<'a> {
+    rest: &'a [u8],
+    is_damaged: bool,
+}
 
 impl<'a> Fields<'a> {
-    /// Takes the next `len` bytes.
+    pub(super) fn new(rest: &'a [u8]) -> Fields<'a> {
+        Fields {
+            rest,
+            is_damaged: false,
+        }
+    }
+
+    /// Notes that the record is damaged, if that is so. Then nothing more is left of it.
+    pub fn damage(&mut self, is_damaged: bool) {
+        if is_damaged {
+            self.is_damaged = true;
+            self.rest = &[];
+        }
+    }
+
+    /// Whether a value that was taken off made no sense, so that no value counts.
+    pub fn is_damaged(&self) -> bool {
+        self.is_damaged
+    }
+
+    /// Checks that all values that were taken off made sense.
     ///
     /// # Errors
     ///
-    /// If there are fewer.
-    pub fn take(&mut self, len: usize) -> Result<&'a [u8], Damage> {
-        let (taken, rest) = self
-            .0
-            .split_at_checked(len)
-            .ok_or(Damage("a record is cut short"))?;
-        self.0 = rest;
-        Ok(taken)
+    /// If one did not.
+    pub fn check(&self) -> Result<(), Damage> {
+        match self.is_damaged {
+            false => Ok(()),
+            true => Err(IMPOSSIBLE),
+        }
+    }
+
+    /// Takes the next `len` bytes, or none if there are fewer.
+    #[inline(never)]
+    pub fn take(&mut self, len: usize) -> &'a [u8] {
+        let Some((taken, rest)) = self.rest.split_at_checked(len) else {
+            self.damage(true);
+            return &[];
+        };
+        self.rest = rest;
+        taken
+    }
+
+    /// Fills `bytes` with the next bytes, or leaves it alone if there are fewer.
+    #[inline(never)]
+    pub fn fill(&mut self, bytes: &mut [u8]) {
+        let taken = self.take(bytes.len());
+        if taken.len() == bytes.len() {
+            bytes.copy_from_slice(taken);
+        }
     }
 
     /// Takes all that is left.
     pub fn rest(&mut self) -> &'a [u8] {
-        std::mem::take(&mut self.0)
+        std::mem::take(&mut self.rest)
     }
 
     /// Takes the values of a record that [`Writer::list`](super::Writer::list) has written.
-    ///
-    /// # Errors
-    ///
-    /// If one of them makes no sense.
-    pub fn list<T: Part>(&mut self) -> Result<Vec<T>, Damage> {
+    pub fn list<T: Part>(&mut self) -> Vec<T> {
         let mut values = Vec::new();
-        while !self.0.is_empty() {
-            values.push(T::load(self)?);
+        while !self.rest.is_empty() {
+            values.push(T::load(self));
         }
-        Ok(values)
+        values
     }
 }
 

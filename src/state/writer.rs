@@ -76,6 +76,7 @@ impl<'a> Writer<'a> {
     }
 
     /// Appends bytes to the record that is being written.
+    #[inline(never)]
     pub fn put(&mut self, bytes: &[u8]) {
         self.buffer.extend_from_slice(bytes);
     }
