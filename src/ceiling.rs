@@ -13,6 +13,7 @@ use crate::chat::keys::Keys;
 use crate::hub::conn::{Conn, buffers_bytes_max};
 use crate::hub::edit::{EDITORS_MAX, editor_bytes_max};
 use crate::protocol::Limits;
+use crate::state::{CHUNK_BYTES, READ_STEP_BYTES};
 use crate::users::USERS_BYTES_MAX;
 
 /// The most that an allocation takes besides its own bytes.
@@ -23,6 +24,18 @@ type Descriptor = u64;
 
 /// What the program takes before any client connects: itself, its libraries, the poll's events.
 const PROGRAM_BYTES: u64 = 2304 * 1024;
+
+/// The most that the server takes itself while it saves or loads a state, in bytes: what goes to a file at
+/// once, with a record that may be as long as a connection's buffers and an event, each twice while it
+/// grows; the timers, in the order in which they are filed; sessions and connections, before they have
+/// their places.
+fn saving_bytes_max(limits: &Limits) -> u64 {
+    let (conns, sessions) = (limits.connections_max as u64, limits.sessions_max as u64);
+    let record = buffers_bytes_max(limits) + editor_bytes_max(limits) + limits.event_bytes_max();
+    let timers = array_bytes(conns.max(sessions), 2 * size_of::<u64>());
+    let lists = 3 * array_bytes(conns, size_of::<u32>());
+    2 * (CHUNK_BYTES + READ_STEP_BYTES + record) as u64 + timers + lists
+}
 
 /// The memory for one kind of thing.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -42,6 +55,11 @@ pub struct Ceiling {
     pub parts: Vec<Part>,
     /// The most that the system keeps for the connections' sockets, in bytes.
     pub kernel_bytes: u64,
+    /// The most that is taken for a moment during an upgrade, in bytes: the state, and a second process that
+    /// loads it. A process that saves takes less.
+    pub upgrade_bytes: u64,
+    /// The most that a stop writes to the file of `--state`, in bytes; `None` without that.
+    pub file_bytes: Option<u64>,
     /// The most that clients of Unix sockets can keep in their own sockets, in bytes; `None` without a
     /// Unix socket.
     pub client_bytes: Option<u64>,
@@ -97,15 +115,32 @@ impl Ceiling {
                 Chat::ended_memory_bytes_max(),
             ),
             part("names with keys", names, keys),
+            part(
+                "a state that is saved or loaded",
+                1,
+                saving_bytes_max(limits),
+            ),
         ];
         // Two directions, and the system doubles each for its own bookkeeping: socket(7).
         let kernel_bytes = conns * 2 * 2 * socket_buffer_bytes as u64;
+        let sum: u64 = parts.iter().map(|part| part.bytes).sum();
+        let loaded = sum - PROGRAM_BYTES;
         Ceiling {
             parts,
             kernel_bytes,
+            // The state is no larger than what it is made of, and neither is what is loaded of it.
+            upgrade_bytes: PROGRAM_BYTES + 2 * loaded,
+            file_bytes: None,
             client_bytes: None,
             limits: *limits,
         }
+    }
+
+    /// The same for a server that keeps its state in a file, with `names` names in the users file.
+    pub fn with_state_file(self, names: Option<usize>) -> Ceiling {
+        let names = names.unwrap_or(0) as u64;
+        let file_bytes = Some(Chat::state_bytes_max(&self.limits, names));
+        Ceiling { file_bytes, ..self }
     }
 
     /// The same for a server with Unix sockets, each of whose clients can keep `bytes` in its own
@@ -140,6 +175,15 @@ impl Ceiling {
             text,
             "{kernel:>12}  more in the system, for the sockets' buffers"
         );
+        let upgrade = Mib(self.upgrade_bytes).to_string();
+        let _ = writeln!(
+            text,
+            "{upgrade:>12}  more for a moment during an upgrade or a save, in a second process"
+        );
+        if let Some(bytes) = self.file_bytes {
+            let file = Mib(bytes).to_string();
+            let _ = writeln!(text, "{file:>12}  in the file that a stop writes, at most");
+        }
         if let Some(bytes) = self.client_bytes {
             let clients = Mib(bytes).to_string();
             let _ = writeln!(
@@ -162,6 +206,7 @@ impl fmt::Display for Ceiling {
             self.limits.rooms_max,
             Mib(self.kernel_bytes)
         )?;
+        write!(f, ", an upgrade {}", Mib(self.upgrade_bytes))?;
         match self.client_bytes {
             Some(bytes) => write!(f, ", those of clients on Unix sockets {}", Mib(bytes)),
             None => Ok(()),
@@ -202,7 +247,7 @@ mod tests {
         let sum: u64 = ceiling.parts.iter().map(|part| part.bytes).sum();
         assert_eq!(ceiling.bytes(), sum);
         let breakdown = ceiling.breakdown();
-        assert_eq!(breakdown.lines().count(), ceiling.parts.len() + 2);
+        assert_eq!(breakdown.lines().count(), ceiling.parts.len() + 3);
         let line = format!("{:>12}  1024 connections", {
             let part = &ceiling.parts[1];
             Mib(part.bytes).to_string()

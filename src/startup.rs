@@ -137,6 +137,9 @@ impl Settings {
         if let Some(bytes) = self.unix_client_bytes {
             ceiling = ceiling.with_unix_clients(bytes);
         }
+        if options.state.is_some() {
+            ceiling = ceiling.with_state_file(names);
+        }
         match options.memory_bytes_max {
             Some(max) if ceiling.bytes() > max as u64 => Err(format!(
                 "--memory {max}: with these settings {} could be needed ({} bytes):\n{}lower \

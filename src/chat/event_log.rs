@@ -4,8 +4,8 @@
 //! ones. It knows neither who reads it nor what the lines say: each reader has a cursor of its own, the
 //! number of the next event that it gets.
 //!
-//! After a crash of the server, numbers go on behind all that may have been given, and so there is a *gap*
-//! in them. A log has at most one. It divides the events into two *runs*, and none of the functions
+//! After a crash of the server, numbers go on behind all that it can have used, and so there is a *gap* in
+//! them. A log has at most one. It divides the events into two *runs*, and none of the functions
 //! that find several events looks beyond the end of a run.
 
 use std::collections::VecDeque;

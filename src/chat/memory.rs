@@ -10,6 +10,7 @@ use super::usage::Usages;
 use crate::allocator::{array_bytes, slab_bytes};
 use crate::protocol::{ENDED_MAX, Limits};
 use crate::sorted_index::SortedIndex;
+use crate::state::CHUNK_BYTES;
 use crate::wheel::Wheel;
 
 /// What an index takes besides its keys, even if it has only one.
@@ -47,4 +48,28 @@ impl Chat {
     pub fn ended_memory_bytes_max() -> u64 {
         (ENDED_MAX * size_of::<EndedSession>()) as u64
     }
+
+    /// The most that sessions and rooms take in a state without connections, in bytes, with `names` names
+    /// that may join.
+    pub fn state_bytes_max(limits: &Limits, names: u64) -> u64 {
+        let (conns, sessions) = (limits.connections_max as u64, limits.sessions_max as u64);
+        let rooms = limits.rooms_at_once_max() as u64;
+        let pieces = (limits.log_bytes / CHUNK_BYTES + 3) as u64;
+        let log = limits.log_bytes as u64 + pieces * RECORD_BYTES;
+        SERVER_BYTES
+            + sessions * SESSION_BYTES
+            + rooms * (ROOM_BYTES + log)
+            + (2 * conns + sessions) * ORIGIN_BYTES
+            + ENDED_MAX as u64 * ENDED_BYTES
+            + names * KEY_BYTES
+    }
 }
+
+/// The most bytes of a state that go to each thing, with its timers and marks.
+const SERVER_BYTES: u64 = 8 * 1024;
+const SESSION_BYTES: u64 = 320;
+const ROOM_BYTES: u64 = 192;
+const RECORD_BYTES: u64 = 16;
+const ORIGIN_BYTES: u64 = 48;
+const ENDED_BYTES: u64 = 48;
+const KEY_BYTES: u64 = 64;

@@ -15,7 +15,7 @@ use crate::time::{Millis, Now};
 pub const LEFT_MIN: Millis = Millis(60_000);
 /// Over how many restarts a session is carried without a sign of life.
 pub const CARRIED_MAX: u8 = 16;
-/// How many numbers a save promises beyond those that are given.
+/// How many numbers a save promises beyond those that events have.
 pub const PROMISED_AHEAD: u64 = 1_000_000;
 
 impl Chat {
@@ -67,7 +67,7 @@ impl Chat {
     }
 
     /// Goes on with the rooms of a run of the server that came to no good end, in its life `boot`. Their
-    /// numbers go on behind all that can have been given.
+    /// numbers go on behind all that it can have used.
     pub fn recover(&mut self, boot: LifeId) {
         self.boot = boot;
         self.logs_begun = 0;

@@ -286,7 +286,7 @@ impl LoadingChat {
         let log = &mut self.chat.rooms[key.index()].log;
         for line in fields.rest().split_inclusive(|&byte| byte == b'\n') {
             let text = std::str::from_utf8(line).map_err(|_| IMPOSSIBLE)?;
-            let event = Numbered::read(text).filter(|_| text.ends_with("\r\n"));
+            let event = Numbered::read_line(text);
             let seq = event.ok_or(IMPOSSIBLE)?.seq;
             if seq != log.next() {
                 return Err(IMPOSSIBLE);

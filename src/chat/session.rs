@@ -181,7 +181,7 @@ impl Session {
     /// Notes a sign of life, unless a later one is known. This leaves the timer alone: it fires too
     /// early, finds nothing due, and is then filed for the deadline as it has become.
     pub fn touch(&mut self, at: Millis) {
-        // Over a restart of the server, a session may have been given time that it does not need any more.
+        // A restart of the server may have added time, which it does not need any more.
         let is_back = std::mem::take(&mut self.carried) > 0;
         if at <= self.alive_at && !is_back {
             return;

@@ -124,7 +124,7 @@ impl Splitter {
         self.telnet == Telnet::Data && !is_within_line
     }
 
-    /// Whether it could have got there with lines of at most so many bytes.
+    /// Whether it could have got there with lines of at most `line_bytes_max` bytes.
     pub fn is_sound(&self, line_bytes_max: usize) -> bool {
         self.partial.len() <= line_bytes_max
     }

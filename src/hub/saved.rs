@@ -163,7 +163,7 @@ impl<T: Transport> Hub<T> {
         self.chat.end_save(is_on_disk);
     }
 
-    /// Whether a room has used up so many of its promised numbers that the next save should not wait.
+    /// Whether a room has used up half of its promised numbers, so that the next save should not wait.
     pub fn is_save_urgent(&self) -> bool {
         self.chat.is_save_urgent()
     }

@@ -1,6 +1,7 @@
 //! What happens in a room.
 
 use super::name::Name;
+use super::output::LINE_END;
 use super::words::words;
 
 words! {
@@ -16,7 +17,7 @@ words! {
         Slow = "slow",
         /// The holder of the name's key took the name back.
         Replaced = "replaced",
-        /// The server came to no good end. No room is told: nobody was there to do it.
+        /// The server came to no good end. No LEFT says this: there was nobody to write it.
         Crashed = "crashed",
     }
 }
@@ -64,6 +65,11 @@ pub struct Numbered<'a> {
 }
 
 impl<'a> Numbered<'a> {
+    /// Reads a line that [`Output::Event`](super::Output::Event) has written, with its end.
+    pub fn read_line(line: &'a str) -> Option<Numbered<'a>> {
+        Numbered::read(line.strip_suffix(LINE_END)?)
+    }
+
     /// Reads a line that [`Output::Event`](super::Output::Event) has written, with or without its end.
     pub fn read(line: &'a str) -> Option<Numbered<'a>> {
         let line = line.trim_end_matches(['\r', '\n']);

@@ -18,6 +18,9 @@ use super::token::Token;
 use super::verb::{HELP_END, VERBS};
 use super::words::words;
 
+/// What ends each line that the server writes.
+pub const LINE_END: &str = "\r\n";
+
 /// The version of the protocol that this server speaks.
 const PROTOCOL_VERSION: u32 = 1;
 /// The version of this program.
@@ -44,7 +47,7 @@ macro_rules! write_line {
 fn append_line(out: &mut Vec<u8>, text: fmt::Arguments<'_>) {
     // Writing to memory does not fail.
     let _ = Text(out).write_fmt(text);
-    out.extend_from_slice(b"\r\n");
+    out.extend_from_slice(LINE_END.as_bytes());
 }
 
 /// The first words of all lines that the server sends unasked.

@@ -12,7 +12,7 @@ mod writer;
 
 pub use part::Part;
 pub(crate) use part::{IMPOSSIBLE, load_text, save_text, saved};
-pub use reader::{Fields, Reader, Source, pass_over};
+pub use reader::{Fields, Reader, STEP_BYTES as READ_STEP_BYTES, Source, pass_over};
 pub use summary::Summary;
 pub use writer::{CHUNK_BYTES, Sink, Writer};
 

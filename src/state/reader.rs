@@ -5,7 +5,7 @@ use super::{DONE, Damage, IMPOSSIBLE, MAGIC, Part, Tag};
 /// The longest record, in bytes: a connection with the longest message, waiting both ways.
 const RECORD_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// The memory for a record grows by this many bytes while there are more to read.
-const STEP_BYTES: usize = 64 * 1024;
+pub const STEP_BYTES: usize = 16 * 1024;
 
 /// Where the bytes of a state come from.
 pub trait Source {
@@ -101,7 +101,7 @@ impl<'a> Reader<'a> {
 
     /// Reads some more of the source, at least if `wanted` bytes are.
     fn read_more(&mut self, wanted: usize) -> Result<usize, Damage> {
-        let step = wanted.clamp(STEP_BYTES / 4, STEP_BYTES);
+        let step = wanted.clamp(STEP_BYTES, 4 * STEP_BYTES);
         let before = self.buffer.len();
         self.buffer.reserve_exact(step);
         self.buffer.resize(before + step, 0);
@@ -151,7 +151,7 @@ impl<'a> Fields<'a> {
         }
     }
 
-    /// Takes the next `len` bytes, or none if there are fewer.
+    /// Takes the next `len` bytes. If there are fewer, the record is damaged.
     #[inline(never)]
     pub fn take(&mut self, len: usize) -> &'a [u8] {
         let Some((taken, rest)) = self.rest.split_at_checked(len) else {
@@ -162,7 +162,7 @@ impl<'a> Fields<'a> {
         taken
     }
 
-    /// Fills `bytes` with the next bytes, or leaves it alone if there are fewer.
+    /// Fills `bytes` with the next bytes. If there are fewer, the record is damaged.
     #[inline(never)]
     pub fn fill(&mut self, bytes: &mut [u8]) {
         let taken = self.take(bytes.len());
