@@ -11,6 +11,7 @@ mod editor;
 mod english;
 mod expiry;
 mod fairness;
+mod format;
 mod fuzz_corpus;
 mod grammar;
 mod journal;
