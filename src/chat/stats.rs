@@ -5,7 +5,7 @@
 
 use super::Chat;
 use crate::protocol::{LeaveReason, Listing, Output};
-use crate::state::{Fields, Part, Writer};
+use crate::state::{Fields, Part, Writer, save_text};
 use crate::time::{Millis, Now};
 
 /// Defines [`Stats`] and lists what STATS shows, in its order, from one table. A counter is
@@ -22,8 +22,10 @@ macro_rules! stats {
 
         impl Stats {
             /// Gives the name of each counter, and the counter.
-            fn each_counter(&mut self, mut give: impl FnMut(&str, &mut u64)) {
-                $($(give($name, &mut self.$field);)?)+
+            fn each_counter(&mut self, give: &mut dyn FnMut(&str, &mut u64)) {
+                for (name, counter) in [$($(($name, &mut self.$field),)?)+] {
+                    give(name, counter);
+                }
                 for reason in LeaveReason::ALL {
                     let name = format!("sessions-{reason}");
                     give(&name, &mut self.sessions_ended[reason.index()]);
@@ -164,16 +166,20 @@ impl Chat {
 /// They are saved by their names, so that versions may have different counters.
 impl Part for Stats {
     fn save(&self, out: &mut Writer<'_>) {
-        let mut named = Vec::new();
         let mut stats = *self;
-        stats.each_counter(|name, count| named.push((name.to_owned(), *count)));
-        named.save(out);
+        let mut counters: u32 = 0;
+        stats.each_counter(&mut |_, _| counters += 1);
+        counters.save(out);
+        stats.each_counter(&mut |name, count| {
+            save_text(name, out);
+            count.save(out);
+        });
     }
 
     fn load(from: &mut Fields<'_>) -> Self {
         let named: Vec<(String, u64)> = Part::load(from);
         let mut stats = Stats::default();
-        stats.each_counter(|name, count| {
+        stats.each_counter(&mut |name, count| {
             let saved = named.iter().find(|(saved, _)| saved == name);
             *count = saved.map_or(0, |(_, saved)| *saved);
         });

@@ -14,6 +14,7 @@ use super::clock::{LOCAL_ZONE, SystemClock, read_zone};
 use super::event_source::EventSource;
 use super::handover::{Handover, SavedState};
 use super::listeners::Listeners;
+use super::restart::count;
 use super::saves::Saves;
 use super::signals::Signals;
 use super::state_file::StateFile;
@@ -61,11 +62,11 @@ pub fn resume(
             server.hub.stats().upgrades += 1;
             let hub = &server.hub;
             let text = format!(
-                "upgraded from {} to {}: {} connections, {} sessions, {} ms",
+                "upgraded from {} to {}: {}, {}, {} ms",
                 head.version,
                 env!("CARGO_PKG_VERSION"),
-                hub.len(),
-                hub.chat().sessions(),
+                count(hub.len() as u64, "connection"),
+                count(hub.chat().sessions() as u64, "session"),
                 server.clock.now().at.since(head.at).0
             );
             log::info!("{text}");

@@ -149,7 +149,11 @@ fn be_tried(program: &File, state: &File, stream: &UnixStream) -> ! {
     if streams.is_ok() {
         inherited::pass_on(state, true);
         let error = program::execute(program, &errand::trial(state), true);
-        let _ = { stream }.write_all(format!("cannot execute it: {error}\n").as_bytes());
+        let reason = match error.kind() {
+            ErrorKind::NotFound => "it is a script, or lacks its interpreter".to_owned(),
+            _ => error.to_string(),
+        };
+        let _ = { stream }.write_all(format!("cannot execute it: {reason}\n").as_bytes());
     }
     // SAFETY: this ends the process, and runs nothing of what the server does at its end.
     unsafe { libc::_exit(127) }

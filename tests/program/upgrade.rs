@@ -204,7 +204,7 @@ fn the_program_changes_and_the_process_stays() {
         let said = upgrade(&mut server.process);
         let expected = format!("upgraded from {from} to {to}: ");
         assert!(said.starts_with(&expected), "{said}");
-        assert!(said.contains(" 1 sessions, "), "{said}");
+        assert!(said.contains(" 1 session, "), "{said}");
         assert_eq!(server.process.status("Name"), name);
         let hello = Client::connect(server.address()).expect("HELLO ");
         assert!(hello.contains(&format!("chinwag/{to}")), "{hello}");
