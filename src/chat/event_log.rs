@@ -111,20 +111,19 @@ impl EventLog {
         self.number_at(index.saturating_sub(count) as usize).min(to)
     }
 
-    /// Lets the next event have the number `next`, if that is not given yet. A gap that there was already goes,
-    /// with the events before it.
+    /// Lets the next event have the number `next`, if that is not given yet. A gap that there was already
+    /// grows if no event has come behind it. Otherwise it goes, with the events before it.
     pub fn skip_to(&mut self, next: u64) {
-        while self.gap_from != NO_GAP && !self.starts.is_empty() && self.first < self.gap_from {
-            self.drop_first();
+        if next <= self.next() {
+            return;
         }
-        let from = match self.gap_from {
-            NO_GAP => self.next(),
-            // Nothing has happened since.
-            from => from,
-        };
-        if next > self.next() {
-            (self.gap_from, self.gap_to) = (from, next);
+        if self.gap_to != self.next() {
+            while self.gap_from != NO_GAP {
+                self.drop_first();
+            }
+            self.gap_from = self.next();
         }
+        self.gap_to = next;
         self.close_gap();
     }
 
@@ -358,7 +357,8 @@ impl EventLog {
             true => [1, first + 1, gap_from, gap_to, next, NUMBER_MAX],
             false => [1, 1, 1, first, next, NUMBER_MAX],
         };
-        if first > NUMBER_MAX || !numbers.is_sorted() || has_gap && gap_from == gap_to {
+        let is_number = (1..=NUMBER_MAX).contains(&first);
+        if !is_number || !numbers.is_sorted() || has_gap && gap_from == gap_to {
             return Err(IMPOSSIBLE);
         }
         Ok(EventLog {
@@ -369,11 +369,13 @@ impl EventLog {
         })
     }
 
-    /// Drops everything, and goes on behind event `number`.
+    /// Drops everything, and goes on behind event `number`, the next that it would get.
     pub fn drop_up_to(&mut self, number: u64) {
-        let bytes_max = self.bytes_max;
-        *self = EventLog::new(bytes_max);
+        while !self.starts.is_empty() {
+            self.drop_first();
+        }
         self.first = number + 1;
+        self.close_gap();
     }
 }
 
@@ -567,5 +569,260 @@ mod tests {
         ] {
             assert_eq!(log.advance(from, bytes), reached, "{bytes} from {from}");
         }
+    }
+
+    /// What a log has to be like: each event held with its number and its line.
+    struct Model {
+        held: Vec<(u64, String)>,
+        next: u64,
+        /// Its first number, and the first one behind it.
+        gap: Option<(u64, u64)>,
+        bytes_max: usize,
+    }
+
+    impl Model {
+        fn first(&self) -> u64 {
+            self.held.first().map_or(self.next, |&(number, _)| number)
+        }
+
+        fn drop_first(&mut self) {
+            self.held.remove(0);
+            let first = self.first();
+            self.gap = self.gap.filter(|&(from, _)| first < from);
+        }
+
+        fn append(&mut self, line: &str) {
+            let is_full = |held: &[(u64, String)]| {
+                let bytes: usize = held.iter().map(|(_, line)| line.len()).sum();
+                let events_max = EventLog::events_max(self.bytes_max);
+                bytes + line.len() > self.bytes_max || held.len() >= events_max
+            };
+            while !self.held.is_empty() && is_full(&self.held) {
+                self.held.remove(0);
+            }
+            self.held.push((self.next, line.to_owned()));
+            self.next += 1;
+            let first = self.first();
+            self.gap = self.gap.filter(|&(from, _)| first < from);
+        }
+
+        fn skip_to(&mut self, next: u64) {
+            if next <= self.next {
+                return;
+            }
+            match self.gap {
+                Some((from, to)) if to == self.next => self.gap = Some((from, next)),
+                _ => {
+                    while self.gap.is_some() {
+                        self.drop_first();
+                    }
+                    self.gap = (!self.held.is_empty()).then_some((self.next, next));
+                }
+            }
+            self.next = next;
+        }
+
+        fn drop_up_to(&mut self, number: u64) {
+            self.held.clear();
+            // Nothing is held before a gap any more.
+            (self.next, self.gap) = (number + 1, None);
+        }
+
+        /// The events from one number up to, not including, another.
+        fn between(&self, from: u64, to: u64) -> Vec<&(u64, String)> {
+            let is_there = |event: &&(u64, String)| (from..to).contains(&event.0);
+            self.held.iter().filter(is_there).collect()
+        }
+
+        fn text(&self, from: u64, to: u64) -> String {
+            let lines = self.between(from, to).into_iter();
+            lines.map(|(_, line)| line.as_str()).collect()
+        }
+
+        fn run_end(&self, number: u64) -> u64 {
+            let gap = self.gap.filter(|&(_, to)| number < to);
+            gap.map_or(self.next, |(from, _)| from)
+        }
+
+        fn run_start(&self, number: u64) -> u64 {
+            let gap = self.gap.filter(|&(from, _)| number > from);
+            gap.map_or(self.first(), |(_, to)| to).min(number)
+        }
+
+        fn next_held(&self, number: u64) -> u64 {
+            let next = self.between(number, u64::MAX);
+            let next = next.first().map_or(self.next, |event| event.0);
+            next.max(number)
+        }
+
+        fn before(&self, to: u64, count: usize) -> u64 {
+            let earlier = self.between(0, to);
+            match count {
+                0 => to,
+                _ => (earlier.get(earlier.len().saturating_sub(count))).map_or(to, |event| event.0),
+            }
+        }
+
+        fn fit(&self, from: u64, events_max: u64, bytes_max: usize) -> u64 {
+            let end = from.saturating_add(events_max).min(self.run_end(from));
+            let fits = |&to: &u64| self.text(from, to).len() <= bytes_max;
+            (from..=end).take_while(fits).last().unwrap()
+        }
+
+        fn fit_back(&self, from: u64, to: u64, bytes_max: usize) -> u64 {
+            let fits = |&start: &u64| self.text(start, to).len() <= bytes_max;
+            (from..=to).find(fits).unwrap()
+        }
+
+        fn advance(&self, from: u64, bytes: usize) -> (u64, usize) {
+            let end = self.run_end(from);
+            let len = |to: u64| self.text(from, to).len();
+            let to = (from..=end).find(|&to| len(to) >= bytes).unwrap_or(end);
+            (to, len(to).saturating_sub(bytes))
+        }
+
+        fn assert_like(&self, log: &EventLog, rng: &mut fastrand::Rng) {
+            assert_eq!((log.first(), log.next()), (self.first(), self.next));
+            let bytes = self.text(0, u64::MAX).len();
+            assert_eq!(log.len_bytes(), bytes);
+            let (oldest, next) = (self.first().saturating_sub(3), self.next);
+            let number = |rng: &mut fastrand::Rng| match rng.u8(..3) {
+                0 => self.gap.map_or(next, |(from, to)| rng.u64(from - 1..=to)),
+                1 => rng.u64(oldest..=next),
+                _ => rng.choice(&self.held).map_or(next, |event| event.0),
+            };
+            for _ in 0..6 {
+                let (a, b) = (number(rng), number(rng));
+                let (from, to) = (a.min(b), a.max(b));
+                let what = format!("{from} to {to}, gap {:?}", self.gap);
+                assert_eq!(log.next_held(a), self.next_held(a), "{a}: {what}");
+                assert_eq!(log.run_end(a), self.run_end(a), "{a}: {what}");
+                assert_eq!(log.run_start(a), self.run_start(a), "{a}: {what}");
+                let between = self.between(from, to).len() as u64;
+                assert_eq!(log.count(from, to), between, "{what}");
+                assert_eq!(text(log.range(from, to)), self.text(from, to), "{what}");
+                assert_eq!(log.tail_bytes(a), self.text(a, u64::MAX).len(), "{what}");
+                let count = rng.usize(..6);
+                let before = self.before(a, count);
+                assert_eq!(log.before(a, count as u64), before, "{count} before {a}");
+
+                let (from, bytes) = (self.next_held(a), rng.usize(..40));
+                let events_max = rng.u64(..6);
+                let end = self.run_end(from);
+                assert_eq!(text(log.tail(from)), self.text(from, end), "{what}");
+                let fit = self.fit(from, events_max, bytes);
+                assert_eq!(log.fit(from, events_max, bytes), fit, "{what}");
+                assert_eq!(log.advance(from, bytes), self.advance(from, bytes));
+                let to = self.next_held(b).min(end).max(from);
+                let back = self.fit_back(from, to, bytes);
+                assert_eq!(log.fit_back(from, to, bytes), back, "{from} to {to}");
+            }
+        }
+    }
+
+    fn saved_and_loaded(log: &EventLog) -> EventLog {
+        let mut loaded = EventLog::with_head(&log.head(), log.bytes_max).unwrap();
+        for piece in log.pieces() {
+            for line in text(piece).split_inclusive('\n') {
+                loaded.append(line.as_bytes());
+            }
+        }
+        assert_eq!(log.head().next(), loaded.next());
+        loaded
+    }
+
+    #[test]
+    fn a_log_with_a_gap_is_like_its_model() {
+        for seed in 0..30 {
+            let mut rng = fastrand::Rng::with_seed(seed);
+            let bytes_max = [20, 60, 200][rng.usize(..3)];
+            let mut log = EventLog::new(bytes_max);
+            let mut model = Model {
+                held: Vec::new(),
+                next: 1,
+                gap: None,
+                bytes_max,
+            };
+            for _ in 0..120 {
+                match rng.u8(..24) {
+                    0 => {
+                        let next = model.next + rng.u64(..9);
+                        log.skip_to(next);
+                        model.skip_to(next);
+                    }
+                    1 => log = saved_and_loaded(&log),
+                    2 if rng.u8(..4) == 0 => {
+                        let next = model.next;
+                        log.drop_up_to(next);
+                        model.drop_up_to(next);
+                    }
+                    _ => {
+                        let line = "x".repeat(rng.usize(..12)) + "\n";
+                        log.append(line.as_bytes());
+                        model.append(&line);
+                    }
+                }
+                model.assert_like(&log, &mut rng);
+            }
+        }
+    }
+
+    #[test]
+    fn a_gap_grows_while_nothing_comes_behind_it_and_then_makes_way_for_another() {
+        let mut log = log_of(100, &["one\n", "two\n"]);
+        log.skip_to(10);
+        log.skip_to(20);
+        log.skip_to(15);
+        assert_eq!((log.first(), log.next(), log.len_bytes()), (1, 20, 8));
+        assert_eq!(
+            (log.next_held(3), log.run_end(1), log.count(1, 20)),
+            (20, 3, 2)
+        );
+        log.append(b"three\n");
+        assert_eq!((log.run_start(20), log.run_end(20)), (20, 21));
+        assert_eq!((log.before(20, 1), log.before(21, 2)), (2, 2));
+        log.skip_to(30);
+        assert_eq!(
+            (log.first(), log.next(), text(log.tail(1))),
+            (20, 30, "three\n".into())
+        );
+        assert_eq!(log.next_held(21), 30);
+    }
+
+    /// As when a state is loaded with other limits.
+    #[test]
+    fn a_log_whose_line_is_dropped_while_it_is_loaded_keeps_its_gap() {
+        let mut log = log_of(100, &["one\n", "two\n", "three\n"]);
+        log.skip_to(10);
+        for (dropped, next) in [(1, 2), (3, 10)] {
+            let mut loaded = EventLog::with_head(&log.head(), 100).unwrap();
+            for line in &["one\n", "two\n", "three\n"][..dropped - 1] {
+                loaded.append(line.as_bytes());
+            }
+            loaded.drop_up_to(dropped as u64);
+            assert_eq!(
+                (loaded.first(), loaded.next(), loaded.len_bytes()),
+                (next, next, 0)
+            );
+        }
+    }
+
+    #[test]
+    fn an_impossible_head_is_refused() {
+        let good = |first, gap_from, gap_to, next| {
+            let head = LogHead {
+                first,
+                gap_from,
+                gap_to,
+                next,
+            };
+            EventLog::with_head(&head, 100).is_ok()
+        };
+        assert!(good(1, NO_GAP, NO_GAP, 1) && good(5, NO_GAP, NO_GAP, NUMBER_MAX));
+        assert!(good(1, 2, 3, 3) && good(7, 9, 20, 25));
+        assert!(!good(0, NO_GAP, NO_GAP, 1) && !good(5, NO_GAP, NO_GAP, 4));
+        assert!(!good(1, NO_GAP, NO_GAP, NUMBER_MAX + 1) && !good(NO_GAP, NO_GAP, NO_GAP, NO_GAP));
+        assert!(!good(2, 2, 3, 3) && !good(1, 3, 3, 3) && !good(1, 2, 4, 3));
+        assert!(!good(1, 2, NO_GAP, NO_GAP) && !good(0, 2, 4, 5));
     }
 }
