@@ -75,7 +75,9 @@ impl Chat {
         for (_, room) in &mut self.rooms {
             let promised = room.promised;
             if promised != UNBOUND {
+                self.log_bytes -= room.log.len_bytes() as u64;
                 room.log.skip_to(promised.saturating_add(1));
+                self.log_bytes += room.log.len_bytes() as u64;
             }
             room.promised = UNBOUND;
             room.unserved = room.log.next();
@@ -91,14 +93,15 @@ impl Chat {
     }
 
     /// Notes whether what was saved since [`begin_save`](Self::begin_save) is on disk. If so, what it has
-    /// promised is in force.
+    /// promised is in force. If not, it may be there all the same, so a lower promise stays in force.
     pub fn end_save(&mut self, is_on_disk: bool) {
         self.is_save_urgent &= !is_on_disk;
         for (_, room) in &mut self.rooms {
             let promised = std::mem::replace(&mut room.to_promise, UNBOUND);
-            if is_on_disk {
-                room.promised = promised;
-            }
+            room.promised = match is_on_disk {
+                true => promised,
+                false => room.promised.min(promised),
+            };
         }
     }
 
