@@ -120,7 +120,8 @@ impl Chat {
         if log.count(session.cursor, log.next()) == 0 {
             return missed;
         }
-        let newest = read_event(log, log.next() - 1, &mut self.line);
+        // It may have a gap behind it.
+        let newest = read_event(log, log.before(log.next(), 1), &mut self.line);
         let name = session.name;
         let viewer = session.attached_mut().talk_mut().viewer;
         missed - u64::from(viewer.is_own(name, &newest))
