@@ -21,6 +21,7 @@ mod members;
 mod options;
 mod properties;
 mod rate;
+mod restart;
 #[path = "../script/mod.rs"]
 mod script;
 mod seeds;

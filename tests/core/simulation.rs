@@ -42,7 +42,7 @@ fn nothing_is_lost_doubled_leaked_or_late_whatever_clients_do() {
 /// The number of seeds that are played twice.
 const TWINS: u64 = 24;
 
-/// A server that is upgraded again and again is the same server: every client gets, byte by byte, what it gets
+/// G37: a server that is upgraded again and again is the same server: every client gets, byte by byte, what it gets
 /// from one that is not.
 #[test]
 fn a_hub_that_is_replaced_by_what_it_saved_goes_on_as_if_nothing_had_been() {
@@ -69,6 +69,19 @@ fn a_hub_that_is_replaced_by_what_it_saved_goes_on_as_if_nothing_had_been() {
                 "connection {number}:\n{left}\ninstead:\n{right}"
             );
         }
+    });
+}
+
+/// The number of seeds that are played with restarts.
+const RESTARTED: u64 = 24;
+
+/// G40: to clients, a stop and a start are connections that break.
+#[test]
+fn nothing_is_lost_or_doubled_by_a_server_that_stops_and_starts_again() {
+    play_seeds(RESTARTED, |seed, log| {
+        let mut restarted = Simulation::new(seed);
+        restarted.restarts = Some(Rng::with_seed(seed));
+        restarted.play(log);
     });
 }
 
@@ -156,6 +169,8 @@ struct Simulation {
     rng: Rng,
     /// Decides when the hub is replaced by what was loaded from what it saved; `None` for never.
     upgrades: Option<Rng>,
+    /// Decides when the server stops and starts again; `None` for never.
+    restarts: Option<Rng>,
     world: World,
     talkers: Vec<Talker>,
     /// They are there for the others, and see nothing but what people see.
@@ -206,6 +221,7 @@ impl Simulation {
         Simulation {
             rng,
             upgrades: None,
+            restarts: None,
             steps: 0,
             talkers_total: 0,
             peers: Vec::new(),
@@ -238,6 +254,7 @@ impl Simulation {
             self.world.hub.assert_consistent(now);
             self.assert_ceiling();
             self.watch_rooms();
+            self.restart_sometimes();
         }
         // Everybody goes, and nothing stays.
         for person in &self.people {
@@ -263,6 +280,41 @@ impl Simulation {
         if self.upgrades.as_mut().is_some_and(|rng| rng.u8(..4) == 0) {
             self.world.upgrade();
         }
+    }
+
+    /// Breaks all connections, and starts the server again.
+    fn restart_sometimes(&mut self) {
+        let Some(rng) = &mut self.restarts else {
+            return;
+        };
+        if rng.u8(..40) > 0 {
+            return;
+        }
+        while !self.talkers.is_empty() {
+            self.cut_off(0);
+        }
+        for person in self.people.drain(..) {
+            self.world.reset(&person.peer);
+        }
+        self.world.restart();
+        self.watch_rooms();
+    }
+
+    /// Breaks a connection.
+    fn cut_off(&mut self, at: usize) {
+        let talker = self.talkers.remove(at);
+        if let Some(member) = talker.member {
+            self.members[member].is_torn = true;
+        }
+        for (member, after, _) in talker.resuming {
+            let member = &mut self.members[member];
+            member.is_torn = true;
+            if after.is_some() {
+                // It may have set the cursor back, unheard.
+                member.heard.clear();
+            }
+        }
+        self.world.reset(&talker.peer);
     }
 
     /// All that each client has ever got, without the secrets, which are never the same.
@@ -317,20 +369,9 @@ impl Simulation {
             }
             12..14 => {
                 let at = self.someone();
-                let talker = self.talkers.remove(at);
-                if let Some(member) = talker.member {
-                    self.members[member].is_torn = true;
-                }
-                for (member, after, _) in talker.resuming {
-                    let member = &mut self.members[member];
-                    member.is_torn = true;
-                    if after.is_some() {
-                        // It may have set the cursor back, unheard.
-                        member.heard.clear();
-                    }
-                }
-                self.world.reset(&talker.peer);
-                format!("{} is gone", talker.peer.conn)
+                let peer = self.talkers[at].peer.clone();
+                self.cut_off(at);
+                format!("{} is gone", peer.conn)
             }
             14 if self.rng.bool() => self.change_keys(),
             15 => self.probe(),

@@ -146,10 +146,10 @@ pub struct Peer {
 }
 
 /// An address of an origin, and a port.
-fn address_in(origin: Origin) -> Address {
+fn address_in(origin: Origin, user: u32) -> Address {
     const PORT: u16 = 47480;
     match origin {
-        Origin::Local => Address::Local { user: 0 },
+        Origin::Local => Address::Local { user },
         Origin::V4(address) => Address::of((address, PORT).into()),
         Origin::V6(network) => {
             let mut address = [0; 16];
@@ -168,6 +168,8 @@ pub struct World {
     pub unix_ms: u64,
     /// Where clients connect from.
     pub origin: Origin,
+    /// Which user they are of, if that is this machine.
+    pub user: u32,
     /// How many turns it has taken.
     pub turns: usize,
     /// All wires there were, by their numbers.
@@ -181,6 +183,7 @@ impl World {
             at: 0,
             unix_ms: UNIX_MS,
             origin: Origin::Local,
+            user: 0,
             turns: 0,
             wires: Vec::new(),
         }
@@ -215,7 +218,7 @@ impl World {
         let number = self.wires.len() as u32;
         let wire = Rc::new(RefCell::new(Wire { number, ..wire }));
         self.wires.push(wire.clone());
-        let address = address_in(self.origin);
+        let address = address_in(self.origin, self.user);
         let conn = {
             let now = self.now();
             self.hub.vacancy().accept(End(wire.clone()), address, now)
@@ -231,15 +234,19 @@ impl World {
     pub fn save(&self, kind: Kind) -> Vec<u8> {
         let mut state = Vec::new();
         let mut writer = Writer::new(&mut state);
-        Head::new(kind, BOOT, 0, self.now()).write(&mut writer);
+        Head::new(kind, self.hub.chat().boot(), 0, self.now()).write(&mut writer);
         self.hub.save(kind, &mut writer);
         assert!(writer.finish());
         state
     }
 
     /// Replaces the hub by what a state has.
-    pub fn load(&mut self, mut state: &[u8]) -> Result<usize, Damage> {
-        let limits = *self.hub.chat().limits();
+    pub fn load(&mut self, state: &[u8]) -> Result<usize, Damage> {
+        self.load_within(state, *self.hub.chat().limits())
+    }
+
+    /// Replaces the hub by what a state has, with other limits.
+    pub fn load_within(&mut self, mut state: &[u8], limits: Limits) -> Result<usize, Damage> {
         let mut reader = Reader::new(&mut state)?;
         let head = Head::read(&mut reader)?;
         let wires = &self.wires;
@@ -266,6 +273,43 @@ impl World {
         for (wire, was_closed) in self.wires.iter().zip(closed) {
             wire.borrow_mut().is_closed = was_closed;
         }
+    }
+
+    /// Stops the server and starts it again. Its own time stands still meanwhile.
+    pub fn restart(&mut self) {
+        self.restart_within(*self.hub.chat().limits());
+    }
+
+    /// Stops the server and starts it again with other limits.
+    pub fn restart_within(&mut self, limits: Limits) {
+        self.hub.shut_down(self.now());
+        self.run();
+        let state = self.save(Kind::Stop);
+        self.load_within(&state, limits).unwrap();
+        self.unix_ms += 100_000_000;
+        self.hub.go_on(self.now());
+        self.hub.assert_consistent(self.now());
+    }
+
+    /// Saves for the case of a crash, and has it on disk.
+    pub fn save_on_disk(&mut self) -> Vec<u8> {
+        self.hub.begin_save();
+        let state = self.save(Kind::Running);
+        self.hub.end_save(true);
+        state
+    }
+
+    /// Ends the server without a word, and starts another with what is on disk.
+    pub fn crash(&mut self, state: &[u8]) {
+        let boot = LifeId::new(self.hub.chat().boot().number() + 1);
+        self.load(state).unwrap();
+        let mut state = state;
+        let saved = Head::read(&mut Reader::new(&mut state).unwrap()).unwrap();
+        let lost_ms = self.at - saved.at.0;
+        self.at = saved.at.0;
+        self.unix_ms += lost_ms + 100_000;
+        self.hub.recover(boot);
+        self.hub.assert_consistent(self.now());
     }
 
     /// Puts bytes on the way to the server without letting it look at them.
