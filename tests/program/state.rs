@@ -108,6 +108,7 @@ fn connect(server: &Server) -> (Client, String) {
     (client, boot)
 }
 
+/// G40 and G42.
 #[test]
 fn a_stop_and_a_start_keep_sessions_and_rooms() {
     let place = Place::new();
@@ -174,6 +175,7 @@ fn what_was_left_of_the_idle_time_is_at_least_a_minute() {
     ann.ask(&format!("RESUME {token}"), "OK RESUME name=ann ");
 }
 
+/// G42.
 #[test]
 fn a_damaged_file_is_put_aside_and_the_server_starts() {
     let place = Place::new();
@@ -310,6 +312,7 @@ fn sessions_that_lower_limits_do_not_allow_end_and_the_log_says_how_many() {
     assert!(log.contains(" WARN 2 sessions ended: "), "{log}");
 }
 
+/// G43.
 #[test]
 fn nothing_is_written_while_the_server_runs() {
     let place = Place::new();

@@ -188,6 +188,7 @@ fn await_file(path: &Path) {
     fs::remove_file(path).unwrap();
 }
 
+/// G39.
 #[test]
 fn the_program_changes_and_the_process_stays() {
     let Some(place) = Place::new() else { return };
@@ -292,6 +293,7 @@ fn nothing_is_lost_in_whatever_state_connections_are() {
     assert!(!place.dir.join("chat").exists());
 }
 
+/// G38.
 #[test]
 fn a_program_that_is_no_good_changes_nothing() {
     let Some(place) = Place::new() else { return };
@@ -411,6 +413,7 @@ fn signals_in_a_trial_are_not_lost() {
     assert_eq!(finished.err.matches("upgrade refused: ").count(), 2);
 }
 
+/// G39.
 #[test]
 fn any_number_of_upgrades_leave_nothing_behind() {
     let Some(place) = Place::new() else { return };
