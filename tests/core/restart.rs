@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use chinwag::chat::keys::{KeyHash, Keys};
-use chinwag::chat::{Kind, Origin};
+use chinwag::chat::{Chat, Kind, Origin};
 use chinwag::protocol::Limits;
 use fastrand::Rng;
 
@@ -785,6 +785,55 @@ fn a_gap_falls_out_of_a_log_that_is_full_and_survives_a_restart_before() {
             vec![format!("LOST {} {next}", AHEAD + 1).as_str()]
         )
     );
+}
+
+/// What `--check` says of the file is never too little, and not much too much.
+#[test]
+fn the_longest_state_is_as_long_as_the_check_says() {
+    let limits = Limits {
+        sessions_max: 300,
+        rooms_max: 20,
+        log_bytes: 64 * 1024,
+        lines_per_s: 0,
+        connections_max: 40,
+        ..Limits::default()
+    };
+    let mut world = World::new(limits);
+    for number in 0..2 * (limits.sessions_max - 1) {
+        let [high, low] = (number as u16).to_be_bytes();
+        world.origin = Origin::V6([0x20, 0x01, 0x0d, 0xb8, 0, 0, high, low]);
+        // Half of them end, so that they are among those that have ended.
+        let room = number % limits.rooms_max;
+        let name = format!("{number:0>24}");
+        let join = format!("JOIN {name} room={room:0>24} idle=3600 mode=pull key=mine");
+        let (peer, said) = ask(&mut world, &join);
+        assert!(said[0].starts_with("OK JOIN"), "{said:?}");
+        match number % 2 {
+            0 => world.send(&peer, b"QUIT\n"),
+            _ => world.reset(&peer),
+        }
+    }
+    for room in 0..limits.rooms_max {
+        let join = format!("JOIN x room={room:0>24} mode=pull");
+        let peer = join_any(&mut world, &join);
+        for _ in 0..limits.log_bytes / 1000 + 3 {
+            world.send(&peer, format!("SAY {}\n", "x".repeat(1000)).as_bytes());
+        }
+        world.send(&peer, b"QUIT\n");
+    }
+    let names = 1000;
+    let mut text = String::new();
+    for name in 0..names {
+        text += &format!("n{name:0>23}:{}\n", KeyHash::of("key"));
+    }
+    let most = Chat::state_bytes_max(&limits, names) as usize;
+    let without = world.save(Kind::Stop).len();
+    world
+        .hub
+        .set_keys(Some(Keys::parse(&text).unwrap()), world.now());
+    let with = world.save(Kind::Stop).len();
+    assert!(with > without && with <= most, "{with} of {most}");
+    assert!(2 * with > most, "{with} of {most}");
 }
 
 /// Lowers what the last save has promised of the only room, as if that were used up.

@@ -40,7 +40,7 @@ fn nothing_is_lost_doubled_leaked_or_late_whatever_clients_do() {
 }
 
 /// The number of seeds that are played twice.
-const TWINS: u64 = 24;
+const TWINS: u64 = 12;
 
 /// G37: a server that is upgraded again and again is the same server: every client gets, byte by byte, what it gets
 /// from one that is not.
