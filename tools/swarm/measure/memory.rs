@@ -5,7 +5,7 @@ use std::path::Path;
 use tools::client::Client;
 
 use crate::measure::server::{Server, connections_possible};
-use crate::measure::sessions::{BLOCK, IDLE_S, Sessions, exchange, read_join, write_name};
+use crate::measure::sessions::{BLOCK, IDLE_S, Sessions, attach, exchange};
 use crate::measure::table::Section;
 
 /// Those who hold a connection are as many, if the limit on open files allows it.
@@ -51,21 +51,7 @@ fn attached(program: &Path, count: usize, section: &mut Section) -> Result<(), S
     const ROOM_SIZE: usize = 10;
     let rooms = count.div_ceil(ROOM_SIZE);
     let mut server = Server::start(program, [count, count, rooms], LOG_BYTES)?;
-    let mut clients = Vec::with_capacity(count);
-    let mut line = Vec::new();
-    for number in 0..count {
-        let mut client = server.connect()?;
-        line.clear();
-        line.extend_from_slice(b"JOIN ");
-        write_name(number, &mut line);
-        line.extend_from_slice(b" room=");
-        write_name(number / ROOM_SIZE, &mut line);
-        line.push(b'\n');
-        client.send(&line)?;
-        read_join(&mut client)?;
-        client.expect("JOINED ")?;
-        clients.push(client);
-    }
+    let mut clients = attach(&server, count, ROOM_SIZE)?;
     let what = format!("an attached push session, of {count} in rooms of {ROOM_SIZE}");
     section.add(
         "attached",
@@ -109,7 +95,7 @@ fn detached(
 }
 
 /// One member of each of some rooms says something, so often that the logs are full of it.
-fn talk(clients: &mut [Client], sessions: &Sessions) -> Result<(), String> {
+pub fn talk(clients: &mut [Client], sessions: &Sessions) -> Result<(), String> {
     /// Messages that are said before it is the next room's turn.
     const AT_ONCE: usize = 10;
     let rooms = sessions.newest.len().min(ROOMS_SPOKEN_TO);

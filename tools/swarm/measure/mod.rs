@@ -1,5 +1,5 @@
 //! Measures what many sessions cost one real server over real sockets: memory, processor
-//! time a command, and what happens when all of them expire at once.
+//! time a command, and what happens when all of them expire at once or the server is upgraded.
 //!
 //! One thread measures servers that it starts itself. Figures are what the system tells of the
 //! server's process, or ratios within one run; the exit code says whether they could be had, and
@@ -12,6 +12,7 @@ mod memory;
 mod server;
 mod sessions;
 mod table;
+mod upgrade;
 
 use std::path::{Path, PathBuf};
 
@@ -22,9 +23,9 @@ use tools::json::Object;
 
 /// Starts servers and measures what many sessions cost them.
 ///
-/// That is memory, processor time a command, what happens when all expire within ten seconds, and
-/// when a thousand connections send junk. Targets that are missed are marked. 'cargo build
-/// --release' builds the server with this program.
+/// That is memory, processor time a command, what happens when all expire within ten seconds, when
+/// a thousand connections send junk, and how long clients wait while the server is upgraded. Targets
+/// that are missed are marked. 'cargo build --release' builds the server with this program.
 #[derive(Args)]
 pub struct Plan {
     /// The server [default: chinwag in this program's folder]
@@ -48,6 +49,7 @@ enum Part {
     Cost,
     Expire,
     Junk,
+    Upgrade,
 }
 
 impl Part {
@@ -57,6 +59,7 @@ impl Part {
             Part::Cost => cost::measure(program, sessions),
             Part::Expire => expire::measure(program, sessions),
             Part::Junk => junk::measure(program),
+            Part::Upgrade => upgrade::measure(program, sessions),
         }
     }
 }

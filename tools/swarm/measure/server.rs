@@ -74,6 +74,11 @@ impl Server {
         Ok(server)
     }
 
+    /// The number of its process.
+    pub fn pid(&self) -> u32 {
+        self.server.pid()
+    }
+
     /// A new connection.
     pub fn connect(&self) -> Result<Client, String> {
         self.server.connect()
@@ -113,6 +118,11 @@ impl Server {
     /// Its resident memory in bytes, once it rests.
     pub fn resident(&self) -> Result<i64, String> {
         Ok(self.resting()?.resident_kib()? as i64 * 1024)
+    }
+
+    /// Its most resident memory in bytes, since the program in it was executed.
+    pub fn peak(&self) -> Result<i64, String> {
+        Ok(self.process.peak_kib()? as i64 * 1024)
     }
 
     /// What has come since the start, for each of `count`.

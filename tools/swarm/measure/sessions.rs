@@ -1,8 +1,9 @@
 //! Pull sessions that no connection holds: their names, rooms and tokens, how they come to be, and
-//! how commands are sent for them.
+//! how commands are sent for them. And push sessions with a connection each.
 
 use tools::client::Client;
 
+use crate::measure::server::Server;
 use crate::token::Token;
 
 /// Groups of commands that are sent at once: few enough to fit into what the system keeps for a
@@ -69,6 +70,26 @@ pub fn read_join(client: &mut Client) -> Result<Token, String> {
     let rest = client.expect("OK JOIN session=")?;
     let digits = rest.split(' ').next().unwrap_or_default();
     Token::parse(digits.as_bytes()).ok_or_else(|| format!("the server said 'session={rest}'"))
+}
+
+/// Connections that have joined with a push session each, room by room.
+pub fn attach(server: &Server, count: usize, room_size: usize) -> Result<Vec<Client>, String> {
+    let mut clients = Vec::with_capacity(count);
+    let mut line = Vec::new();
+    for number in 0..count {
+        let mut client = server.connect()?;
+        line.clear();
+        line.extend_from_slice(b"JOIN ");
+        write_name(number, &mut line);
+        line.extend_from_slice(b" room=");
+        write_name(number / room_size, &mut line);
+        line.push(b'\n');
+        client.send(&line)?;
+        read_join(&mut client)?;
+        client.expect("JOINED ")?;
+        clients.push(client);
+    }
+    Ok(clients)
 }
 
 /// Sessions in rooms of one size, round robin.
