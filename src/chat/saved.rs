@@ -284,8 +284,12 @@ impl LoadingChat {
         let must_fit = self.is_upgrade();
         let event_bytes_max = self.chat.limits.event_bytes_max();
         let log = &mut self.chat.rooms[key.index()].log;
-        for line in fields.rest().split_inclusive(|&byte| byte == b'\n') {
-            let text = std::str::from_utf8(line).map_err(|_| IMPOSSIBLE)?;
+        let mut rest = std::str::from_utf8(fields.rest()).map_err(|_| IMPOSSIBLE)?;
+        while !rest.is_empty() {
+            let end = memchr::memchr(b'\n', rest.as_bytes()).ok_or(IMPOSSIBLE)?;
+            let (text, behind) = rest.split_at(end + 1);
+            rest = behind;
+            let line = text.as_bytes();
             let event = Numbered::read_line(text);
             let seq = event.ok_or(IMPOSSIBLE)?.seq;
             if seq != log.next() {

@@ -73,12 +73,13 @@ impl<'a> Numbered<'a> {
     /// Reads a line that [`Output::Event`](super::Output::Event) has written, with or without its end.
     pub fn read(line: &'a str) -> Option<Numbered<'a>> {
         let line = line.trim_end_matches(['\r', '\n']);
-        let mut words = line.splitn(5, ' ');
-        let kind = words.next()?;
-        let seq = words.next()?.parse().ok()?;
-        let unix_ms = words.next()?.parse().ok()?;
-        let name = Name::parse(words.next()?)?;
-        let rest = words.next();
+        let (kind, rest) = split_word(line);
+        let (seq, rest) = split_word(rest?);
+        let (unix_ms, rest) = split_word(rest?);
+        let (name, rest) = split_word(rest?);
+        let seq = seq.parse().ok()?;
+        let unix_ms = unix_ms.parse().ok()?;
+        let name = Name::parse(name)?;
         let event = match (kind, rest) {
             ("MSG", Some(text)) => Event::Msg { name, text },
             ("JOINED", None) => Event::Joined { name },
@@ -93,6 +94,15 @@ impl<'a> Numbered<'a> {
             unix_ms,
             event,
         })
+    }
+}
+
+/// The first word of a text, and what follows the space behind it. Words are short, so looking at each
+/// byte is the fastest.
+fn split_word(text: &str) -> (&str, Option<&str>) {
+    match text.bytes().position(|byte| byte == b' ') {
+        Some(at) => (&text[..at], Some(&text[at + 1..])),
+        None => (text, None),
     }
 }
 
