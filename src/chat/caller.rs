@@ -87,6 +87,11 @@ impl Caller {
         self.conn
     }
 
+    /// The other end of its connection.
+    pub fn peer(&self) -> &Peer {
+        &self.peer
+    }
+
     /// The session to which the connection is attached.
     pub fn session(&self) -> Option<SessionKey> {
         self.session

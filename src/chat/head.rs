@@ -66,7 +66,7 @@ impl Head {
     ///
     /// If it is missing, or of another format.
     pub fn read(reader: &mut Reader<'_>) -> Result<Head, Damage> {
-        let (_, mut fields) = (reader.next()?)
+        let (_, mut fields) = (reader.next_record()?)
             .filter(|(tag, _)| *tag == HEAD)
             .ok_or(Damage("it does not say who wrote it"))?;
         match u32::load(&mut fields) {

@@ -5,7 +5,7 @@
 
 use std::io::{self, IoSlice, Read, Write};
 
-use crate::chat::{Caller, Pending};
+use crate::chat::{Caller, Peer, Pending};
 use crate::hub::edit::Editing;
 use crate::hub::line::{Ends, Splitter};
 use crate::protocol::{LINE_BYTES_MAX, Limits, REPLY_BYTES_MAX, REPLY_HEAD_BYTES_MAX};
@@ -563,12 +563,14 @@ impl<T: Transport> Conn<T> {
     pub(super) fn load(
         from: &mut Fields<'_>,
         limits: &Limits,
-        stream_of: &mut impl FnMut(u32) -> T,
+        stream_of: &mut impl FnMut(u32, &Peer) -> T,
     ) -> Result<Self, Damage> {
-        let stream = stream_of(Part::load(from));
+        let number = Part::load(from);
+        let caller: Caller = Part::load(from);
+        let stream = stream_of(number, caller.peer());
         let conn = Conn {
             stream,
-            caller: Part::load(from),
+            caller,
             buffers: Part::load(from),
             editing: Part::load(from),
             is_asked_for_binary: Part::load(from),

@@ -7,7 +7,7 @@ use slab::Slab;
 use super::Hub;
 use super::conn::{Conn, Transport};
 use super::edit::EDITORS_MAX;
-use crate::chat::{ConnId, Head, Kind, LoadingChat};
+use crate::chat::{ConnId, Head, Kind, LoadingChat, Peer};
 use crate::protocol::{LifeId, Limits};
 use crate::state::{Damage, IMPOSSIBLE, Part, Reader, Summary, Tag, Writer, pass_over, saved};
 use crate::time::{Millis, Now, Zone};
@@ -71,12 +71,12 @@ impl<T: Transport> Hub<T> {
         head: &Head,
         limits: Limits,
         zone: Zone,
-        mut stream_of: impl FnMut(u32) -> T,
+        mut stream_of: impl FnMut(u32, &Peer) -> T,
     ) -> Result<Loaded<T>, Damage> {
         let mut chat = LoadingChat::new(head, limits, zone);
         let mut fields = HubFields::default();
         let mut conns = ManuallyDrop::new(Vec::new());
-        while let Some((tag, mut record)) = reader.next()? {
+        while let Some((tag, mut record)) = reader.next_record()? {
             match tag {
                 HUB => fields = Part::load(&mut record),
                 CONNECTION if head.kind == Kind::Upgrade => {

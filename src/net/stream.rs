@@ -9,6 +9,7 @@ use mio::net::{TcpStream, UnixStream};
 use mio::{Interest, Registry, Token};
 use socket2::{Domain, SockRef, Socket, TcpKeepalive, Type};
 
+use crate::chat::Peer;
 use crate::hub::conn::Transport;
 use crate::net::inherited;
 
@@ -31,21 +32,14 @@ pub enum Stream {
 }
 
 impl Stream {
-    /// Goes on with a stream of the program in whose place this one runs; `None` if there is none of
-    /// that number.
-    pub fn go_on(number: u32) -> Option<Stream> {
+    /// Goes on with a stream of the program in whose place this one runs, which is to `peer`; `None` if
+    /// there is none of that number.
+    pub fn go_on(number: u32, peer: &Peer) -> Option<Stream> {
         let descriptor = inherited::take(number as RawFd)?;
-        match SockRef::from(&descriptor).domain() {
-            Ok(Domain::UNIX) => Some(Stream::Unix(UnixStream::from_std(descriptor.into()))),
-            Ok(Domain::IPV4 | Domain::IPV6) => {
-                Some(Stream::Tcp(TcpStream::from_std(descriptor.into())))
-            }
-            // Whose it is, nobody knows, so it stays open.
-            _ => {
-                std::mem::forget(descriptor);
-                None
-            }
-        }
+        Some(match peer {
+            Peer::Local { .. } => Stream::Unix(UnixStream::from_std(descriptor.into())),
+            Peer::V4(..) | Peer::V6(..) => Stream::Tcp(TcpStream::from_std(descriptor.into())),
+        })
     }
 
     /// Chooses whether a program that is executed inherits it.

@@ -40,7 +40,7 @@ impl Handover {
     ///
     /// If it is missing or damaged.
     pub fn read(reader: &mut Reader<'_>) -> Result<Handover, Damage> {
-        let (_, mut fields) = (reader.next()?)
+        let (_, mut fields) = (reader.next_record()?)
             .filter(|(tag, _)| *tag == SERVER)
             .ok_or(Damage("it does not say where the server listens"))?;
         let handover = Handover {

@@ -330,7 +330,7 @@ mod tests {
         assert!(out.finish());
         let mut source = &state[..];
         let mut saved = crate::state::Reader::new(&mut source).unwrap();
-        let (_, mut fields) = saved.next().unwrap().unwrap();
+        let (_, mut fields) = saved.next_record().unwrap().unwrap();
         let loaded = LogState::load(&mut fields);
         assert_eq!(loaded.dropped(), 7);
         let mut second = LogSink::of(first.file.into(), loaded).unwrap();

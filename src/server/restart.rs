@@ -61,7 +61,7 @@ fn load(reader: &mut Reader<'_>, limits: Limits) -> Result<(Head, Loaded<Stream>
     if head.kind == Kind::Upgrade {
         return Err(Damage("it is not meant for a file"));
     }
-    let loaded = Hub::load(reader, &head, limits, LOCAL_ZONE, |_| {
+    let loaded = Hub::load(reader, &head, limits, LOCAL_ZONE, |_, _| {
         unreachable!("only a state for an upgrade names streams")
     })?;
     Ok((head, loaded))

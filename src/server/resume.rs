@@ -23,7 +23,7 @@ use super::upgrade::answer;
 use super::{Server, ask_upgrade, cannot_set_up, errand, logging, program, signals};
 use crate::allocator;
 use crate::ceiling::Ceiling;
-use crate::chat::Head;
+use crate::chat::{Head, Peer};
 use crate::hub::Hub;
 use crate::net::inherited;
 use crate::net::service_manager::ServiceManager;
@@ -127,10 +127,10 @@ impl Begun {
         handover.listeners.check(&options)?;
         let settings = Settings::new(options, &handover.listeners.passed())?;
         let mut is_missing = false;
-        let stream_of = |number| {
+        let stream_of = |number, peer: &Peer| {
             let stream = match is_trial {
                 true => None,
-                false => Stream::go_on(number),
+                false => Stream::go_on(number, peer),
             };
             is_missing |= stream.is_none();
             stream.unwrap_or(Stream::Absent(number))

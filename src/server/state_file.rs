@@ -256,7 +256,7 @@ mod tests {
     use std::sync::atomic::{AtomicU32, Ordering};
 
     use super::*;
-    use crate::chat::{Head, Kind};
+    use crate::chat::{Head, Kind, Peer};
     use crate::hub::Hub;
     use crate::net::stream::Stream;
     use crate::protocol::{LifeId, Limits};
@@ -311,7 +311,7 @@ mod tests {
     fn load(file: &StateFile) -> Result<Option<Head>, String> {
         file.load(|reader| {
             let head = Head::read(reader)?;
-            let no_streams = |_| -> Stream { panic!("there are none") };
+            let no_streams = |_, _: &Peer| -> Stream { panic!("there are none") };
             Hub::load(reader, &head, Limits::default(), Zone::UTC, no_streams)?;
             Ok(head)
         })
@@ -351,7 +351,7 @@ mod tests {
         let read = file.load(|reader| {
             let mut read = Vec::new();
             Head::read(reader)?;
-            while let Some((_, mut fields)) = reader.next()? {
+            while let Some((_, mut fields)) = reader.next_record()? {
                 read.extend_from_slice(fields.rest());
             }
             Ok(read)

@@ -60,7 +60,7 @@ impl<'a> Reader<'a> {
     /// # Errors
     ///
     /// If the state is cut short, or goes on behind its end.
-    pub fn next(&mut self) -> Result<Option<(Tag, Fields<'_>)>, Damage> {
+    pub fn next_record(&mut self) -> Result<Option<(Tag, Fields<'_>)>, Damage> {
         let mut head = Fields::new(self.take(size_of::<Tag>() + size_of::<u32>())?);
         let tag = Tag::load(&mut head);
         let length = u32::load(&mut head) as usize;

@@ -250,7 +250,7 @@ impl World {
         let mut reader = Reader::new(&mut state)?;
         let head = Head::read(&mut reader)?;
         let wires = &self.wires;
-        let stream_of = |number| End(Rc::clone(&wires[number as usize]));
+        let stream_of = |number, _: &Address| End(Rc::clone(&wires[number as usize]));
         let Loaded { hub, sessions } = Hub::load(&mut reader, &head, limits, ZONE, stream_of)?;
         self.hub = hub;
         Ok(sessions)
