@@ -3,6 +3,8 @@
 
 #[path = "../../tests/core/cuts.rs"]
 pub mod cuts;
+#[path = "../../tests/core/eventful.rs"]
+pub mod eventful;
 pub mod targets;
 #[path = "../../tests/core/world.rs"]
 pub mod world;

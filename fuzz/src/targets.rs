@@ -2,13 +2,14 @@
 
 use std::collections::BTreeSet;
 
-use chinwag::chat::Origin;
 use chinwag::chat::keys::{self, KeyHash, Keys};
+use chinwag::chat::{Kind, Origin};
 use chinwag::hub::conn::READ_BYTES;
 use chinwag::hub::line::Splitter;
 use chinwag::protocol::{Abuse, Command, Limits, Request};
 
 use super::cuts::{Cut, cut};
+use super::eventful::{self, Record, eventful_state, records, state_of, token};
 use super::world::{BOOT, Peer, World};
 
 fn cut_fresh<'a>(chunks: impl IntoIterator<Item = &'a [u8]>, line_bytes_max: usize) -> Vec<Cut> {
@@ -533,4 +534,155 @@ fn line(which: u8) -> String {
         14 => format!("SAY {more}\nPOLL\n"),
         _ => "s".repeat(usize::from(more) * 200),
     }
+}
+
+/// The last record of a state: how many came before it.
+const DONE: [u8; 4] = *b"DONE";
+/// The longest time that a session and then a room may stay without a sign of life, and more.
+const MILLIS_TO_FORGET: u64 = 1 << 43;
+
+/// Checks that no bytes do harm if a server begins with them as its state, and that a server that begins
+/// goes on as any other. The first byte chooses the kind, and the others are edits of a state that is good
+/// but for them, or a whole state.
+pub fn states(bytes: &[u8]) {
+    let mut program = Program(bytes);
+    let how = program.byte();
+    let limits = match how >> 2 & 1 {
+        0 => eventful::limits(),
+        _ => limits(&mut program),
+    };
+    let state = match how & 3 {
+        0 => edited(Kind::Upgrade, &mut program),
+        1 => edited(Kind::Stop, &mut program),
+        2 => edited(Kind::Running, &mut program),
+        _ => program.0.to_vec(),
+    };
+    let mut world = World::new(limits);
+    if world.begin_with(&state).is_err() {
+        return;
+    }
+    // Timers that are due have not fired yet.
+    if world
+        .hub
+        .next_deadline()
+        .is_none_or(|when| when.0 > world.at)
+    {
+        world.hub.assert_consistent(world.now());
+    }
+    live_on(&mut world);
+}
+
+/// A good state of a kind, changed as a program says.
+fn edited(kind: Kind, program: &mut Program<'_>) -> Vec<u8> {
+    thread_local! {
+        static GOOD: [Vec<Record>; 3] =
+            [Kind::Upgrade, Kind::Stop, Kind::Running].map(|kind| records(&eventful_state(kind)));
+    }
+    let mut records = GOOD.with(|good| good[kind as usize].clone());
+    while !program.0.is_empty() && !records.is_empty() {
+        edit(&mut records, program);
+    }
+    // Most edits are to be found by what they do, and not by the count of records.
+    if let Some((Record { tag: DONE, fields }, before)) = records.split_last_mut() {
+        fields.splice(.., (before.len() as u64).to_le_bytes());
+    }
+    state_of(&records)
+}
+
+/// Changes records, their order, or bytes in one of them.
+fn edit(records: &mut Vec<Record>, program: &mut Program<'_>) {
+    let (what, at) = (program.byte(), usize::from(program.byte()) % records.len());
+    let fields = &mut records[at].fields;
+    let offset = usize::from(program.byte()) | usize::from(program.byte()) << 8;
+    let offset = offset % (fields.len() + 1);
+    let other = usize::from(program.byte());
+    let numbers: [u64; 8] = [0, 1, 2, u64::MAX, u64::MAX - 1, 1 << 62, 1 << 44, 1_000_000];
+    match what % 12 {
+        0 => _ = records.remove(at),
+        1 => records.insert(other % records.len(), records[at].clone()),
+        2 => {
+            let record = records.remove(at);
+            records.insert(other % (records.len() + 1), record);
+        }
+        3 => fields.truncate(offset),
+        4 => _ = fields.splice(offset..offset, program.text().iter().copied()),
+        5 => _ = fields.drain(offset..(offset + other).min(fields.len())),
+        6 => put(fields, offset, &numbers[other % 8].to_le_bytes()),
+        7 => put(fields, offset, &(numbers[other % 8] as u32).to_le_bytes()),
+        8 => put(fields, offset, program.text()),
+        9 => {
+            if let Some(byte) = fields.get_mut(offset) {
+                *byte = byte.wrapping_add(other as u8);
+            }
+        }
+        10 => {
+            // A value of another place, for example another key.
+            let from = usize::from(program.byte()) % records.len();
+            let from = &records[from].fields;
+            let start = other % (from.len() + 1);
+            let value = from[start..(start + 8).min(from.len())].to_vec();
+            let len = [4, 8][usize::from(what / 12 % 2)];
+            let value = &value[..value.len().min(len)];
+            put(&mut records[at].fields, offset, value);
+        }
+        _ => records[at].tag[other % 4] = program.byte(),
+    }
+}
+
+/// Overwrites bytes from an offset on, as many as there are.
+fn put(fields: &mut [u8], offset: usize, bytes: &[u8]) {
+    let rest = &mut fields[offset..];
+    let len = rest.len().min(bytes.len());
+    rest[..len].copy_from_slice(&bytes[..len]);
+}
+
+/// Checks that a server that has begun with a state goes on, can be upgraded and stopped at any time, and
+/// keeps nothing when everybody has gone.
+fn live_on(world: &mut World) {
+    world.run();
+    settle(world);
+    let clients: Vec<Peer> = (0..6).map(|_| world.connect()).collect();
+    for (slot, client) in (0..).zip(&clients) {
+        let after = ["", " after=1", " after=1000001"][slot as usize % 3];
+        let lines = format!("RESUME {}{after}\nSAY back\nPOLL\nWHO\n", token(slot));
+        world.send(client, lines.as_bytes());
+    }
+    world.send(
+        &clients[5],
+        b"JOIN ann room=attic key=a history=9\nJOIN new room=den history=9\n",
+    );
+    for wire in world.wires.clone() {
+        wire.borrow_mut().space = usize::MAX;
+    }
+    for client in &clients {
+        world.open(client);
+    }
+    world.run();
+    settle(world);
+    world.send(
+        &clients[4],
+        b"ROOMS\nSTATS\nPOLL wait=9\nTALK zoe room=den\n",
+    );
+    for ms in [1, 1000, 60_000, 3_600_000] {
+        world.advance(ms);
+        settle(world);
+    }
+    world.hub.begin_save();
+    let _ = world.save(Kind::Running);
+    world.hub.end_save(true);
+    world.restart();
+    world.advance(MILLIS_TO_FORGET);
+    let now = world.now();
+    world.hub.assert_consistent(now);
+    assert!(world.hub.is_empty());
+    assert_eq!(world.hub.chat().sessions(), 0);
+    assert_eq!(world.hub.next_deadline(), None);
+}
+
+/// Checks that the core is consistent, and replaces it by what it saves.
+fn settle(world: &mut World) {
+    let now = world.now();
+    world.hub.assert_consistent(now);
+    world.upgrade();
+    world.run();
 }

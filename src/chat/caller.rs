@@ -6,7 +6,7 @@ use super::ids::{ConnId, SessionKey};
 use super::origin::Peer;
 use super::session::Session;
 use super::usage::OriginKey;
-use crate::protocol::Alive;
+use crate::protocol::{Alive, DENIALS_MAX, ERRORS_MAX};
 use crate::state::saved;
 use crate::talk::{COLUMNS_DEFAULT, Form};
 use crate::time::Millis;
@@ -115,6 +115,12 @@ impl Caller {
         self.has_had_session = true;
         let idle_s = NonZeroU32::new(session.idle_s);
         self.keepalive_s = idle_s.filter(|_| session.alive == Alive::Tcp);
+    }
+
+    /// Whether it may be like that at a time: at a bound it would be leaving, and a window has columns.
+    pub(super) fn is_sound(&self, at: Millis) -> bool {
+        let is_within = self.errors <= ERRORS_MAX && self.denials <= DENIALS_MAX;
+        is_within && self.columns > 0 && self.heard_at <= at
     }
 
     /// Whether the hub must not read it for now: its client has sent faster than it may, or tries keys

@@ -69,12 +69,14 @@ impl EventLog {
     }
 
     /// The number that the next event will get.
+    #[inline(always)]
     pub fn next(&self) -> u64 {
         self.number_at(self.starts.len())
     }
 
     /// The first number from `number` on whose event is held or still to come. What lies before it was
     /// dropped, or is in the gap.
+    #[inline(always)]
     pub fn next_held(&self, number: u64) -> u64 {
         match self.gap_from <= number && number < self.gap_to {
             true => self.gap_to,
@@ -83,6 +85,7 @@ impl EventLog {
     }
 
     /// The end of the run to which event `number` belongs: the number after its last event.
+    #[inline(always)]
     pub fn run_end(&self, number: u64) -> u64 {
         match number < self.gap_to {
             true => self.gap_from.min(self.next()),
@@ -220,13 +223,17 @@ impl EventLog {
     }
 
     /// Where an event is among those held. A number of the gap stands for the event behind it.
+    #[inline(always)]
     fn index(&self, number: u64) -> usize {
-        let gap = number.min(self.gap_to).saturating_sub(self.gap_from);
-        let index = number.saturating_sub(self.first).saturating_sub(gap);
+        let mut index = number.saturating_sub(self.first);
+        if number >= self.gap_from {
+            index -= number.min(self.gap_to) - self.gap_from;
+        }
         usize::try_from(index).unwrap_or(usize::MAX)
     }
 
     /// The number of the event at an index.
+    #[inline(always)]
     fn number_at(&self, index: usize) -> u64 {
         let number = self.first + index as u64;
         match number < self.gap_from {

@@ -6,6 +6,10 @@ use crate::time::{Millis, Now};
 
 const HEAD: Tag = *b"HEAD";
 
+/// The latest time that a state may be of: no server has run for hundreds of years, and in nanoseconds it
+/// is still a number.
+const AT_MAX: Millis = Millis(1 << 43);
+
 /// What a state is for, and so how the server that loads it goes on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
@@ -72,6 +76,7 @@ impl Head {
         match u32::load(&mut fields) {
             FORMAT => {
                 let head = Head::load(&mut fields);
+                fields.damage(head.at > AT_MAX);
                 fields.check().map(|()| head)
             }
             _ => Err(Damage(

@@ -5,6 +5,7 @@
 //! because of it for a minute. What `-v` adds (`debug`) is bounded by `--rate` alone, and so not at all
 //! for programs on this machine, which may connect to a Unix socket as often as they like.
 
+use super::event_log::NUMBER_MAX;
 use super::origin::{Origin, Peer};
 use crate::protocol::{Abuse, DENIALS_MAX, ERRORS_MAX, Limits};
 use crate::state::saved;
@@ -56,6 +57,13 @@ impl LineLimit {
                 false
             }
         }
+    }
+
+    fn is_sound(&self, at: Millis) -> bool {
+        let is_past = |when: Millis| when <= at;
+        self.lines.iter().flatten().all(|&(_, line)| is_past(line))
+            && self.left_out <= NUMBER_MAX
+            && (is_past(self.since) || self.left_out == 0)
     }
 
     /// When to log how many lines were left out.
@@ -138,6 +146,14 @@ impl Journal {
             slow: LineLimit::new(),
             reached: Default::default(),
         }
+    }
+
+    /// Whether it may be like that at a time.
+    pub fn is_sound(&self, at: Millis) -> bool {
+        let mut limits = [&self.refusals, &self.slow].into_iter();
+        let mut reached = self.reached.iter();
+        limits.all(|limit| limit.is_sound(at))
+            && reached.all(|r| r.last.is_none_or(|last| last <= at) && r.refused <= NUMBER_MAX)
     }
 
     /// Logs that the server refuses something because a limit is reached.

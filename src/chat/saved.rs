@@ -315,7 +315,7 @@ impl LoadingChat {
         }
         session.room = self.room_now(session.room)?;
         let log = &self.chat.rooms[session.room.index()].log;
-        if session.cursor == 0 || session.cursor > log.next() || session.idle_s == 0 {
+        if !session.is_sound(log.next(), self.now.at) {
             return Err(IMPOSSIBLE);
         }
         self.check_arrival(session.arrival_us)?;
@@ -339,7 +339,7 @@ impl LoadingChat {
             .conns
             .last()
             .is_some_and(|(last, _)| *last >= caller.conn);
-        if is_known || !self.is_upgrade() {
+        if is_known || !self.is_upgrade() || !caller.is_sound(self.now.at) {
             return Err(IMPOSSIBLE);
         }
         if caller.conn.index() >= self.chat.limits.connections_max {
@@ -389,6 +389,9 @@ impl LoadingChat {
     /// If something is missing, does not fit together, or is more than the limits allow.
     pub fn finish(mut self) -> Result<(Chat, usize), Damage> {
         let fields = self.fields.take().ok_or(Damage("a record is missing"))?;
+        if fields.logs_begun > NUMBER_MAX || !fields.journal.is_sound(self.now.at) {
+            return Err(IMPOSSIBLE);
+        }
         self.check_events()?;
         let sessions = std::mem::take(&mut self.sessions);
         let sessions_saved = sessions.len();
@@ -414,6 +417,9 @@ impl LoadingChat {
             Kind::Upgrade => fields.started_at,
             Kind::Stop | Kind::Running => self.now.at,
         };
+        // A counter of another version may be missing.
+        let ended: u64 = chat.stats.sessions_ended.iter().sum();
+        chat.stats.sessions_total = chat.sessions.len() as u64 + ended;
         chat.connections = self.conns.len();
         chat.connections_shrink.added(chat.connections);
         chat.sessions_shrink.added(chat.sessions.len());
@@ -499,7 +505,8 @@ impl LoadingChat {
         let mut latest = Millis(0);
         for (key, since) in kept {
             let room = &chat.rooms[key.index()];
-            if room.kept.is_some() || !room.members.is_empty() || since < latest {
+            let is_in_order = (latest..=self.now.at).contains(&since);
+            if room.kept.is_some() || !room.members.is_empty() || !is_in_order {
                 return Err(IMPOSSIBLE);
             }
             latest = since;

@@ -2,8 +2,10 @@
 
 use std::num::NonZeroU32;
 
+use super::event_log::NUMBER_MAX;
 use super::ids::{ConnId, RoomKey};
 use super::keys::KeyHash;
+use super::restart::LEFT_MIN;
 use super::usage::OriginKey;
 use crate::protocol::{Alive, Mode, Name, Presence, SecretHash};
 use crate::state::saved;
@@ -176,6 +178,16 @@ impl Session {
                 None => Delivery::Kept,
             },
         }
+    }
+
+    /// Whether a session may be like that at a time, in a room whose next event has the number `next`.
+    pub fn is_sound(&self, next: u64, at: Millis) -> bool {
+        let talk = self.attachment.as_ref().and_then(|a| a.talk.as_ref());
+        (1..=next).contains(&self.cursor)
+            && self.said <= NUMBER_MAX
+            && self.idle_s > 0
+            && self.alive_at <= at + LEFT_MIN
+            && talk.is_none_or(|talk| (1..=next).contains(&talk.taken) && talk.viewer.is_sound())
     }
 
     /// Notes a sign of life, unless a later one is known. This leaves the timer alone: it fires too

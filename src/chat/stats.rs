@@ -163,6 +163,9 @@ impl Chat {
     }
 }
 
+/// The largest count that a state may have. No server comes near it.
+const COUNT_MAX: u64 = 1 << 56;
+
 /// They are saved by their names, so that versions may have different counters.
 impl Part for Stats {
     fn save(&self, out: &mut Writer<'_>) {
@@ -182,6 +185,7 @@ impl Part for Stats {
         stats.each_counter(&mut |name, count| {
             let saved = named.iter().find(|(saved, _)| saved == name);
             *count = saved.map_or(0, |(_, saved)| *saved);
+            from.damage(*count > COUNT_MAX);
         });
         stats
     }

@@ -251,7 +251,7 @@ impl Source for Checked {
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::{PermissionsExt, symlink};
+    use std::os::unix::fs::{FileExt, PermissionsExt, symlink};
     use std::os::unix::net::UnixListener;
     use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -392,6 +392,36 @@ mod tests {
 
         fs::write(file.path(), &good).unwrap();
         assert_eq!(load(&file), Ok(Some(head(1))));
+    }
+
+    /// The same for bytes all over a state with sessions, rooms, events and keys, without putting each file
+    /// aside.
+    #[test]
+    fn bytes_of_all_records_count() {
+        const STEP: usize = 11;
+        let folder = Folder::new();
+        let path = folder.0.join("state");
+        let state = fs::read("tests/states/0.1.0-stop.state").unwrap();
+        let good = [&state[..], &Sha256::digest(&state)].concat();
+        fs::write(&path, &good).unwrap();
+        let mut options = OpenOptions::new();
+        let file = options.read(true).write(true).open(&path).unwrap();
+        let is_good = || {
+            let mut file = file.try_clone().unwrap();
+            file.rewind().unwrap();
+            Checked::new(file).is_ok()
+        };
+        assert!(is_good());
+        for (at, &byte) in good.iter().enumerate().step_by(STEP) {
+            file.write_all_at(&[byte ^ 1 << (at % 8)], at as u64)
+                .unwrap();
+            assert!(!is_good(), "with another byte at {at}");
+            file.write_all_at(&[byte], at as u64).unwrap();
+        }
+        for len in (0..good.len()).rev().step_by(STEP) {
+            file.set_len(len as u64).unwrap();
+            assert!(!is_good(), "with {len} bytes");
+        }
     }
 
     #[test]

@@ -99,6 +99,11 @@ impl Viewer {
         }
     }
 
+    /// Whether a viewer may be like that: a window has columns.
+    pub fn is_sound(&self) -> bool {
+        self.columns > 0
+    }
+
     /// Appends an event as the person sees it: a line, and before it the date if that has changed.
     pub fn show(&mut self, numbered: &Numbered<'_>, clock: &mut LocalClock, out: &mut Vec<u8>) {
         let local = clock.at(numbered.unix_ms);

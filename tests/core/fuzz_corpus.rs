@@ -7,7 +7,7 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::select;
 
-use crate::{cuts, world};
+use crate::{cuts, eventful, world};
 
 #[path = "../../fuzz/src/targets.rs"]
 mod targets;
@@ -49,6 +49,11 @@ fn talk() {
 #[test]
 fn core() {
     play("core", targets::core);
+}
+
+#[test]
+fn states() {
+    play("states", targets::states);
 }
 
 /// What people type, and what their clients add to it.

@@ -256,6 +256,34 @@ impl World {
         Ok(sessions)
     }
 
+    /// Begins with any state as a server does. Connections that have no wire yet get one.
+    pub fn begin_with(&mut self, mut state: &[u8]) -> Result<(), Damage> {
+        let limits = *self.hub.chat().limits();
+        let mut reader = Reader::new(&mut state)?;
+        let head = Head::read(&mut reader)?;
+        let wires = &mut self.wires;
+        let stream_of = |number, _: &Address| {
+            let number = wires.len().min(number as usize);
+            if number == wires.len() {
+                wires.push(Rc::new(RefCell::new(Wire {
+                    number: number as u32,
+                    ..Wire::default()
+                })));
+            }
+            End(Rc::clone(&wires[number]))
+        };
+        self.hub = Hub::load(&mut reader, &head, limits, ZONE, stream_of)?.hub;
+        self.at = head.at.0;
+        match head.kind {
+            Kind::Upgrade => {}
+            Kind::Stop => self.hub.go_on(self.now()),
+            Kind::Running => self
+                .hub
+                .recover(LifeId::new(head.boot.number().wrapping_add(1))),
+        }
+        Ok(())
+    }
+
     /// Replaces the hub by one that a new program would have after an upgrade, which is like it.
     pub fn upgrade(&mut self) {
         let state = self.save(Kind::Upgrade);
