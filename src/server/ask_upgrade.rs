@@ -14,7 +14,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::net::sockopt::socket_peercred;
 use rustix::process::{Pid, Signal, kill_process, test_kill_process};
-use signal_hook::consts::{SIGBUS, SIGSEGV};
+use signal_hook::consts::{SIGBUS, SIGSEGV, SIGUSR1};
 use socket2::{Domain, SockAddr, Socket, Type};
 
 use super::signals::CAUGHT;
@@ -44,8 +44,18 @@ pub fn ask(pid: u32) -> Result<String, String> {
 
 fn ask_process(process: Pid) -> Result<String, String> {
     let pid = process.as_raw_nonzero().get() as u32;
-    check_is_server(pid)?;
-    let listener = SocketAddr::from_abstract_name(name(pid))
+    let status = fs::read_to_string(format!("/proc/{pid}/status"));
+    let status = status.map_err(|error| match error.kind() {
+        ErrorKind::NotFound => "there is no such process".to_owned(),
+        _ => format!("cannot look at it: {error}"),
+    })?;
+    if !is_server(&status) {
+        return Err(
+            "this is not a chinwag, or one that cannot be upgraded like this; restart it"
+                .to_owned(),
+        );
+    }
+    let listener = SocketAddr::from_abstract_name(name(own_number(&status).unwrap_or(pid)))
         .and_then(|address| UnixListener::bind_addr(&address))
         .map_err(|error| match error.kind() {
             ErrorKind::AddrInUse => {
@@ -82,25 +92,30 @@ fn name(pid: u32) -> String {
     format!("chinwag-upgrade-{pid}")
 }
 
-/// Checks that a process catches the signals that a server catches, and no others: one that is something
-/// else might end.
-fn check_is_server(pid: u32) -> Result<(), String> {
-    // Those that the C library and the standard library keep for themselves do not count.
-    const ORDINARY: u64 = ((1 << 31) - 1) & !set_of(&[SIGBUS, SIGSEGV]);
-    let status = fs::read_to_string(format!("/proc/{pid}/status"));
-    let status = status.map_err(|error| match error.kind() {
-        ErrorKind::NotFound => "there is no such process".to_owned(),
-        _ => format!("cannot look at it: {error}"),
-    })?;
-    let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:"));
+/// The number that a process itself goes by, from its status: in a container, or in a jail of OpenWrt, it
+/// is another one than outside. `None` before Linux 4.1, which does not tell.
+fn own_number(status: &str) -> Option<u32> {
+    field(status, "NSpid:")?
+        .split_whitespace()
+        .last()?
+        .parse()
+        .ok()
+}
+
+/// Whether a process catches the signals that a server catches, and no others, according to its status: one
+/// that is something else might end.
+fn is_server(status: &str) -> bool {
+    // Those that the C library and the standard library keep for themselves do not count. Another release
+    // may catch SIGUSR1 as well.
+    const ORDINARY: u64 = ((1 << 31) - 1) & !set_of(&[SIGBUS, SIGSEGV, SIGUSR1]);
+    let caught = field(status, "SigCgt:");
     let caught = caught.and_then(|caught| u64::from_str_radix(caught.trim(), 16).ok());
-    match caught.map(|caught| caught & ORDINARY) == Some(set_of(&CAUGHT)) {
-        true => Ok(()),
-        false => Err(
-            "this is not a chinwag, or one that cannot be upgraded like this; restart it"
-                .to_owned(),
-        ),
-    }
+    caught.is_some_and(|caught| caught & ORDINARY == set_of(&CAUGHT))
+}
+
+/// The value of a field in a process's status.
+fn field<'a>(status: &'a str, name: &str) -> Option<&'a str> {
+    status.lines().find_map(|line| line.strip_prefix(name))
 }
 
 /// Signals as the system shows them: a bit for each.
@@ -138,4 +153,49 @@ fn await_answer(listener: &UnixListener, process: Pid) -> Result<String, String>
         }
     }
     Err("it has not answered in time; look into its log".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_number_that_a_process_goes_by_is_the_innermost() {
+        for (status, number) in [
+            ("Pid:\t12\nNSpid:\t12\nSigCgt:\t0\n", Some(12)),
+            ("Pid:\t4711\nNSpid:\t4711\t25\t1\n", Some(1)),
+            ("Pid:\t12\nPPid:\t1\n", None),
+            ("NSpid:\n", None),
+            ("NSpid:\tx\n", None),
+            ("", None),
+        ] {
+            assert_eq!(own_number(status), number, "{status:?}");
+        }
+    }
+
+    #[test]
+    fn a_server_catches_its_signals_and_no_others() {
+        // HUP is 1, INT 2, USR1 10, USR2 12, TERM 15; SEGV 11 and BUS 7 do not count, nor does what the C
+        // library has above 31.
+        for (caught, is) in [
+            ("0000000000004803", true),
+            ("0000000000004c43", true),
+            ("0000000100004c43", true),
+            ("0000000000004a03", true),
+            ("0000000000004e43", true),
+            ("0000000000004003", false),
+            ("0000000000004203", false),
+            ("0000000000000800", false),
+            ("0000000000014803", false),
+            ("0000000000000000", false),
+            ("x", false),
+        ] {
+            assert_eq!(
+                is_server(&format!("Name:\ta\nSigCgt:\t{caught}\n")),
+                is,
+                "{caught}"
+            );
+        }
+        assert!(!is_server("Name:\ta\n"));
+    }
 }

@@ -127,3 +127,9 @@ pub fn name_process(path: &Path) {
         let _ = set_name(&name);
     }
 }
+
+/// Lets the system end this process before any other when memory runs out: it is a child that the server
+/// can do without.
+pub fn be_dispensable() {
+    let _ = fs::write("/proc/self/oom_score_adj", "1000");
+}

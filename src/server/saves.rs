@@ -19,6 +19,7 @@ use rustix::process::{
 };
 
 use super::event_source::EventSource;
+use super::program;
 use super::restart::count;
 use super::state_file::StateFile;
 use crate::chat::{Head, Kind};
@@ -368,6 +369,7 @@ fn run_child(
         reset_signals();
         close_all_but(parent.as_raw_fd());
         let _ = parent.write_all(&[READY]);
+        program::be_dispensable();
         let _ = match save() {
             Ok(()) => parent.write_all(SAVED),
             Err(error) => parent.write_all(error.as_bytes()),

@@ -143,6 +143,7 @@ fn be_tried(program: &File, state: &File, stream: &UnixStream) -> ! {
     let _ = set_parent_process_death_signal(Some(Signal::KILL));
     // Its own children are in its group, and no terminal's signals reach it.
     let _ = setsid();
+    program::be_dispensable();
     let streams = dup2_stdin(stream)
         .and_then(|()| dup2_stdout(stream))
         .and_then(|()| dup2_stderr(stream));

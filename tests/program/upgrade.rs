@@ -1,12 +1,14 @@
 //! Upgrade in place: another program takes the server's place in its process.
 
 use std::fs;
-use std::os::unix::fs::symlink;
+use std::io::Write;
+use std::os::unix::fs::{MetadataExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::process::{
-    Client, Finished, PATIENCE, Process, Server, TempDir, Watch, has, launch, skip, unix,
+    Client, Finished, PATIENCE, Process, Server, TempDir, Watch, has, has_success, launch,
+    raise_descriptors, skip, unix,
 };
 use crate::steps::{HASH_OF_ABC, flood, run, set_mode, users_file, wait_for_member};
 
@@ -38,6 +40,21 @@ const NO_POLL: &str = r#"
         if (errand && strncmp(errand, "resume ", 7) == 0) { errno = ENOMEM; return -1; }
         return ((int (*)(int))dlsym(RTLD_NEXT, "epoll_create1"))(flags);
     }"#;
+
+/// A program that says how ready the system is to end it when memory runs out.
+const DISPENSABLE: &str = r#"
+    #include <stdio.h>
+    int main(void) {
+        char score[16] = "";
+        FILE *file = fopen("/proc/self/oom_score_adj", "r");
+        if (file && fgets(score, sizeof score, file)) printf("score %s", score);
+        return 0;
+    }"#;
+
+/// A program that needs more memory than a server.
+const HUGE: &str = r#"
+    char much[1 << 28];
+    int main(int argc, char **argv) { return much[argc]; }"#;
 
 /// A folder with a program that the tests replace.
 struct Place {
@@ -552,4 +569,248 @@ fn whoever_asks_for_an_upgrade_learns_why_there_is_none() {
     let pid = other.id().to_string();
     run(&["--upgrade", &pid]).expect_refusal(1, &["not a chinwag", "restart it"]);
     assert!(!other.has_ended());
+}
+
+/// `unshare` with these arguments, if this machine allows that.
+fn unshare(what: &str, args: &[&str]) -> Option<Command> {
+    // Root may do it; elsewhere others may, if they are root within.
+    for more in [&[][..], &["-r"]] {
+        let command = || {
+            let mut command = Command::new("unshare");
+            command.args(more).args(args).env_remove("RUST_LOG");
+            command
+        };
+        if has_success(command().arg("true")) {
+            return Some(command());
+        }
+    }
+    skip(&format!("unshare is missing, or may not make {what}"));
+    None
+}
+
+/// As in a container, or in a jail of OpenWrt.
+#[test]
+fn a_server_in_another_pid_namespace_can_be_asked() {
+    let Some(place) = Place::new() else { return };
+    let args = ["-p", "-f", "--mount-proc", "--kill-child"];
+    let Some(mut command) = unshare("a PID namespace", &args) else {
+        return;
+    };
+    command
+        .arg(&place.program)
+        .args(["--listen", "127.0.0.1:0"]);
+    let server = Server::start_as(&mut command);
+    let mut ann = server.join("ann");
+    let parent = server.process.id();
+    let children = fs::read_to_string(format!("/proc/{parent}/task/{parent}/children"));
+    let children = children.unwrap();
+    let pid = children.trim();
+    place.put(&other());
+    let finished = run(&["--upgrade", pid]);
+    assert_eq!((finished.code, &*finished.err), (Some(0), ""));
+    let expected = format!("upgraded from {VERSION} to {OTHER_VERSION}: ");
+    assert!(finished.out.starts_with(&expected), "{}", finished.out);
+    ann.expect_service();
+    place.put(b"");
+    run(&["--upgrade", pid]).expect_refusal(1, &["upgrade refused: "]);
+    assert_eq!(ann.stat("upgrades-failed"), 1);
+}
+
+#[test]
+fn a_program_is_found_in_a_folder_that_is_mounted() {
+    let Some(place) = Place::new() else { return };
+    let Some(mut command) = unshare("a mount namespace", &["-m"]) else {
+        return;
+    };
+    let mounted = place.dir.join("mounted");
+    fs::create_dir(&mounted).unwrap();
+    let folder = place.dir.join("folder");
+    fs::create_dir(&folder).unwrap();
+    let program = folder.join("chinwag");
+    place.put_as(&program, &good());
+    let script =
+        r#"mount --bind "$1" "$2" && program=$2/chinwag && shift 2 && exec "$program" "$@""#;
+    command.args(["sh", "-c", script, "sh"]);
+    command.arg(&folder).arg(&mounted);
+    let mut server = Server::start_as(command.args(["--listen", "127.0.0.1:0"]));
+    let mut ann = server.join("ann");
+    place.put_as(&program, &other());
+    let said = upgrade(&mut server.process);
+    assert!(said.contains(&format!(" to {OTHER_VERSION}: ")), "{said}");
+    ann.expect_service();
+}
+
+#[test]
+fn a_program_on_trial_is_the_first_that_the_system_ends() {
+    let Some(place) = Place::new() else { return };
+    let Some(program) = place.compile(DISPENSABLE, &[]) else {
+        return;
+    };
+    let mut server = place.start(&[]);
+    let own = || fs::read_to_string(format!("/proc/{}/oom_score_adj", server.process.id()));
+    let before = own().unwrap();
+    place.put(&fs::read(program).unwrap());
+    ask(&server.process).expect_refusal(1, &["it said: score 1000"]);
+    assert_eq!(own().unwrap(), before);
+    server.process.expect_error("it said: score 1000");
+}
+
+#[test]
+fn a_program_that_memory_is_too_small_for_changes_nothing() {
+    let Some(place) = Place::new() else { return };
+    let mut server = place.start(&[]);
+    let mut ann = server.join("ann");
+    let before = server
+        .process
+        .limit_memory(Some(server.process.mapped_bytes() + (1 << 20)));
+    if let Some(program) = place.compile(HUGE, &[]) {
+        place.put(&fs::read(program).unwrap());
+        expect_refusal(&mut server.process, "signal ");
+        ann.expect_service();
+    }
+    server.process.limit_memory(before);
+    place.put(&other());
+    upgrade(&mut server.process);
+    ann.expect_service();
+}
+
+#[test]
+fn an_upgrade_keeps_the_lock_on_the_states_file_and_a_stop_writes_it() {
+    let Some(place) = Place::new() else { return };
+    let file = place.dir.join("state");
+    let args = ["--state", file.to_str().unwrap()];
+    let mut server = place.start(&args);
+    let mut ann = server.connect();
+    let token = ann.join("ann idle=3600");
+    for bytes in [other(), good()] {
+        place.put(&bytes);
+        upgrade(&mut server.process);
+        let second = run(&[&args[..], &["--listen", "127.0.0.1:0"]].concat());
+        second.expect_refusal(1, &["state", "another server holds the lock"]);
+        assert!(!file.exists());
+    }
+    ann.ask("SAY one", "OK SAY 2 ");
+    server.process.signal("TERM");
+    let finished = server.process.finish();
+    assert_eq!(finished.code, Some(0), "{}", finished.err);
+
+    let mut server = place.start(&args);
+    let mut ann = server.connect();
+    let reply = ann.ask(&format!("RESUME {token} after=1"), "OK RESUME name=ann ");
+    assert!(reply.contains(" said=1 "), "{reply}");
+    ann.expect_event("MSG", "ann one");
+    // What came from the file goes through an upgrade like everything else.
+    upgrade(&mut server.process);
+    ann.ask("SAY two", "OK SAY 3 ");
+    ann.expect_event("MSG", "ann two");
+}
+
+#[test]
+fn saves_go_on_after_an_upgrade() {
+    let Some(place) = Place::new() else { return };
+    let file = place.dir.join("state");
+    let inode = || fs::metadata(&file).unwrap().ino();
+    let mut server = place.start(&["--state", file.to_str().unwrap(), "--save", "1"]);
+    let mut ann = server.connect();
+    let token = ann.join("ann idle=3600");
+    upgrade(&mut server.process);
+    let before = inode();
+    ann.ask("SAY something", "OK SAY 2 ");
+    let watch = Watch::start();
+    while inode() == before {
+        assert!(!watch.is_over(), "nothing is saved");
+        std::thread::yield_now();
+    }
+    drop(ann);
+    server.process.kill();
+    let server = place.start(&["--state", file.to_str().unwrap()]);
+    // After a crash the sessions are gone, and the rooms are not.
+    let mut ann = server.connect();
+    ann.ask(&format!("RESUME {token}"), "ERR ");
+    ann.ask("JOIN bob history=9", "OK JOIN ");
+}
+
+#[test]
+fn a_half_typed_line_that_the_server_edits_goes_on() {
+    let Some(place) = Place::new() else { return };
+    let mut server = place.start(&[]);
+    let mut ann = server.join("ann");
+    let mut typist = Client::greeted(server.address());
+    typist.send("TALK typist");
+    ann.expect_event("JOINED", "typist");
+    typist.send("/edit");
+    // DO echo, DO suppress-go-ahead, and a window of 80 columns.
+    typist.send_bytes(b"\xff\xfd\x01\xff\xfd\x03\xff\xfb\x1f\xff\xfa\x1f\0\x50\0\x18\xff\xf0");
+    // Keys, half of one, half a letter, and half of a command of telnet.
+    for (typed, index) in ["hell", "\x1b[D\x1b[", "D", "\x05 \u{fc}"].iter().zip(0..) {
+        let mut bytes = typed.as_bytes();
+        if index == 3 {
+            bytes = &bytes[..bytes.len() - 1];
+        }
+        typist.send_bytes(bytes);
+        server.process.await_sleep();
+        place.put(&if index % 2 == 0 { other() } else { good() });
+        upgrade(&mut server.process);
+    }
+    typist.send_bytes(b"\xbc\xff");
+    server.process.await_sleep();
+    upgrade(&mut server.process);
+    typist.send_bytes(b"\xf1!\x01\x1b[CO\r\0");
+    ann.expect_event("MSG", "typist hOell \u{fc}!");
+}
+
+#[test]
+fn urgent_marks_stay_in_their_places() {
+    let Some(place) = Place::new() else { return };
+    let mut server = place.start(&[]);
+    let mut client = server.connect();
+    let mark = |client: &Client, before: &[u8]| {
+        (&client.socket).write_all(before).unwrap();
+        client.socket.send_out_of_band(b"\xf2").unwrap();
+    };
+    mark(&client, b"PING a\xff");
+    server.process.await_sleep();
+    upgrade(&mut server.process);
+    client.send_bytes(b"b");
+    mark(&client, b"c\xff");
+    client.ask("d", "OK PING abcd");
+    // One that nobody has read, and one that comes apart.
+    server.process.pause();
+    mark(&client, b"PING lost\xff\xf4\xff\xfd\x06\xff");
+    server.process.signal("USR2");
+    server.process.go_on();
+    server.process.expect_error("upgraded from ");
+    client.expect_bytes(b"\xff\xfc\x06");
+    client.send_bytes(b"PING kept\xff");
+    server.process.await_sleep();
+    upgrade(&mut server.process);
+    mark(&client, b"");
+    client.ask("", "OK PING kept");
+    client.expect_service();
+}
+
+#[test]
+fn hundreds_of_sessions_go_on() {
+    const COUNT: usize = 300;
+    raise_descriptors();
+    let Some(place) = Place::new() else { return };
+    let mut server = place.start(&[]);
+    let mut clients: Vec<_> = (0..COUNT)
+        .map(|number| server.join(&format!("ann{number}")))
+        .collect();
+    place.put(&other());
+    let said = upgrade(&mut server.process);
+    let expected = format!("{COUNT} connections, {COUNT} sessions, ");
+    assert!(said.contains(&expected), "{said}");
+    clients[0].send("SAY to all");
+    for (number, client) in clients.iter_mut().enumerate() {
+        // Whoever came later, and what is said, and nothing else.
+        for later in number + 1..COUNT {
+            client.expect_event("JOINED", &format!("ann{later}"));
+        }
+        if number == 0 {
+            client.expect("OK SAY ");
+        }
+        client.expect_event("MSG", "ann0 to all");
+    }
 }

@@ -350,6 +350,22 @@ impl Process {
         prlimit(Some(pid), Resource::Nofile, limit).unwrap();
     }
 
+    /// How much memory the process has mapped, used or not.
+    pub fn mapped_bytes(&self) -> u64 {
+        self.status("VmSize").parse::<u64>().unwrap() * 1024
+    }
+
+    /// Changes the soft limit on memory that is mapped, from outside; returns the one before.
+    pub fn limit_memory(&self, max: Option<u64>) -> Option<u64> {
+        let pid = Pid::from_child(&self.child);
+        let maximum = getrlimit(Resource::As).maximum;
+        let limit = Rlimit {
+            current: max,
+            maximum,
+        };
+        prlimit(Some(pid), Resource::As, limit).unwrap().current
+    }
+
     /// Processor time so far, in ticks of 10 ms.
     pub fn ticks(&self) -> u64 {
         let stat = self.proc("stat");
