@@ -164,7 +164,11 @@ impl EventLog {
 
     /// The bytes of the events from number `from` up to, not including, number `to`.
     pub fn range(&self, from: u64, to: u64) -> [&[u8]; 2] {
-        let (start, end) = (self.offset(from), self.offset(to));
+        let end = match to == self.next() {
+            true => self.bytes.len(),
+            false => self.offset(to),
+        };
+        let start = self.offset(from);
         let (head, tail) = self.bytes.as_slices();
         let within = |slice: &'_ [u8], skipped: usize| {
             let bound = |at: usize| at.saturating_sub(skipped).min(slice.len());
@@ -203,7 +207,11 @@ impl EventLog {
     pub fn advance(&self, from: u64, bytes: usize) -> (u64, usize) {
         let at = self.offset(from) + bytes;
         let end = self.run_end(from);
-        if at >= self.offset(end) {
+        let run_bytes = match end == self.next() {
+            true => self.bytes.len(),
+            false => self.offset(end),
+        };
+        if at >= run_bytes {
             return (end, 0);
         }
         let within = self.event_at(at);

@@ -120,11 +120,12 @@ impl Chat {
                     let count = next_seq - session.cursor;
                     Output::Lost { count, next_seq }.write(&mut self.line);
                 }
-                let [head, tail] = log.tail(next_seq);
+                let end = log.run_end(next_seq);
+                let [head, tail] = log.range(next_seq, end);
                 Owed::Lines {
                     session: key,
                     slices: [&self.line, head, tail],
-                    is_all: log.run_end(next_seq) == log.next(),
+                    is_all: end == log.next(),
                     shown: None,
                 }
             }

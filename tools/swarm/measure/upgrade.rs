@@ -93,7 +93,7 @@ fn full(program: &Path) -> Result<Place<'_>, String> {
 struct Place<'a> {
     program: &'a Path,
     server: Server,
-    /// Who stays connected.
+    /// They stay connected.
     _clients: Vec<Client>,
     /// A client that waits for its PINGs.
     pinging: Client,
