@@ -20,7 +20,7 @@ pub const PROMISED_AHEAD: u64 = 1_000_000;
 
 impl Chat {
     /// Goes on with sessions and rooms of a run of the server that has come to a good end. Each session has
-    /// what was left of its idle time, or [`LEFT_MIN`] if that is more. If the limits are lower now, those
+    /// what was left of its idle time, or a minute if that is more. If the limits are lower now, those
     /// sessions end that have shown no sign of life for longest.
     pub fn go_on(&mut self, now: Now) {
         let mut by_life: Vec<(Millis, SessionKey)> = Vec::with_capacity(self.sessions.len());

@@ -141,7 +141,7 @@ impl<T: Transport> Hub<T> {
     }
 
     /// Goes on with a state of another run of the server that has come to a good end. See
-    /// [`Chat::go_on`](crate::chat::Chat::come_back).
+    /// [`Chat::go_on`](crate::chat::Chat::go_on).
     pub fn go_on(&mut self, now: Now) {
         self.chat.go_on(now);
     }

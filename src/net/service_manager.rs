@@ -155,11 +155,6 @@ impl ServiceManager {
         }
     }
 
-    /// Takes for granted that it knows that the server is ready: another program has told it.
-    pub fn goes_on(&mut self) {
-        self.knows_ready = true;
-    }
-
     /// Reports that the server is ending.
     pub fn stopping(&self) {
         let _ = self.send("STOPPING=1\nSTATUS=saying goodbye\n");

@@ -17,10 +17,12 @@ use rustix::process::{Pid, Signal, kill_process, test_kill_process};
 use signal_hook::consts::{SIGBUS, SIGSEGV, SIGUSR1};
 use socket2::{Domain, SockAddr, Socket, Type};
 
+use super::clock::SystemClock;
 use super::signals::CAUGHT;
+use crate::time::{Clock, Millis};
 
-/// How many times to look whether the process is still there, before the wait is over.
-const LOOKS: u32 = 120;
+/// How long to wait for the answer.
+const ANSWER_MAX: Millis = Millis(30_000);
 /// How long to wait between two looks, in milliseconds.
 const LOOK_PAUSE_MS: i64 = 250;
 /// How the answer begins if the upgrade has succeeded.
@@ -134,7 +136,8 @@ fn await_answer(listener: &UnixListener, process: Pid) -> Result<String, String>
         tv_sec: 0,
         tv_nsec: LOOK_PAUSE_MS * 1_000_000,
     };
-    for _ in 0..LOOKS {
+    let clock = SystemClock::start();
+    while clock.now().past < ANSWER_MAX {
         let mut asked = [PollFd::new(listener, PollFlags::IN)];
         let _ = poll(&mut asked, Some(&pause));
         while let Ok((mut stream, _)) = listener.accept() {

@@ -11,7 +11,7 @@ use crate::net::inherited;
 pub const VARIABLE: &str = "CHINWAG_UPGRADE";
 
 /// Why a program was started, if not to start a server. Its descriptors are inherited, and stay
-/// so until [`inherited::pass_on`] changes that.
+/// so until somebody changes that.
 pub enum Errand {
     /// To say what it understands of a state, and nothing else.
     Trial {

@@ -131,14 +131,14 @@ impl Server {
     pub fn run(mut self) -> Result<(), String> {
         let mut events = Events::with_capacity(EVENTS_PER_TURN);
         self.tell_service_manager(self.clock.now());
-        self.serve(&mut events)
-            .map_err(|error| format!("the event loop failed: {error}"))?;
+        let served = self.serve(&mut events);
         let now = self.clock.now();
         let saved = match self.saves {
             Some(saves) => saves.stop(&mut self.hub, now),
             None => Ok(()),
         };
         self.report.log_summary(self.hub.stats(), now);
+        served.map_err(|error| format!("the event loop failed: {error}"))?;
         saved
     }
 

@@ -173,10 +173,8 @@ fn go_on(options: Options, state: &File) -> Result<(Server, LogForm, Head), Stri
             Some(lock.ok_or("the lock on the state's file is not there")?)
         }
     };
-    let mut service_manager = ServiceManager::from_env()?;
-    if let Some(service_manager) = &mut service_manager {
-        service_manager.goes_on();
-    }
+    // It learns once more that the server is ready: the other program may not have reached it.
+    let service_manager = ServiceManager::from_env()?;
     let poll = Poll::new().map_err(cannot_set_up)?;
     let signals = Signals::new(poll.registry(), EventSource::Signals.into());
     let signals = signals.map_err(cannot_set_up)?;

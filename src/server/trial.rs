@@ -111,6 +111,7 @@ impl Trial {
             line => format!("; it said: {}", printable(line)),
         };
         Err(match self.status {
+            None if self.output.len() > OUTPUT_BYTES_MAX => format!("it said too much{said}"),
             None => format!("it has not ended in time{said}"),
             Some(status) => match (status.exit_status(), status.terminating_signal()) {
                 (Some(0), _) => format!("it has not understood the state{said}"),

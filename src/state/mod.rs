@@ -2,7 +2,7 @@
 //!
 //! A state goes from one program to the next when the server is upgraded, and through a file over a
 //! restart. FORMAT.md in this folder describes every byte. Each part of the server saves and loads
-//! itself, next to its type, with [`saved!`] or a [`Part`] of its own; what is here knows none of them.
+//! itself, next to its type, with `saved!` or a [`Part`] of its own; what is here knows none of them.
 //! Files and descriptors are the shell's: it brings a [`Sink`] and a [`Source`].
 
 mod part;

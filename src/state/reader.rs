@@ -199,3 +199,50 @@ pub fn pass_over(tag: Tag) -> Result<(), Damage> {
         )),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::state::{Sink, Writer};
+
+    /// A state with one record.
+    fn state(fill: impl FnOnce(&mut Writer<'_>)) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        let mut out = Writer::new(&mut bytes as &mut dyn Sink);
+        fill(&mut out);
+        assert!(out.finish());
+        bytes
+    }
+
+    #[test]
+    fn fields_that_a_newer_version_has_appended_are_passed_over() {
+        let bytes = state(|out| {
+            out.record(*b"SOME", |out| (7_u32, 8_u64).save(out));
+            out.record(*b"NEXT", |out| 9_u32.save(out));
+        });
+        let mut source = &bytes[..];
+        let mut reader = Reader::new(&mut source).unwrap();
+        for (tag, number) in [(*b"SOME", 7), (*b"NEXT", 9)] {
+            let (found, mut fields) = reader.next_record().unwrap().unwrap();
+            assert_eq!((found, u32::load(&mut fields)), (tag, number));
+            assert_eq!(fields.check(), Ok(()));
+        }
+        assert!(reader.next_record().unwrap().is_none());
+    }
+
+    #[test]
+    fn a_record_that_ends_too_early_is_damaged() {
+        let bytes = state(|out| out.record(*b"SOME", |out| 7_u32.save(out)));
+        let mut source = &bytes[..];
+        let mut reader = Reader::new(&mut source).unwrap();
+        let (_, mut fields) = reader.next_record().unwrap().unwrap();
+        u64::load(&mut fields);
+        assert_eq!(fields.check(), Err(IMPOSSIBLE));
+    }
+
+    #[test]
+    fn only_kinds_of_records_with_a_small_letter_may_be_unknown() {
+        assert_eq!(pass_over(*b"some"), Ok(()));
+        assert!(pass_over(*b"Some").is_err());
+    }
+}

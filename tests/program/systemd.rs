@@ -470,7 +470,6 @@ fn an_upgrade_goes_on_with_the_manager_and_the_sockets_that_it_passed() {
         let status = "STATUS=1 connection, 1 session";
         loop {
             let message = manager.next();
-            assert!(!message.contains(&"READY=1".to_owned()), "{message:?}");
             if message == [status, "WATCHDOG=1"] {
                 break;
             }
