@@ -368,8 +368,8 @@ fn run_child(
     if getppid() == Some(parent_pid) {
         reset_signals();
         close_all_but(parent.as_raw_fd());
-        let _ = parent.write_all(&[READY]);
         program::be_dispensable();
+        let _ = parent.write_all(&[READY]);
         let _ = match save() {
             Ok(()) => parent.write_all(SAVED),
             Err(error) => parent.write_all(error.as_bytes()),

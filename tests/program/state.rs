@@ -499,6 +499,9 @@ fn a_disk_that_hangs_delays_nobody() {
     for _ in 0..20 {
         ann.expect_service();
     }
+    // The system ends it first when memory runs out.
+    let score = fs::read_to_string(format!("/proc/{child}/oom_score_adj"));
+    assert_eq!(score.unwrap(), "1000\n");
     // The process that saves keeps no connection open.
     bob.ask("QUIT", "OK QUIT");
     bob.expect_bye("quit");
