@@ -734,20 +734,26 @@ fn saves_go_on_after_an_upgrade() {
     let mut ann = server.connect();
     let token = ann.join("ann idle=3600");
     upgrade(&mut server.process);
-    let before = inode();
-    ann.ask("SAY something", "OK SAY 2 ");
-    let watch = Watch::start();
-    while inode() == before {
-        assert!(!watch.is_over(), "nothing is saved");
-        std::thread::yield_now();
+    // Nobody knows what was saved before, so there is a save, and then one for what changes.
+    let mut before = inode();
+    for text in ["one", "two"] {
+        ann.ask(&format!("SAY {text}"), "OK SAY ");
+        ann.expect("MSG ");
+        let watch = Watch::start();
+        while inode() == before {
+            assert!(!watch.is_over(), "nothing is saved");
+            std::thread::yield_now();
+        }
+        before = inode();
     }
     drop(ann);
     server.process.kill();
     let server = place.start(&["--state", file.to_str().unwrap()]);
     // After a crash the sessions are gone, and the rooms are not.
-    let mut ann = server.connect();
-    ann.ask(&format!("RESUME {token}"), "ERR ");
-    ann.ask("JOIN bob history=9", "OK JOIN ");
+    let mut bob = server.connect();
+    bob.ask(&format!("RESUME {token}"), "ERR ");
+    bob.ask("JOIN bob history=9", "OK JOIN ");
+    while !bob.expect("").ends_with(" ann two") {}
 }
 
 #[test]
@@ -793,13 +799,21 @@ fn urgent_marks_stay_in_their_places() {
     client.send_bytes(b"b");
     mark(&client, b"c\xff");
     client.ask("d", "OK PING abcd");
-    // One that nobody has read, and one that comes apart.
+    // One that nobody has read, with something behind it, and one that comes apart.
     server.process.pause();
     mark(&client, b"PING lost\xff\xf4\xff\xfd\x06\xff");
+    client.send_bytes(b"PING behind\r\n");
     server.process.signal("USR2");
     server.process.go_on();
     server.process.expect_error("upgraded from ");
     client.expect_bytes(b"\xff\xfc\x06");
+    client.expect("OK PING behind");
+    server.process.pause();
+    mark(&client, b"PING before\r\n\xff");
+    client.send_bytes(b"PING behind\r\n");
+    server.process.go_on();
+    client.expect("OK PING before");
+    client.expect("OK PING behind");
     client.send_bytes(b"PING kept\xff");
     server.process.await_sleep();
     upgrade(&mut server.process);
