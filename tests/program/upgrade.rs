@@ -611,14 +611,24 @@ fn a_server_in_another_pid_namespace_can_be_asked() {
     let children = fs::read_to_string(format!("/proc/{parent}/task/{parent}/children"));
     let children = children.unwrap();
     let pid = children.trim();
+    // In every such namespace there is a process 1, and another run of the tests may ask one just now.
+    let ask = || {
+        let watch = Watch::start();
+        loop {
+            let finished = run(&["--upgrade", pid]);
+            if watch.is_over() || !finished.err.contains("somebody else is asking") {
+                return finished;
+            }
+        }
+    };
     place.put(&other());
-    let finished = run(&["--upgrade", pid]);
+    let finished = ask();
     assert_eq!((finished.code, &*finished.err), (Some(0), ""));
     let expected = format!("upgraded from {VERSION} to {OTHER_VERSION}: ");
     assert!(finished.out.starts_with(&expected), "{}", finished.out);
     ann.expect_service();
     place.put(b"");
-    run(&["--upgrade", pid]).expect_refusal(1, &["upgrade refused: "]);
+    ask().expect_refusal(1, &["upgrade refused: "]);
     assert_eq!(ann.stat("upgrades-failed"), 1);
 }
 
