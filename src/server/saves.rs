@@ -111,7 +111,10 @@ impl Saves {
     /// Goes on with the saves of the program that was in this process before, whose file this is.
     pub fn go_on(file: StateFile, boot: LifeId, save_s: Option<u32>, now: Now) -> Saves {
         // Nobody knows what the last save had, so there is one more.
-        let schedule = save_s.map(|save_s| Schedule::new(save_s, u64::MAX, now));
+        let schedule = save_s.map(|save_s| Schedule {
+            next_at: now.at,
+            ..Schedule::new(save_s, u64::MAX, now)
+        });
         Saves {
             file,
             boot,

@@ -24,6 +24,14 @@ pub struct Signals {
     upgrade: Arc<AtomicBool>,
 }
 
+/// Lets a write beyond the limit on the size of files fail like any other, in the programs and processes that
+/// come after this one, too. By default it would end the process.
+#[expect(unsafe_code, reason = "no dependency has this call without it")]
+fn ignore_long_files() {
+    // SAFETY: This sets no function as the handler.
+    unsafe { libc::signal(libc::SIGXFSZ, libc::SIG_IGN) };
+}
+
 impl Signals {
     /// Catches SIGHUP, SIGINT, SIGTERM and SIGUSR2 from now on. The poll reports them with `token`.
     ///
@@ -31,6 +39,7 @@ impl Signals {
     ///
     /// When the system is out of descriptors or memory.
     pub fn new(registry: &Registry, token: Token) -> io::Result<Signals> {
+        ignore_long_files();
         let (wake_ups, mut sender) = net::UnixStream::pair()?;
         wake_ups.set_nonblocking(true)?;
         sender.set_nonblocking(true)?;
