@@ -212,13 +212,13 @@ impl Chat {
         Some(Notice::lines(conn, text))
     }
 
-    /// Makes the timers of all sessions fire no later than their deadlines.
-    pub(super) fn arm_all(&mut self) {
+    /// Makes the timers of all sessions fire no later than their deadlines, and those that are due at once.
+    pub(super) fn arm_all(&mut self, at: Millis) {
         let keys: Vec<usize> = self.sessions.iter().map(|(key, _)| key).collect();
         for key in keys.into_iter().map(SessionKey::at) {
             // Those that are about to end have timers that fire in a certain order.
-            let is_armed = self.session_timers.when(key).is_some();
-            if !(is_armed && self.sessions[key.index()].is_revoked) {
+            let is_due = self.session_timers.when(key).is_some_and(|when| when <= at);
+            if !(is_due && self.sessions[key.index()].is_revoked) {
                 self.arm(key, Millis(0));
             }
         }

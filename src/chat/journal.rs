@@ -5,7 +5,6 @@
 //! because of it for a minute. What `-v` adds (`debug`) is bounded by `--rate` alone, and so not at all
 //! for programs on this machine, which may connect to a Unix socket as often as they like.
 
-use super::event_log::NUMBER_MAX;
 use super::origin::{Origin, Peer};
 use crate::protocol::{Abuse, DENIALS_MAX, ERRORS_MAX, Limits};
 use crate::state::saved;
@@ -52,7 +51,7 @@ impl LineLimit {
                 true
             }
             _ => {
-                self.left_out += 1;
+                self.left_out = self.left_out.saturating_add(1);
                 self.since = self.since.min(now.at);
                 false
             }
@@ -62,7 +61,6 @@ impl LineLimit {
     fn is_sound(&self, at: Millis) -> bool {
         let is_past = |when: Millis| when <= at;
         self.lines.iter().flatten().all(|&(_, line)| is_past(line))
-            && self.left_out <= NUMBER_MAX
             && (is_past(self.since) || self.left_out == 0)
     }
 
@@ -153,7 +151,7 @@ impl Journal {
         let mut limits = [&self.refusals, &self.slow].into_iter();
         let mut reached = self.reached.iter();
         limits.all(|limit| limit.is_sound(at))
-            && reached.all(|r| r.last.is_none_or(|last| last <= at) && r.refused <= NUMBER_MAX)
+            && reached.all(|r| r.last.is_none_or(|last| last <= at))
     }
 
     /// Logs that the server refuses something because a limit is reached.
@@ -161,7 +159,7 @@ impl Journal {
         let (what, max, option) = (full.what(), full.max(limits), full.option());
         if let Some(place) = SERVER_WIDE.iter().position(|&limit| limit == full) {
             let reached = &mut self.reached[place];
-            reached.refused += 1;
+            reached.refused = reached.refused.saturating_add(1);
             if reached.last.replace(now.at).is_none() {
                 log::warn!("there are {max} {what}, all that {option} allows; refusing more");
             }

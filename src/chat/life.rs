@@ -80,7 +80,7 @@ impl Chat {
     pub(super) fn open_room(&mut self, name: Name) -> RoomKey {
         self.make_place_for_room();
         let log_id = self.boot.nth(self.logs_begun);
-        self.logs_begun += 1;
+        self.logs_begun = self.logs_begun.wrapping_add(1);
         let room = Room::new(name, log_id, &self.limits);
         let key = RoomKey::at(self.rooms.insert(room));
         self.rooms_shrink.added(self.rooms.len());

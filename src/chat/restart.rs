@@ -6,6 +6,7 @@
 //! promised a higher one.
 
 use super::Chat;
+use super::event_log::NUMBER_MAX;
 use super::ids::{RoomKey, SessionKey};
 use super::room::{Room, UNBOUND};
 use crate::protocol::{Error, LeaveReason, LifeId};
@@ -88,7 +89,7 @@ impl Chat {
     /// promises.
     pub fn begin_save(&mut self) {
         for (_, room) in &mut self.rooms {
-            room.to_promise = room.newest() + PROMISED_AHEAD;
+            room.to_promise = (room.newest() + PROMISED_AHEAD).min(NUMBER_MAX);
         }
     }
 
@@ -124,7 +125,7 @@ impl Chat {
         let room = &self.rooms[key.index()];
         // What is being saved may be on disk already.
         let promised = room.promised.min(room.to_promise);
-        match room.newest() + events + room.members.len() as u64 <= promised {
+        match room.has_numbers_for(events, promised) {
             true => Ok(()),
             false => Err(Error::NotSaved),
         }
@@ -132,8 +133,31 @@ impl Chat {
 }
 
 impl Room {
+    /// Whether there are numbers up to `promised` for more events, and for a LEFT of each member.
+    pub(super) fn has_numbers_for(&self, events: u64, promised: u64) -> bool {
+        self.newest() + events + self.members.len() as u64 <= promised.min(NUMBER_MAX)
+    }
+
     /// Whether it has used up half of its promised numbers.
     pub(super) fn needs_promise(&self) -> bool {
         self.newest() + PROMISED_AHEAD / 2 > self.promised
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::protocol::{Limits, Name};
+    use crate::sorted_index::by_name;
+
+    #[test]
+    fn a_room_keeps_the_last_numbers_for_those_who_leave() {
+        let name = Name::parse("den").unwrap();
+        let mut room = Room::new(name, LifeId::new(0), &Limits::default());
+        assert!(room.has_numbers_for(10, 10) && !room.has_numbers_for(11, 10));
+        room.log.skip_to(NUMBER_MAX - 1);
+        assert!(room.has_numbers_for(2, UNBOUND) && !room.has_numbers_for(3, UNBOUND));
+        room.members.insert(0, &by_name(name, |_| name.folded()));
+        assert!(room.has_numbers_for(1, UNBOUND) && !room.has_numbers_for(2, UNBOUND));
     }
 }

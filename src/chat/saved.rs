@@ -389,7 +389,7 @@ impl LoadingChat {
     /// If something is missing, does not fit together, or is more than the limits allow.
     pub fn finish(mut self) -> Result<(Chat, usize), Damage> {
         let fields = self.fields.take().ok_or(Damage("a record is missing"))?;
-        if fields.logs_begun > NUMBER_MAX || !fields.journal.is_sound(self.now.at) {
+        if !fields.journal.is_sound(self.now.at) {
             return Err(IMPOSSIBLE);
         }
         self.check_events()?;
@@ -463,6 +463,10 @@ impl LoadingChat {
         }
         let holding = self.conns.iter().filter(|(_, session)| session.is_some());
         if chat.attached != holding.count() as u64 {
+            return Err(IMPOSSIBLE);
+        }
+        let excess_events = excess.len() as u64;
+        if !(chat.rooms.iter()).all(|(_, room)| room.has_numbers_for(excess_events, UNBOUND)) {
             return Err(IMPOSSIBLE);
         }
         for (key, session) in excess {
@@ -566,7 +570,7 @@ impl LoadingChat {
                 }
             }
         }
-        chat.arm_all();
+        chat.arm_all(self.now.at);
         let mut without_session = self.conns.iter().filter(|(_, session)| session.is_none());
         let has_timers = without_session.all(|&(conn, _)| chat.handshakes.when(conn).is_some())
             && (self.throttled.iter()).all(|&conn| chat.throttles.when(conn).is_some());

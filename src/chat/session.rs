@@ -2,7 +2,6 @@
 
 use std::num::NonZeroU32;
 
-use super::event_log::NUMBER_MAX;
 use super::ids::{ConnId, RoomKey};
 use super::keys::KeyHash;
 use super::restart::LEFT_MIN;
@@ -184,7 +183,7 @@ impl Session {
     pub fn is_sound(&self, next: u64, at: Millis) -> bool {
         let talk = self.attachment.as_ref().and_then(|a| a.talk.as_ref());
         (1..=next).contains(&self.cursor)
-            && self.said <= NUMBER_MAX
+            && self.said < next
             && self.idle_s > 0
             && self.alive_at <= at + LEFT_MIN
             && talk.is_none_or(|talk| (1..=next).contains(&talk.taken) && talk.viewer.is_sound())

@@ -163,7 +163,7 @@ impl Chat {
     }
 }
 
-/// The largest count that a state may have. No server comes near it.
+/// The largest count that is loaded, which is far from the largest possible, and no server comes near it.
 const COUNT_MAX: u64 = 1 << 56;
 
 /// They are saved by their names, so that versions may have different counters.
@@ -184,8 +184,7 @@ impl Part for Stats {
         let mut stats = Stats::default();
         stats.each_counter(&mut |name, count| {
             let saved = named.iter().find(|(saved, _)| saved == name);
-            *count = saved.map_or(0, |(_, saved)| *saved);
-            from.damage(*count > COUNT_MAX);
+            *count = saved.map_or(0, |(_, saved)| *saved.min(&COUNT_MAX));
         });
         stats
     }
