@@ -173,17 +173,25 @@ impl Usages {
     /// wait, those that have waited longest.
     fn forget(&mut self, now_us: u64) {
         while let Some(&index) = self.waiting.front() {
-            let (_, usage) = &mut self.usages[index as usize];
+            let (_, usage) = &self.usages[index as usize];
             let may_stay =
                 usage.remembered_until_us() > now_us && self.waiting.len() <= self.waiting_max;
             if usage.is_empty() && may_stay {
                 return;
             }
-            self.waiting.pop_front();
-            usage.is_waiting = false;
-            if usage.is_empty() {
-                self.remove(index as usize);
-            }
+            self.forget_first();
+        }
+    }
+
+    /// Forgets the origin that has waited longest, if it has nothing.
+    fn forget_first(&mut self) {
+        let Some(index) = self.waiting.pop_front() else {
+            return;
+        };
+        let (_, usage) = &mut self.usages[index as usize];
+        usage.is_waiting = false;
+        if usage.is_empty() {
+            self.remove(index as usize);
         }
     }
 
@@ -386,6 +394,10 @@ impl LoadingUsages {
             if usages.usages.contains(key as usize) {
                 usages.change(OriginKey::at(key), now_us, |_| {});
             }
+        }
+        // The limits may be lower now.
+        while usages.waiting.len() > usages.waiting_max {
+            usages.forget_first();
         }
         usages
     }
