@@ -6,6 +6,7 @@
 //! for programs on this machine, which may connect to a Unix socket as often as they like.
 
 use super::origin::{Origin, Peer};
+use crate::plural::plural;
 use crate::protocol::{Abuse, DENIALS_MAX, ERRORS_MAX, Limits};
 use crate::state::saved;
 use crate::time::{Millis, Now};
@@ -239,11 +240,6 @@ impl Journal {
             }
         }
     }
-}
-
-/// The end of a noun, after its number.
-fn plural(count: u64) -> &'static str {
-    if count == 1 { "" } else { "s" }
 }
 
 saved!(struct LineLimit { lines, left_out, since });

@@ -14,6 +14,7 @@ use std::process;
 use socket2::{Domain, SockAddr, Socket, Type};
 
 use crate::net::variable::{Lookup, number};
+use crate::plural::count;
 use crate::time::{Millis, Now};
 
 /// The shortest time between two reports, except to the watchdog.
@@ -38,15 +39,9 @@ pub struct Status {
 
 impl fmt::Display for Status {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let plural = |count| if count == 1 { "" } else { "s" };
-        write!(
-            f,
-            "{} connection{}, {} session{}",
-            self.connections,
-            plural(self.connections),
-            self.sessions,
-            plural(self.sessions)
-        )
+        let connections = count(self.connections as u64, "connection");
+        let sessions = count(self.sessions as u64, "session");
+        write!(f, "{connections}, {sessions}")
     }
 }
 

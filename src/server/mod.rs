@@ -33,6 +33,7 @@ use crate::hub::Hub;
 use crate::hub::conn::Readiness;
 use crate::net::service_manager::{ServiceManager, Status};
 use crate::net::stream::Stream;
+use crate::plural::count;
 use crate::startup::{Prepared, Settings, Users};
 use crate::time::{Clock, Millis, Now};
 use clock::{LOCAL_ZONE, SystemClock, read_zone};
@@ -254,8 +255,8 @@ impl Server {
         match self.settings.read_users() {
             Ok(Users { keys, ceiling }) => {
                 let names = keys.as_ref().map_or(0, Keys::len);
-                let s = if names == 1 { "" } else { "s" };
-                log::info!("{} now has {names} name{s}", users.display());
+                let names = count(names as u64, "name");
+                log::info!("{} now has {names}", users.display());
                 if ceiling.bytes() != self.ceiling.bytes() {
                     log::info!("memory: {ceiling}");
                 }

@@ -5,6 +5,7 @@ use super::state_file::StateFile;
 use crate::chat::{Head, Kind};
 use crate::hub::{Hub, Loaded};
 use crate::net::stream::Stream;
+use crate::plural::count;
 use crate::protocol::{LifeId, Limits};
 use crate::state::{Damage, Reader};
 use crate::time::{Clock, Now};
@@ -94,10 +95,4 @@ fn report(head: &Head, hub: &Hub<Stream>, sessions_saved: usize, now: Now) {
             count(ended, "session")
         );
     }
-}
-
-/// A number of things, for people.
-pub fn count(number: u64, thing: &str) -> String {
-    let s = if number == 1 { "" } else { "s" };
-    format!("{number} {thing}{s}")
 }

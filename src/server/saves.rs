@@ -20,11 +20,12 @@ use rustix::process::{
 
 use super::event_source::EventSource;
 use super::program;
-use super::restart::count;
+
 use super::state_file::StateFile;
 use crate::chat::{Head, Kind};
 use crate::hub::Hub;
 use crate::net::stream::Stream;
+use crate::plural::count;
 use crate::protocol::LifeId;
 use crate::time::{Millis, Now};
 

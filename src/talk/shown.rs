@@ -5,6 +5,7 @@
 
 use std::fmt::{self, Write};
 
+use crate::plural::plural;
 use crate::protocol::{
     Bye, Code, Earlier, Entered, Error, Listing, Output, Presence, Reply, TakenUntil,
 };
@@ -203,11 +204,6 @@ fn write_entered(entered: &Entered, out: &mut Vec<u8>) {
             format_args!("-- the last {shown} of {held} events; /again {held} shows more"),
         );
     }
-}
-
-/// The end of a noun, after its number.
-fn plural(count: u64) -> &'static str {
-    if count == 1 { "" } else { "s" }
 }
 
 /// Appends a list under a heading.
