@@ -53,7 +53,7 @@
 //! | the state's file: what is in it, what a start makes of it, and when it is written | `server/state_file.rs`, `server/restart.rs`, `server/saves.rs` |
 //! | signals | `server/signals.rs` |
 //! | upgrade in place: the old program's part, the new one's, what goes from one to the other | `server/upgrade.rs`, `server/resume.rs`, `server/handover.rs` |
-//! | a new program on trial; `--upgrade`; how a program is executed, and what for | `server/trial.rs`; `server/ask_upgrade.rs`; `server/program.rs`, `server/errand.rs`|
+//! | a new program on trial; `--upgrade`; how a program is executed, and what for | `server/trial.rs`; `server/ask_upgrade.rs`; `server/program.rs`, `server/errand.rs`; children: `server/child.rs` |
 //! | the service manager: passed sockets, readiness, watchdog | `net/passed.rs`, `net/service_manager.rs` |
 //! | listening, and what happens when accepting fails | `net/listener.rs`, `net/unix_socket.rs`, `server/listeners.rs` |
 //! | what the system does for a connection: keepalive, buffers | `net/stream.rs`, `net/listener.rs` |

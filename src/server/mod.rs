@@ -2,6 +2,7 @@
 //! to the hub.
 
 pub mod ask_upgrade;
+mod child;
 mod clock;
 pub mod errand;
 mod event_source;

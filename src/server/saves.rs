@@ -11,17 +11,12 @@ use std::time::Duration;
 
 use mio::net::UnixStream;
 use mio::{Interest, Registry};
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::io::{ioctl_fionbio, retry_on_intr};
-use rustix::process::{
-    Pid, Resource, Signal, WaitOptions, getpid, getppid, getrlimit, kill_process,
-    set_parent_process_death_signal, waitpid,
-};
+use rustix::io::ioctl_fionbio;
+use rustix::process::{Pid, Resource, getrlimit};
 
 use super::event_source::EventSource;
-use super::program;
-
 use super::state_file::StateFile;
+use super::{child, program};
 use crate::chat::{Head, Kind};
 use crate::hub::Hub;
 use crate::net::stream::Stream;
@@ -33,9 +28,9 @@ use crate::time::{Millis, Now};
 const RETRY_PAUSE: Millis = Millis(1000);
 /// A save that takes longer than this counts as failing, and goes on.
 const SAVE_MAX: Millis = Millis(60_000);
-/// How long a child may take until it begins to save, and a killed one until it is gone. Neither waits
-/// for a disk that works.
-const CHILD_WAIT: Duration = Duration::from_secs(1);
+/// How long a child may take until it begins to save, and a killed one until it is gone, in milliseconds.
+/// Neither waits for a disk that works.
+const CHILD_WAIT_MS: u64 = 1000;
 /// What a child sends once it holds nothing of the server's, and once the state is on disk.
 const READY: u8 = b'+';
 const SAVED: &[u8] = b"saved";
@@ -101,7 +96,7 @@ impl Saves {
         };
         let changes = hub.changes();
         hub.begin_save();
-        let head = saves.head(Kind::Running, now);
+        let head = head(Kind::Running, boot, now);
         let saved = save(&saves.file, &head, hub);
         hub.end_save(saved.is_ok());
         saved?;
@@ -154,7 +149,7 @@ impl Saves {
         schedule.next_at = now.at + schedule.pause;
         schedule.tried = hub.changes();
         hub.begin_save();
-        let head = Head::new(Kind::Running, self.boot, 0, now);
+        let head = head(Kind::Running, self.boot, now);
         match Child::start(file, &head, hub, registry, now) {
             Ok(child) => schedule.child = Some(child),
             Err(error) => {
@@ -193,7 +188,7 @@ impl Saves {
     /// Ends a save that is in progress. The file from before is there, unless the save had come to its
     /// end. Returns false if the save does not end because the disk does not answer.
     pub fn abandon(&mut self, hub: &mut Hub<Stream>) -> bool {
-        self.end_child(hub, Some(CHILD_WAIT))
+        self.end_child(hub, CHILD_WAIT_MS)
     }
 
     /// Saves the state of a server that stops, so that its sessions go on at the next start. Waits for
@@ -203,8 +198,8 @@ impl Saves {
     ///
     /// If it cannot be written.
     pub fn stop(mut self, hub: &mut Hub<Stream>, now: Now) -> Result<(), String> {
-        self.end_child(hub, None);
-        save(&self.file, &self.head(Kind::Stop, now), hub)?;
+        self.end_child(hub, u64::MAX);
+        save(&self.file, &head(Kind::Stop, self.boot, now), hub)?;
         let kept = hub.summary();
         log::info!(
             "{} and {} kept in {}",
@@ -215,24 +210,27 @@ impl Saves {
         Ok(())
     }
 
-    /// Kills a child, and waits for its end; false if that takes longer than `wait`.
-    fn end_child(&mut self, hub: &mut Hub<Stream>, wait: Option<Duration>) -> bool {
+    /// Kills a child, and waits for its end; false if that takes longer than that.
+    fn end_child(&mut self, hub: &mut Hub<Stream>, wait_max_ms: u64) -> bool {
         let Some(schedule) = &mut self.schedule else {
             return true;
         };
         // One that does not end stays: it may be about to rename the file.
-        let ended = schedule.child.take_if(|child| child.kill(wait));
+        let ended = (schedule.child).take_if(|child| child::kill(child.pid, wait_max_ms));
         if ended.is_some() {
+            // What it would have saved is due again at once.
+            schedule.next_at = Millis(0);
             hub.end_save(false);
             self.file.remove_unfinished();
         }
         schedule.child.is_none()
     }
+}
 
-    fn head(&self, kind: Kind, now: Now) -> Head {
-        // The monotonic clock says nothing to another boot of the system.
-        Head::new(kind, self.boot, 0, now)
-    }
+/// The head of a state that goes to a file.
+fn head(kind: Kind, boot: LifeId, now: Now) -> Head {
+    // The monotonic clock says nothing to another boot of the system.
+    Head::new(kind, boot, 0, now)
 }
 
 impl Schedule {
@@ -279,14 +277,10 @@ impl Child {
         now: Now,
     ) -> io::Result<Child> {
         let (ours, theirs) = net::UnixStream::pair()?;
-        ours.set_read_timeout(Some(CHILD_WAIT))?;
+        ours.set_read_timeout(Some(Duration::from_millis(CHILD_WAIT_MS)))?;
         let mut stream = UnixStream::from_std(ours);
         registry.register(&mut stream, EventSource::Save.into(), Interest::READABLE)?;
-        let parent = getpid();
-        let pid = match fork()? {
-            Some(pid) => pid,
-            None => run_child(theirs, parent, || save(file, head, hub)),
-        };
+        let pid = child::start(0, || work(&theirs, || save(file, head, hub)))?;
         drop(theirs);
         let mut child = Child {
             pid,
@@ -299,7 +293,7 @@ impl Child {
         match ready.and_then(|()| Ok(ioctl_fionbio(&child.stream, true)?)) {
             Ok(()) => Ok(child),
             Err(error) => {
-                child.kill(None);
+                child::kill(child.pid, u64::MAX);
                 Err(error)
             }
         }
@@ -321,24 +315,8 @@ impl Child {
             }
         }
         // Only the end of the process closes its stream, so this does not wait.
-        let _ = waitpid(Some(self.pid), WaitOptions::empty());
+        child::wait(self.pid);
         true
-    }
-
-    /// Kills it, and waits until it is gone; false if that takes longer than `wait`.
-    fn kill(&self, wait: Option<Duration>) -> bool {
-        let _ = kill_process(self.pid, Signal::KILL);
-        let timeout = wait.map(|wait| Timespec {
-            tv_sec: wait.as_secs() as _,
-            tv_nsec: 0,
-        });
-        let mut polled = [PollFd::new(&self.stream, PollFlags::empty())];
-        let polled = retry_on_intr(|| poll(&mut polled, timeout.as_ref()));
-        let has_hung_up = polled.is_ok_and(|count| count > 0);
-        if has_hung_up {
-            let _ = waitpid(Some(self.pid), WaitOptions::empty());
-        }
-        has_hung_up
     }
 }
 
@@ -350,52 +328,16 @@ fn save(file: &StateFile, head: &Head, hub: &Hub<Stream>) -> Result<(), String> 
     })
 }
 
-/// Makes a child. Returns its number, and `None` in the child.
-#[expect(unsafe_code, reason = "no crate has this call without it")]
-fn fork() -> io::Result<Option<Pid>> {
-    // SAFETY: The process has a single thread, so its copy may do all that this one may.
-    match unsafe { libc::fork() } {
-        -1 => Err(io::Error::last_os_error()),
-        number => Ok(Pid::from_raw(number)),
-    }
-}
-
-/// What the child does: it saves, says how that went, and ends.
-fn run_child(
-    mut parent: net::UnixStream,
-    parent_pid: Pid,
-    save: impl FnOnce() -> Result<(), String>,
-) -> ! {
-    let end = End;
-    // It must not go on when the server is killed: the next one is the only one that writes then.
-    let _ = set_parent_process_death_signal(Some(Signal::KILL));
-    if getppid() == Some(parent_pid) {
-        reset_signals();
-        close_all_but(parent.as_raw_fd());
-        program::be_dispensable();
-        let _ = parent.write_all(&[READY]);
-        let _ = match save() {
-            Ok(()) => parent.write_all(SAVED),
-            Err(error) => parent.write_all(error.as_bytes()),
-        };
-    }
-    drop(end);
-    unreachable!("the process has ended");
-}
-
-/// Ends the process when it is dropped, by a panic too. Nothing else is dropped: sockets' files and
-/// locks are the parent's.
-struct End;
-
-impl Drop for End {
-    #[expect(
-        unsafe_code,
-        reason = "the library's exit would run what the parent has registered"
-    )]
-    fn drop(&mut self) {
-        // SAFETY: It ends the process at once.
-        unsafe { libc::_exit(0) }
-    }
+/// What the child does: it saves, and says how that went.
+fn work(mut parent: &net::UnixStream, save: impl FnOnce() -> Result<(), String>) {
+    reset_signals();
+    close_all_but(parent.as_raw_fd());
+    program::be_dispensable();
+    let _ = parent.write_all(&[READY]);
+    let _ = match save() {
+        Ok(()) => parent.write_all(SAVED),
+        Err(error) => parent.write_all(error.as_bytes()),
+    };
 }
 
 /// Undoes the parent's handling of signals, in a child: what ends the parent ends the child, and the

@@ -7,19 +7,20 @@ use std::io::{self, ErrorKind, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
 
-use rustix::process::{
-    Pid, Signal, WaitOptions, WaitStatus, kill_process, kill_process_group,
-    set_parent_process_death_signal, setsid, waitpid,
-};
+use rustix::process::{Pid, Signal, WaitStatus, kill_process_group, setsid};
 use rustix::stdio::{dup2_stderr, dup2_stdin, dup2_stdout};
 
-use super::{errand, program, signals};
+use super::{child, errand, program, signals};
 use crate::net::inherited;
 
 /// The most bytes of its output that are read.
 const OUTPUT_BYTES_MAX: usize = 4096;
 /// The most characters of it that are shown.
 const SHOWN_CHARS_MAX: usize = 200;
+/// How long a killed child may take until it is gone, in milliseconds.
+const END_MAX_MS: u64 = 1000;
+/// The status of a child that has executed nothing.
+const NOT_EXECUTED: i32 = 127;
 
 /// A program on trial.
 pub struct Trial {
@@ -39,30 +40,21 @@ impl Trial {
     /// # Errors
     ///
     /// When the system is out of descriptors, memory or processes.
-    #[expect(unsafe_code, reason = "no dependency has this call without it")]
     pub fn start(program: &File, state: &File) -> io::Result<Trial> {
         let (stream, its_end) = UnixStream::pair()?;
         stream.set_nonblocking(true)?;
         stream.shutdown(std::net::Shutdown::Write)?;
         // What ends or wakes this server is not for the child, which is killed when it is time.
         signals::block();
-        // SAFETY: this process has a single thread, so that its child may do whatever it may do itself.
-        let child = unsafe { libc::fork() };
-        if child == 0 {
-            be_tried(program, state, &its_end);
-        }
-        let error = io::Error::last_os_error();
+        let child = child::start(NOT_EXECUTED, || be_tried(program, state, &its_end));
         signals::unblock();
-        match Pid::from_raw(child) {
-            Some(child) if child.as_raw_nonzero().get() > 0 => Ok(Trial {
-                child,
-                stream,
-                output: Vec::new(),
-                is_silent: false,
-                status: None,
-            }),
-            _ => Err(error),
-        }
+        Ok(Trial {
+            child: child?,
+            stream,
+            output: Vec::new(),
+            is_silent: false,
+            status: None,
+        })
     }
 
     /// What to poll for more output; `None` if there is none to come.
@@ -88,9 +80,7 @@ impl Trial {
         if self.output.len() > OUTPUT_BYTES_MAX {
             return true;
         }
-        if let Ok(Some((_, status))) = waitpid(Some(self.child), WaitOptions::NOHANG) {
-            self.status = Some(status);
-        }
+        self.status = child::status(self.child).unwrap_or_default();
         self.status.is_some()
     }
 
@@ -123,25 +113,17 @@ impl Trial {
 }
 
 impl Drop for Trial {
-    /// Leaves nothing of it behind.
+    /// Leaves nothing of it behind, unless the system does not let it end.
     fn drop(&mut self) {
         if self.status.is_none() {
             let _ = kill_process_group(self.child, Signal::KILL);
-            let _ = kill_process(self.child, Signal::KILL);
-            while waitpid(Some(self.child), WaitOptions::empty()).is_err_and(is_interrupted) {}
+            child::kill(self.child, END_MAX_MS);
         }
     }
 }
 
-fn is_interrupted(error: rustix::io::Errno) -> bool {
-    error == rustix::io::Errno::INTR
-}
-
-/// What the child does.
-#[expect(unsafe_code, reason = "no dependency has this call without it")]
-fn be_tried(program: &File, state: &File, stream: &UnixStream) -> ! {
-    // Without this server nobody would end it.
-    let _ = set_parent_process_death_signal(Some(Signal::KILL));
+/// What the child does. Returns if it cannot execute the program.
+fn be_tried(program: &File, state: &File, stream: &UnixStream) {
     // Its own children are in its group, and no terminal's signals reach it.
     let _ = setsid();
     program::be_dispensable();
@@ -157,8 +139,6 @@ fn be_tried(program: &File, state: &File, stream: &UnixStream) -> ! {
         };
         let _ = { stream }.write_all(format!("cannot execute it: {reason}\n").as_bytes());
     }
-    // SAFETY: this ends the process, and runs nothing of what the server does at its end.
-    unsafe { libc::_exit(127) }
 }
 
 /// The beginning of a text, without anything that a log should not show.

@@ -657,6 +657,24 @@ fn a_program_is_found_in_a_folder_that_is_mounted() {
 }
 
 #[test]
+fn a_server_whose_starter_ignores_the_ends_of_children_is_upgraded() {
+    let Some(place) = Place::new() else { return };
+    let mut command = Command::new("env");
+    let wanted = place.command();
+    command
+        .arg("--ignore-signal=CHLD")
+        .arg(wanted.get_program());
+    command.args(wanted.get_args());
+    let mut server = Server::start_as(command.env_remove("RUST_LOG"));
+    place.put(&other());
+    let said = upgrade(&mut server.process);
+    assert!(
+        said.starts_with(&format!("upgraded from {VERSION} to {OTHER_VERSION}: ")),
+        "{said}"
+    );
+}
+
+#[test]
 fn a_program_on_trial_is_the_first_that_the_system_ends() {
     let Some(place) = Place::new() else { return };
     let Some(program) = place.compile(DISPENSABLE, &[]) else {
