@@ -4,6 +4,7 @@
 use std::io::Write;
 use std::net::TcpStream;
 use std::path::Path;
+use std::process::Command;
 use std::sync::LazyLock;
 
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
@@ -29,6 +30,8 @@ pub struct Server {
     pub control: Client,
     /// Its resident memory, in bytes, when a first member had come and gone.
     pub resident_start: i64,
+    /// What an upgrade takes at most besides, in bytes, as it says itself.
+    pub upgrade_bytes_max: u64,
 }
 
 impl Server {
@@ -55,6 +58,7 @@ impl Server {
             ["--max-rooms", &rooms],
             ["--max-per-address", &each],
         ];
+        let upgrade_bytes_max = upgrade_bytes_max(program, &options.concat())?;
         let started = server::Server::start(program, &options.concat());
         pin(CORES[CORES.len() - 1])?;
         let server = started?;
@@ -69,6 +73,7 @@ impl Server {
             process,
             control,
             resident_start: 0,
+            upgrade_bytes_max,
         };
         server.resident_start = server.resident()?;
         Ok(server)
@@ -134,6 +139,19 @@ impl Server {
         self.process.await_rest()?;
         Ok(&self.process)
     }
+}
+
+/// What `--check` says that an upgrade takes, in bytes.
+fn upgrade_bytes_max(program: &Path, options: &[&str]) -> Result<u64, String> {
+    const ROW: &str = " MiB  more for a moment during an upgrade";
+    let shown = program.display();
+    let output = Command::new(program).args(options).arg("--check").output();
+    let output = output.map_err(|error| format!("{shown}: cannot be started: {error}"))?;
+    let text = String::from_utf8_lossy(&output.stdout);
+    let mib = text.lines().find_map(|line| Some(line.split_once(ROW)?.0));
+    let mib: Option<f64> = mib.and_then(|mib| mib.trim().parse().ok());
+    mib.map(|mib| (mib * f64::from(1 << 20)) as u64)
+        .ok_or_else(|| format!("{shown}: --check says nothing of an upgrade:\n{text}"))
 }
 
 /// The processors that this process might use, before it chose one.

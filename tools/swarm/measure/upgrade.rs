@@ -133,6 +133,21 @@ impl Place<'_> {
         let after = self.server.peak()?;
         let [state, until_exec, trial] = [most.state, most.until_exec, most.trial];
         let [before, after] = [before as u64, after as u64];
+        let ceiling = self.server.control.stat("memory-ceiling")?;
+        for (what, taken, allowed) in [
+            ("the server", until_exec.max(after), ceiling),
+            (
+                "the state and the trial",
+                state + trial,
+                self.server.upgrade_bytes_max,
+            ),
+        ] {
+            if taken > allowed {
+                return Err(format!(
+                    "{what} took {taken} bytes, and {allowed} are allowed"
+                ));
+            }
+        }
         let kib = [state, before, until_exec, trial, after].map(|bytes| bytes as f64 / 1024.0);
         memory.add_row(key, what, kib.into(), None);
 
