@@ -153,16 +153,10 @@ impl EventLog {
         self.end = self.end.wrapping_add(line.len() as u32);
     }
 
-    /// The bytes of all events from number `from` on up to the end of its run, as two slices, since the log
-    /// is a ring.
+    /// The bytes of the events from number `from` up to, not including, number `to`, in the same run, as two
+    /// slices, since the log is a ring.
     ///
-    /// If the log has dropped that event, they begin with the oldest one held; if it is still to come,
-    /// there are none.
-    pub fn tail(&self, from: u64) -> [&[u8]; 2] {
-        self.range(from, self.run_end(from))
-    }
-
-    /// The bytes of the events from number `from` up to, not including, number `to`.
+    /// If the log has dropped the first of them, they begin with the oldest one held.
     pub fn range(&self, from: u64, to: u64) -> [&[u8]; 2] {
         let end = match to == self.next() {
             true => self.bytes.len(),
@@ -403,6 +397,13 @@ impl EventLog {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    impl EventLog {
+        /// The bytes of all events from number `from` on up to the end of its run, as two slices.
+        fn tail(&self, from: u64) -> [&[u8]; 2] {
+            self.range(from, self.run_end(from))
+        }
+    }
 
     fn log_of(bytes_max: usize, lines: &[&str]) -> EventLog {
         let mut log = EventLog::new(bytes_max);

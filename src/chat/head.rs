@@ -21,6 +21,13 @@ pub enum Kind {
     Running,
 }
 
+impl Kind {
+    /// Whether everything goes on as it was, so that the limits must allow it as it is.
+    pub fn is_upgrade(self) -> bool {
+        self == Kind::Upgrade
+    }
+}
+
 saved!(enum Kind { 0 = Upgrade, 1 = Stop, 2 = Running });
 
 /// What the first record says.

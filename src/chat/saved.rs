@@ -145,6 +145,7 @@ impl Chat {
     pub fn summarize(&self, summary: &mut Summary) {
         summary.sessions = self.sessions.len() as u64;
         summary.rooms = self.rooms.len() as u64;
+        summary.add(self.keys.as_ref().map_or(0, Keys::len) as u64);
         for (key, session) in &self.sessions {
             let [low, high] = session.secret.to_numbers();
             let conn = session.conn().map_or(u64::MAX, |conn| conn.0.into());
@@ -239,11 +240,6 @@ impl LoadingChat {
         Ok(true)
     }
 
-    /// Whether what is loaded goes on as it was, so that it must be allowed as it is.
-    fn is_upgrade(&self) -> bool {
-        self.kind == Kind::Upgrade
-    }
-
     fn take_room(&mut self, fields: &mut Fields<'_>) -> Result<(), Damage> {
         let key = RoomKey::load(fields);
         let RoomFields {
@@ -259,7 +255,7 @@ impl LoadingChat {
         {
             return Err(IMPOSSIBLE);
         }
-        if self.kind == Kind::Upgrade && chat.rooms.len() >= chat.limits.rooms_at_once_max() {
+        if self.kind.is_upgrade() && chat.rooms.len() >= chat.limits.rooms_at_once_max() {
             return Err(TOO_MANY_ROOMS);
         }
         if promised > NUMBER_MAX && promised != UNBOUND {
@@ -281,7 +277,7 @@ impl LoadingChat {
     /// Appends events to the room that has come last.
     fn take_events(&mut self, fields: &mut Fields<'_>) -> Result<(), Damage> {
         let key = self.room_now(RoomKey::load(fields))?;
-        let must_fit = self.is_upgrade();
+        let must_fit = self.kind.is_upgrade();
         let event_bytes_max = self.chat.limits.event_bytes_max();
         let log = &mut self.chat.rooms[key.index()].log;
         let mut rest = std::str::from_utf8(fields.rest()).map_err(|_| IMPOSSIBLE)?;
@@ -321,7 +317,7 @@ impl LoadingChat {
         self.check_arrival(session.arrival_us)?;
         self.usages
             .count(&mut session.origin, |usage| usage.sessions += 1)?;
-        if !self.is_upgrade() {
+        if !self.kind.is_upgrade() {
             session.touch_if_kept_alive(self.now.at);
             session.attachment = None;
         }
@@ -339,7 +335,7 @@ impl LoadingChat {
             .conns
             .last()
             .is_some_and(|(last, _)| *last >= caller.conn);
-        if is_known || !self.is_upgrade() || !caller.is_sound(self.now.at) {
+        if is_known || !self.kind.is_upgrade() || !caller.is_sound(self.now.at) {
             return Err(IMPOSSIBLE);
         }
         if caller.conn.index() >= self.chat.limits.connections_max {
@@ -401,13 +397,13 @@ impl LoadingChat {
         }
         self.keep_rooms()?;
         self.file_timers(fields.presents)?;
-        if self.is_upgrade() {
+        if self.kind.is_upgrade() {
             self.mark_rooms(&fields)?;
         }
         let mut chat = self.chat;
         chat.usages = self.usages.finish(self.now.at.micros());
         let per_address_max = chat.limits.per_address_max as u32;
-        if self.kind == Kind::Upgrade && !chat.usages.are_at_most(per_address_max) {
+        if self.kind.is_upgrade() && !chat.usages.are_at_most(per_address_max) {
             return Err(TOO_MANY_OF_ADDRESS);
         }
         chat.keys = fields.has_keys.then_some(self.keys);
@@ -445,7 +441,7 @@ impl LoadingChat {
         let fitting = sessions.partition_point(|&(key, _)| key < sessions_max);
         // The place of a session is in its token, and cannot change.
         let excess = sessions.split_off(fitting);
-        if self.is_upgrade() && !excess.is_empty() {
+        if self.kind.is_upgrade() && !excess.is_empty() {
             return Err(TOO_MANY_SESSIONS);
         }
         let keys: Vec<usize> = sessions.iter().map(|&(key, _)| key).collect();
@@ -519,7 +515,7 @@ impl LoadingChat {
         for key in (0..self.rooms_formerly.len()).map(RoomKey::at) {
             let room = &chat.rooms[key.index()];
             if room.members.is_empty() && room.kept.is_none() {
-                if self.kind == Kind::Upgrade {
+                if self.kind.is_upgrade() {
                     return Err(IMPOSSIBLE);
                 }
                 chat.kept
@@ -565,7 +561,7 @@ impl LoadingChat {
                     }
                     HANDSHAKES if conn.is_ok() => chat.handshakes.file(ConnId(id), when),
                     THROTTLES if conn.is_ok() => chat.throttles.file(ConnId(id), when),
-                    _ if self.kind == Kind::Upgrade => return Err(IMPOSSIBLE),
+                    _ if self.kind.is_upgrade() => return Err(IMPOSSIBLE),
                     _ => {}
                 }
             }

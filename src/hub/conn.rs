@@ -362,6 +362,12 @@ impl<T: Transport> Conn<T> {
         buffers.map_or(0, |b| b.out.len() - b.written)
     }
 
+    /// How many bytes have been received that are not yet a line that was answered.
+    pub fn in_len(&self) -> usize {
+        let buffers = self.buffers.as_ref();
+        buffers.map_or(0, |b| b.lines.partial_len() + b.input.len())
+    }
+
     /// Whether there may be input that should be looked at now. A client that does not take its
     /// answers has to wait, and so does one that has sent too fast.
     pub fn may_be_read(&self) -> bool {

@@ -129,6 +129,11 @@ impl Splitter {
         self.partial.len() <= line_bytes_max
     }
 
+    /// How many bytes of an unfinished line have come.
+    pub fn partial_len(&self) -> usize {
+        self.partial.len()
+    }
+
     /// How many bytes it holds for an unfinished line.
     pub fn held_bytes(&self) -> usize {
         self.partial.capacity()

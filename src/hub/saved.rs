@@ -136,6 +136,7 @@ impl<T: Transport> Hub<T> {
             summary.add(key as u64);
             summary.add(conn.stream.number().into());
             summary.add(conn.out_len() as u64);
+            summary.add(conn.in_len() as u64);
         }
         summary
     }
