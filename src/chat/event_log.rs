@@ -5,8 +5,7 @@
 //! number of the next event that it gets.
 //!
 //! After a crash of the server, numbers go on behind all that it can have used, and so there is a *gap* in
-//! them. A log has at most one. It divides the events into two *runs*, and none of the functions
-//! that find several events looks beyond the end of a run.
+//! them. Gaps divide the events into *runs*.
 
 use std::collections::VecDeque;
 
@@ -19,7 +18,7 @@ const FIRST_BYTES: usize = 512;
 
 /// What an allocator may leave unused between blocks, per log. Tests that search for the most memory
 /// have found less.
-const GAPS_BYTES: usize = 1024;
+const UNUSED_BYTES: usize = 1024;
 
 /// A log of up to this size then takes all its memory at once, so that what one log frees fits any
 /// other. Pages that are not used yet cost no memory.
@@ -39,15 +38,28 @@ pub struct EventLog {
     end: u32,
     /// The number of the oldest event held, or of the next one if the log is empty.
     first: u64,
-    /// The first number of the gap; [`NO_GAP`] if there is none.
-    gap_from: u64,
-    /// The first number behind the gap; [`NO_GAP`] if there is none.
-    gap_to: u64,
+    /// The gaps, in order. There are events before each.
+    gaps: Vec<Gap>,
     bytes_max: usize,
 }
 
-/// Where the gap is of a log that has none.
-const NO_GAP: u64 = u64::MAX;
+/// Numbers that no event has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Gap {
+    /// The first of them.
+    from: u64,
+    /// The number behind the last.
+    to: u64,
+}
+
+impl Gap {
+    fn len(self) -> u64 {
+        self.to - self.from
+    }
+}
+
+/// The most gaps that a log has. For one more it drops the events before the oldest.
+pub const GAPS_MAX: usize = 16;
 
 impl EventLog {
     /// An empty log that holds at most `bytes_max` bytes of lines, below 4 GiB.
@@ -57,8 +69,7 @@ impl EventLog {
             starts: VecDeque::new(),
             end: 0,
             first: 1,
-            gap_from: NO_GAP,
-            gap_to: NO_GAP,
+            gaps: Vec::new(),
             bytes_max,
         }
     }
@@ -75,31 +86,32 @@ impl EventLog {
     }
 
     /// The first number from `number` on whose event is held or still to come. What lies before it was
-    /// dropped, or is in the gap.
+    /// dropped, or is in a gap.
     #[inline(always)]
     pub fn next_held(&self, number: u64) -> u64 {
-        match self.gap_from <= number && number < self.gap_to {
-            true => self.gap_to,
-            false => number.max(self.first),
-        }
+        self.gap_at(number)
+            .map_or(number.max(self.first), |gap| gap.to)
+    }
+
+    /// Whether a number is in a gap.
+    pub fn is_in_gap(&self, number: u64) -> bool {
+        self.gap_at(number).is_some()
+    }
+
+    #[inline(always)]
+    fn gap_at(&self, number: u64) -> Option<&Gap> {
+        self.gaps
+            .iter()
+            .find(|gap| (gap.from..gap.to).contains(&number))
     }
 
     /// The end of the run to which event `number` belongs: the number after its last event.
     #[inline(always)]
     pub fn run_end(&self, number: u64) -> u64 {
-        match number < self.gap_to {
-            true => self.gap_from.min(self.next()),
-            false => self.next(),
+        match self.gaps.iter().find(|gap| number < gap.to) {
+            Some(gap) => gap.from,
+            None => self.next(),
         }
-    }
-
-    /// The beginning of the run that ends before `number`, or that this is in.
-    pub fn run_start(&self, number: u64) -> u64 {
-        let start = match number > self.gap_from {
-            true => self.gap_to,
-            false => self.first,
-        };
-        start.min(number)
     }
 
     /// How many events are held from number `from` up to, not including, number `to`.
@@ -114,20 +126,23 @@ impl EventLog {
         self.number_at(index.saturating_sub(count) as usize).min(to)
     }
 
-    /// Lets the next event have the number `next`, if that is not given yet. A gap that there was already
-    /// grows if no event has come behind it. Otherwise it goes, with the events before it.
+    /// Lets the next event have the number `next`, if that is not given yet. A gap behind which no event
+    /// has come grows.
     pub fn skip_to(&mut self, next: u64) {
-        if next <= self.next() {
+        let from = self.next();
+        if next <= from {
             return;
         }
-        if self.gap_to != self.next() {
-            while self.gap_from != NO_GAP {
-                self.drop_first();
+        match self.gaps.last_mut() {
+            Some(gap) if gap.to == from => gap.to = next,
+            _ => {
+                while self.gaps.len() >= GAPS_MAX {
+                    self.drop_first();
+                }
+                self.gaps.push(Gap { from, to: next });
+                self.close_gap();
             }
-            self.gap_from = self.next();
         }
-        self.gap_to = next;
-        self.close_gap();
     }
 
     /// How many bytes of lines it holds.
@@ -153,8 +168,8 @@ impl EventLog {
         self.end = self.end.wrapping_add(line.len() as u32);
     }
 
-    /// The bytes of the events from number `from` up to, not including, number `to`, in the same run, as two
-    /// slices, since the log is a ring.
+    /// The bytes of the events from number `from` up to, not including, number `to`, as two slices, since the
+    /// log is a ring.
     ///
     /// If the log has dropped the first of them, they begin with the oldest one held.
     pub fn range(&self, from: u64, to: u64) -> [&[u8]; 2] {
@@ -187,7 +202,7 @@ impl EventLog {
         to
     }
 
-    /// The beginning of as many events as possible of one run, between numbers `from` and `to`, that end
+    /// The beginning of as many events as possible, between numbers `from` and `to`, that end
     /// before `to` and have at most `bytes_max` bytes: the number of the first of them.
     pub fn fit_back(&self, from: u64, to: u64, bytes_max: usize) -> u64 {
         let end = self.offset(to);
@@ -224,12 +239,12 @@ impl EventLog {
         self.number_at(after - 1)
     }
 
-    /// Where an event is among those held. A number of the gap stands for the event behind it.
+    /// Where an event is among those held. A number of a gap stands for the event behind it.
     #[inline(always)]
     fn index(&self, number: u64) -> usize {
         let mut index = number.saturating_sub(self.first);
-        if number >= self.gap_from {
-            index -= number.min(self.gap_to) - self.gap_from;
+        for gap in self.gaps.iter().take_while(|gap| gap.from <= number) {
+            index -= number.min(gap.to) - gap.from;
         }
         usize::try_from(index).unwrap_or(usize::MAX)
     }
@@ -238,10 +253,10 @@ impl EventLog {
     #[inline(always)]
     fn number_at(&self, index: usize) -> u64 {
         let number = self.first + index as u64;
-        match number < self.gap_from {
+        (self.gaps.iter()).fold(number, |number, gap| match number < gap.from {
             true => number,
-            false => number + (self.gap_to - self.gap_from),
-        }
+            false => number + gap.len(),
+        })
     }
 
     /// Where an event starts in `bytes`. For an event that is not held, the nearer end of `bytes`.
@@ -259,7 +274,8 @@ impl EventLog {
         let rings = |bytes, events| block(bytes) + block(events * size_of::<u32>());
         rings(FIRST_BYTES, FIRST_BYTES / LOG_BYTES_PER_EVENT)
             + rings(bytes_max, Self::events_max(bytes_max))
-            + GAPS_BYTES
+            + block(GAPS_MAX * size_of::<Gap>())
+            + UNUSED_BYTES
     }
 
     /// The most events that a log of `bytes_max` bytes holds, however short they are: one for every
@@ -282,11 +298,14 @@ impl EventLog {
         self.close_gap();
     }
 
-    /// Forgets the gap if no event is held before it.
+    /// Forgets the first gap if no event is held before it.
     fn close_gap(&mut self) {
-        if self.first == self.gap_from {
-            self.first = self.gap_to;
-            (self.gap_from, self.gap_to) = (NO_GAP, NO_GAP);
+        if let Some(gap) = self.gaps.first().filter(|gap| gap.from == self.first) {
+            self.first = gap.to;
+            self.gaps.remove(0);
+            if self.gaps.is_empty() {
+                self.gaps = Vec::new();
+            }
         }
     }
 }
@@ -308,16 +327,17 @@ fn grow<T>(ring: &mut VecDeque<T>, more: usize, first: usize, bound: usize) {
 /// The largest number that an event can have. No server comes near it, but a state may say so.
 pub const NUMBER_MAX: u64 = 1 << 62;
 
+saved!(struct Gap { from, to });
+
 /// What a log of a state is besides its lines.
 #[derive(Debug)]
 pub struct LogHead {
     first: u64,
-    gap_from: u64,
-    gap_to: u64,
+    gaps: Vec<Gap>,
     next: u64,
 }
 
-saved!(struct LogHead { first, gap_from, gap_to, next });
+saved!(struct LogHead { first, gaps, next });
 
 impl LogHead {
     /// The number that the next event gets.
@@ -331,8 +351,7 @@ impl EventLog {
     pub fn head(&self) -> LogHead {
         LogHead {
             first: self.first,
-            gap_from: self.gap_from,
-            gap_to: self.gap_to,
+            gaps: self.gaps.clone(),
             next: self.next(),
         }
     }
@@ -354,32 +373,21 @@ impl EventLog {
     /// # Errors
     ///
     /// If no log has such a head.
-    pub fn with_head(head: &LogHead, bytes_max: usize) -> Result<EventLog, Damage> {
-        let &LogHead {
-            first,
-            gap_from,
-            gap_to,
-            next,
-        } = head;
-        let has_gap = gap_from != NO_GAP || gap_to != NO_GAP;
-        let numbers = match has_gap {
-            true => [
-                1,
-                first.saturating_add(1),
-                gap_from,
-                gap_to,
-                next,
-                NUMBER_MAX + 1,
-            ],
-            false => [1, 1, 1, first, next, NUMBER_MAX + 1],
-        };
-        if first == 0 || !numbers.is_sorted() || has_gap && gap_from == gap_to {
+    pub fn with_head(head: LogHead, bytes_max: usize) -> Result<EventLog, Damage> {
+        let LogHead { first, gaps, next } = head;
+        let mut end = first;
+        for gap in &gaps {
+            if gap.from <= end || gap.to <= gap.from {
+                return Err(IMPOSSIBLE);
+            }
+            end = gap.to;
+        }
+        if first == 0 || end > next || next > NUMBER_MAX + 1 || gaps.len() > GAPS_MAX {
             return Err(IMPOSSIBLE);
         }
         Ok(EventLog {
             first,
-            gap_from,
-            gap_to,
+            gaps,
             ..EventLog::new(bytes_max)
         })
     }
@@ -597,8 +605,8 @@ mod tests {
     struct Model {
         held: Vec<(u64, String)>,
         next: u64,
-        /// Its first number, and the first one behind it.
-        gap: Option<(u64, u64)>,
+        /// Their first numbers, and the first ones behind them.
+        gaps: Vec<(u64, u64)>,
         bytes_max: usize,
     }
 
@@ -609,8 +617,12 @@ mod tests {
 
         fn drop_first(&mut self) {
             self.held.remove(0);
+            self.close_gaps();
+        }
+
+        fn close_gaps(&mut self) {
             let first = self.first();
-            self.gap = self.gap.filter(|&(from, _)| first < from);
+            self.gaps.retain(|&(from, _)| first < from);
         }
 
         fn append(&mut self, line: &str) {
@@ -624,30 +636,30 @@ mod tests {
             }
             self.held.push((self.next, line.to_owned()));
             self.next += 1;
-            let first = self.first();
-            self.gap = self.gap.filter(|&(from, _)| first < from);
+            self.close_gaps();
         }
 
         fn skip_to(&mut self, next: u64) {
             if next <= self.next {
                 return;
             }
-            match self.gap {
-                Some((from, to)) if to == self.next => self.gap = Some((from, next)),
+            match self.gaps.last_mut() {
+                Some((_, to)) if *to == self.next => *to = next,
                 _ => {
-                    while self.gap.is_some() {
+                    while self.gaps.len() >= GAPS_MAX {
                         self.drop_first();
                     }
-                    self.gap = (!self.held.is_empty()).then_some((self.next, next));
+                    self.gaps.push((self.next, next));
                 }
             }
             self.next = next;
+            self.close_gaps();
         }
 
         fn drop_up_to(&mut self, number: u64) {
             self.held.clear();
             // Nothing is held before a gap any more.
-            (self.next, self.gap) = (number + 1, None);
+            (self.next, self.gaps) = (number + 1, Vec::new());
         }
 
         /// The events from one number up to, not including, another.
@@ -662,13 +674,13 @@ mod tests {
         }
 
         fn run_end(&self, number: u64) -> u64 {
-            let gap = self.gap.filter(|&(_, to)| number < to);
-            gap.map_or(self.next, |(from, _)| from)
+            let gap = self.gaps.iter().find(|&&(_, to)| number < to);
+            gap.map_or(self.next, |&(from, _)| from)
         }
 
-        fn run_start(&self, number: u64) -> u64 {
-            let gap = self.gap.filter(|&(from, _)| number > from);
-            gap.map_or(self.first(), |(_, to)| to).min(number)
+        fn is_in_gap(&self, number: u64) -> bool {
+            let mut gaps = self.gaps.iter();
+            gaps.any(|&(from, to)| from <= number && number < to)
         }
 
         fn next_held(&self, number: u64) -> u64 {
@@ -709,17 +721,17 @@ mod tests {
             assert_eq!(log.len_bytes(), bytes);
             let (oldest, next) = (self.first().saturating_sub(3), self.next);
             let number = |rng: &mut fastrand::Rng| match rng.u8(..3) {
-                0 => self.gap.map_or(next, |(from, to)| rng.u64(from - 1..=to)),
+                0 => (rng.choice(&self.gaps)).map_or(next, |&(from, to)| rng.u64(from - 1..=to)),
                 1 => rng.u64(oldest..=next),
                 _ => rng.choice(&self.held).map_or(next, |event| event.0),
             };
             for _ in 0..6 {
                 let (a, b) = (number(rng), number(rng));
                 let (from, to) = (a.min(b), a.max(b));
-                let what = format!("{from} to {to}, gap {:?}", self.gap);
+                let what = format!("{from} to {to}, gaps {:?}", self.gaps);
                 assert_eq!(log.next_held(a), self.next_held(a), "{a}: {what}");
                 assert_eq!(log.run_end(a), self.run_end(a), "{a}: {what}");
-                assert_eq!(log.run_start(a), self.run_start(a), "{a}: {what}");
+                assert_eq!(log.is_in_gap(a), self.is_in_gap(a), "{a}: {what}");
                 let between = self.between(from, to).len() as u64;
                 assert_eq!(log.count(from, to), between, "{what}");
                 assert_eq!(text(log.range(from, to)), self.text(from, to), "{what}");
@@ -735,15 +747,15 @@ mod tests {
                 let fit = self.fit(from, events_max, bytes);
                 assert_eq!(log.fit(from, events_max, bytes), fit, "{what}");
                 assert_eq!(log.advance(from, bytes), self.advance(from, bytes));
-                let to = self.next_held(b).min(end).max(from);
-                let back = self.fit_back(from, to, bytes);
+                let to = self.next_held(b).max(from);
+                let back = self.next_held(self.fit_back(from, to, bytes));
                 assert_eq!(log.fit_back(from, to, bytes), back, "{from} to {to}");
             }
         }
     }
 
     fn saved_and_loaded(log: &EventLog) -> EventLog {
-        let mut loaded = EventLog::with_head(&log.head(), log.bytes_max).unwrap();
+        let mut loaded = EventLog::with_head(log.head(), log.bytes_max).unwrap();
         for piece in log.pieces() {
             for line in text(piece).split_inclusive('\n') {
                 loaded.append(line.as_bytes());
@@ -754,7 +766,7 @@ mod tests {
     }
 
     #[test]
-    fn a_log_with_a_gap_is_like_its_model() {
+    fn a_log_with_gaps_is_like_its_model() {
         for seed in 0..30 {
             let mut rng = fastrand::Rng::with_seed(seed);
             let bytes_max = [20, 60, 200][rng.usize(..3)];
@@ -762,7 +774,7 @@ mod tests {
             let mut model = Model {
                 held: Vec::new(),
                 next: 1,
-                gap: None,
+                gaps: Vec::new(),
                 bytes_max,
             };
             for _ in 0..120 {
@@ -790,7 +802,7 @@ mod tests {
     }
 
     #[test]
-    fn a_gap_grows_while_nothing_comes_behind_it_and_then_makes_way_for_another() {
+    fn a_gap_grows_while_nothing_comes_behind_it() {
         let mut log = log_of(100, &["one\n", "two\n"]);
         log.skip_to(10);
         log.skip_to(20);
@@ -801,14 +813,23 @@ mod tests {
             (20, 3, 2)
         );
         log.append(b"three\n");
-        assert_eq!((log.run_start(20), log.run_end(20)), (20, 21));
-        assert_eq!((log.before(20, 1), log.before(21, 2)), (2, 2));
         log.skip_to(30);
-        assert_eq!(
-            (log.first(), log.next(), text(log.tail(1))),
-            (20, 30, "three\n".into())
-        );
-        assert_eq!(log.next_held(21), 30);
+        assert_eq!((log.before(20, 1), log.before(30, 2)), (2, 2));
+        assert_eq!((log.next_held(3), log.run_end(3)), (20, 3));
+        assert_eq!((log.next_held(21), log.run_end(20)), (30, 21));
+    }
+
+    #[test]
+    fn a_log_has_a_bounded_number_of_gaps() {
+        let mut log = EventLog::new(1000);
+        for number in 0..=GAPS_MAX as u64 {
+            assert_eq!((log.first(), log.next()), (1, 10 * number + 1));
+            log.append(b"one\n");
+            log.append(b"two\n");
+            log.skip_to(10 * number + 11);
+        }
+        // The events before the first gap made way for one more.
+        assert_eq!((log.first(), log.len_bytes()), (11, 2 * 4 * GAPS_MAX));
     }
 
     /// As when a state is loaded with other limits.
@@ -817,7 +838,7 @@ mod tests {
         let mut log = log_of(100, &["one\n", "two\n", "three\n"]);
         log.skip_to(10);
         for (dropped, next) in [(1, 2), (3, 10)] {
-            let mut loaded = EventLog::with_head(&log.head(), 100).unwrap();
+            let mut loaded = EventLog::with_head(log.head(), 100).unwrap();
             for line in &["one\n", "two\n", "three\n"][..dropped - 1] {
                 loaded.append(line.as_bytes());
             }
@@ -831,20 +852,18 @@ mod tests {
 
     #[test]
     fn an_impossible_head_is_refused() {
-        let good = |first, gap_from, gap_to, next| {
-            let head = LogHead {
-                first,
-                gap_from,
-                gap_to,
-                next,
-            };
-            EventLog::with_head(&head, 100).is_ok()
+        let good = |first, gaps: &[(u64, u64)], next| {
+            let gaps = gaps.iter().map(|&(from, to)| Gap { from, to }).collect();
+            EventLog::with_head(LogHead { first, gaps, next }, 100).is_ok()
         };
-        assert!(good(1, NO_GAP, NO_GAP, 1) && good(5, NO_GAP, NO_GAP, NUMBER_MAX + 1));
-        assert!(good(1, 2, 3, 3) && good(7, 9, 20, 25));
-        assert!(!good(0, NO_GAP, NO_GAP, 1) && !good(5, NO_GAP, NO_GAP, 4));
-        assert!(!good(1, NO_GAP, NO_GAP, NUMBER_MAX + 2) && !good(NO_GAP, NO_GAP, NO_GAP, NO_GAP));
-        assert!(!good(2, 2, 3, 3) && !good(1, 3, 3, 3) && !good(1, 2, 4, 3));
-        assert!(!good(1, 2, NO_GAP, NO_GAP) && !good(0, 2, 4, 5));
+        assert!(good(1, &[], 1) && good(5, &[], NUMBER_MAX + 1));
+        assert!(good(1, &[(2, 3)], 3) && good(7, &[(9, 20), (21, 30)], 31));
+        assert!(!good(0, &[], 1) && !good(5, &[], 4) && !good(1, &[], NUMBER_MAX + 2));
+        assert!(!good(2, &[(2, 3)], 3) && !good(1, &[(3, 3)], 3) && !good(1, &[(2, 4)], 3));
+        assert!(!good(1, &[(3, 5), (5, 7)], 9) && !good(1, &[(3, 5), (4, 7)], 9));
+        let many: Vec<_> = (1..=GAPS_MAX as u64 + 1)
+            .map(|n| (3 * n, 3 * n + 1))
+            .collect();
+        assert!(good(1, &many[1..], 100) && !good(1, &many, 100));
     }
 }

@@ -63,6 +63,7 @@ pub use caller::Caller;
 pub use check::RoomState;
 pub use connections::{ConnEvent, GOODBYE_MAX_S};
 pub use deadlines::{Due, TimerBudget};
+pub use event_log::GAPS_MAX;
 pub use head::{Head, Kind};
 pub use ids::{ConnId, SessionKey};
 pub use journal::{LINES_MAX as LOG_LINES_MAX, PERIOD as LOG_PERIOD};
@@ -70,6 +71,7 @@ pub use notice::Notice;
 pub use origin::{Origin, Peer};
 pub use owed::{Owed, Receipt};
 pub use rate::Permit;
+pub use restart::CARRIED_MAX;
 pub use saved::LoadingChat;
 pub use session::STALL_CHECKS_PER_IDLE_TIME;
 

@@ -25,7 +25,7 @@ pub enum Owed<'a> {
     /// The reply to a POLL that has waited: [`Chat::advance`] appends it to the output.
     PollReply(Receipt),
     /// Lines for a push session, to write after the output: a LOST if the log has overtaken its
-    /// cursor, and events.
+    /// cursor, or has a gap there, and events.
     Lines {
         /// The session.
         session: SessionKey,
@@ -116,9 +116,8 @@ impl Chat {
             Delivery::Pushed if has_events => {
                 self.line.clear();
                 let next_seq = log.next_held(session.cursor);
-                if session.cursor < next_seq {
-                    let count = next_seq - session.cursor;
-                    Output::Lost { count, next_seq }.write(&mut self.line);
+                if let Some(loss) = loss_at(log, session.cursor) {
+                    loss.write(&mut self.line);
                 }
                 let end = log.run_end(next_seq);
                 let [head, tail] = log.range(next_seq, end);
@@ -172,9 +171,8 @@ impl Chat {
     /// Does the same if the log has overtaken the session, so that the lines began with a LOST. If no
     /// events were written after it, the event that it announces has to follow.
     fn advance_past_loss(&mut self, key: SessionKey, bytes: usize, now: Now, out: &mut Vec<u8>) {
-        if let Some(count) = self.take_loss(key, now) {
-            let next_seq = self.sessions[key.index()].cursor;
-            Output::Lost { count, next_seq }.write(out);
+        if let Some(loss) = self.take_loss(key, now) {
+            loss.write(out);
         }
         let lost_bytes = bytes.min(out.len());
         out.drain(..lost_bytes);
@@ -189,17 +187,17 @@ impl Chat {
         mark_delivered(session, log, announced, bytes, &mut self.stats);
     }
 
-    /// Moves a session's cursor past events that its room's log has dropped, and returns how many those
-    /// were, for a LOST. Logs only the first loss until the session has caught up with its room.
-    pub(super) fn take_loss(&mut self, key: SessionKey, now: Now) -> Option<u64> {
+    /// Moves a session's cursor past events that its room's log has dropped, or past a gap, and returns
+    /// what its client learns of that. Logs only the first loss until the session has caught up with its
+    /// room.
+    pub(super) fn take_loss(&mut self, key: SessionKey, now: Now) -> Option<Output<'static>> {
         let session = &mut self.sessions[key.index()];
         let room = &self.rooms[session.room.index()];
-        let next_seq = room.log.next_held(session.cursor);
-        if session.cursor == next_seq {
-            return None;
-        }
-        let count = next_seq - session.cursor;
-        session.cursor = next_seq;
+        let loss = loss_at(&room.log, session.cursor)?;
+        session.cursor = room.log.next_held(session.cursor);
+        let Output::Lost { count, .. } = loss else {
+            return Some(loss);
+        };
         self.stats.events_lost += count;
         if !std::mem::replace(&mut session.is_behind, true) {
             let origin = self.usages.origin(session.origin);
@@ -208,7 +206,7 @@ impl Chat {
                 log::info!("{name} in {room} has fallen behind and lost events");
             }
         }
-        Some(count)
+        Some(loss)
     }
 
     /// Appends to `out` the events that the server owes a push session, up to the length of a reply:
@@ -222,8 +220,8 @@ impl Chat {
         }
         let session = &self.sessions[key.index()];
         let log = &self.rooms[session.room.index()].log;
-        let is_lost = session.cursor < log.next_held(session.cursor);
-        if matches!(session.delivery(), Delivery::Pushed) && !is_lost {
+        let is_held = loss_at(log, session.cursor).is_none();
+        if matches!(session.delivery(), Delivery::Pushed) && is_held {
             let to = log.fit(session.cursor, u64::MAX, Listing::BYTES_MAX);
             for slice in log.range(session.cursor, to) {
                 out.extend_from_slice(slice);
@@ -241,6 +239,18 @@ impl Chat {
     pub(super) fn set_cursor(&mut self, key: SessionKey, after: u64) {
         let session = &mut self.sessions[key.index()];
         session.cursor = after + 1;
+    }
+}
+
+/// What a client learns whose cursor is at an event that its room's log does not hold.
+#[inline(always)]
+pub(super) fn loss_at(log: &EventLog, cursor: u64) -> Option<Output<'static>> {
+    let next_seq = log.next_held(cursor);
+    let count = next_seq - cursor;
+    match count > 0 {
+        true if log.is_in_gap(cursor) => Some(Output::Gap { count, next_seq }),
+        true => Some(Output::Lost { count, next_seq }),
+        false => None,
     }
 }
 

@@ -2,9 +2,9 @@
 
 use super::Chat;
 use super::ids::SessionKey;
-use super::owed::{Owed, Shown, mark_delivered};
+use super::owed::{Owed, Shown, loss_at, mark_delivered};
 use super::talk::read_event;
-use crate::protocol::{LifeId, Limits, Output};
+use crate::protocol::{LifeId, Limits};
 use crate::talk::{Form, shown_bytes_max};
 use crate::time::{Day, Now};
 
@@ -108,9 +108,8 @@ impl Chat {
         let index = found.unwrap_or_else(|| {
             let shown = self.shown.clear();
             let mut to = cursor;
-            if to < next_seq {
-                let count = next_seq - to;
-                Form::Talk.write(&Output::Lost { count, next_seq }, shown);
+            if let Some(loss) = loss_at(log, to) {
+                Form::Talk.write(&loss, shown);
                 to = next_seq;
             }
             while to < log.run_end(next_seq) && shown.len() < SHOWN_BYTES {
@@ -148,10 +147,9 @@ impl Chat {
         out: &mut Vec<u8>,
     ) {
         let mut left = bytes;
-        if let Some(count) = self.take_loss(key, now) {
+        if let Some(loss) = self.take_loss(key, now) {
             let shown = self.shown.clear();
-            let next_seq = self.sessions[key.index()].cursor;
-            Form::Talk.write(&Output::Lost { count, next_seq }, shown);
+            Form::Talk.write(&loss, shown);
             left = take_written(shown, left, out);
         }
         let session = &mut self.sessions[key.index()];

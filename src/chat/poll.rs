@@ -70,9 +70,8 @@ impl Chat {
         let session = &mut self.sessions[key.index()];
         let log = &self.rooms[session.room.index()].log;
         let mut events = Listing::default();
-        if let Some(count) = lost {
-            let next_seq = session.cursor;
-            events.add(Output::Lost { count, next_seq });
+        if let Some(lost) = lost {
+            events.add(lost);
         }
         let lines_left = u64::from(max.get()) - events.lines();
         let bytes_left = events.space_bytes().min(bytes_max);

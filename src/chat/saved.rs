@@ -264,7 +264,7 @@ impl LoadingChat {
         self.rooms_formerly.push(key);
         self.next.push(log.next());
         let key = RoomKey::at(chat.rooms.insert(Room {
-            log: EventLog::with_head(&log, chat.limits.log_bytes)?,
+            log: EventLog::with_head(log, chat.limits.log_bytes)?,
             unserved,
             promised,
             ..Room::new(name, log_id, &chat.limits)

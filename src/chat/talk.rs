@@ -9,6 +9,7 @@ use super::ids::SessionKey;
 use super::keys::KeyHash;
 use super::life::OwedEvents;
 use super::notice::Notice;
+use super::owed::loss_at;
 use super::{Chat, by_name};
 use crate::protocol::{
     Alive, Bye, Earlier, Entered, Error, Join, LeaveReason, Listing, Mode, Name, Numbered, Reply,
@@ -116,8 +117,9 @@ impl Chat {
     fn missed(&mut self, key: SessionKey) -> u64 {
         let session = &mut self.sessions[key.index()];
         let log = &self.rooms[session.room.index()].log;
-        let missed = log.next() - session.cursor;
-        if log.count(session.cursor, log.next()) == 0 {
+        let held = log.count(session.cursor, log.next());
+        let missed = held + log.first().saturating_sub(session.cursor);
+        if held == 0 {
             return missed;
         }
         // It may have a gap behind it.
@@ -240,8 +242,8 @@ impl Chat {
         };
         let viewer = talk.viewer.who_sees_all();
         let (log, cursor) = (&room.log, session.cursor);
-        let earliest = log.before(cursor, events).max(log.run_start(cursor));
-        let newest = cursor.saturating_sub(1).max(earliest);
+        let earliest = log.before(cursor, events);
+        let newest = log.before(cursor, 1).max(earliest);
         let mut from = log.fit_back(earliest, cursor, Listing::BYTES_MAX);
         from = from.min(newest);
         while !show_all(viewer, log, from..cursor, &mut self.local, &mut list) {
@@ -252,7 +254,7 @@ impl Chat {
                 break;
             }
             // Dates have taken space as well.
-            from = newest.min(from + 1 + (cursor - from) / 4);
+            from = log.before(cursor, log.count(from, cursor) * 3 / 4);
         }
         Ok(Reply::Again { events: list })
     }
@@ -267,10 +269,23 @@ fn show_all(
     list: &mut Listing,
 ) -> bool {
     let mut scratch = Vec::new();
-    events.into_iter().all(|seq| {
+    let mut seq = log.next_held(events.start);
+    let mut loss = None;
+    while seq < events.end {
         let numbered = read_event(log, seq, &mut scratch);
-        list.add_written(|out| viewer.show(&numbered, clock, out))
-    })
+        let fits = list.add_written(|out| {
+            if let Some(loss) = &loss {
+                Form::Talk.write(loss, out);
+            }
+            viewer.show(&numbered, clock, out);
+        });
+        if !fits {
+            return false;
+        }
+        loss = loss_at(log, seq + 1);
+        seq = log.next_held(seq + 1);
+    }
+    true
 }
 
 /// Shows a person one event, however long it is.

@@ -95,6 +95,11 @@ pub enum Output<'a> {
         count: u64,
         next_seq: u64,
     },
+    /// The server crashed there, so that no event has these numbers.
+    Gap {
+        count: u64,
+        next_seq: u64,
+    },
     /// Something will end unless the client does what the text asks for.
     Expiring {
         what: Expiring,
@@ -147,7 +152,9 @@ impl Output<'_> {
                     write_line!(out, "LEFT {seq} {unix_ms} {name} {reason}");
                 }
             },
-            Output::Lost { count, next_seq } => write_line!(out, "LOST {count} {next_seq}"),
+            Output::Lost { count, next_seq } | Output::Gap { count, next_seq } => {
+                write_line!(out, "LOST {count} {next_seq}");
+            }
             Output::Expiring { what, left_s } => {
                 write_line!(out, "EXPIRING {left_s} {}", what.text());
             }

@@ -82,6 +82,10 @@ pub(super) fn write(output: &Output<'_>, out: &mut Vec<u8>) {
             out,
             format_args!("-- {count} events were gone before you could get them"),
         ),
+        Output::Gap { .. } => line(
+            out,
+            format_args!("-- the server crashed here; what was said just before may be missing"),
+        ),
         Output::Alive => line(out, format_args!("-- the server is here")),
         Output::Bye(Bye::Quit) => line(out, format_args!("-- goodbye")),
         Output::Bye(Bye::Replaced) => line(

@@ -657,22 +657,31 @@ fn a_quiet_session_learns_at_once_what_is_lost_although_nothing_has_come_behind_
 
 /// G34 and G45.
 #[test]
-fn a_person_is_told_in_words_how_many_events_are_gone() {
-    let gone = format!("-- {AHEAD} events were gone before you could get them");
+fn a_person_is_told_in_words_that_there_was_a_crash() {
+    const CRASHED: &str = "-- the server crashed here; what was said just before may be missing";
     let (mut world, _) = crashed(limits());
     let (ann, said) = ask(&mut world, "TALK ann history=3");
-    let at = said.iter().position(|line| *line == gone);
-    assert!(at.is_some(), "{said:?}");
-    let shown = said.iter().filter(|line| line.contains("<bob> something"));
-    assert_eq!(shown.count(), 3, "{said:?}");
+    let is_something = |line: &&String| line.contains("<bob> something");
+    assert_eq!(said.iter().filter(is_something).count(), 3, "{said:?}");
+    assert_eq!(said.last().unwrap(), CRASHED);
+    assert_eq!(world.hub.stats().events_lost, 0);
     again(&mut world, &ann, "new");
-    // /again shows what has come since then.
-    let shown = again(&mut world, &ann, "/again 50");
-    assert!(
-        !shown.iter().any(|line| line.contains("something")),
-        "{shown:?}"
-    );
-    assert!(shown.last().unwrap().ends_with(" <ann> new"), "{shown:?}");
+    for (events, something) in [(50, 7), (3, 1), (2, 0)] {
+        let shown = again(&mut world, &ann, &format!("/again {events}"));
+        let count = events.min(something + 3);
+        assert!(
+            shown[0].starts_with(&format!("-- the last {count} events:")),
+            "{shown:?}"
+        );
+        assert_eq!(
+            shown.iter().filter(is_something).count(),
+            something,
+            "{shown:?}"
+        );
+        let crashes = shown.iter().filter(|line| *line == CRASHED).count();
+        assert_eq!(crashes, usize::from(something > 0), "{shown:?}");
+        assert!(shown.last().unwrap().ends_with(" <ann> new"), "{shown:?}");
+    }
     world.hub.assert_consistent(world.now());
 
     // Somebody who takes over a session for which nothing has come behind the gap.
@@ -682,13 +691,8 @@ fn a_person_is_told_in_words_how_many_events_are_gone() {
         let (_, joined) = ask(&mut world, &join);
         assert!(joined[0].starts_with("OK JOIN "), "{joined:?}");
         let (ann, said) = ask(&mut world, "TALK ann key=mine");
-        let shown = said.iter().filter(|line| line.contains("<bob> something"));
-        assert_eq!(shown.count(), events, "{said:?}");
-        assert!(
-            said.last()
-                .unwrap()
-                .ends_with("events were gone before you could get them")
-        );
+        assert_eq!(said.iter().filter(is_something).count(), events, "{said:?}");
+        assert_eq!(said.last().unwrap(), CRASHED);
         let shown = again(&mut world, &ann, "/again 50");
         assert!(!shown.is_empty());
         world.hub.assert_consistent(world.now());
@@ -697,7 +701,7 @@ fn a_person_is_told_in_words_how_many_events_are_gone() {
 
 /// G45.
 #[test]
-fn a_second_crash_keeps_what_it_can() {
+fn each_crash_keeps_what_was_saved_before_it() {
     const NEXT: u64 = 8 + AHEAD + 1;
     // Nothing has happened between the two.
     let (mut world, log) = crashed(limits());
@@ -708,7 +712,7 @@ fn a_second_crash_keeps_what_it_can() {
     let lost = format!("LOST {} {next}", 2 * AHEAD);
     assert_eq!(came(&said), (vec![7, 8, next], vec![lost.as_str()]));
 
-    // Something has, so that what came before the first one goes.
+    // Something has.
     let (mut world, log) = crashed(limits());
     ask(&mut world, "JOIN ann\nSAY new");
     let state = world.save_on_disk();
@@ -717,12 +721,9 @@ fn a_second_crash_keeps_what_it_can() {
     let newest = NEXT + 1;
     let next = newest + AHEAD + 1;
     let (_, said) = ask(&mut world, &format!("JOIN ann after=6 log={log}"));
-    let lost = [
-        format!("LOST {} {NEXT}", NEXT - 7),
-        format!("LOST {AHEAD} {next}"),
-    ];
+    let lost = [NEXT, next].map(|behind| format!("LOST {AHEAD} {behind}"));
     let lost: Vec<&str> = lost.iter().map(String::as_str).collect();
-    assert_eq!(came(&said), (vec![NEXT, newest, next], lost));
+    assert_eq!(came(&said), (vec![7, 8, NEXT, newest, next], lost));
 
     // The second one comes before anything was saved again.
     let mut world = World::new(limits());

@@ -8,7 +8,9 @@
 use std::collections::BTreeMap;
 
 use chinwag::ceiling::{Ceiling, Mib};
-use chinwag::chat::{GOODBYE_MAX_S, LOG_LINES_MAX, LOG_PERIOD, STALL_CHECKS_PER_IDLE_TIME};
+use chinwag::chat::{
+    CARRIED_MAX, GAPS_MAX, GOODBYE_MAX_S, LOG_LINES_MAX, LOG_PERIOD, STALL_CHECKS_PER_IDLE_TIME,
+};
 use chinwag::hub::conn::buffers_bytes_max;
 use chinwag::hub::edit::{COMMAND_BYTES, EDITED_BYTES_MAX, EDITORS_MAX};
 use chinwag::options::{DEFAULT_ADDRESS, Options, SOCKET_BUFFER_BYTES};
@@ -282,7 +284,7 @@ fn figures_of_protocol() -> Vec<(&'static str, Vec<Figure>)> {
         // through.
         (
             "When the server changes",
-            figures![60_u32, 16_u32, ENDED_MAX],
+            figures![60_u32, u32::from(CARRIED_MAX), ENDED_MAX],
         ),
         (
             "8 Errors",
@@ -317,7 +319,7 @@ fn figures_of_protocol() -> Vec<(&'static str, Vec<Figure>)> {
         // The same as above.
         (
             "Upgrades, restarts, crashes",
-            figures![60_u32, 16_u32, ENDED_MAX],
+            figures![60_u32, u32::from(CARRIED_MAX), ENDED_MAX, GAPS_MAX],
         ),
         (
             "10 Limits",
