@@ -274,6 +274,49 @@ fn a_state_that_cannot_be_saved_is_an_error_for_a_start_and_at_the_stop() {
 }
 
 #[test]
+fn a_state_that_is_longer_than_files_may_be_is_an_error_and_not_the_end() {
+    const ERROR: &str = "cannot write the state to ";
+    let place = Place::new();
+    let command = program_within(r#"ulimit -f 0 && exec "$@""#);
+    let finished = place.start_as(command, &["--save", "60"]).finish();
+    finished.expect_refusal(1, &[ERROR, "File too large"]);
+    assert_eq!(place.names(), [""; 0]);
+
+    let mut server = place.start(&["--save", "1"]);
+    let mut ann = server.connect();
+    let first = inode(&place.file());
+    ann.join("ann mode=pull");
+    place.await_save(first);
+    // A part of it can be written.
+    let half = fs::metadata(place.file()).unwrap().len() / 2;
+    let unlimited = server.process.limit_file_bytes(Some(half));
+    ann.ask("SAY one", "OK SAY 2 ");
+    let expected = format!(" ERROR {ERROR}{}: File too large ", place.file().display());
+    let logged = server.process.expect_error(ERROR);
+    assert!(logged.contains(&expected), "{logged}");
+    ann.expect_service();
+    server.process.limit_file_bytes(unlimited);
+    server.process.expect_error("INFO the state is saved again");
+    assert_eq!(place.names(), ["state"]);
+    let saved = fs::read(place.file()).unwrap();
+
+    server.process.limit_file_bytes(Some(half));
+    ann.ask("SAY two", "OK SAY 3 ");
+    server.process.expect_error(&expected);
+    ann.expect_service();
+    server.process.signal("TERM");
+    ann.expect_bye("shutdown");
+    let finished = server.process.finish();
+    assert_eq!(finished.code, Some(1), "{finished:?}");
+    let last = finished.err.lines().last().unwrap();
+    let expected = expected.replace(" ERROR ", "chinwag: ");
+    assert!(last.starts_with(&expected), "{}", finished.err);
+    // The file from before is still there, and nothing else.
+    assert_eq!(place.names(), ["state"]);
+    assert_eq!(fs::read(place.file()).unwrap(), saved);
+}
+
+#[test]
 fn a_key_that_has_changed_meanwhile_ends_the_session() {
     let place = Place::new();
     let both = format!("ann:{HASH_OF_ABC}\nbob:{HASH_OF_ABC}\n");

@@ -724,6 +724,24 @@ fn a_program_that_memory_is_too_small_for_changes_nothing() {
 }
 
 #[test]
+fn a_state_that_is_longer_than_files_may_be_changes_nothing() {
+    let Some(place) = Place::new() else { return };
+    let mut server = place.start(&[]);
+    let mut ann = server.join("ann mode=pull");
+    flood(&mut ann, 64, || {});
+    // Files in memory count, too.
+    let unlimited = server.process.limit_file_bytes(Some(0));
+    for limit in [0, 100, 40_000] {
+        server.process.limit_file_bytes(Some(limit));
+        expect_refusal(&mut server.process, "state: File too large ");
+        ann.expect_service();
+    }
+    server.process.limit_file_bytes(unlimited);
+    upgrade(&mut server.process);
+    ann.expect_service();
+}
+
+#[test]
 fn an_upgrade_keeps_the_lock_on_the_states_file_and_a_stop_writes_it() {
     let Some(place) = Place::new() else { return };
     let file = place.dir.join("state");

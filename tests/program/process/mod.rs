@@ -341,13 +341,7 @@ impl Process {
 
     /// Changes the soft limit on open files, from outside.
     pub fn limit_descriptors(&self, max: u64) {
-        let pid = Pid::from_child(&self.child);
-        let maximum = getrlimit(Resource::Nofile).maximum;
-        let limit = Rlimit {
-            current: Some(max),
-            maximum,
-        };
-        prlimit(Some(pid), Resource::Nofile, limit).unwrap();
+        self.limit(Resource::Nofile, Some(max));
     }
 
     /// How much memory the process has mapped, used or not.
@@ -357,13 +351,19 @@ impl Process {
 
     /// Changes the soft limit on memory that is mapped, from outside; returns the one before.
     pub fn limit_memory(&self, max: Option<u64>) -> Option<u64> {
+        self.limit(Resource::As, max)
+    }
+
+    /// Changes the soft limit on the bytes of a file that it writes, from outside; returns the one before.
+    pub fn limit_file_bytes(&self, max: Option<u64>) -> Option<u64> {
+        self.limit(Resource::Fsize, max)
+    }
+
+    fn limit(&self, resource: Resource, current: Option<u64>) -> Option<u64> {
         let pid = Pid::from_child(&self.child);
-        let maximum = getrlimit(Resource::As).maximum;
-        let limit = Rlimit {
-            current: max,
-            maximum,
-        };
-        prlimit(Some(pid), Resource::As, limit).unwrap().current
+        let maximum = getrlimit(resource).maximum;
+        let limit = Rlimit { current, maximum };
+        prlimit(Some(pid), resource, limit).unwrap().current
     }
 
     /// Processor time so far, in ticks of 10 ms.
