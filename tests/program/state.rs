@@ -3,14 +3,16 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
 use std::thread;
+
+use rustix::process::{Pid, Signal, kill_process};
 
 use crate::process::{
     Client, Finished, Process, Server, TempDir, Watch, program, program_within, unix,
 };
-use crate::steps::{HASH_OF_ABC, SECOND, failing, run, users_file};
+use crate::steps::{HASH_OF_ABC, SECOND, failing, inode, run, users_file};
 
 /// A folder with a state's file, and the servers that use it one after the other.
 struct Place {
@@ -74,10 +76,6 @@ impl Place {
             thread::yield_now();
         }
     }
-}
-
-fn inode(file: &Path) -> u64 {
-    fs::metadata(file).unwrap().ino()
 }
 
 /// Ends a server properly; returns its log.
@@ -500,26 +498,19 @@ fn on_a_slow_disk() -> Option<Command> {
     Some(command)
 }
 
-/// The processes that a process has begun and that have not ended.
-fn children(server: &Server) -> Vec<String> {
-    let children = format!("/proc/{0}/task/{0}/children", server.process.id());
-    let children = fs::read_to_string(children).unwrap();
-    children.split_whitespace().map(str::to_owned).collect()
-}
-
 fn await_no_child(server: &Server) {
     let watch = Watch::start();
-    while !children(server).is_empty() {
+    while !server.process.children().is_empty() {
         assert!(!watch.is_over(), "a process is left");
         thread::yield_now();
     }
 }
 
-fn await_child(server: &Server) -> String {
+fn await_child(server: &Server) -> Pid {
     let watch = Watch::start();
     loop {
-        if let [child] = &children(server)[..] {
-            return child.clone();
+        if let [child] = server.process.children()[..] {
+            return child;
         }
         assert!(!watch.is_over(), "no process saves");
         thread::yield_now();
@@ -543,7 +534,7 @@ fn a_disk_that_hangs_delays_nobody() {
         ann.expect_service();
     }
     // The system ends it first when memory runs out.
-    let score = fs::read_to_string(format!("/proc/{child}/oom_score_adj"));
+    let score = fs::read_to_string(format!("/proc/{}/oom_score_adj", child.as_raw_pid()));
     assert_eq!(score.unwrap(), "1000\n");
     // The process that saves keeps no connection open.
     bob.ask("QUIT", "OK QUIT");
@@ -551,12 +542,11 @@ fn a_disk_that_hangs_delays_nobody() {
     let mut cid = server.connect();
     cid.expect_service();
     // All that while the process hangs.
-    assert_eq!(children(&server), [&*child]);
+    assert_eq!(server.process.children(), [child]);
     assert_eq!(inode(&place.file()), first);
 
     // Whoever kills it does no more harm than that.
-    let killed = Command::new("kill").args(["-9", &child]).status().unwrap();
-    assert!(killed.success());
+    kill_process(child, Signal::KILL).unwrap();
     server
         .process
         .expect_error("ERROR the process that saved the state was killed");

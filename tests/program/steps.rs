@@ -1,7 +1,7 @@
 //! Steps that tests of several kinds take.
 
 use std::fs::{self, Permissions};
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
@@ -81,6 +81,11 @@ pub fn users_file(dir: &TempDir, text: &str) -> PathBuf {
     fs::write(&path, text).unwrap();
     set_mode(&path, 0o600);
     path
+}
+
+/// The number of a file, which another one in its place does not have.
+pub fn inode(file: &Path) -> u64 {
+    fs::metadata(file).unwrap().ino()
 }
 
 pub fn set_mode(path: &Path, mode: u32) {

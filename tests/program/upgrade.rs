@@ -2,16 +2,18 @@
 
 use std::fs;
 use std::io::Write;
-use std::os::unix::fs::{MetadataExt, symlink};
+use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
+
+use rustix::process::{Pid, Signal, kill_process};
 
 use crate::process::{
     Client, Finished, PATIENCE, Process, Server, TempDir, Watch, has, has_success, launch,
     raise_descriptors, skip, unix,
 };
-use crate::steps::{HASH_OF_ABC, flood, run, set_mode, users_file, wait_for_member};
+use crate::steps::{HASH_OF_ABC, flood, inode, run, set_mode, users_file, wait_for_member};
 
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 /// The version of a program that is the same otherwise; it has as many bytes.
@@ -775,22 +777,21 @@ fn an_upgrade_keeps_the_lock_on_the_states_file_and_a_stop_writes_it() {
 fn saves_go_on_after_an_upgrade() {
     let Some(place) = Place::new() else { return };
     let file = place.dir.join("state");
-    let inode = || fs::metadata(&file).unwrap().ino();
     let mut server = place.start(&["--state", file.to_str().unwrap(), "--save", "1"]);
     let mut ann = server.connect();
     let token = ann.join("ann idle=3600");
     upgrade(&mut server.process);
     // Nobody knows what was saved before, so there is a save, and then one for what changes.
-    let mut before = inode();
+    let mut before = inode(&file);
     for text in ["one", "two"] {
         ann.ask(&format!("SAY {text}"), "OK SAY ");
         ann.expect("MSG ");
         let watch = Watch::start();
-        while inode() == before {
+        while inode(&file) == before {
             assert!(!watch.is_over(), "nothing is saved");
             std::thread::yield_now();
         }
-        before = inode();
+        before = inode(&file);
     }
     drop(ann);
     server.process.kill();
@@ -800,6 +801,99 @@ fn saves_go_on_after_an_upgrade() {
     bob.ask(&format!("RESUME {token}"), "ERR ");
     bob.ask("JOIN bob history=9", "OK JOIN ");
     while !bob.expect("").ends_with(" ann two") {}
+}
+
+/// Upgrades a server until the save that follows is caught in the middle. Returns the process that saves,
+/// which has stopped.
+fn catch_save(server: &mut Process, file: &Path) -> Pid {
+    let watch = Watch::start();
+    loop {
+        let before = inode(file);
+        upgrade(server);
+        if let Some(child) = stop_save(server, file, before) {
+            return child;
+        }
+        assert!(!watch.is_over(), "every save was over too soon");
+    }
+}
+
+/// Stops the process that saves; `None` if the file, whose number was `before`, is there already.
+fn stop_save(server: &Process, file: &Path, before: u64) -> Option<Pid> {
+    let new = file.with_extension("new");
+    let watch = Watch::start();
+    while !new.exists() {
+        if inode(file) != before {
+            return None;
+        }
+        assert!(!watch.is_over(), "nothing is saved");
+        std::thread::yield_now();
+    }
+    let child = server.children().pop()?;
+    let _ = kill_process(child, Signal::STOP);
+    while is_running(child) {
+        assert!(!watch.is_over(), "{child:?} does not stop");
+        std::thread::yield_now();
+    }
+    let is_saving = new.exists();
+    if !is_saving {
+        let _ = kill_process(child, Signal::CONT);
+    }
+    is_saving.then_some(child)
+}
+
+/// Waits until no process saves, and checks that none has left its half of a file.
+fn await_no_save(server: &Process, file: &Path) {
+    let watch = Watch::start();
+    while !server.children().is_empty() || file.with_extension("new").exists() {
+        assert!(!watch.is_over(), "a process or a file is left");
+        std::thread::yield_now();
+    }
+}
+
+/// Whether a process has neither ended nor been stopped.
+fn is_running(process: Pid) -> bool {
+    let stat = fs::read_to_string(format!("/proc/{}/stat", process.as_raw_pid()));
+    let stat = stat.unwrap_or_default();
+    // The state stands behind the name, which ends with the last parenthesis.
+    let state = stat.rsplit_once(") ").map(|(_, fields)| &fields[..1]);
+    !matches!(state, None | Some("T" | "Z"))
+}
+
+#[test]
+fn an_upgrade_ends_a_save_that_is_in_progress() {
+    let Some(place) = Place::new() else { return };
+    let file = place.dir.join("state");
+    // Only upgrades make it save: an hour is never over.
+    let args = ["--state", file.to_str().unwrap(), "--save", "3600"];
+    let mut server = place.start(&[&args[..], &["--log-bytes", "8M"]].concat());
+    let mut ann = server.join("ann mode=pull idle=3600");
+    flood(&mut ann, 2048, || {});
+
+    catch_save(&mut server.process, &file);
+    place.put(b"no program");
+    expect_refusal(&mut server.process, "cannot execute it: ");
+    await_no_save(&server.process, &file);
+    ann.expect_service();
+
+    place.put(&other());
+    let child = catch_save(&mut server.process, &file);
+    let before = inode(&file);
+    upgrade(&mut server.process);
+    assert!(!server.process.children().contains(&child));
+    let watch = Watch::start();
+    while inode(&file) == before {
+        assert!(!watch.is_over(), "nothing is saved");
+        std::thread::yield_now();
+    }
+    await_no_save(&server.process, &file);
+    ann.expect_service();
+    server.process.signal("TERM");
+    let Finished { code, err, .. } = server.process.finish();
+    assert_eq!(
+        (code, err.matches(" ERROR ").count()),
+        (Some(0), 1),
+        "{err}"
+    );
 }
 
 #[test]

@@ -385,6 +385,13 @@ impl Process {
             .collect()
     }
 
+    /// The processes that it has begun and whose end it has not noted.
+    pub fn children(&self) -> Vec<Pid> {
+        let children = self.proc(&format!("task/{}/children", self.id()));
+        let numbers = children.split_whitespace().map(|n| n.parse().unwrap());
+        numbers.map(|n| Pid::from_raw(n).unwrap()).collect()
+    }
+
     /// Stops the process once it has done all its work and waits, and checks that it has stopped.
     pub fn pause(&self) {
         self.await_state("S");
