@@ -62,27 +62,81 @@ fn in_line(text: &str) -> String {
     text.replace("pub(super) ", "").replace("pub ", "")
 }
 
-/// The types of a definition's fields: `name: Type` for each, in the order of the definition.
-fn fields_of(definition: &str) -> BTreeMap<String, String> {
-    let attributes = |line: &&str| !line.trim().starts_with("#[");
-    let body: Vec<_> = definition.lines().filter(attributes).collect();
-    let body = in_line(&body.join("\n"));
-    let inner = body.split_once('{').map_or("", |(_, inner)| inner);
-    let fields = inner.trim_end_matches('}').split(", ");
-    // A comma within a type belongs to it.
+/// A definition in one line, without attributes.
+fn without_attributes(definition: &str) -> String {
+    let is_code = |line: &&str| !line.trim().starts_with("#[");
+    let lines: Vec<_> = definition.lines().filter(is_code).collect();
+    in_line(&lines.join("\n"))
+}
+
+/// The parts of a list. A comma within a part belongs to it.
+fn parts(list: &str) -> Vec<String> {
     let mut found: Vec<String> = Vec::new();
-    for part in fields {
+    for part in list.split(", ") {
         match found.last_mut() {
             Some(last)
-                if last.matches(['<', '(', '[']).count()
-                    > last.matches(['>', ')', ']']).count() =>
+                if last.matches(['<', '(', '[', '{']).count()
+                    > last.matches(['>', ')', ']', '}']).count() =>
             {
                 *last = format!("{last}, {part}");
             }
             _ => found.push(part.to_owned()),
         }
     }
-    let named = found.iter().filter_map(|field| {
+    found
+}
+
+/// A kind of value with the types of what belongs to it: `saved` names the fields, and `definition` has
+/// the types.
+fn variant_of(saved: &str, definition: &str) -> String {
+    let (number, saved) = saved.split_once(" = ").unwrap();
+    let end = saved.find([' ', '(']).unwrap_or(saved.len());
+    let name = &saved[..end];
+    let inner = definition.split_once('{').unwrap().1.trim_end_matches('}');
+    let variants = parts(inner.trim().trim_end_matches(','));
+    let is_it = |variant: &&String| variant.trim().split([' ', '(']).next() == Some(name);
+    let variant = variants.iter().find(is_it).expect(name).trim();
+    match saved[end..].strip_prefix('(') {
+        None => format!("{number} {variant}"),
+        Some(fields) => {
+            let fields = fields.trim_end_matches(')').split(", ");
+            let types = variant.split_once('(').unwrap().1;
+            let types = parts(types.strip_suffix(')').unwrap());
+            let fields = fields
+                .zip(types)
+                .map(|(field, of)| format!("{field}: {of}"));
+            format!("{number} {name}({})", fields.collect::<Vec<_>>().join(", "))
+        }
+    }
+}
+
+/// A text in which the lengths of arrays are numbers.
+fn with_lengths(row: &str, sources: &[String]) -> String {
+    let mut row = row.to_owned();
+    for length in ["LINES_MAX", "SERVER_WIDE.len()", "WINDOW_SIZE_BYTES"] {
+        let (constant, start, end) = match length.strip_suffix(".len()") {
+            Some(constant) => (constant, "; ", "] ="),
+            None => (length, "usize = ", ";"),
+        };
+        let number = sources.iter().find_map(|text| {
+            let (_, text) = text.split_once(&format!("const {constant}: "))?;
+            let (_, text) = text.split_once(start)?;
+            Some(text.split_once(end)?.0)
+        });
+        row = row.replace(
+            &format!("; {length}]"),
+            &format!("; {}]", number.expect(length)),
+        );
+    }
+    row
+}
+
+/// The types of a definition's fields: `name: Type` for each, in the order of the definition.
+fn fields_of(definition: &str) -> BTreeMap<String, String> {
+    let body = without_attributes(definition);
+    let inner = body.split_once('{').map_or("", |(_, inner)| inner);
+    let fields = parts(inner.trim_end_matches('}'));
+    let named = fields.iter().filter_map(|field| {
         let (name, of) = field.trim().split_once(": ")?;
         Some((name.to_owned(), of.trim().trim_end_matches(',').to_owned()))
     });
@@ -139,8 +193,14 @@ fn types() -> Vec<String> {
                     let of = of.split_once('(').unwrap().1.trim_end_matches(')');
                     format!("{saved}: {of}")
                 }
-                _ => saved.replace(" = ", " "),
+                _ => {
+                    let definition = without_attributes(&definition);
+                    let kinds = parts(saved.trim_end_matches(','));
+                    let kinds = kinds.iter().map(|saved| variant_of(saved, &definition));
+                    kinds.collect::<Vec<_>>().join(", ")
+                }
             };
+            let saved = with_lengths(&saved, &sources);
             rows.push(format!("| `{name}` | {} |", saved.replace('|', "\\|")));
         }
     }
