@@ -280,11 +280,17 @@ fn figures_of_protocol() -> Vec<(&'static str, Vec<Figure>)> {
             "A client that does not read",
             figures![REPLY_BYTES_MAX, ordinal(STALL_CHECKS_PER_IDLE_TIME)],
         ),
-        // What is left of an idle time at least, in seconds, and how many restarts a session may go
-        // through.
+        // What is left of an idle time at least, in seconds, how many restarts a session may go
+        // through, how many numbers a save promises, and the bits of a number.
         (
             "When the server changes",
-            figures![60_u32, u32::from(CARRIED_MAX), ENDED_MAX],
+            figures![
+                60_u32,
+                u32::from(CARRIED_MAX),
+                ENDED_MAX,
+                1_000_000_u32,
+                64_u32
+            ],
         ),
         (
             "8 Errors",
