@@ -71,7 +71,7 @@ pub use notice::Notice;
 pub use origin::{Origin, Peer};
 pub use owed::{Owed, Receipt};
 pub use rate::Permit;
-pub use restart::CARRIED_MAX;
+pub use restart::{CARRIED_MAX, PROMISED_AHEAD};
 pub use saved::LoadingChat;
 pub use session::STALL_CHECKS_PER_IDLE_TIME;
 

@@ -258,7 +258,9 @@ impl LoadingChat {
         if self.kind.is_upgrade() && chat.rooms.len() >= chat.limits.rooms_at_once_max() {
             return Err(TOO_MANY_ROOMS);
         }
-        if promised > NUMBER_MAX && promised != UNBOUND {
+        let is_bounded = promised <= NUMBER_MAX;
+        let may_be_unbounded = promised == UNBOUND && self.kind != Kind::Running;
+        if !is_bounded && !may_be_unbounded {
             return Err(IMPOSSIBLE);
         }
         self.rooms_formerly.push(key);

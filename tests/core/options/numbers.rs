@@ -9,7 +9,8 @@ use std::collections::BTreeMap;
 
 use chinwag::ceiling::{Ceiling, Mib};
 use chinwag::chat::{
-    CARRIED_MAX, GAPS_MAX, GOODBYE_MAX_S, LOG_LINES_MAX, LOG_PERIOD, STALL_CHECKS_PER_IDLE_TIME,
+    CARRIED_MAX, GAPS_MAX, GOODBYE_MAX_S, LOG_LINES_MAX, LOG_PERIOD, PROMISED_AHEAD,
+    STALL_CHECKS_PER_IDLE_TIME,
 };
 use chinwag::hub::conn::buffers_bytes_max;
 use chinwag::hub::edit::{COMMAND_BYTES, EDITED_BYTES_MAX, EDITORS_MAX};
@@ -288,7 +289,7 @@ fn figures_of_protocol() -> Vec<(&'static str, Vec<Figure>)> {
                 60_u32,
                 u32::from(CARRIED_MAX),
                 ENDED_MAX,
-                1_000_000_u32,
+                PROMISED_AHEAD as u32,
                 64_u32
             ],
         ),
