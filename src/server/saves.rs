@@ -24,8 +24,10 @@ use crate::plural::count;
 use crate::protocol::LifeId;
 use crate::time::{Millis, Now};
 
-/// How long a save waits at least after one that has failed.
+/// How long a save waits at least after one that has failed, even one that should not wait.
 const RETRY_PAUSE: Millis = Millis(1000);
+/// The longest time from a save that has failed to the next.
+const RETRY_PAUSE_MAX: Millis = Millis(60_000);
 /// A save that takes longer than this counts as failing, and goes on.
 const SAVE_MAX: Millis = Millis(60_000);
 /// How long a child may take until it begins to save, and a killed one until it is gone, in milliseconds.
@@ -258,6 +260,7 @@ impl Schedule {
 
     fn fail(&mut self, reason: &str, now: Now) {
         self.retry_at = now.at + RETRY_PAUSE;
+        self.next_at = self.next_at.min(now.at + RETRY_PAUSE_MAX);
         self.note_failure(reason);
     }
 
@@ -375,6 +378,22 @@ fn close_all_but(kept: RawFd) {
         for number in from..=to.min(limit) {
             // SAFETY: As above.
             unsafe { libc::close(number) };
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_save_that_has_failed_is_tried_again_within_a_minute() {
+        let now = Now::exactly(Millis(5000), 0);
+        for (save_s, next_s) in [(3600, 65), (60, 65), (10, 15)] {
+            let mut schedule = Schedule::new(save_s, 0, now);
+            schedule.fail("no space", now);
+            assert_eq!(schedule.next_at, Millis::from_secs(next_s), "{save_s}");
+            assert_eq!(schedule.retry_at, Millis(6000));
         }
     }
 }
