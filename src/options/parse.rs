@@ -49,6 +49,12 @@ pub fn parse(args: &[String]) -> Result<Action, String> {
         return new_key(&matches, &name);
     }
     if let Some(pid) = matches.opt_str("upgrade") {
+        let is_other = |name: &&str| *name != "upgrade" && matches.opt_present(name);
+        if let Some(other) = OPTIONS.iter().map(|row| row.name).find(is_other) {
+            return Err(format!(
+                "--upgrade goes without --{other}: the server keeps the options that it has"
+            ));
+        }
         let parsed = pid.parse().map(Action::Upgrade);
         return parsed.map_err(|_| format!("--upgrade {pid}: give the number of a process"));
     }
