@@ -291,14 +291,18 @@ impl EventLog {
     }
 
     fn drop_first(&mut self) {
-        let len = self.offset(self.first + 1);
+        let second = self.starts.get(1);
+        let len = second.map_or(self.bytes.len(), |&start| self.distance(start));
         self.bytes.drain(..len);
         self.starts.pop_front();
         self.first += 1;
-        self.close_gap();
+        if !self.gaps.is_empty() {
+            self.close_gap();
+        }
     }
 
     /// Forgets the first gap if no event is held before it.
+    #[cold]
     fn close_gap(&mut self) {
         if let Some(gap) = self.gaps.first().filter(|gap| gap.from == self.first) {
             self.first = gap.to;
