@@ -846,6 +846,15 @@ fn stop_save(server: &Process, file: &Path, before: u64) -> Option<Pid> {
     is_saving.then_some(child)
 }
 
+/// Waits until another file is there than the one whose number was `before`.
+fn await_other_file(file: &Path, before: u64) {
+    let watch = Watch::start();
+    while inode(file) == before {
+        assert!(!watch.is_over(), "nothing is saved");
+        std::thread::yield_now();
+    }
+}
+
 /// Waits until no process saves, and checks that none has left its half of a file.
 fn await_no_save(server: &Process, file: &Path) {
     let watch = Watch::start();
@@ -875,8 +884,10 @@ fn an_upgrade_ends_a_save_that_is_in_progress() {
     flood(&mut ann, 2048, || {});
 
     catch_save(&mut server.process, &file);
+    let before = inode(&file);
     place.put(b"no program");
     expect_refusal(&mut server.process, "cannot execute it: ");
+    await_other_file(&file, before);
     await_no_save(&server.process, &file);
     ann.expect_service();
 
@@ -885,11 +896,7 @@ fn an_upgrade_ends_a_save_that_is_in_progress() {
     let before = inode(&file);
     upgrade(&mut server.process);
     assert!(!server.process.children().contains(&child));
-    let watch = Watch::start();
-    while inode(&file) == before {
-        assert!(!watch.is_over(), "nothing is saved");
-        std::thread::yield_now();
-    }
+    await_other_file(&file, before);
     await_no_save(&server.process, &file);
     ann.expect_service();
     server.process.signal("TERM");
