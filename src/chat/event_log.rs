@@ -8,6 +8,7 @@
 //! them. Gaps divide the events into *runs*.
 
 use std::collections::VecDeque;
+use std::mem;
 
 use crate::allocator::block_bytes;
 use crate::protocol::LOG_BYTES_PER_EVENT;
@@ -38,6 +39,8 @@ pub struct EventLog {
     end: u32,
     /// The number of the oldest event held, or of the next one if the log is empty.
     first: u64,
+    /// The number that the next event will get.
+    next: u64,
     /// The gaps, in order. There are events before each.
     gaps: Vec<Gap>,
     bytes_max: usize,
@@ -69,6 +72,7 @@ impl EventLog {
             starts: VecDeque::new(),
             end: 0,
             first: 1,
+            next: 1,
             gaps: Vec::new(),
             bytes_max,
         }
@@ -82,7 +86,7 @@ impl EventLog {
     /// The number that the next event will get.
     #[inline(always)]
     pub fn next(&self) -> u64 {
-        self.number_at(self.starts.len())
+        self.next
     }
 
     /// The first number from `number` on whose event is held or still to come. What lies before it was
@@ -129,10 +133,10 @@ impl EventLog {
     /// Lets the next event have the number `next`, if that is not given yet. A gap behind which no event
     /// has come grows.
     pub fn skip_to(&mut self, next: u64) {
-        let from = self.next();
-        if next <= from {
+        if next <= self.next {
             return;
         }
+        let from = mem::replace(&mut self.next, next);
         match self.gaps.last_mut() {
             Some(gap) if gap.to == from => gap.to = next,
             _ => {
@@ -166,6 +170,8 @@ impl EventLog {
         grow(&mut self.starts, 1, first_events, events_max);
         self.starts.push_back(self.end);
         self.end = self.end.wrapping_add(line.len() as u32);
+        // While a log is loaded, there may be gaps in front.
+        self.next = self.next_held(self.next + 1);
     }
 
     /// The bytes of the events from number `from` up to, not including, number `to`, as two slices, since the
@@ -391,6 +397,7 @@ impl EventLog {
         }
         Ok(EventLog {
             first,
+            next: first,
             gaps,
             ..EventLog::new(bytes_max)
         })
@@ -403,6 +410,7 @@ impl EventLog {
         }
         self.first = number + 1;
         self.close_gap();
+        self.next = self.first;
     }
 }
 
