@@ -45,9 +45,6 @@ pub fn parse(args: &[String]) -> Result<Action, String> {
             "unexpected argument '{argument}': chinwag takes only options"
         ));
     }
-    if let Some(name) = matches.opt_str("new-key") {
-        return new_key(&matches, &name);
-    }
     if let Some(pid) = matches.opt_str("upgrade") {
         let is_other = |name: &&str| *name != "upgrade" && matches.opt_present(name);
         if let Some(other) = OPTIONS.iter().map(|row| row.name).find(is_other) {
@@ -57,6 +54,9 @@ pub fn parse(args: &[String]) -> Result<Action, String> {
         }
         let parsed = pid.parse().map(Action::Upgrade);
         return parsed.map_err(|_| format!("--upgrade {pid}: give the number of a process"));
+    }
+    if let Some(name) = matches.opt_str("new-key") {
+        return new_key(&matches, &name);
     }
     let options = read(&matches)?;
     match matches.opt_present("check") {

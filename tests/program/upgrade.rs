@@ -569,7 +569,12 @@ fn whoever_asks_for_an_upgrade_learns_why_there_is_none() {
         run(&["--upgrade", pid]).expect_refusal(2, texts);
     }
     // It is no rehearsal, and gives the server no options.
-    for option in [&["--check"][..], &["--listen", "127.0.0.1:0"], &["-q"]] {
+    for option in [
+        &["--check"][..],
+        &["--listen", "127.0.0.1:0"],
+        &["-q"],
+        &["--new-key", "ann"],
+    ] {
         let args = [&["--upgrade", "1"], option].concat();
         run(&args).expect_refusal(2, &["--upgrade goes without --"]);
     }
