@@ -80,7 +80,7 @@ impl Trial {
         if self.output.len() > OUTPUT_BYTES_MAX {
             return true;
         }
-        self.status = child::status(self.child).unwrap_or_default();
+        self.status = (self.status).or(child::status(self.child).unwrap_or_default());
         self.status.is_some()
     }
 
