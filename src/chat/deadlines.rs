@@ -212,7 +212,8 @@ impl Chat {
         Some(Notice::lines(conn, text))
     }
 
-    /// Makes the timers of all sessions fire no later than their deadlines, and those that are due at once.
+    /// Makes the timers of all sessions fire no later than their deadlines. Those of sessions that are about
+    /// to end are due by `at`.
     pub(super) fn arm_all(&mut self, at: Millis) {
         let keys: Vec<usize> = self.sessions.iter().map(|(key, _)| key).collect();
         for key in keys.into_iter().map(SessionKey::at) {

@@ -41,7 +41,7 @@ impl<T: Transport> Hub<T> {
     /// upgrade connections, each with the [number](Transport::number) of its stream.
     pub fn save(&self, kind: Kind, out: &mut Writer<'_>) {
         self.chat.save(kind, out);
-        if kind != Kind::Upgrade {
+        if !kind.is_upgrade() {
             return;
         }
         out.record(HUB, |out| {
@@ -79,7 +79,7 @@ impl<T: Transport> Hub<T> {
         while let Some((tag, mut record)) = reader.next_record()? {
             match tag {
                 HUB => fields = Part::load(&mut record),
-                CONNECTION if head.kind == Kind::Upgrade => {
+                CONNECTION if head.kind.is_upgrade() => {
                     let conn = Conn::load(&mut record, &limits, &mut stream_of)?;
                     conns.push(conn);
                     let conn = conns.last_mut().expect("it has just been pushed");

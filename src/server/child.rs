@@ -9,8 +9,8 @@ use rustix::process::{
     set_parent_process_death_signal, waitpid,
 };
 
-/// Makes a child that does its work, and then ends with a status, even if the work panics. It is killed
-/// when this process ends: nobody else would end it.
+/// Makes a child that does its work, and then ends with a status; a panic ends it, too. It is killed when
+/// this process ends: nobody else would end it.
 ///
 /// # Errors
 ///
