@@ -14,6 +14,7 @@
 //! - [`chat`] is the core: sessions, rooms, and what each verb does.
 //! - `sorted_index` finds them by name.
 //! - [`talk`] is the people's form of what goes over the wire.
+//! - [`link`] is what boxes say to each other through a broker, so that rooms span them.
 //! - [`protocol`] is what goes over the wire, as values. PROTOCOL.md describes it for clients.
 //! - [`wheel`] keeps the timers.
 //! - [`time`] is the time in the form in which the core gets it.
@@ -27,6 +28,7 @@
 //! | what goes over the wire, and how it is written | `protocol/mod.rs` has a map of its own |
 //! | how bytes become lines, erase keys; telnet commands | `hub/line.rs`; `hub/telnet.rs` |
 //! | what people type and see: TALK | `talk/mod.rs` has a map of its own; `chat/talk.rs` |
+//! | how rooms span boxes | `link/mod.rs` has a map of its own |
 //! | which verbs there are, and what each does | `protocol/verb.rs`, `chat/commands.rs` |
 //! | how a session is created, attached, detached, destroyed | `chat/life.rs`, `chat/session.rs` |
 //! | when a session expires, is warned, or counts as stalled | `chat/session.rs` says when, `chat/deadlines.rs` what happens then |
@@ -63,6 +65,7 @@ mod allocator;
 pub mod ceiling;
 pub mod chat;
 pub mod hub;
+pub mod link;
 mod net;
 pub mod options;
 mod plural;

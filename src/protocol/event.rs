@@ -99,7 +99,7 @@ impl<'a> Numbered<'a> {
 
 /// The first word of a text, and what follows the space behind it. Words are short, so looking at each
 /// byte is the fastest.
-fn split_word(text: &str) -> (&str, Option<&str>) {
+pub fn split_word(text: &str) -> (&str, Option<&str>) {
     match text.bytes().position(|byte| byte == b' ') {
         Some(at) => (&text[..at], Some(&text[at + 1..])),
         None => (text, None),

@@ -43,6 +43,7 @@ pub use command::{
     Alive, Command, Deferred, Join, Mode, Parting, Poll, Query, Resume, Since, Talk,
 };
 pub use error::{Advice, Code, Error, TakenUntil, WayBack};
+pub(crate) use event::split_word;
 pub use event::{Event, LeaveReason, Numbered};
 pub use life_id::LifeId;
 pub use limits::{
@@ -53,6 +54,7 @@ pub use limits::{
 };
 pub use name::{DEFAULT_ROOM, Folded, Name};
 pub use nearest::nearest;
+pub(crate) use output::append_text;
 pub use output::{
     Earlier, Entered, Expiring, Listing, Membership, Output, Presence, Reply, UNASKED,
 };

@@ -45,9 +45,14 @@ macro_rules! write_line {
 
 /// Does the work of [`write_line!`]. As a function it is in the program only once.
 fn append_line(out: &mut Vec<u8>, text: fmt::Arguments<'_>) {
+    append_text(out, text);
+    out.extend_from_slice(LINE_END.as_bytes());
+}
+
+/// Appends a text to a buffer of bytes.
+pub fn append_text(out: &mut Vec<u8>, text: fmt::Arguments<'_>) {
     // Writing to memory does not fail.
     let _ = Text(out).write_fmt(text);
-    out.extend_from_slice(LINE_END.as_bytes());
 }
 
 /// The first words of all lines that the server sends unasked.
