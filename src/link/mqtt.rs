@@ -259,3 +259,250 @@ fn write_text(text: fmt::Arguments<'_>, out: &mut Vec<u8>) {
     let length = u16::try_from(out.len() - start - 2).expect("no text is as long as 64 KB");
     out[start..start + 2].copy_from_slice(&length.to_be_bytes());
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const BYTES_MAX: usize = 4096;
+
+    fn written(write: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
+        let mut out = b"before".to_vec();
+        write(&mut out);
+        out.split_off("before".len())
+    }
+
+    /// A message on the topic `t`.
+    fn publish(payload: &str) -> Vec<u8> {
+        written(|out| write_publish(format_args!("t"), format_args!("{payload}"), out))
+    }
+
+    /// The length of a packet, as it is written, and the bytes of that.
+    fn length_of(packet: &[u8]) -> (usize, &[u8]) {
+        let end = packet[1..].iter().position(|byte| *byte < 0x80).unwrap() + 2;
+        (packet.len() - end, &packet[1..end])
+    }
+
+    #[track_caller]
+    fn assert_malformed(bytes: &[u8], why: &str) {
+        let Malformed(found) = read(bytes, BYTES_MAX).unwrap_err();
+        assert!(found.contains(why), "{bytes:x?}: {found}");
+    }
+
+    /// 3.1: the first bytes of the variable header are those of the example in 3.1.2.12, but that the
+    /// will has QoS 0.
+    #[test]
+    fn a_connect_has_the_bytes_of_the_standard() {
+        let connect = Connect {
+            client_id: "attic-0",
+            keep_alive_s: 10,
+            login: Some(("ann", "")),
+            will_topic: "c/attic/gone",
+            will: "GONE",
+        };
+        let mut expected = vec![0x10, 0x2e, 0, 4, b'M', b'Q', b'T', b'T', 4, 0xc6, 0, 10];
+        expected.extend_from_slice(b"\0\x07attic-0\0\x0cc/attic/gone\0\x04GONE\0\x03ann\0\0");
+        assert_eq!(written(|out| connect.write(out)), expected);
+
+        let connect = Connect {
+            login: None,
+            ..connect
+        };
+        expected.truncate(expected.len() - 7);
+        expected[1] -= 7;
+        expected[9] = 0x06;
+        assert_eq!(written(|out| connect.write(out)), expected);
+    }
+
+    /// 3.8 and 3.10, with the filters of the examples in 3.8.3 and 3.10.3.
+    #[test]
+    fn subscriptions_have_the_bytes_of_the_standard() {
+        let filters = ["a/b".to_owned(), "c/d".to_owned()];
+        assert_eq!(
+            written(|out| write_subscribe(10, &filters, out)),
+            b"\x82\x0e\0\x0a\0\x03a/b\0\0\x03c/d\0"
+        );
+        assert_eq!(
+            written(|out| write_unsubscribe(0x1234, &filters, out)),
+            b"\xa2\x0c\x12\x34\0\x03a/b\0\x03c/d"
+        );
+    }
+
+    /// 1.5.3 (with the text of its example), 3.3, 3.12 and 3.14.
+    #[test]
+    fn messages_pings_and_goodbyes_have_the_bytes_of_the_standard() {
+        let text = "A\u{2a6d4}";
+        assert_eq!(
+            written(|out| write_publish(format_args!("{text}"), format_args!("{}", 17), out)),
+            b"\x30\x09\0\x05A\xf0\xaa\x9b\x9417"
+        );
+        assert_eq!(written(write_ping), b"\xc0\0");
+        assert_eq!(written(write_disconnect), b"\xe0\0");
+    }
+
+    /// 2.2.3, table 2.4.
+    #[test]
+    fn lengths_take_as_many_bytes_as_in_the_standard() {
+        let table: [(usize, &[u8]); 9] = [
+            (3, &[0x03]),
+            (127, &[0x7f]),
+            (128, &[0x80, 0x01]),
+            (321, &[0xc1, 0x02]),
+            (16_383, &[0xff, 0x7f]),
+            (16_384, &[0x80, 0x80, 0x01]),
+            (2_097_151, &[0xff, 0xff, 0x7f]),
+            (2_097_152, &[0x80, 0x80, 0x80, 0x01]),
+            (2_097_153, &[0x81, 0x80, 0x80, 0x01]),
+        ];
+        for (length, expected) in table {
+            let payload = "x".repeat(length - 3);
+            let packet = publish(&payload);
+            assert_eq!(length_of(&packet), (length, expected));
+            let publish = Packet::Publish {
+                topic: "t",
+                payload: payload.as_bytes(),
+            };
+            let bytes = packet.len();
+            let whole = Read::Packet {
+                packet: publish,
+                bytes,
+            };
+            assert_eq!(read(&packet, bytes), Ok(whole));
+            assert_eq!(read(&packet[..bytes - 1], bytes), Ok(Read::Incomplete));
+            assert_eq!(read(&packet, bytes - 1), Ok(Read::Skip { bytes }));
+        }
+        // The longest length, and one byte more. A number that is longer than it has to be is valid.
+        let bytes = 5 + 0x0fff_ffff;
+        let skip = Ok(Read::Skip { bytes });
+        assert_eq!(read(b"\x30\xff\xff\xff\x7f", BYTES_MAX), skip);
+        assert_malformed(b"\x30\xff\xff\xff\xff", "length does not end");
+        assert_malformed(b"\x30\x80\x80\x80\x80\x01", "length does not end");
+        let pong = Read::Packet {
+            packet: Packet::Pong,
+            bytes: 5,
+        };
+        assert_eq!(read(b"\xd0\x80\x80\x80\x00", BYTES_MAX), Ok(pong));
+    }
+
+    /// Everything that a broker sends, packet by packet.
+    fn from_broker() -> Vec<(&'static [u8], Option<Packet<'static>>)> {
+        let suback = Packet::SubAck {
+            id: 0x1234,
+            codes: &[0, 2, 0x80],
+        };
+        let message = |topic, payload| Some(Packet::Publish { topic, payload });
+        vec![
+            (b"\x20\x02\0\0", Some(Packet::ConnAck { code: 0 })),
+            (b"\x20\x02\x01\x05", Some(Packet::ConnAck { code: 5 })),
+            // The codes of the example in 3.9.3.
+            (b"\x90\x05\x12\x34\0\x02\x80", Some(suback)),
+            (b"\x30\x07\0\x03a/b\r\n", message("a/b", b"\r\n")),
+            (b"\x30\x02\0\0", message("", b"")),
+            (b"\x30\x06\0\x02\xc3\xa9\0\xff", message("é", b"\0\xff")),
+            // It was retained.
+            (b"\x31\x07\0\x03a/b\r\n", None),
+            (b"\xb0\x02\0\x01", Some(Packet::UnsubAck)),
+            (b"\xd0\0", Some(Packet::Pong)),
+        ]
+    }
+
+    #[test]
+    fn every_packet_is_read_once_it_is_whole() {
+        for (stream, packet) in from_broker() {
+            let bytes = stream.len();
+            let expected = match packet {
+                Some(packet) => Read::Packet { packet, bytes },
+                None => Read::Skip { bytes },
+            };
+            for rest in [&b""[..], b"\x30", b"\xff\xff"] {
+                let more = [stream, rest].concat();
+                assert_eq!(read(&more, bytes), Ok(expected));
+            }
+            for end in 0..bytes {
+                let found = read(&stream[..end], BYTES_MAX);
+                let expected = match packet.is_none() && end > 1 {
+                    true => expected,
+                    false => Read::Incomplete,
+                };
+                assert_eq!(found, Ok(expected), "{:x?}", &stream[..end]);
+            }
+        }
+    }
+
+    #[test]
+    fn a_stream_means_the_same_however_it_is_cut() {
+        let packets: Vec<_> = from_broker().into_iter().map(|(bytes, _)| bytes).collect();
+        let stream = packets.concat();
+        for cut in 0..stream.len() {
+            let (mut buffer, mut found) = (Vec::new(), Vec::new());
+            for piece in [&stream[..cut], &stream[cut..]] {
+                buffer.extend_from_slice(piece);
+                while let Read::Packet { bytes, .. } | Read::Skip { bytes } =
+                    read(&buffer, BYTES_MAX).unwrap()
+                {
+                    if bytes > buffer.len() {
+                        break;
+                    }
+                    found.push(buffer.drain(..bytes).collect::<Vec<_>>());
+                }
+            }
+            assert_eq!(found, packets, "cut at {cut}");
+        }
+    }
+
+    #[test]
+    fn a_packet_that_is_too_long_is_skipped_as_soon_as_its_length_is_there() {
+        for first in [0x30, 0x90] {
+            let header = [first, 0xe8, 0x07];
+            assert_eq!(read(&header[..2], 1002), Ok(Read::Incomplete));
+            assert_eq!(read(&header, 1002), Ok(Read::Skip { bytes: 1003 }));
+            assert_eq!(read(&header, 1003), Ok(Read::Incomplete));
+            assert_eq!(read(&header, 0), Ok(Read::Skip { bytes: 1003 }));
+        }
+    }
+
+    /// 2.2.1, 2.2.2 (table 2.2) and 3.3.1.2: other types, flags that are reserved, and QoS that nobody
+    /// asked for.
+    #[test]
+    fn a_first_byte_that_no_broker_sends_is_malformed() {
+        let good = [0x20, 0x30, 0x31, 0x90, 0xb0, 0xd0];
+        for first in 0..=u8::MAX {
+            let expected = match good.contains(&first) {
+                true => Ok(Read::Incomplete),
+                false => Err(Malformed("a packet is none that a broker sends")),
+            };
+            assert_eq!(read(&[first], BYTES_MAX), expected);
+        }
+        assert_malformed(b"HTTP/1.1 400", "none that a broker sends");
+    }
+
+    #[test]
+    fn impossible_lengths_are_malformed() {
+        for (kind, possible) in [
+            (CONNACK, 2..=2),
+            (SUBACK, 3..=9),
+            (UNSUBACK, 2..=2),
+            (PINGRESP, 0..=0),
+            (PUBLISH, 2..=9),
+        ] {
+            for length in 0..10_u8 {
+                let header = [kind, length];
+                match possible.contains(&length) {
+                    true => assert!(read(&header, BYTES_MAX).is_ok(), "{header:x?}"),
+                    false => assert_malformed(&header, "impossible length"),
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn impossible_packets_are_malformed() {
+        // 3.2.2.1: only the lowest bit of the flags has a meaning.
+        assert_malformed(b"\x20\x02\x02\0", "reserved flags");
+        assert_malformed(b"\x30\x04\0\x03ab", "longer than its packet");
+        assert_malformed(b"\x30\x04\xff\xffab", "longer than its packet");
+        assert_malformed(b"\x30\x04\0\x02\xc3\x28", "not UTF-8");
+        // 1.5.3: no surrogates, as in its example.
+        assert_malformed(b"\x30\x05\0\x03\xed\xa0\x80", "not UTF-8");
+    }
+}

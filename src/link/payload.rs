@@ -79,7 +79,7 @@ pub enum Payload<'a> {
     },
     /// A script says something, without a number.
     Say {
-        /// Who says it.
+        /// The name under which it speaks.
         name: Name,
         /// The message.
         text: &'a str,
@@ -345,4 +345,495 @@ fn parse_number(word: &str) -> Option<u64> {
     // The number's own reader would take a sign.
     let is_number = word.bytes().all(|b| b.is_ascii_digit());
     is_number.then(|| word.parse().ok())?
+}
+
+#[cfg(test)]
+mod tests {
+    use fastrand::Rng;
+
+    use super::*;
+
+    const BOOT: &str = "5f2ce1a09b34d7c8";
+
+    fn name(word: &str) -> Name {
+        Name::parse(word).unwrap()
+    }
+
+    fn boot() -> LifeId {
+        LifeId::parse(BOOT).unwrap()
+    }
+
+    fn id(number: u64) -> EventId {
+        EventId {
+            boot: boot(),
+            log: 1,
+            number,
+        }
+    }
+
+    /// A topic of each kind.
+    fn topics() -> [Topic; 5] {
+        let room = name("kitchen");
+        [
+            Topic::Events { room },
+            Topic::Digests { room },
+            Topic::Here,
+            Topic::Gone,
+            Topic::Wants,
+        ]
+    }
+
+    /// Reads a line on the one topic on which it means something, in which `ID` is that of event 17
+    /// and `BOOT` its boot.
+    fn read(line: &str) -> Option<Payload<'_>> {
+        let read = |topic| Payload::read(topic, line.as_bytes());
+        let found: Vec<_> = topics().into_iter().filter_map(read).collect();
+        assert!(found.len() < 2, "{found:?}");
+        found.first().copied()
+    }
+
+    /// The line with the ids in place of `ID`, which is that of event 17, and `BOOT`.
+    fn filled(line: &str) -> String {
+        line.replace("ID", "BOOT/1/17").replace("BOOT", BOOT)
+    }
+
+    #[track_caller]
+    fn assert_refused(line: &str) {
+        assert_eq!(read(&filled(line)), None, "{line:?}");
+    }
+
+    #[track_caller]
+    fn assert_taken(line: &str) {
+        let line = filled(line);
+        let payload = read(&line).unwrap_or_else(|| panic!("{line:?} is refused"));
+        assert_eq!(payload.to_string(), line);
+    }
+
+    /// A line of each kind, the topic that it belongs to, and what it means.
+    fn table() -> Vec<(usize, String, Payload<'static>)> {
+        let (boot, room, ann) = (boot(), name("kitchen"), name("Ann"));
+        let event = |what| Payload::Event {
+            id: id(17),
+            unix_ms: 1_763_800_000_000,
+            name: ann,
+            what,
+        };
+        let members = |names| Payload::Members {
+            next: id(17),
+            hash: 0xab,
+            part: 1,
+            parts: 2,
+            names,
+        };
+        let digest = Payload::Digest {
+            next: id(17),
+            first: 3,
+            members: 2,
+            hash: 0xfedc_ba98_7654_3210,
+            every_s: 10,
+        };
+        let want = Payload::Want {
+            room,
+            from: id(17),
+            to: 20,
+        };
+        let log = 1;
+        #[rustfmt::skip]
+        let table = vec![
+            (0, "MSG ID 1763800000000 Ann  two  spaces ", event(Happened::Msg { text: " two  spaces " })),
+            (0, "JOINED ID 1763800000000 Ann push", event(Happened::Joined { mode: Mode::Push })),
+            (0, "JOINED ID 1763800000000 Ann pull", event(Happened::Joined { mode: Mode::Pull })),
+            (0, "LEFT ID 1763800000000 Ann left", event(Happened::Left { reason: LeaveReason::Left })),
+            (0, "LEFT ID 1763800000000 Ann replaced", event(Happened::Left { reason: LeaveReason::Replaced })),
+            (0, "SAY Ann it is 21 \u{b0}C", Payload::Say { name: ann, text: "it is 21 \u{b0}C" }),
+            (1, "DIGEST ID 3 2 fedcba9876543210 10", digest),
+            (1, "FREED ID", Payload::Freed { next: id(17) }),
+            (1, "MEMBERS ID 00000000000000ab 1 2 Ann bob/pull", members("Ann bob/pull")),
+            (1, "MEMBERS ID 00000000000000ab 1 2", members("")),
+            (2, "HERE BOOT", Payload::Here { boot }),
+            (3, "GONE BOOT", Payload::Gone { boot }),
+            (4, "CLAIM BOOT", Payload::Claim { boot }),
+            (4, "WANT kitchen ID 20", want),
+            (4, "LIST kitchen BOOT/1", Payload::List { room, boot, log }),
+        ];
+        let fill = |(topic, line, payload)| (topic, filled(line), payload);
+        table.into_iter().map(fill).collect()
+    }
+
+    #[test]
+    fn every_line_is_written_as_it_is_read_on_its_topic_alone() {
+        for (at, line, payload) in table() {
+            for (topic, found) in topics().into_iter().enumerate() {
+                let expected = (topic == at).then_some(payload);
+                assert_eq!(Payload::read(found, line.as_bytes()), expected, "{line}");
+            }
+            assert_eq!(payload.to_string(), line);
+        }
+    }
+
+    /// Whether a text or names go to the end of the line.
+    fn is_open(payload: Payload<'_>) -> bool {
+        match payload {
+            Payload::Event { what, .. } => matches!(what, Happened::Msg { .. }),
+            Payload::Say { .. } | Payload::Members { .. } => true,
+            _ => false,
+        }
+    }
+
+    #[test]
+    fn further_words_are_ignored_unless_a_text_or_names_are_at_the_end() {
+        for (_, line, payload) in table() {
+            for more in ["more words", "1", "é", ""] {
+                let longer = format!("{line} {more}");
+                let found = read(&longer).unwrap();
+                match is_open(payload) {
+                    true => assert_eq!(found.to_string().trim_end(), longer.trim_end()),
+                    false => assert_eq!(found, payload, "{longer}"),
+                }
+            }
+        }
+        let line = filled("MEMBERS ID 0000000000000000 1 1 ann/pull new=word");
+        let Some(Payload::Members { names, .. }) = read(&line) else {
+            panic!("{line} is refused");
+        };
+        assert_eq!(names, "ann/pull new=word");
+    }
+
+    #[test]
+    fn a_line_without_its_last_word_is_refused() {
+        for (_, line, payload) in table() {
+            if !is_open(payload) {
+                let (cut, _) = line.rsplit_once(' ').unwrap();
+                assert_eq!(read(cut), None, "{cut}");
+                assert_eq!(read(&format!("{cut} ")), None, "{cut}");
+            }
+        }
+        assert_refused("MEMBERS ID 0000000000000000 1");
+        assert_refused("SAY ann");
+        assert_refused("MSG ID 0 ann");
+    }
+
+    #[test]
+    fn unknown_words_and_cases_are_refused() {
+        for line in [
+            "",
+            " ",
+            "MSG",
+            "msg ID 0 ann hi",
+            " MSG ID 0 ann hi",
+            "MSG  ID 0 ann hi",
+            "NOTED ID 0 ann hi",
+            "JOINED ID 0 ann both",
+            "JOINED ID 0 ann Push",
+            "LEFT ID 0 ann sulking",
+            "LEFT ID 0 ann crashed",
+            "MSG ID 0 ann@attic hi",
+            "MSG ID 0 _ann hi",
+            "SAY ann@attic hi",
+            "WANT + ID 20",
+            "LIST kitchen BOOT",
+            "LIST kitchen ID",
+            "GONE ID",
+        ] {
+            assert_refused(line);
+        }
+        for reason in LeaveReason::ALL {
+            let line = format!("LEFT ID 0 ann {reason}");
+            let is_read = read(&filled(&line)).is_some();
+            assert_eq!(is_read, reason != LeaveReason::Crashed, "{line}");
+        }
+    }
+
+    /// PROTOCOL.md's rules for texts.
+    #[test]
+    fn texts_have_to_be_visible_and_harmless() {
+        for beginning in ["SAY ann ", "MSG ID 0 ann "] {
+            for good in ["hi", "  hi", "\thi", "é", "/me waves", "MSG"] {
+                assert_taken(&format!("{beginning}{good}"));
+            }
+            for bad in [
+                "",
+                " ",
+                "\t",
+                "\u{200b}",
+                "\u{a0}",
+                "a\x1b[2J",
+                "a\r",
+                "a\n",
+                "a\nb",
+                "\0",
+                "\u{202e}a",
+                "\u{2028}a",
+                "a\u{85}",
+            ] {
+                assert_refused(&format!("{beginning}{bad}"));
+            }
+        }
+        let events = topics()[0];
+        assert_eq!(Payload::read(events, b"SAY ann \xff"), None);
+        assert_eq!(Payload::read(events, b"SAY ann a\xc3"), None);
+        // The same holds behind the words that count.
+        assert_refused("FREED ID \x1b");
+    }
+
+    #[test]
+    fn ids_are_a_boot_a_log_and_a_number_from_1() {
+        for (log, number) in [(0, 1), (1, 17), (u64::MAX, u64::MAX)] {
+            let id = EventId {
+                boot: boot(),
+                log,
+                number,
+            };
+            assert_eq!(EventId::parse(&id.to_string()), Some(id));
+        }
+        for bad in [
+            "",
+            "/",
+            "//",
+            "BOOT",
+            "BOOT/1",
+            "BOOT/1/",
+            "BOOT//1",
+            "/1/1",
+            "BOOT/1/0",
+            "BOOT/1/1/1",
+            "BOOT/1/-1",
+            "BOOT/1/+1",
+            "BOOT/+1/1",
+            "BOOT/1/1x",
+            "BOOT/1/18446744073709551616",
+            "BOOT/18446744073709551616/1",
+            "5f2ce1a09b34d7c/1/1",
+            "05f2ce1a09b34d7c8/1/1",
+        ] {
+            assert_eq!(EventId::parse(&filled(bad)), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn numbers_have_bounds() {
+        const MAX: u64 = u64::MAX;
+        // The year 9999, and the next one.
+        assert_taken("MSG ID 253402300799999 ann hi");
+        assert_refused("MSG ID 253402300800000 ann hi");
+        assert_taken("MSG ID 0 ann hi");
+        assert_refused(&format!("MSG ID {MAX} ann hi"));
+        assert_taken("MSG BOOT/1/1 0 ann hi");
+        assert_refused("MSG BOOT/1/0 0 ann hi");
+        assert_taken(&format!("MSG BOOT/{MAX}/{MAX} 0 ann hi"));
+
+        for first in [1, 16, 17] {
+            assert_taken(&format!("DIGEST ID {first} 0 0000000000000000 10"));
+        }
+        for first in [0, 18, MAX] {
+            assert_refused(&format!("DIGEST ID {first} 0 0000000000000000 10"));
+        }
+        assert_taken(&format!(
+            "DIGEST BOOT/1/{MAX} {MAX} {MAX} ffffffffffffffff 1"
+        ));
+        for (every_s, is_good) in [
+            ("0", false),
+            ("1", true),
+            ("3600", true),
+            ("3601", false),
+            // One more than 32 bits hold, plus 1.
+            ("4294967297", false),
+        ] {
+            let line = format!("DIGEST ID 1 0 0000000000000000 {every_s}");
+            assert_eq!(read(&filled(&line)).is_some(), is_good, "{line}");
+        }
+        for hash in [
+            "0",
+            "000000000000000",
+            "+000000000000000",
+            "000000000000000g",
+        ] {
+            assert_refused(&format!("DIGEST ID 1 0 {hash} 10"));
+        }
+
+        for (part, parts, is_good) in [
+            (0, 0, false),
+            (0, 1, false),
+            (1, 1, true),
+            (2, 1, false),
+            (4096, 4096, true),
+            (1, 4097, false),
+            (4097, 4097, false),
+        ] {
+            let line = format!("MEMBERS ID 0000000000000000 {part} {parts} ann");
+            assert_eq!(read(&filled(&line)).is_some(), is_good, "{line}");
+        }
+
+        for (to, is_good) in [(0, false), (17, false), (18, true), (MAX, true)] {
+            let line = format!("WANT kitchen ID {to}");
+            assert_eq!(read(&filled(&line)).is_some(), is_good, "{line}");
+        }
+        assert_refused(&format!("WANT kitchen BOOT/1/{MAX} {MAX}"));
+        assert_refused("WANT kitchen ID 18446744073709551616");
+        assert_taken("LIST kitchen BOOT/0");
+    }
+
+    #[test]
+    fn members_are_names_that_may_have_a_mode() {
+        let read = |names| members(names).collect::<Vec<_>>();
+        let (ann, bob) = (name("Ann"), name("bob"));
+        assert_eq!(read(""), []);
+        assert_eq!(read("  "), []);
+        assert_eq!(
+            read("Ann bob/pull"),
+            [Some((ann, Mode::Push)), Some((bob, Mode::Pull))]
+        );
+        assert_eq!(
+            read(" Ann  bob "),
+            [Some((ann, Mode::Push)), Some((bob, Mode::Push))]
+        );
+        for bad in [
+            "ann/push",
+            "ann/",
+            "/pull",
+            "ann/pull/pull",
+            "ann@attic",
+            "_",
+            "é",
+        ] {
+            assert_eq!(read(bad), [None], "{bad}");
+        }
+    }
+
+    /// A number of which both ends of its range are likely.
+    fn number(rng: &mut Rng, min: u64, max: u64) -> u64 {
+        match rng.u8(..4) {
+            0 => min,
+            1 => max,
+            2 => rng.u64(min..=max.min(min.saturating_add(100))),
+            _ => rng.u64(min..=max),
+        }
+    }
+
+    fn any_name(rng: &mut Rng) -> Name {
+        const LETTERS: &[u8] = b"AZaz09_-";
+        let mut word = String::from(rng.alphanumeric());
+        for _ in 1..rng.usize(1..=24) {
+            word.push(LETTERS[rng.usize(..LETTERS.len())].into());
+        }
+        name(&word)
+    }
+
+    fn any_id(rng: &mut Rng) -> EventId {
+        EventId {
+            boot: LifeId::new(number(rng, 0, u64::MAX)),
+            log: number(rng, 0, u64::MAX),
+            number: number(rng, 1, u64::MAX),
+        }
+    }
+
+    fn any_payload<'a>(rng: &mut Rng, text: &'a str) -> Payload<'a> {
+        let (id, name, boot) = (any_id(rng), any_name(rng), LifeId::new(rng.u64(..)));
+        let event = |rng: &mut Rng, what| Payload::Event {
+            id,
+            unix_ms: number(rng, 0, UNIX_MS_END - 1),
+            name,
+            what,
+        };
+        match rng.u8(..12) {
+            0 => event(rng, Happened::Msg { text }),
+            1 => {
+                let mode = *rng.choice(&Mode::ALL).unwrap();
+                event(rng, Happened::Joined { mode })
+            }
+            2 => {
+                let reason = LeaveReason::ALL[rng.usize(..LeaveReason::Crashed.index())];
+                event(rng, Happened::Left { reason })
+            }
+            3 => Payload::Say { name, text },
+            4 => Payload::Digest {
+                next: id,
+                first: number(rng, 1, id.number),
+                members: number(rng, 0, u64::MAX),
+                hash: number(rng, 0, u64::MAX),
+                every_s: number(rng, 1, EVERY_MAX_S.into()) as u32,
+            },
+            5 => Payload::Freed { next: id },
+            6 => {
+                let parts = number(rng, 1, PARTS_MAX.into());
+                Payload::Members {
+                    next: id,
+                    hash: number(rng, 0, u64::MAX),
+                    part: number(rng, 1, parts) as u32,
+                    parts: parts as u32,
+                    names: text,
+                }
+            }
+            7 => Payload::Here { boot },
+            8 => Payload::Gone { boot },
+            9 => Payload::Claim { boot },
+            10 => {
+                let from = EventId {
+                    number: number(rng, 1, u64::MAX - 1),
+                    ..id
+                };
+                Payload::Want {
+                    room: name,
+                    from,
+                    to: number(rng, from.number + 1, u64::MAX),
+                }
+            }
+            _ => Payload::List {
+                room: name,
+                boot,
+                log: id.log,
+            },
+        }
+    }
+
+    #[test]
+    fn whatever_is_written_is_read_back() {
+        let texts = ["x", " x ", "MSG a b", "ann bob/pull", "\u{1f986}\t\u{feff}"];
+        for seed in 0..5000 {
+            let mut rng = Rng::with_seed(seed);
+            let text = texts[rng.usize(..texts.len())];
+            let payload = any_payload(&mut rng, text);
+            let line = payload.to_string();
+            assert_eq!(read(&line), Some(payload), "seed {seed}: {line}");
+        }
+    }
+
+    /// Lines that are nearly right are either refused, or mean the same when they are written again.
+    #[test]
+    fn spoilt_lines_do_no_harm() {
+        let pieces: [&[u8]; 10] = [
+            b" ",
+            b"/",
+            b"0",
+            b"9",
+            b"-",
+            b"+",
+            b"",
+            b"\xff",
+            b"\t",
+            b"18446744073709551615",
+        ];
+        let mut refused = 0;
+        for seed in 0..20_000 {
+            let mut rng = Rng::with_seed(seed);
+            let mut line = any_payload(&mut rng, "x y").to_string().into_bytes();
+            for _ in 0..rng.usize(1..4) {
+                let from = rng.usize(..=line.len());
+                let to = (from + rng.usize(..4)).min(line.len());
+                let piece = pieces[rng.usize(..pieces.len())];
+                line.splice(from..to, piece.iter().copied());
+            }
+            for topic in topics() {
+                match Payload::read(topic, &line) {
+                    Some(payload) => {
+                        let line = payload.to_string();
+                        let again = Payload::read(topic, line.as_bytes());
+                        assert_eq!(again, Some(payload), "seed {seed}: {line}");
+                    }
+                    None => refused += 1,
+                }
+            }
+        }
+        assert!(refused > 80_000, "{refused}");
+    }
 }

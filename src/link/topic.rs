@@ -124,3 +124,102 @@ fn small(name: Name) -> Name {
 fn parse_small(word: &str) -> Option<Name> {
     Name::parse(word).filter(|&name| small(name) == name)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn name(word: &str) -> Name {
+        Name::parse(word).unwrap()
+    }
+
+    #[test]
+    fn a_prefix_is_one_to_64_letters_digits_underscores_hyphens_and_single_slashes() {
+        let (longest, too_long) = ("a".repeat(64), "a".repeat(65));
+        for good in ["chinwag", "a", "Z", "-", "_/9", "a/b/c", &longest] {
+            assert_eq!(Prefix::parse(good).map(|p| p.0), Ok(good.to_owned()));
+        }
+        for bad in [
+            "", "/", "a/", "/a", "a//b", "a b", "+", "a/#", "$SYS", "a.b", "é", "a\0", &too_long,
+        ] {
+            assert!(Prefix::parse(bad).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn topics_are_read_as_they_are_written() {
+        let prefix = Prefix::parse("home/chat").unwrap();
+        let room = name("kitchen");
+        for (topic, expected) in [
+            (Topic::Events { room }, "e/kitchen"),
+            (Topic::Digests { room }, "d/kitchen"),
+            (Topic::Here, "here"),
+            (Topic::Gone, "gone"),
+            (Topic::Wants, "w"),
+        ] {
+            let of_attic = TopicOf {
+                prefix: &prefix,
+                name: name("attic-2"),
+                topic,
+            };
+            let text = of_attic.to_string();
+            assert_eq!(text, format!("home/chat/attic-2/{expected}"));
+            assert_eq!(read(&prefix, &text), Some((name("attic-2"), topic)));
+            assert_eq!(filter(&prefix, topic), format!("home/chat/+/{expected}"));
+        }
+    }
+
+    #[test]
+    fn names_are_written_in_small_letters_and_read_only_so() {
+        let prefix = Prefix::parse("C").unwrap();
+        let topic = TopicOf {
+            prefix: &prefix,
+            name: name("Attic"),
+            topic: Topic::Events {
+                room: name("Kitchen_2"),
+            },
+        };
+        assert_eq!(topic.to_string(), "C/attic/e/kitchen_2");
+        let expected = Topic::Events {
+            room: name("kitchen_2"),
+        };
+        assert_eq!(
+            read(&prefix, "C/attic/e/kitchen_2"),
+            Some((name("attic"), expected))
+        );
+        for bad in ["C/Attic/w", "C/attic/e/kitcheN_2", "c/attic/w"] {
+            assert_eq!(read(&prefix, bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn other_topics_are_not_read() {
+        let prefix = Prefix::parse("c").unwrap();
+        let long = "a".repeat(25);
+        for bad in [
+            "",
+            "c",
+            "c/",
+            "c/attic",
+            "c/attic/",
+            "c//w",
+            "cc/attic/w",
+            "/c/attic/w",
+            "c/attic/w/",
+            "c/attic/W",
+            "c/attic/e",
+            "c/attic/e/",
+            "c/attic/e/kitchen/",
+            "c/attic/e/kitchen/w",
+            "c/attic/x/kitchen",
+            "c/attic/e/+",
+            "c/+/w",
+            "c/_attic/w",
+            "c/attic/w\0",
+            &format!("c/{long}/w"),
+            &format!("c/attic/d/{long}"),
+        ] {
+            assert_eq!(read(&prefix, bad), None, "{bad:?}");
+        }
+    }
+}
