@@ -6,7 +6,10 @@ use chinwag::chat::keys::{self, KeyHash, Keys};
 use chinwag::chat::{Kind, Origin};
 use chinwag::hub::conn::READ_BYTES;
 use chinwag::hub::line::Splitter;
-use chinwag::protocol::{Abuse, Command, Limits, Request};
+use chinwag::link::mqtt::{self, Packet, Read};
+use chinwag::link::payload::{self, Payload};
+use chinwag::link::topic::{self, Prefix, Topic, TopicOf};
+use chinwag::protocol::{Abuse, Command, Limits, Mode, Name, Request, is_permitted};
 
 use super::cuts::{Cut, cut};
 use super::eventful::{self, Record, eventful_state, records, state_of, token};
@@ -134,10 +137,114 @@ pub fn users(bytes: &[u8]) {
                 }
                 assert!(!keys.accepts(name, ""));
             }
-            let stranger = chinwag::protocol::Name::parse("stranger").unwrap();
+            let stranger = Name::parse("stranger").unwrap();
             if !names.contains(&stranger.folded()) {
                 assert!(!known.iter().any(|key| keys.accepts(stranger, key)));
             }
+        }
+    }
+}
+
+/// Checks that bytes from a broker, and what boxes say, do no harm, and that whatever is read means the
+/// same when it is written again. The first byte says how long a packet may be. The rest is the stream,
+/// and is also what a box says, and a prefix of topics.
+pub fn link(bytes: &[u8]) {
+    let [max, stream @ ..] = bytes else {
+        return;
+    };
+    let (bytes_max, prefix) = (usize::from(*max) * 8, Prefix::parse("c").unwrap());
+    let mut rest = stream;
+    while let Some(bytes) = packet(rest, bytes_max, &prefix) {
+        rest = rest.get(bytes..).unwrap_or_default();
+    }
+    let name = Name::parse("den").unwrap();
+    let text = std::str::from_utf8(stream).unwrap_or_default();
+    let prefix = Prefix::parse(text);
+    for topic in [
+        Topic::Events { room: name },
+        Topic::Digests { room: name },
+        Topic::Here,
+        Topic::Gone,
+        Topic::Wants,
+    ] {
+        said(topic, stream);
+        if let Ok(prefix) = &prefix {
+            let of_box = TopicOf {
+                prefix,
+                name,
+                topic,
+            };
+            let read = topic::read(prefix, &of_box.to_string());
+            assert_eq!(read, Some((name, topic)));
+        }
+    }
+}
+
+/// Checks what a broker's stream begins with, and returns how many bytes that takes; `None` if nothing
+/// can be read.
+fn packet(stream: &[u8], bytes_max: usize, prefix: &Prefix) -> Option<usize> {
+    let found = mqtt::read(stream, bytes_max);
+    let (bytes, end) = match found {
+        Ok(Read::Packet { bytes, .. }) => (Some(bytes), bytes),
+        Ok(Read::Skip { bytes }) => (Some(bytes), bytes.min(stream.len())),
+        Ok(Read::Incomplete) | Err(_) => (None, stream.len()),
+    };
+    // It means the same as soon as it means something.
+    let beginnings = (0..end).map(|end| mqtt::read(&stream[..end], bytes_max));
+    let mut beginnings = beginnings.skip_while(|read| *read == Ok(Read::Incomplete));
+    assert!(beginnings.all(|read| read == found));
+    assert_eq!(mqtt::read(&stream[..end], bytes_max), found);
+    match found {
+        Ok(Read::Packet { packet, bytes }) => {
+            assert!(0 < bytes && bytes <= bytes_max);
+            if let Packet::Publish { topic, payload } = packet {
+                published(topic, payload, prefix);
+            }
+        }
+        Ok(Read::Skip { bytes }) => assert!(bytes > bytes_max || stream[0] == 0x31),
+        Ok(Read::Incomplete) => {}
+        Err(malformed) => assert!(!malformed.0.is_empty()),
+    }
+    bytes
+}
+
+/// Checks a message from a broker.
+fn published(topic: &str, payload: &[u8], prefix: &Prefix) {
+    if let Ok(text) = std::str::from_utf8(payload) {
+        let mut packet = Vec::new();
+        mqtt::write_publish(format_args!("{topic}"), format_args!("{text}"), &mut packet);
+        let bytes = packet.len();
+        let packet = mqtt::read(&packet, bytes);
+        let message = Packet::Publish { topic, payload };
+        let packet_of = |packet| Ok(Read::Packet { packet, bytes });
+        assert_eq!(packet, packet_of(message));
+    }
+    if let Some((name, what)) = topic::read(prefix, topic) {
+        let of_box = TopicOf {
+            prefix,
+            name,
+            topic: what,
+        };
+        assert_eq!(of_box.to_string(), topic);
+        said(what, payload);
+    }
+}
+
+/// Checks what a box says.
+fn said(topic: Topic, payload: &[u8]) {
+    let Some(payload) = Payload::read(topic, payload) else {
+        return;
+    };
+    let line = payload.to_string();
+    assert!(line.chars().all(is_permitted));
+    assert_eq!(Payload::read(topic, line.as_bytes()), Some(payload));
+    if let Payload::Members { names, .. } = payload {
+        for (name, mode) in payload::members(names).flatten() {
+            let word = match mode {
+                Mode::Push => name.to_string(),
+                Mode::Pull => format!("{name}/pull"),
+            };
+            assert!(payload::members(&word).eq([Some((name, mode))]));
         }
     }
 }

@@ -42,6 +42,11 @@ fn users() {
 }
 
 #[test]
+fn link() {
+    play("link", targets::link);
+}
+
+#[test]
 fn talk() {
     play("talk", targets::talk);
 }
