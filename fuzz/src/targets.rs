@@ -7,7 +7,7 @@ use chinwag::chat::{Kind, Origin};
 use chinwag::hub::conn::READ_BYTES;
 use chinwag::hub::line::Splitter;
 use chinwag::link::mqtt::{self, Packet, Read};
-use chinwag::link::payload::{self, Payload};
+use chinwag::link::payload::{self, EventId, Payload};
 use chinwag::link::topic::{self, Prefix, Topic, TopicOf};
 use chinwag::protocol::{Abuse, Command, Limits, Mode, Name, Request, is_permitted};
 
@@ -232,9 +232,13 @@ fn published(topic: &str, payload: &[u8], prefix: &Prefix) {
 
 /// Checks what a box says.
 fn said(topic: Topic, payload: &[u8]) {
+    let id = EventId::of_event(payload);
     let Some(payload) = Payload::read(topic, payload) else {
         return;
     };
+    if let Payload::Event { id: found, .. } = payload {
+        assert_eq!(id, Some(found));
+    }
     let line = payload.to_string();
     assert!(line.chars().all(is_permitted));
     assert_eq!(Payload::read(topic, line.as_bytes()), Some(payload));

@@ -22,7 +22,7 @@ pub struct EventId {
     pub boot: LifeId,
     /// Which log of the room within that life.
     pub log: u64,
-    /// Its number among the box's own events in that log: 1 for the first one.
+    /// Its number among the box's own events in that log: 1 for the first one. Another can follow.
     pub number: u64,
 }
 
@@ -31,8 +31,15 @@ impl EventId {
     pub fn parse(word: &str) -> Option<EventId> {
         let (log, number) = word.rsplit_once('/')?;
         let (boot, log) = parse_log(log)?;
-        let number = parse_number(number).filter(|&number| number > 0)?;
+        let number = parse_number(number).filter(|number| (1..u64::MAX).contains(number))?;
         Some(EventId { boot, log, number })
+    }
+
+    /// Which event a payload is about that [`Payload::read`] does not read on a topic of events, for
+    /// example one that only a newer version knows: it has a number, too, and waiting for it is no use.
+    pub fn of_event(payload: &[u8]) -> Option<EventId> {
+        let word = payload.split(|&byte| byte == b' ').nth(1)?;
+        EventId::parse(std::str::from_utf8(word).ok()?)
     }
 }
 
@@ -578,7 +585,7 @@ mod tests {
 
     #[test]
     fn ids_are_a_boot_a_log_and_a_number_from_1() {
-        for (log, number) in [(0, 1), (1, 17), (u64::MAX, u64::MAX)] {
+        for (log, number) in [(0, 1), (1, 17), (u64::MAX, u64::MAX - 1)] {
             let id = EventId {
                 boot: boot(),
                 log,
@@ -601,6 +608,8 @@ mod tests {
             "BOOT/1/+1",
             "BOOT/+1/1",
             "BOOT/1/1x",
+            // No other could follow this one.
+            "BOOT/1/18446744073709551615",
             "BOOT/1/18446744073709551616",
             "BOOT/18446744073709551616/1",
             "5f2ce1a09b34d7c/1/1",
@@ -611,8 +620,35 @@ mod tests {
     }
 
     #[test]
+    fn an_event_that_cannot_be_read_still_has_its_id() {
+        for line in [
+            "NOTED ID",
+            "NOTED ID x",
+            "LEFT ID 0 ann sulking",
+            "MSG ID 0 ann a\x1bb",
+        ] {
+            let line = filled(line);
+            assert_eq!(Payload::read(topics()[0], line.as_bytes()), None);
+            assert_eq!(EventId::of_event(line.as_bytes()), Some(id(17)));
+        }
+        let not_text = [filled("NOTED ID ").as_bytes(), b"\xff"].concat();
+        assert_eq!(EventId::of_event(&not_text), Some(id(17)));
+        for line in [
+            "",
+            "NOTED",
+            "NOTED ",
+            "ID",
+            "SAY ann \x1b",
+            "NOTED BOOT/1/0",
+        ] {
+            assert_eq!(EventId::of_event(filled(line).as_bytes()), None, "{line}");
+        }
+    }
+
+    #[test]
     fn numbers_have_bounds() {
         const MAX: u64 = u64::MAX;
+        const LAST: u64 = MAX - 1;
         // The year 9999, and the next one.
         assert_taken("MSG ID 253402300799999 ann hi");
         assert_refused("MSG ID 253402300800000 ann hi");
@@ -620,7 +656,7 @@ mod tests {
         assert_refused(&format!("MSG ID {MAX} ann hi"));
         assert_taken("MSG BOOT/1/1 0 ann hi");
         assert_refused("MSG BOOT/1/0 0 ann hi");
-        assert_taken(&format!("MSG BOOT/{MAX}/{MAX} 0 ann hi"));
+        assert_taken(&format!("MSG BOOT/{MAX}/{LAST} 0 ann hi"));
 
         for first in [1, 16, 17] {
             assert_taken(&format!("DIGEST ID {first} 0 0000000000000000 10"));
@@ -629,7 +665,7 @@ mod tests {
             assert_refused(&format!("DIGEST ID {first} 0 0000000000000000 10"));
         }
         assert_taken(&format!(
-            "DIGEST BOOT/1/{MAX} {MAX} {MAX} ffffffffffffffff 1"
+            "DIGEST BOOT/1/{LAST} {LAST} {MAX} ffffffffffffffff 1"
         ));
         for (every_s, is_good) in [
             ("0", false),
@@ -668,7 +704,8 @@ mod tests {
             let line = format!("WANT kitchen ID {to}");
             assert_eq!(read(&filled(&line)).is_some(), is_good, "{line}");
         }
-        assert_refused(&format!("WANT kitchen BOOT/1/{MAX} {MAX}"));
+        assert_taken(&format!("WANT kitchen BOOT/1/{LAST} {MAX}"));
+        assert_refused(&format!("WANT kitchen BOOT/1/{LAST} {LAST}"));
         assert_refused("WANT kitchen ID 18446744073709551616");
         assert_taken("LIST kitchen BOOT/0");
     }
@@ -723,7 +760,7 @@ mod tests {
         EventId {
             boot: LifeId::new(number(rng, 0, u64::MAX)),
             log: number(rng, 0, u64::MAX),
-            number: number(rng, 1, u64::MAX),
+            number: number(rng, 1, u64::MAX - 1),
         }
     }
 
@@ -768,14 +805,11 @@ mod tests {
             8 => Payload::Gone { boot },
             9 => Payload::Claim { boot },
             10 => {
-                let from = EventId {
-                    number: number(rng, 1, u64::MAX - 1),
-                    ..id
-                };
+                let to = number(rng, id.number + 1, u64::MAX);
                 Payload::Want {
                     room: name,
-                    from,
-                    to: number(rng, from.number + 1, u64::MAX),
+                    from: id,
+                    to,
                 }
             }
             _ => Payload::List {
