@@ -90,7 +90,7 @@ pub fn read(bytes: &[u8], bytes_max: usize) -> Result<Read<'_>, Malformed> {
     let kind = match first {
         CONNACK | SUBACK | UNSUBACK | PINGRESP => first,
         _ if first & !RETAIN == PUBLISH => PUBLISH,
-        _ => return Err(Malformed("a packet is none that a broker sends")),
+        _ => return Err(Malformed("a broker sends no such packet")),
     };
     let Some((length, header)) = read_length(rest)? else {
         return Ok(Read::Incomplete);
@@ -469,11 +469,11 @@ mod tests {
         for first in 0..=u8::MAX {
             let expected = match good.contains(&first) {
                 true => Ok(Read::Incomplete),
-                false => Err(Malformed("a packet is none that a broker sends")),
+                false => Err(Malformed("a broker sends no such packet")),
             };
             assert_eq!(read(&[first], BYTES_MAX), expected);
         }
-        assert_malformed(b"HTTP/1.1 400", "none that a broker sends");
+        assert_malformed(b"HTTP/1.1 400", "no such packet");
     }
 
     #[test]
