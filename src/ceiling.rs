@@ -64,6 +64,8 @@ pub struct Ceiling {
     /// Unix socket.
     pub client_bytes: Option<u64>,
     limits: Limits,
+    /// The most members of other boxes that are listed; `None` if no room spans boxes.
+    link_members_max: Option<usize>,
 }
 
 impl Ceiling {
@@ -133,13 +135,31 @@ impl Ceiling {
             file_bytes: None,
             client_bytes: None,
             limits: *limits,
+            link_members_max: None,
+        }
+    }
+
+    /// The same for a server whose rooms span boxes, with at most this many listed members of other boxes.
+    pub fn with_link(mut self, members_max: usize) -> Ceiling {
+        let bytes = Chat::link_memory_bytes_max(&self.limits, members_max);
+        self.parts.push(Part {
+            name: "members of other boxes, and the link",
+            count: members_max as u64,
+            bytes,
+        });
+        Ceiling {
+            upgrade_bytes: self.upgrade_bytes + 2 * bytes,
+            link_members_max: Some(members_max),
+            ..self
         }
     }
 
     /// The same for a server that keeps its state in a file, with `names` names in the users file.
     pub fn with_state_file(self, names: Option<usize>) -> Ceiling {
         let names = names.unwrap_or(0) as u64;
-        let file_bytes = Some(Chat::state_bytes_max(&self.limits, names));
+        let link = self.link_members_max;
+        let link = link.map_or(0, |most| Chat::link_state_bytes_max(&self.limits, most));
+        let file_bytes = Some(Chat::state_bytes_max(&self.limits, names) + link);
         Ceiling { file_bytes, ..self }
     }
 

@@ -9,6 +9,7 @@
 //! - [`ceiling`] works out the most memory that the settings can need.
 //! - [`options`] is the command line.
 //! - [`users`] is the users file.
+//! - `secret_file` reads files that only their owner may read.
 //! - `net` is sockets: listeners, streams, and the service manager's.
 //! - [`hub`] moves bytes between connections and the core, within the budget of a turn.
 //! - [`chat`] is the core: sessions, rooms, and what each verb does.
@@ -28,7 +29,6 @@
 //! | what goes over the wire, and how it is written | `protocol/mod.rs` has a map of its own |
 //! | how bytes become lines, erase keys; telnet commands | `hub/line.rs`; `hub/telnet.rs` |
 //! | what people type and see: TALK | `talk/mod.rs` has a map of its own; `chat/talk.rs` |
-//! | how rooms span boxes | `link/mod.rs` has a map of its own |
 //! | which verbs there are, and what each does | `protocol/verb.rs`, `chat/commands.rs` |
 //! | how a session is created, attached, detached, destroyed | `chat/life.rs`, `chat/session.rs` |
 //! | when a session expires, is warned, or counts as stalled | `chat/session.rs` says when, `chat/deadlines.rs` what happens then |
@@ -46,6 +46,7 @@
 //! | keys, the users file, `--new-key` | `chat/keys.rs`, `users.rs` |
 //! | the line editor for telnet clients: its keys; how a line stands on the screen | `talk/editor.rs`; `talk/keys.rs`; `talk/screen.rs` |
 //! | browsers and other programs that are not chat clients | `protocol/http.rs`, `chat/answer.rs` |
+//! | rooms that span boxes | `link/mod.rs` has a map of its own; `chat/link/mod.rs`, `hub/link.rs`, `server/link.rs` |
 //! | the memory ceiling | `ceiling.rs`, `chat/memory.rs` |
 //! | memory that goes back to the system | `shrink.rs`, `allocator.rs` |
 //! | what STATS shows | `chat/stats.rs` |
@@ -70,6 +71,7 @@ mod net;
 pub mod options;
 mod plural;
 pub mod protocol;
+mod secret_file;
 pub mod server;
 mod shrink;
 mod sorted_index;

@@ -16,12 +16,14 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use crate::allocator;
 use crate::ceiling::{Ceiling, Mib};
 use crate::chat::keys::Keys;
+use crate::link::{self, Login};
 use crate::net::address::Address;
 use crate::net::passed::{self, PassedSocket};
 use crate::net::service_manager::ServiceManager;
 use crate::net::stream::client_bytes_max;
 use crate::options::Options;
 use crate::protocol::LifeId;
+use crate::secret_file::SecretFile;
 use crate::users;
 
 /// Descriptors besides those of connections and listeners: three standard streams, one of the log,
@@ -29,6 +31,9 @@ use crate::users;
 /// two ends of a stream from the process that saves the state, and those that are open for a moment. Of
 /// these an upgrade has the most: the state, two programs, and two ends of a stream.
 const OTHER_DESCRIPTORS: usize = 19;
+
+/// The longest login file, in bytes.
+const LOGIN_BYTES_MAX: u64 = 1024;
 
 /// All that a server needs before it binds addresses.
 pub struct Prepared {
@@ -43,6 +48,8 @@ pub struct Prepared {
 pub(crate) struct Settings {
     /// The options, with no more connections than the system has descriptors for.
     pub options: Options,
+    /// What joins rooms with those of other boxes, if something does.
+    pub link: Option<link::Settings>,
     /// The most bytes that a client can keep in its Unix socket; `None` without a Unix socket.
     unix_client_bytes: Option<u64>,
 }
@@ -100,7 +107,8 @@ impl Settings {
             check_passed(address, &options)?;
         }
         let addresses = options.addresses(!passed.is_empty());
-        let listeners = passed.len() + addresses.len();
+        // A stream to the broker stays open like a listener.
+        let listeners = passed.len() + addresses.len() + usize::from(options.limits.is_linked);
         let connections_max = raise_descriptors(options.limits.connections_max, listeners)?;
         let unix_client_bytes = match addresses.iter().chain(passed).any(Address::is_unix) {
             true => Some(client_bytes_max().map_err(|error| {
@@ -109,7 +117,9 @@ impl Settings {
             false => None,
         };
         options.limits.connections_max = connections_max;
+        let login = options.link.login.as_deref().map(read_login).transpose()?;
         Ok(Settings {
+            link: options.link.settings(login),
             options,
             unix_client_bytes,
         })
@@ -137,6 +147,9 @@ impl Settings {
         if let Some(bytes) = self.unix_client_bytes {
             ceiling = ceiling.with_unix_clients(bytes);
         }
+        if self.link.is_some() {
+            ceiling = ceiling.with_link(options.link.members_max);
+        }
         if options.state.is_some() {
             ceiling = ceiling.with_state_file(names);
         }
@@ -151,6 +164,29 @@ impl Settings {
             )),
             _ => Ok(ceiling),
         }
+    }
+}
+
+/// Reads the file with a user's name and password at the broker.
+fn read_login(path: &Path) -> Result<Login, String> {
+    let kind = SecretFile {
+        what: "login file",
+        way_out: "write user:password into it, and run chmod 600",
+        bytes_max: LOGIN_BYTES_MAX,
+    };
+    let text = kind.read(path)?;
+    let line = text.strip_suffix('\n').unwrap_or(&text);
+    let line = line.strip_suffix('\r').unwrap_or(line);
+    let parts = line.split_once(':');
+    match parts.filter(|(user, _)| !user.is_empty() && !line.contains(char::is_control)) {
+        Some((user, password)) => Ok(Login {
+            user: user.to_owned(),
+            password: password.to_owned(),
+        }),
+        None => Err(format!(
+            "--link-login {}: this is not one line user:password",
+            path.display()
+        )),
     }
 }
 

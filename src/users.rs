@@ -4,12 +4,13 @@
 //! with it, and the way out.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read, Write};
+use std::io::{self, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, chown};
 use std::path::{Path, PathBuf};
 
 use crate::chat::keys::{self, KeyHash, Keys};
 use crate::protocol::{Name, Secret};
+use crate::secret_file::SecretFile;
 
 /// The longest users file, in bytes.
 pub const USERS_BYTES_MAX: u64 = 1024 * 1024;
@@ -89,42 +90,12 @@ fn with_key(text: &str, name: Name, hash: KeyHash) -> String {
 
 fn read(path: &Path) -> Result<String, String> {
     let file = path.display();
-    let failed = |error| format!("cannot read {file}: {error}");
-    let mut options = OpenOptions::new();
-    // Without this, opening a pipe might take forever.
-    options.read(true).custom_flags(libc::O_NONBLOCK);
-    let opened = options.open(path).map_err(|error| match error.kind() {
-        io::ErrorKind::NotFound => {
-            format!("there is no users file {file}; make it with --users {file} --new-key NAME")
-        }
-        _ => failed(error),
-    })?;
-    let found = opened.metadata().map_err(failed)?;
-    if !found.is_file() {
-        return Err(format!("{file} is not a file; a users file is one"));
-    }
-    if found.mode() & 0o077 != 0 {
-        return Err(format!(
-            "others can read or write {file}: run chmod 600 {file}"
-        ));
-    }
-    let mut bytes = Vec::new();
-    let mut opened = opened.take(USERS_BYTES_MAX + 1);
-    opened.read_to_end(&mut bytes).map_err(failed)?;
-    if bytes.len() as u64 > USERS_BYTES_MAX {
-        return Err(format!(
-            "{file} has more than {USERS_BYTES_MAX} bytes; split it or shorten it"
-        ));
-    }
-    // Some editors put a byte order mark before any text in UTF-8.
-    if bytes.starts_with("\u{feff}".as_bytes()) {
-        bytes.drain(.."\u{feff}".len());
-    }
-    String::from_utf8(bytes).map_err(|error| {
-        let before = &error.as_bytes()[..error.utf8_error().valid_up_to()];
-        let line = 1 + before.iter().filter(|&&byte| byte == b'\n').count();
-        format!("{file}, line {line}: this is not UTF-8 text")
-    })
+    let kind = SecretFile {
+        what: "users file",
+        way_out: &format!("make it with --users {file} --new-key NAME"),
+        bytes_max: USERS_BYTES_MAX,
+    };
+    kind.read(path)
 }
 
 /// A new file next to an old one. It takes the old one's place, or is removed.

@@ -108,7 +108,10 @@ impl Chat {
         let replaced = usize::from(goes.is_some());
         let same_origin = |key: SessionKey| self.sessions[key.index()].origin == caller.origin;
         let replaced_of_origin = usize::from(goes.is_some_and(same_origin));
-        let is_alone = |key: SessionKey| self.session_and_room(key).1.members.len() == 1;
+        let is_alone = |key: SessionKey| {
+            let room = self.session_and_room(key).1;
+            room.members.len() == 1 && !room.is_permanent
+        };
         let rooms = self.rooms.len() - self.kept.len() - usize::from(goes.is_some_and(is_alone));
         let of_origin = self.usages.get(caller.origin).sessions as usize;
         let (count, full_of, error) = if self.sessions.len() >= self.limits.sessions_max + replaced

@@ -10,12 +10,23 @@ use crate::time::Now;
 impl Chat {
     /// Appends an event to a room's log, and returns its number.
     pub(super) fn append(&mut self, room_key: RoomKey, event: Event<'_>, now: Now) -> u64 {
+        self.append_at(room_key, event, now.unix_ms, now)
+    }
+
+    /// Appends an event that happened at a time of day, and returns its number.
+    pub(super) fn append_at(
+        &mut self,
+        room_key: RoomKey,
+        event: Event<'_>,
+        unix_ms: u64,
+        now: Now,
+    ) -> u64 {
         let room = &mut self.rooms[room_key.index()];
         let seq = room.log.next();
         self.line.clear();
         Output::Event(Numbered {
             seq,
-            unix_ms: now.unix_ms,
+            unix_ms,
             event,
         })
         .write(&mut self.line);
@@ -23,6 +34,12 @@ impl Chat {
         room.log.append(&self.line);
         self.log_bytes += room.log.len_bytes() as u64;
         self.is_save_urgent |= room.needs_promise();
+        if let Some(linked) = &mut room.link {
+            if linked.count(&event) {
+                let due = linked.change(now.at);
+                self.wake_link(due);
+            }
+        }
         self.stats.events += 1;
         self.stats.events_bytes += self.line.len() as u64;
         self.mark_dirty(room_key);
@@ -34,7 +51,7 @@ impl Chat {
     pub(super) fn mark_dirty(&mut self, room_key: RoomKey) {
         let room = &mut self.rooms[room_key.index()];
         self.is_serving_urgent |= room.is_serving_urgent(&self.limits);
-        if !room.is_dirty && !room.audience.is_empty() {
+        if !room.is_dirty && room.has_readers() {
             room.is_dirty = true;
             self.dirty.push(room_key);
         }
@@ -71,9 +88,13 @@ impl Chat {
         let room = &mut self.rooms[room_key.index()];
         room.is_dirty = false;
         room.unserved = room.log.next();
+        let is_linked = room.link.is_some();
         let sessions = &self.sessions;
         let members = room.audience.iter();
         audience.extend(members.filter_map(|&key| sessions[key.index()].conn()));
+        if is_linked {
+            self.note_appended(room_key);
+        }
         true
     }
 

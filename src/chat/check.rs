@@ -67,6 +67,7 @@ impl Chat {
         self.assert_rooms();
         self.assert_usages();
         self.assert_timers(now);
+        self.assert_link(now);
         let attached = self.sessions.iter().filter(|(_, s)| s.conn().is_some());
         assert_eq!(attached.count() as u64, self.attached);
         let ended: u64 = self.stats.sessions_ended.iter().sum();
@@ -95,12 +96,8 @@ impl Chat {
         assert_eq!(self.rooms.len(), self.room_names.len());
         let (mut members, mut log_bytes) = (0, 0);
         for (room_key, room) in &self.rooms {
-            assert_eq!(
-                room.members.is_empty(),
-                room.kept.is_some(),
-                "{}",
-                room.name
-            );
+            let may_be_freed = room.members.is_empty() && !room.is_permanent;
+            assert_eq!(may_be_freed, room.kept.is_some(), "{}", room.name);
             assert!(room.kept.is_none() || room.audience.is_empty());
             assert_eq!(
                 self.room_names.get(&by_room_name(&self.rooms, room.name)),
@@ -177,7 +174,8 @@ impl KeptRooms {
     fn assert_consistent(&self, rooms: &Slab<Room>) {
         let keys: Vec<_> = self.iter(rooms).map(|(key, _)| key).collect();
         let since: Vec<_> = self.iter(rooms).map(|(_, kept)| kept.since).collect();
-        let without_members = rooms.iter().filter(|(_, room)| room.members.is_empty());
+        let without_members =
+            (rooms.iter()).filter(|(_, room)| room.members.is_empty() && !room.is_permanent);
         assert_eq!(
             (keys.len(), keys.len()),
             (self.len(), without_members.count())

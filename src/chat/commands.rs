@@ -10,8 +10,8 @@ use super::room::Room;
 use super::session::Session;
 use super::{Chat, by_name, by_room_name};
 use crate::protocol::{
-    Bye, Command, Error, Event, Join, LeaveReason, Listing, Membership, Mode, Name, Output,
-    Parting, Poll, Query, Reply, Resume, Secret, SecretHash, Token,
+    Bye, Command, Error, Event, FullName, Join, LeaveReason, Listing, Membership, Mode, Name,
+    Output, Parting, Poll, Query, Reply, Resume, Secret, SecretHash, Token,
 };
 use crate::time::Now;
 
@@ -188,7 +188,7 @@ impl Chat {
             idle_s: session.idle_s,
             alive: session.alive,
             newest: room.newest(),
-            members: room.members.len(),
+            members: room.members.len() + self.remote_members(session.room) as usize,
             log: room.log_id,
         }
     }
@@ -219,7 +219,14 @@ impl Chat {
         let session = &mut self.sessions[key.index()];
         session.said += 1;
         let (room, name) = (session.room, session.name);
-        let seq = self.append(room, Event::Msg { name, text }, now);
+        let seq = self.append(
+            room,
+            Event::Msg {
+                name: name.into(),
+                text,
+            },
+            now,
+        );
         let attachment = self.sessions[key.index()].attached_mut();
         if let Some(talk) = &mut attachment.talk {
             talk.viewer.has_said(seq);
@@ -274,19 +281,30 @@ impl Chat {
         Ok(Reply::Quit)
     }
 
-    fn who<'a>(&self, caller: &Caller, after: Option<Name>, now: Now) -> CommandResult<'a> {
-        let (_, room) = self.session_and_room(session_of(caller)?);
+    fn who<'a>(&self, caller: &Caller, after: Option<FullName>, now: Now) -> CommandResult<'a> {
+        let (session, room) = self.session_and_room(session_of(caller)?);
         let mut members = Listing::default();
-        let after = after.map(|name| by_name(&self.sessions, name));
-        let (keys, count) = room
-            .members
-            .keys_after(after.as_ref().map(|after| after as _));
-        for key in keys {
-            let member = &self.sessions[key as usize];
-            let line = member_line(member, now);
-            let fits = members.add_written(|out| caller.form.write(&line, out));
-            if !fits {
-                break;
+        let mut add = |line| members.add_written(|out| caller.form.write(&line, out));
+        let mut count = 0;
+        let mut fits = true;
+        // Those of this box come first.
+        if after.is_none_or(|after| after.is_local()) {
+            let after = after.map(|after| by_name(&self.sessions, after.name));
+            let (keys, local) = room
+                .members
+                .keys_after(after.as_ref().map(|after| after as _));
+            count += local;
+            for key in keys {
+                fits = add(member_line(&self.sessions[key as usize], now));
+                if !fits {
+                    break;
+                }
+            }
+        }
+        if self.link.is_some() {
+            for line in self.remote_members_after(session.room, after, now) {
+                count += 1;
+                fits = fits && add(line);
             }
         }
         let more = count as u64 - members.lines();
@@ -305,7 +323,7 @@ impl Chat {
             let room = &self.rooms[key as usize];
             let line = Output::Room {
                 name: room.name,
-                members: room.members.len(),
+                members: room.members.len() + self.remote_members(RoomKey(key)) as usize,
                 newest: room.newest(),
             };
             let fits = rooms.add_written(|out| caller.form.write(&line, out));

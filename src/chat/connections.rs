@@ -55,6 +55,7 @@ impl Chat {
         Output::Hello {
             boot: self.boot,
             message_bytes_max: self.limits.message_bytes_max,
+            link: self.link_name(),
         }
         .write(out);
         let origin = peer.origin();

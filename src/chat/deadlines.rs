@@ -79,6 +79,7 @@ impl Chat {
             self.throttles.next_deadline(),
             self.next_room_deadline(),
             self.journal.next_deadline(),
+            self.link_deadline(),
         ];
         let earliest = (timers.into_iter()).fold(Millis::NEVER, |earliest, next| {
             earliest.min(next.unwrap_or(Millis::NEVER))

@@ -107,6 +107,7 @@ impl Chat {
     /// Keeps a room whose last member has gone, or frees it if the server keeps none.
     pub(super) fn keep_or_free(&mut self, key: RoomKey, now: Now) {
         match self.limits.keep_rooms_s {
+            _ if self.rooms[key.index()].is_permanent => {}
             0 => self.free_room(key),
             _ => self.kept.push(&mut self.rooms, key, now.at),
         }
@@ -142,6 +143,7 @@ impl Chat {
     /// Frees a room without members, with its log.
     pub(super) fn free_room(&mut self, key: RoomKey) {
         self.kept.remove(&mut self.rooms, key);
+        self.unlink_room(key);
         let Room { name, is_dirty, .. } = self.rooms[key.index()];
         if is_dirty {
             self.dirty.retain(|&dirty| dirty != key);

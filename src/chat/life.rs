@@ -13,7 +13,7 @@ use crate::protocol::{
     SecretHash,
 };
 use crate::talk::{Form, Viewer};
-use crate::time::Now;
+use crate::time::{Millis, Now};
 
 /// What becomes of the events that a session has not got yet when it loses its connection.
 pub(super) enum OwedEvents {
@@ -39,7 +39,7 @@ impl Chat {
         self.kept.remove(&mut self.rooms, room_key);
         let next = self.rooms[room_key.index()].log.next();
         if !join.is_quiet {
-            self.append(room_key, Event::Joined { name }, now);
+            self.append(room_key, Event::Joined { name: name.into() }, now);
         }
         let own_key = self.own_key(join);
         let room = &mut self.rooms[room_key.index()];
@@ -64,6 +64,9 @@ impl Chat {
             attachment: None,
         }));
         room.members.insert(key.0, &by_name(&self.sessions, name));
+        if let Some(linked) = &mut room.link {
+            linked.roster_hash.add(name, join.mode);
+        }
         log::debug!("{name} joined {} from {}", room.name, caller.peer);
         self.attach(caller, key, now);
 
@@ -86,6 +89,7 @@ impl Chat {
         self.rooms_shrink.added(self.rooms.len());
         self.room_names
             .insert(key.0, &by_room_name(&self.rooms, name));
+        self.link_room(key, Millis(0));
         key
     }
 
@@ -158,9 +162,14 @@ impl Chat {
         now: Now,
     ) -> RoomKey {
         self.leave_audience(key);
-        let Session { name, room, .. } = self.sessions[key.index()];
+        let Session {
+            name, room, mode, ..
+        } = self.sessions[key.index()];
         let room = &mut self.rooms[room.index()];
         room.members.remove(&by_name(&self.sessions, name));
+        if let Some(linked) = &mut room.link {
+            linked.roster_hash.remove(name, mode);
+        }
         let session = self.sessions.remove(key.index());
         self.session_timers.cancel(key);
         self.attached -= u64::from(session.attachment.is_some());
@@ -179,7 +188,14 @@ impl Chat {
         }
         log::debug!("{name} left {}: {}", room.name, reason.as_str());
         if !session.is_quiet {
-            self.append(session.room, Event::Left { name, reason }, now);
+            self.append(
+                session.room,
+                Event::Left {
+                    name: name.into(),
+                    reason,
+                },
+                now,
+            );
         }
         session.room
     }

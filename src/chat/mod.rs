@@ -38,6 +38,7 @@ mod journal;
 mod kept_rooms;
 pub mod keys;
 mod life;
+mod link;
 mod memory;
 mod notice;
 mod origin;
@@ -67,6 +68,7 @@ pub use event_log::GAPS_MAX;
 pub use head::{Head, Kind};
 pub use ids::{ConnId, SessionKey};
 pub use journal::{LINES_MAX as LOG_LINES_MAX, PERIOD as LOG_PERIOD};
+pub use link::FromBroker;
 pub use notice::Notice;
 pub use origin::{Origin, Peer};
 pub use owed::{Owed, Receipt};
@@ -145,6 +147,8 @@ pub struct Chat {
     shown: ShownEvents,
     /// The local time, for people.
     local: LocalClock,
+    /// What makes rooms span boxes.
+    link: Option<Box<link::Link>>,
     /// What the server counts. The hub and the server add what only they can see.
     pub stats: Stats,
 }
@@ -182,6 +186,7 @@ impl Chat {
             line: Vec::with_capacity(limits.event_bytes_max()),
             shown: ShownEvents::default(),
             local: LocalClock::new(zone),
+            link: None,
             stats: Stats::default(),
         }
     }

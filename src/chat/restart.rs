@@ -71,7 +71,7 @@ impl Chat {
     /// numbers go on behind all that it can have used.
     pub fn recover(&mut self, boot: LifeId) {
         self.boot = boot;
-        self.logs_begun = 0;
+        self.logs_begun = 1;
         self.free_excess_rooms();
         for (_, room) in &mut self.rooms {
             let promised = room.promised;
@@ -82,6 +82,10 @@ impl Chat {
             }
             room.promised = UNBOUND;
             room.unserved = room.log.next();
+            if let Some(linked) = &mut room.link {
+                // A log that is begun from now on has a higher number.
+                linked.begin_life(room.log.next());
+            }
         }
     }
 

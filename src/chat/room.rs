@@ -5,6 +5,7 @@
 use super::event_log::EventLog;
 use super::ids::SessionKey;
 use super::kept_rooms::Kept;
+use super::link::LinkedRoom;
 use crate::protocol::{Join, LifeId, Limits, Name};
 use crate::sorted_index::SortedIndex;
 
@@ -33,6 +34,10 @@ pub(super) struct Room {
     pub promised: u64,
     /// The number that the save in progress promises.
     pub to_promise: u64,
+    /// It stays, whether somebody is in it or not.
+    pub is_permanent: bool,
+    /// What it has besides if it spans boxes.
+    pub link: Option<Box<LinkedRoom>>,
 }
 
 /// The bound on the numbers of a room that no file on disk knows.
@@ -52,6 +57,8 @@ impl Room {
             kept: None,
             promised: UNBOUND,
             to_promise: UNBOUND,
+            is_permanent: false,
+            link: None,
         }
     }
 
@@ -75,11 +82,16 @@ impl Room {
         }
     }
 
+    /// Whether somebody reads its events as they happen.
+    pub fn has_readers(&self) -> bool {
+        !self.audience.is_empty() || self.link.is_some()
+    }
+
     /// Whether the next command could make the log drop an event that the hub has not offered to the
     /// whole audience.
     pub fn is_serving_urgent(&self, limits: &Limits) -> bool {
         let unserved = self.log.tail_bytes(self.unserved);
         let next = limits.appended_bytes_max();
-        !self.audience.is_empty() && unserved + next > limits.log_bytes
+        self.has_readers() && unserved + next > limits.log_bytes
     }
 }

@@ -11,11 +11,13 @@ use super::head::Kind;
 use super::ids::{ConnId, RoomKey, SessionKey};
 use super::journal::Journal;
 use super::keys::Keys;
+use super::link::LoadingLink;
 use super::room::{Room, UNBOUND};
 use super::session::Session;
 use super::timers::Timers;
 use super::usage::LoadingUsages;
 use super::{Chat, Head, by_name, by_room_name};
+use crate::link::Settings;
 use crate::protocol::{Event, LeaveReason, LifeId, Limits, Name, Numbered};
 use crate::state::{Damage, Fields, IMPOSSIBLE, Part, Summary, Tag, Writer, saved};
 use crate::time::{Millis, Now, Zone};
@@ -111,6 +113,7 @@ impl Chat {
         self.handshakes.save(HANDSHAKES, out);
         self.throttles.save(THROTTLES, out);
         self.ended.save(out);
+        self.save_link(kind, out);
     }
 
     fn save_rooms(&self, kind: Kind, out: &mut Writer<'_>) {
@@ -158,6 +161,7 @@ impl Chat {
                 summary.add(value);
             }
         }
+        self.summarize_link(summary);
         for (_, room) in &self.rooms {
             let (first, next) = (room.log.first(), room.log.next());
             let len = room.log.len_bytes() as u64;
@@ -172,6 +176,12 @@ impl Chat {
             }
         }
     }
+}
+
+/// The key that a room gets which had another.
+fn room_now(rooms_formerly: &[RoomKey], formerly: RoomKey) -> Result<RoomKey, Damage> {
+    let found = rooms_formerly.binary_search(&formerly);
+    found.map(RoomKey::at).map_err(|_| IMPOSSIBLE)
 }
 
 /// Sessions and rooms that are being loaded.
@@ -195,11 +205,12 @@ pub struct LoadingChat {
     conns: Vec<(ConnId, Option<SessionKey>)>,
     /// Those that have to wait before they are read.
     throttled: Vec<ConnId>,
+    link: LoadingLink,
 }
 
 impl LoadingChat {
     /// Begins to load what a state with this head has.
-    pub fn new(head: &Head, limits: Limits, zone: Zone) -> LoadingChat {
+    pub fn new(head: &Head, limits: Limits, zone: Zone, link: Option<Settings>) -> LoadingChat {
         LoadingChat {
             chat: Chat::new(limits, head.boot, zone),
             kind: head.kind,
@@ -214,6 +225,7 @@ impl LoadingChat {
             timers: Vec::new(),
             conns: Vec::new(),
             throttled: Vec::new(),
+            link: LoadingLink::new(link),
         }
     }
 
@@ -232,7 +244,10 @@ impl LoadingChat {
             SESSION => self.take_session(fields)?,
             SESSION_TIMERS | HANDSHAKES | THROTTLES => self.timers.push((tag, fields.list())),
             _ => {
-                return Ok(self.keys.take(tag, fields)?
+                let formerly = &self.rooms_formerly;
+                let room_now = |key| room_now(formerly, key);
+                return Ok(self.link.take(tag, fields, room_now)?
+                    || self.keys.take(tag, fields)?
                     || self.usages.take(tag, fields)?
                     || self.chat.ended.take(tag, fields)?);
             }
@@ -376,8 +391,7 @@ impl LoadingChat {
     }
 
     fn room_now(&self, formerly: RoomKey) -> Result<RoomKey, Damage> {
-        let found = self.rooms_formerly.binary_search(&formerly);
-        found.map(RoomKey::at).map_err(|_| IMPOSSIBLE)
+        room_now(&self.rooms_formerly, formerly)
     }
 
     /// The chat, once all records and connections have come, and how many sessions the state has.
@@ -391,6 +405,7 @@ impl LoadingChat {
             return Err(IMPOSSIBLE);
         }
         self.check_events()?;
+        self.link.mark_rooms(&mut self.chat)?;
         let sessions = std::mem::take(&mut self.sessions);
         let sessions_saved = sessions.len();
         match self.kind {
@@ -422,6 +437,7 @@ impl LoadingChat {
         chat.connections_shrink.added(chat.connections);
         chat.sessions_shrink.added(chat.sessions.len());
         chat.rooms_shrink.added(chat.rooms.len());
+        self.link.finish(self.kind, &mut chat, self.now.at)?;
         Ok((chat, sessions_saved))
     }
 
@@ -484,7 +500,14 @@ impl LoadingChat {
         chat.ended.add(key, session.secret, End { reason, at });
         chat.stats.sessions_ended[reason.index()] += 1;
         if reason != LeaveReason::Crashed && !session.is_quiet {
-            chat.append(room, Event::Left { name, reason }, self.now);
+            chat.append(
+                room,
+                Event::Left {
+                    name: name.into(),
+                    reason,
+                },
+                self.now,
+            );
         }
     }
 
@@ -501,7 +524,10 @@ impl LoadingChat {
     fn keep_rooms(&mut self) -> Result<(), Damage> {
         let mut kept = Vec::new();
         for (key, since) in std::mem::take(&mut self.kept) {
-            kept.push((self.room_now(key)?, since));
+            let key = self.room_now(key)?;
+            if !self.chat.rooms[key.index()].is_permanent {
+                kept.push((key, since));
+            }
         }
         let chat = &mut self.chat;
         let mut latest = Millis(0);
@@ -516,7 +542,7 @@ impl LoadingChat {
         }
         for key in (0..self.rooms_formerly.len()).map(RoomKey::at) {
             let room = &chat.rooms[key.index()];
-            if room.members.is_empty() && room.kept.is_none() {
+            if room.members.is_empty() && room.kept.is_none() && !room.is_permanent {
                 if self.kind.is_upgrade() {
                     return Err(IMPOSSIBLE);
                 }

@@ -110,6 +110,19 @@ stats! {
     "timers" = |chat, _| chat.wheels().iter().map(|wheel| wheel.len() as u64).sum();
     /// Lines dropped from the server's log because nobody read them.
     log_lines_dropped as "log-lines-dropped";
+    "link-up" = |chat, _| u64::from(chat.is_linked());
+    "link-boxes" = |chat, _| chat.link_boxes();
+    "link-members" = |chat, _| chat.link_members();
+    /// Connections to the broker that carried events.
+    link_connects as "link-connects";
+    /// Events of other boxes that were appended to rooms' logs.
+    link_events_in as "link-events-in";
+    /// Own events that were published for other boxes.
+    link_events_out as "link-events-out";
+    /// Events of other boxes that this one never got, as MISSED lines say.
+    link_missed as "link-missed";
+    /// Publications of others that made no sense or came too fast.
+    link_refused as "link-refused";
     /// Programs that have taken another one's place while the server ran.
     upgrades as "upgrades";
     /// Upgrades that were refused.

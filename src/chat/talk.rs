@@ -12,8 +12,8 @@ use super::notice::Notice;
 use super::owed::loss_at;
 use super::{Chat, by_name};
 use crate::protocol::{
-    Alive, Bye, Earlier, Entered, Error, Join, LeaveReason, Listing, Mode, Name, Numbered, Reply,
-    TALK_HISTORY_DEFAULT, Talk,
+    Alive, Bye, Earlier, Entered, Error, Join, LeaveReason, Listing, Mode, NAME_BYTES_MAX, Name,
+    Numbered, Reply, TALK_HISTORY_DEFAULT, Talk,
 };
 use crate::talk::{COMMANDS, Form, LocalClock, Viewer};
 use crate::time::Now;
@@ -100,6 +100,10 @@ impl Chat {
         }
         let idle_s = self.limits.granted_idle_s(join);
         let session = &mut self.sessions[key.index()];
+        if let Some(linked) = &mut self.rooms[session.room.index()].link {
+            linked.roster_hash.remove(session.name, session.mode);
+            linked.roster_hash.add(session.name, join.mode);
+        }
         session.mode = join.mode;
         session.alive = join.alive;
         session.is_talk = true;
@@ -206,7 +210,8 @@ impl Chat {
             held: room.log.count(room.log.first(), room.newest()),
         });
         let mut others = Listing::default();
-        let count = room.members.len() as u64;
+        let remote = self.remote_members(session.room);
+        let count = room.members.len() as u64 + remote;
         // Those who are there are named first.
         let members = |is_there: bool| {
             let (keys, _) = room.members.keys_after(None);
@@ -220,6 +225,13 @@ impl Chat {
                 break;
             }
             others.add_written(|out| Form::Talk.write(&member_line(member, now), out));
+        }
+        for line in self.remote_members_after(session.room, None, now) {
+            let columns = others.text().len() + NAME_BYTES_MAX + AWAY_COLUMNS;
+            if columns > NAMES_COLUMNS {
+                break;
+            }
+            others.add_written(|out| Form::Talk.write(&line, out));
         }
         Reply::Entered(Entered {
             name: session.name,

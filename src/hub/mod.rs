@@ -11,6 +11,7 @@ mod check;
 pub mod conn;
 pub mod edit;
 pub mod line;
+mod link;
 mod read;
 mod saved;
 mod telnet;
@@ -46,6 +47,8 @@ const TIME_HELD_BACK: Millis = Millis(200);
 pub struct Hub<T> {
     chat: Chat,
     conns: Slab<Conn<T>>,
+    /// The stream to the broker, if rooms span boxes and there is one.
+    broker: Option<link::BrokerStream<T>>,
     /// Many connections have gone, so that the lists of connections are too large as well.
     has_shrunk: bool,
     /// For how many connections the server edits lines, or has offered to.
@@ -87,6 +90,7 @@ impl<T: Transport> Hub<T> {
         Hub {
             chat: Chat::new(limits, boot, zone),
             conns: Slab::new(),
+            broker: None,
             has_shrunk: false,
             editors: 0,
             in_hand: None,
@@ -182,7 +186,7 @@ impl<T: Transport> Hub<T> {
 
     /// Whether there is something left to do that need not wait for anything.
     pub fn has_work(&self) -> bool {
-        !self.to_read.is_empty() || !self.to_write.is_empty()
+        !self.to_read.is_empty() || !self.to_write.is_empty() || self.has_broker_input()
     }
 
     /// When the next timer is due.
@@ -208,11 +212,19 @@ impl<T: Transport> Hub<T> {
                 self.read(key, budget, clock);
             }
         }
+        if self.chat.has_link() {
+            self.read_broker(clock);
+        }
         let now = clock.now();
-        self.move_horizon(asked, heard_all && self.to_read.is_empty(), now);
+        let has_read = self.to_read.is_empty() && !self.has_broker_input();
+        self.move_horizon(asked, heard_all && has_read, now);
         let past = self.horizon;
         self.fire(Now { past, ..now }, clock);
+        if self.chat.has_link() {
+            self.fire_broker(Now { past, ..now });
+        }
         self.serve_rooms(now, false);
+        self.write_broker(now);
         let mut to_write = std::mem::replace(&mut self.to_write, to_read);
         for key in to_write.drain(..) {
             if let Some(conn) = self.conns.get_mut(key.index()) {

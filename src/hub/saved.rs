@@ -7,7 +7,9 @@ use slab::Slab;
 use super::Hub;
 use super::conn::{Conn, Transport};
 use super::edit::EDITORS_MAX;
+use super::link::BrokerStream;
 use crate::chat::{ConnId, Head, Kind, LoadingChat, Peer};
+use crate::link::Settings;
 use crate::protocol::{LifeId, Limits};
 use crate::state::{Damage, IMPOSSIBLE, Part, Reader, Summary, Tag, Writer, pass_over, saved};
 use crate::time::{Millis, Now, Zone};
@@ -24,9 +26,23 @@ struct HubFields {
     turn: u32,
     to_read: Vec<ConnId>,
     to_write: Vec<ConnId>,
+    broker: Option<BrokerFields>,
 }
 
-saved!(struct HubFields { horizon, held_back, turn, to_read, to_write });
+saved!(struct HubFields { horizon, held_back, turn, to_read, to_write, broker });
+
+/// The stream to the broker.
+#[derive(Debug)]
+struct BrokerFields {
+    /// Its number.
+    number: u32,
+    /// Whether it is to this machine's user, and so a Unix socket.
+    is_unix: bool,
+    is_readable: bool,
+    is_writable: bool,
+}
+
+saved!(struct BrokerFields { number, is_unix, is_readable, is_writable });
 
 /// A hub that was loaded.
 pub struct Loaded<T> {
@@ -51,6 +67,12 @@ impl<T: Transport> Hub<T> {
                 turn: self.turn,
                 to_read: self.to_read.clone(),
                 to_write: self.to_write.clone(),
+                broker: self.broker.as_ref().map(|broker| BrokerFields {
+                    number: broker.stream.number(),
+                    is_unix: broker.stream.may_read_in_part(),
+                    is_readable: broker.is_readable,
+                    is_writable: broker.is_writable,
+                }),
             }
             .save(out);
         });
@@ -71,9 +93,10 @@ impl<T: Transport> Hub<T> {
         head: &Head,
         limits: Limits,
         zone: Zone,
+        link: Option<Settings>,
         mut stream_of: impl FnMut(u32, &Peer) -> T,
     ) -> Result<Loaded<T>, Damage> {
-        let mut chat = LoadingChat::new(head, limits, zone);
+        let mut chat = LoadingChat::new(head, limits, zone, link);
         let mut fields = HubFields::default();
         let mut conns = ManuallyDrop::new(Vec::new());
         while let Some((tag, mut record)) = reader.next_record()? {
@@ -91,6 +114,20 @@ impl<T: Transport> Hub<T> {
             record.check()?;
         }
         let (chat, sessions) = chat.finish()?;
+        if chat.has_broker() != fields.broker.is_some() {
+            return Err(IMPOSSIBLE);
+        }
+        let broker = fields.broker.map(|broker| {
+            let peer = match broker.is_unix {
+                true => Peer::Local { user: 0 },
+                false => Peer::V4([0; 4], 0),
+            };
+            ManuallyDrop::new(BrokerStream {
+                stream: stream_of(broker.number, &peer),
+                is_readable: broker.is_readable,
+                is_writable: broker.is_writable,
+            })
+        });
         let is_edited = |conn: &&Conn<T>| conn.editing.is_some();
         let editors = conns.iter().filter(is_edited).count();
         if editors > EDITORS_MAX || fields.horizon > head.at {
@@ -110,6 +147,7 @@ impl<T: Transport> Hub<T> {
         let mut hub = Hub {
             chat,
             conns: ManuallyDrop::into_inner(conns),
+            broker: broker.map(ManuallyDrop::into_inner),
             editors,
             horizon: fields.horizon,
             held_back: fields.held_back,
@@ -132,6 +170,9 @@ impl<T: Transport> Hub<T> {
         let mut summary = Summary::default();
         summary.connections = self.conns.len() as u64;
         self.chat.summarize(&mut summary);
+        if let Some(broker) = &self.broker {
+            summary.add(broker.stream.number().into());
+        }
         for (key, conn) in &self.conns {
             summary.add(key as u64);
             summary.add(conn.stream.number().into());

@@ -28,6 +28,9 @@ impl<T: Transport> Hub<T> {
                     self.write_and_finish(key, now, bytes_enough);
                 }
             }
+            if urgent {
+                self.write_broker(now);
+            }
         }
     }
 

@@ -124,8 +124,9 @@ pub fn read(bytes: &[u8], bytes_max: usize) -> Result<Read<'_>, Malformed> {
             let Some((topic, payload)) = rest.split_at_checked(length) else {
                 return Err(Malformed("a topic is longer than its packet"));
             };
+            // Whoever publishes under such a topic cuts nobody off.
             let Ok(topic) = std::str::from_utf8(topic) else {
-                return Err(Malformed("a topic is not UTF-8"));
+                return Ok(Read::Skip { bytes });
             };
             Packet::Publish { topic, payload }
         }
@@ -501,8 +502,14 @@ mod tests {
         assert_malformed(b"\x20\x02\x02\0", "reserved flags");
         assert_malformed(b"\x30\x04\0\x03ab", "longer than its packet");
         assert_malformed(b"\x30\x04\xff\xffab", "longer than its packet");
-        assert_malformed(b"\x30\x04\0\x02\xc3\x28", "not UTF-8");
-        // 1.5.3: no surrogates, as in its example.
-        assert_malformed(b"\x30\x05\0\x03\xed\xa0\x80", "not UTF-8");
+        // A topic that is not UTF-8, and 1.5.3: no surrogates, as in its example. The broker should have
+        // closed the connection of whoever published it.
+        for packet in [
+            &b"\x30\x04\0\x02\xc3\x28"[..],
+            b"\x30\x05\0\x03\xed\xa0\x80",
+        ] {
+            let bytes = packet.len();
+            assert_eq!(read(packet, 100), Ok(Read::Skip { bytes }));
+        }
     }
 }

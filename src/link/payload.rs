@@ -5,11 +5,14 @@ use std::fmt;
 
 use super::topic::Topic;
 use crate::protocol::{LeaveReason, LifeId, Mode, Name, decode, is_visible, split_word};
+use crate::state::saved;
 
+/// The largest number of an event, as in a room's log.
+const NUMBER_MAX: u64 = 1 << 62;
 /// The longest time between two digests, in seconds.
-const EVERY_MAX_S: u32 = 3600;
+pub const EVERY_MAX_S: u32 = 600;
 /// The most parts of a list of members.
-const PARTS_MAX: u32 = 4096;
+pub const PARTS_MAX: u32 = 4096;
 /// The year 10000 begins there.
 const UNIX_MS_END: u64 = 253_402_300_800_000;
 /// What follows the name of a member that fetches its events.
@@ -26,12 +29,14 @@ pub struct EventId {
     pub number: u64,
 }
 
+saved!(struct EventId { boot, log, number });
+
 impl EventId {
     /// Reads a word as such an id, if it is one.
     pub fn parse(word: &str) -> Option<EventId> {
         let (log, number) = word.rsplit_once('/')?;
         let (boot, log) = parse_log(log)?;
-        let number = parse_number(number).filter(|number| (1..u64::MAX).contains(number))?;
+        let number = parse_number(number).filter(|number| (1..=NUMBER_MAX).contains(number))?;
         Some(EventId { boot, log, number })
     }
 
@@ -160,7 +165,11 @@ pub enum Payload<'a> {
 impl Payload<'_> {
     /// Reads what was said on a topic, if that is possible there.
     pub fn read(topic: Topic, payload: &[u8]) -> Option<Payload<'_>> {
-        let line = decode(payload).ok()?;
+        // Some programs that publish add the end of a line.
+        let line = match payload.strip_suffix(b"\n") {
+            Some(line) => decode(line.strip_suffix(b"\r").unwrap_or(line)).ok()?,
+            None => decode(payload).ok()?,
+        };
         let mut words = Words(Some(line));
         let first_word = words.word()?;
         Some(match (topic, first_word) {
@@ -223,7 +232,7 @@ impl Payload<'_> {
             },
             (Topic::Wants, "WANT") => {
                 let (room, from) = (words.name()?, words.id()?);
-                let to = words.number().filter(|&to| to > from.number)?;
+                let to = words.number().filter(|&to| to >= from.number)?;
                 Payload::Want { room, from, to }
             }
             (Topic::Wants, "LIST") => {
@@ -566,8 +575,8 @@ mod tests {
                 "\u{a0}",
                 "a\x1b[2J",
                 "a\r",
-                "a\n",
                 "a\nb",
+                "a\n\n",
                 "\0",
                 "\u{202e}a",
                 "\u{2028}a",
@@ -577,6 +586,15 @@ mod tests {
             }
         }
         let events = topics()[0];
+        // Some programs that publish add the end of a line.
+        for end in ["", "\n", "\r\n"] {
+            let line = format!("SAY ann hi{end}");
+            let said = Payload::read(events, line.as_bytes());
+            assert!(
+                matches!(said, Some(Payload::Say { text: "hi", .. })),
+                "{line:?}"
+            );
+        }
         assert_eq!(Payload::read(events, b"SAY ann \xff"), None);
         assert_eq!(Payload::read(events, b"SAY ann a\xc3"), None);
         // The same holds behind the words that count.
@@ -585,7 +603,7 @@ mod tests {
 
     #[test]
     fn ids_are_a_boot_a_log_and_a_number_from_1() {
-        for (log, number) in [(0, 1), (1, 17), (u64::MAX, u64::MAX - 1)] {
+        for (log, number) in [(0, 1), (1, 17), (u64::MAX, NUMBER_MAX)] {
             let id = EventId {
                 boot: boot(),
                 log,
@@ -648,7 +666,7 @@ mod tests {
     #[test]
     fn numbers_have_bounds() {
         const MAX: u64 = u64::MAX;
-        const LAST: u64 = MAX - 1;
+        const LAST: u64 = NUMBER_MAX;
         // The year 9999, and the next one.
         assert_taken("MSG ID 253402300799999 ann hi");
         assert_refused("MSG ID 253402300800000 ann hi");
@@ -656,7 +674,9 @@ mod tests {
         assert_refused(&format!("MSG ID {MAX} ann hi"));
         assert_taken("MSG BOOT/1/1 0 ann hi");
         assert_refused("MSG BOOT/1/0 0 ann hi");
-        assert_taken(&format!("MSG BOOT/{MAX}/{LAST} 0 ann hi"));
+        assert_taken(&format!("MSG BOOT/{MAX}/{NUMBER_MAX} 0 ann hi"));
+        let above = NUMBER_MAX + 1;
+        assert_refused(&format!("MSG BOOT/1/{above} 0 ann hi"));
 
         for first in [1, 16, 17] {
             assert_taken(&format!("DIGEST ID {first} 0 0000000000000000 10"));
@@ -665,13 +685,13 @@ mod tests {
             assert_refused(&format!("DIGEST ID {first} 0 0000000000000000 10"));
         }
         assert_taken(&format!(
-            "DIGEST BOOT/1/{LAST} {LAST} {MAX} ffffffffffffffff 1"
+            "DIGEST BOOT/1/{NUMBER_MAX} {NUMBER_MAX} {MAX} ffffffffffffffff 1"
         ));
         for (every_s, is_good) in [
             ("0", false),
             ("1", true),
-            ("3600", true),
-            ("3601", false),
+            ("600", true),
+            ("601", false),
             // One more than 32 bits hold, plus 1.
             ("4294967297", false),
         ] {
@@ -700,12 +720,13 @@ mod tests {
             assert_eq!(read(&filled(&line)).is_some(), is_good, "{line}");
         }
 
-        for (to, is_good) in [(0, false), (17, false), (18, true), (MAX, true)] {
+        for (to, is_good) in [(0, false), (16, false), (17, true), (MAX, true)] {
             let line = format!("WANT kitchen ID {to}");
             assert_eq!(read(&filled(&line)).is_some(), is_good, "{line}");
         }
         assert_taken(&format!("WANT kitchen BOOT/1/{LAST} {MAX}"));
-        assert_refused(&format!("WANT kitchen BOOT/1/{LAST} {LAST}"));
+        assert_taken(&format!("WANT kitchen BOOT/1/{LAST} {LAST}"));
+        assert_refused(&format!("WANT kitchen BOOT/1/{LAST} {}", LAST - 1));
         assert_refused("WANT kitchen ID 18446744073709551616");
         assert_taken("LIST kitchen BOOT/0");
     }
@@ -760,7 +781,7 @@ mod tests {
         EventId {
             boot: LifeId::new(number(rng, 0, u64::MAX)),
             log: number(rng, 0, u64::MAX),
-            number: number(rng, 1, u64::MAX - 1),
+            number: number(rng, 1, NUMBER_MAX),
         }
     }
 
@@ -805,11 +826,14 @@ mod tests {
             8 => Payload::Gone { boot },
             9 => Payload::Claim { boot },
             10 => {
-                let to = number(rng, id.number + 1, u64::MAX);
+                let from = EventId {
+                    number: number(rng, 1, NUMBER_MAX),
+                    ..id
+                };
                 Payload::Want {
                     room: name,
-                    from: id,
-                    to,
+                    from,
+                    to: number(rng, from.number, u64::MAX),
                 }
             }
             _ => Payload::List {

@@ -35,6 +35,12 @@ impl Prefix {
     }
 }
 
+impl Default for Prefix {
+    fn default() -> Self {
+        Prefix("chinwag".to_owned())
+    }
+}
+
 /// What a box's topic is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Topic {

@@ -46,6 +46,7 @@ impl Address {
     /// # Errors
     ///
     /// A text for people that says what is wrong with it.
+    #[inline(never)]
     pub fn parse(text: &str) -> Result<Address, String> {
         let Some(path) = text.strip_prefix("unix:") else {
             return network_address(text).map_err(str::to_owned);

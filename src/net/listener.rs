@@ -254,7 +254,7 @@ fn bind_early(socket: &Socket, address: SocketAddr) -> io::Result<()> {
 }
 
 /// The number of the interface that has this name now.
-fn index_of(interface: &str) -> io::Result<u32> {
+pub(crate) fn index_of(interface: &str) -> io::Result<u32> {
     let socket = Socket::new(Domain::IPV6, Type::DGRAM, None)?;
     Ok(name_to_index(&socket, interface)?)
 }

@@ -10,8 +10,9 @@ mod value;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
+use crate::link::{LinkedRooms, Login, Prefix, Settings};
 use crate::net::address::Address;
-use crate::protocol::Limits;
+use crate::protocol::{Limits, Name};
 
 pub use parse::{Action, explain, parse};
 pub use value::{Number, Unit};
@@ -61,6 +62,60 @@ impl LogForm {
     }
 }
 
+/// What the command line says about rooms that span boxes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LinkOptions {
+    /// Where the broker is. Without it, no room spans boxes.
+    pub broker: Option<Address>,
+    /// This box's name, in small letters.
+    pub name: Option<Name>,
+    /// The rooms that span boxes.
+    pub rooms: Vec<Name>,
+    /// Whether all rooms do.
+    pub has_all_rooms: bool,
+    /// The file with a user's name and password at the broker.
+    pub login: Option<PathBuf>,
+    /// What all topics begin with.
+    pub prefix: Prefix,
+    /// The most members of other boxes that are listed, and the most pairs of a room and another box.
+    pub members_max: usize,
+    /// How long the members of a lost box are still listed, in seconds.
+    pub hold_s: u32,
+}
+
+impl Default for LinkOptions {
+    fn default() -> Self {
+        LinkOptions {
+            broker: None,
+            name: None,
+            rooms: Vec::new(),
+            has_all_rooms: false,
+            login: None,
+            prefix: Prefix::default(),
+            members_max: 1024,
+            hold_s: 3600,
+        }
+    }
+}
+
+impl LinkOptions {
+    /// What the link's parts have to know; `None` without a link.
+    pub fn settings(&self, login: Option<Login>) -> Option<Settings> {
+        self.broker.as_ref()?;
+        Some(Settings {
+            name: self.name?,
+            rooms: match self.has_all_rooms {
+                true => LinkedRooms::All,
+                false => LinkedRooms::Named(self.rooms.clone()),
+            },
+            prefix: self.prefix.clone(),
+            login,
+            members_max: self.members_max,
+            hold_s: self.hold_s,
+        })
+    }
+}
+
 /// What a command line has set.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Options {
@@ -83,6 +138,8 @@ pub struct Options {
     /// The time between two saves of the state while the server runs, in seconds. Without one, the
     /// server saves only when it stops.
     pub save_s: Option<u32>,
+    /// How rooms span boxes.
+    pub link: LinkOptions,
     /// How much to log.
     pub verbosity: Verbosity,
     /// The form of the log, if an option says so. See [`Options::log_form`].
@@ -101,6 +158,7 @@ impl Default for Options {
             users: None,
             state: None,
             save_s: None,
+            link: LinkOptions::default(),
             verbosity: Verbosity::default(),
             log: None,
         }

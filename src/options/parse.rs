@@ -115,6 +115,40 @@ fn new_key(matches: &Matches, name: &str) -> Result<Action, String> {
     Ok(Action::NewKey(users.into(), parsed))
 }
 
+/// Checks that the options about the link go together.
+fn check_link(matches: &Matches, options: &mut Options) -> Result<(), String> {
+    let link = &options.link;
+    let Some(broker) = &link.broker else {
+        let is_about_it = |name: &&str| name.starts_with("link-") && matches.opt_present(name);
+        return match OPTIONS.iter().map(|row| row.name).find(is_about_it) {
+            Some(name) => Err(format!("--{name}: say with --link where the broker is")),
+            None => Ok(()),
+        };
+    };
+    if link.name.is_none() {
+        return Err(format!(
+            "--link {broker}: give this box a name with --link-name"
+        ));
+    }
+    if link.rooms.is_empty() && !link.has_all_rooms {
+        return Err(format!(
+            "--link {broker}: name a room with --link-room, or all with --link-room '*'"
+        ));
+    }
+    if !link.rooms.is_empty() && link.has_all_rooms {
+        return Err("--link-room *: this means all rooms, so name no other".to_owned());
+    }
+    let (rooms, rooms_max) = (link.rooms.len(), options.limits.rooms_max);
+    if rooms > rooms_max {
+        return Err(format!(
+            "--link-room: these are {rooms} rooms, and --max-rooms allows {rooms_max}"
+        ));
+    }
+    options.limits.is_linked = true;
+    options.limits.rooms_permanent = rooms;
+    Ok(())
+}
+
 fn read(matches: &Matches) -> Result<Options, String> {
     let mut options = Options::default();
     for row in OPTIONS {
@@ -134,6 +168,7 @@ fn read(matches: &Matches) -> Result<Options, String> {
     if matches.opt_present("quiet") && matches.opt_present("verbose") {
         return Err("--quiet and --verbose: give only one of them".into());
     }
+    check_link(matches, &mut options)?;
     if let (Some(save_s), None) = (options.save_s, &options.state) {
         return Err(format!(
             "--save {save_s}: name the file for it with --state"

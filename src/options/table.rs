@@ -8,8 +8,9 @@ use std::path::PathBuf;
 
 use super::value::{Number, Unit};
 use super::{LogForm, Options, Verbosity};
+use crate::link::Prefix;
 use crate::net::address::Address;
-use crate::protocol::IDLE_MIN_S;
+use crate::protocol::{IDLE_MIN_S, Name};
 
 /// The longest time that an option can set, in seconds: a year.
 const TIME_MAX_S: u64 = 365 * 24 * 3600;
@@ -266,6 +267,99 @@ pub const OPTIONS: &[Row] = &[
     },
     Row {
         letter: None,
+        name: "link",
+        kind: Kind::Text {
+            placeholder: "ADDRESS",
+            is_list: false,
+            store: |options, text| {
+                let address = text.strip_prefix("tcp:").unwrap_or(text);
+                options.link.broker = Some(Address::parse(address)?);
+                Ok(())
+            },
+            show: |options| Some(options.link.broker.as_ref()?.to_string()),
+        },
+        help: "let rooms span boxes, through the MQTT broker there: tcp:IP:PORT or unix:PATH",
+    },
+    Row {
+        letter: None,
+        name: "link-name",
+        kind: Kind::Text {
+            placeholder: "NAME",
+            is_list: false,
+            store: |options, text| {
+                let name = Name::parse(text).ok_or(Name::RULE)?;
+                options.link.name = Some(name.folded().to_name());
+                Ok(())
+            },
+            show: |options| Some(options.link.name?.to_string()),
+        },
+        help: "this box's name, which no other box has",
+    },
+    Row {
+        letter: None,
+        name: "link-room",
+        kind: Kind::Text {
+            placeholder: "ROOM",
+            is_list: true,
+            store: add_linked_room,
+            show: |options| match options.link.has_all_rooms {
+                true => Some("*".to_owned()),
+                false => Some(options.link.rooms.first()?.to_string()),
+            },
+        },
+        help: "a room that spans boxes, and that is always there; * stands for each room that there is; \
+               may appear several times",
+    },
+    Row {
+        letter: None,
+        name: "link-login",
+        kind: Kind::Text {
+            placeholder: "FILE",
+            is_list: false,
+            store: |options, path| {
+                options.link.login = Some(PathBuf::from(path));
+                Ok(())
+            },
+            show: |options| Some(options.link.login.as_ref()?.display().to_string()),
+        },
+        help: "log in to the broker with the user:password in this file",
+    },
+    Row {
+        letter: None,
+        name: "link-prefix",
+        kind: Kind::Text {
+            placeholder: "PREFIX",
+            is_list: false,
+            store: |options, text| {
+                options.link.prefix = Prefix::parse(text)?;
+                Ok(())
+            },
+            show: |options| Some(options.link.prefix.as_str().to_owned()),
+        },
+        help: "what the broker's topics begin with",
+    },
+    Row {
+        letter: None,
+        name: "link-members",
+        kind: Kind::Number(Number {
+            unit: Unit::Count,
+            range: 1..=1_000_000,
+            field: |options| &mut options.link.members_max,
+        }),
+        help: "the most members of other boxes to list, and the most boxes in rooms to know",
+    },
+    Row {
+        letter: None,
+        name: "link-hold",
+        kind: Kind::Number(Number {
+            unit: Unit::Seconds,
+            range: 0..=TIME_MAX_S,
+            field: |options| &mut options.link.hold_s,
+        }),
+        help: "how long to list the members of a box that is lost",
+    },
+    Row {
+        letter: None,
         name: "new-key",
         kind: Kind::Action {
             placeholder: "NAME",
@@ -338,6 +432,20 @@ fn add_address(options: &mut Options, text: &str) -> Result<(), String> {
         return Err("this address appears twice".into());
     }
     options.listen.push(address);
+    Ok(())
+}
+
+fn add_linked_room(options: &mut Options, text: &str) -> Result<(), String> {
+    if text == "*" {
+        options.link.has_all_rooms = true;
+        return Ok(());
+    }
+    let name = Name::parse(text).ok_or(Name::RULE)?;
+    let mut rooms = options.link.rooms.iter();
+    if rooms.any(|known| known.folded() == name.folded()) {
+        return Err("this room appears twice".into());
+    }
+    options.link.rooms.push(name);
     Ok(())
 }
 

@@ -5,7 +5,7 @@ use std::num::NonZeroU32;
 
 use super::error::{Code, Error};
 use super::limits::NAME_BYTES_MAX;
-use super::name::Name;
+use super::name::{FullName, Name};
 use super::quote::quote;
 
 /// What is left to read of a line after its verb.
@@ -124,6 +124,11 @@ pub fn only(word: &str, key: &str, value: &str) -> Result<(), Error> {
 
 pub fn name(word: &str) -> Result<Name, Error> {
     Name::parse(word).ok_or_else(|| bad_name(word))
+}
+
+/// Reads a member's name, which may have a box.
+pub fn full_name(word: &str) -> Result<FullName, Error> {
+    FullName::parse(word).ok_or_else(|| bad_name(word))
 }
 
 /// The error about a word that is not a name.

@@ -3,7 +3,7 @@
 use std::num::NonZeroU32;
 
 use super::life_id::LifeId;
-use super::name::Name;
+use super::name::{FullName, Name};
 use super::token::Token;
 use super::words::words;
 use crate::state::saved;
@@ -119,7 +119,7 @@ pub enum Command<'a> {
 pub enum Query {
     Poll(Poll),
     Who {
-        after: Option<Name>,
+        after: Option<FullName>,
     },
     Rooms {
         after: Option<Name>,

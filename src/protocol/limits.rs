@@ -68,6 +68,10 @@ pub struct Limits {
     pub sessions_max: usize,
     /// The most rooms.
     pub rooms_max: usize,
+    /// Whether rooms span boxes, so that logs have lines with names of members of other boxes.
+    pub is_linked: bool,
+    /// How many rooms are always there, because they span boxes.
+    pub rooms_permanent: usize,
     /// The most connections, and the most sessions, from one address.
     pub per_address_max: usize,
     /// How many lines a second the server reads from a connection after a burst; 0 for no bound.
@@ -87,6 +91,8 @@ impl Default for Limits {
             connections_max: 1024,
             sessions_max: 4096,
             rooms_max: 64,
+            is_linked: false,
+            rooms_permanent: 0,
             per_address_max: 64,
             lines_per_s: 50,
         }
@@ -99,10 +105,10 @@ impl Limits {
         LINE_BYTES_MAX.max(self.message_bytes_max + LINE_OVERHEAD_BYTES)
     }
 
-    /// The most rooms that there can be. If the server keeps none, each has a member.
+    /// The most rooms that there can be. If the server keeps none, each has a member or is always there.
     pub fn rooms_at_once_max(&self) -> usize {
         match self.keep_rooms_s {
-            0 => self.rooms_max.min(self.sessions_max),
+            0 => self.rooms_max.min(self.sessions_max + self.rooms_permanent),
             _ => self.rooms_max,
         }
     }

@@ -43,8 +43,8 @@ pub use command::{
     Alive, Command, Deferred, Join, Mode, Parting, Poll, Query, Resume, Since, Talk,
 };
 pub use error::{Advice, Code, Error, TakenUntil, WayBack};
-pub(crate) use event::split_word;
 pub use event::{Event, LeaveReason, Numbered};
+pub(crate) use event::{is_local_line, split_word};
 pub use life_id::LifeId;
 pub use limits::{
     BURST_S, BYTES_PER_LINE, DENIALS_MAX, DENIALS_PER_ADDRESS_MAX, ENDED_MAX, ERRORS_MAX,
@@ -52,11 +52,11 @@ pub use limits::{
     NAME_BYTES_MAX, PING_BYTES_MAX, POLL_EVENTS_DEFAULT, POLL_EVENTS_MAX, POLL_WAIT_MAX_S,
     REPLY_BYTES_MAX, TALK_HISTORY_DEFAULT,
 };
-pub use name::{DEFAULT_ROOM, Folded, Name};
+pub use name::{DEFAULT_ROOM, Folded, FullName, Name};
 pub use nearest::nearest;
 pub(crate) use output::append_text;
 pub use output::{
-    Earlier, Entered, Expiring, Listing, Membership, Output, Presence, Reply, UNASKED,
+    Earlier, Entered, Expiring, Listing, Membership, Output, Presence, Reach, Reply, UNASKED,
 };
 pub use quote::{QUOTE_CHARS_MAX, quote};
 pub use request::Request;

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use super::limits::NAME_BYTES_MAX;
-use crate::state::{Fields, Part, Writer, load_text, save_text};
+use crate::state::{Fields, Part, Writer, load_text, save_text, saved};
 
 /// The name of the room that a JOIN without `room=` enters.
 pub const DEFAULT_ROOM: Name = Name::parse("lobby").expect("it is a name");
@@ -11,6 +11,16 @@ pub const DEFAULT_ROOM: Name = Name::parse("lobby").expect("it is a name");
 /// A name as its owner wrote it: 1 to 24 of `A-Z a-z 0-9 _ -`, beginning with a letter or digit.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Name([u8; NAME_BYTES_MAX]);
+
+/// A member's name in a room that may span boxes: `ann`, or `ann@attic` for a member of the box `attic`.
+/// A name has no `@`, so no local name looks like one from another box.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FullName {
+    /// The member's name.
+    pub name: Name,
+    /// The box that the member is on; `None` for this one.
+    pub at: Option<Name>,
+}
 
 /// A name without regard to case, for comparing and sorting names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -72,6 +82,8 @@ impl Part for Name {
     }
 }
 
+saved!(struct FullName { name, at });
+
 impl Folded {
     /// The name with its capital letters made small.
     pub fn to_name(self) -> Name {
@@ -96,6 +108,41 @@ fn to_lowercase(ascii: u64) -> u64 {
     let after_z = ascii + EACH * (0x80 - b'Z' as u64 - 1);
     let is_capital = from_a & !after_z & (EACH * 0x80);
     ascii | (is_capital >> 2)
+}
+
+impl FullName {
+    /// Reads a word as a name with or without a box, if it is one.
+    pub fn parse(word: &str) -> Option<FullName> {
+        let (name, at) = match word.split_once('@') {
+            Some((name, at)) => (name, Some(Name::parse(at)?)),
+            None => (word, None),
+        };
+        Some(FullName {
+            name: Name::parse(name)?,
+            at,
+        })
+    }
+
+    /// Whether it is the name of a member of this box.
+    pub fn is_local(&self) -> bool {
+        self.at.is_none()
+    }
+}
+
+impl From<Name> for FullName {
+    fn from(name: Name) -> FullName {
+        FullName { name, at: None }
+    }
+}
+
+impl fmt::Display for FullName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name.as_str())?;
+        match self.at {
+            Some(at) => write!(f, "@{at}"),
+            None => Ok(()),
+        }
+    }
 }
 
 impl fmt::Display for Name {

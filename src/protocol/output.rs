@@ -12,7 +12,7 @@ use super::error::{Advice, Error, TakenUntil, WayBack};
 use super::event::{Event, Numbered};
 use super::life_id::LifeId;
 use super::limits::REPLY_BYTES_MAX;
-use super::name::Name;
+use super::name::{FullName, Name};
 use super::sizes::REPLY_HEAD_BYTES_MAX;
 use super::token::Token;
 use super::verb::{HELP_END, VERBS};
@@ -56,7 +56,9 @@ pub fn append_text(out: &mut Vec<u8>, text: fmt::Arguments<'_>) {
 }
 
 /// The first words of all lines that the server sends unasked.
-pub const UNASKED: [&str; 7] = ["MSG", "JOINED", "LEFT", "LOST", "EXPIRING", "ALIVE", "BYE"];
+pub const UNASKED: [&str; 10] = [
+    "MSG", "JOINED", "LEFT", "SPLIT", "HEALED", "MISSED", "LOST", "EXPIRING", "ALIVE", "BYE",
+];
 
 /// Something that the server writes. The end of a time's name is its unit; `unix_ms` counts since
 /// 1970-01-01 UTC.
@@ -67,6 +69,8 @@ pub enum Output<'a> {
     Hello {
         boot: LifeId,
         message_bytes_max: usize,
+        /// This box's name, if its rooms span boxes.
+        link: Option<Name>,
     },
     /// The server has carried out a command.
     Reply(&'a Reply<'a>),
@@ -79,6 +83,12 @@ pub enum Output<'a> {
         mode: Mode,
         presence: Presence,
         silent_s: u64,
+    },
+    RemoteMember {
+        name: FullName,
+        mode: Mode,
+        reach: Reach,
+        since_s: u64,
     },
     Room {
         name: Name,
@@ -123,11 +133,18 @@ impl Output<'_> {
             Output::Hello {
                 boot,
                 message_bytes_max,
-            } => write_line!(
-                out,
-                "HELLO chinwag/{VERSION} protocol={PROTOCOL_VERSION} boot={boot} \
-                 max-message={message_bytes_max}"
-            ),
+                link,
+            } => {
+                let (before, link) = match &link {
+                    Some(name) => (" link=", name.as_str()),
+                    None => ("", ""),
+                };
+                write_line!(
+                    out,
+                    "HELLO chinwag/{VERSION} protocol={PROTOCOL_VERSION} boot={boot} \
+                     max-message={message_bytes_max}{before}{link}"
+                );
+            }
             Output::Reply(reply) => reply.write(out),
             Output::Error(error) => write_line!(out, "ERR {} {error}", error.code()),
             Output::Member {
@@ -136,6 +153,12 @@ impl Output<'_> {
                 presence,
                 silent_s,
             } => write_line!(out, "MEMBER {name} {mode} {presence} {silent_s}"),
+            Output::RemoteMember {
+                name,
+                mode,
+                reach,
+                since_s,
+            } => write_line!(out, "MEMBER {name} {mode} {reach} {since_s}"),
             Output::Room {
                 name,
                 members,
@@ -155,6 +178,15 @@ impl Output<'_> {
                 Event::Joined { name } => write_line!(out, "JOINED {seq} {unix_ms} {name}"),
                 Event::Left { name, reason } => {
                     write_line!(out, "LEFT {seq} {unix_ms} {name} {reason}");
+                }
+                Event::Split { at, members } => {
+                    write_line!(out, "SPLIT {seq} {unix_ms} {at} {members}");
+                }
+                Event::Healed { at, members } => {
+                    write_line!(out, "HEALED {seq} {unix_ms} {at} {members}");
+                }
+                Event::Missed { at, count } => {
+                    write_line!(out, "MISSED {seq} {unix_ms} {at} {count}");
                 }
             },
             Output::Lost { count, next_seq } | Output::Gap { count, next_seq } => {
@@ -194,6 +226,16 @@ words! {
         Attached = "attached",
         /// It has none.
         Detached = "detached",
+    }
+}
+
+words! {
+    /// Whether another box can be reached.
+    pub enum Reach {
+        /// It can.
+        Linked = "linked",
+        /// It cannot.
+        Away = "away",
     }
 }
 
@@ -717,19 +759,37 @@ mod tests {
                 event,
             })
         };
+        let hello = |link| Output::Hello {
+            boot: LifeId::new(11),
+            message_bytes_max: 1024,
+            link,
+        };
+        let at = Name::parse("attic").unwrap();
+        let remote = |reach| Output::RemoteMember {
+            name: FullName { name, at: Some(at) },
+            mode: Mode::Push,
+            reach,
+            since_s: 12,
+        };
         let reason = LeaveReason::Slow;
         let text_of_abuse = Abuse::Http.text();
         #[rustfmt::skip]
         let table = [
-            (Output::Hello { boot: LifeId::new(11), message_bytes_max: 1024 }, format!("HELLO chinwag/{VERSION} protocol=1 boot=000000000000000b max-message=1024\r\n")),
+            (hello(None), format!("HELLO chinwag/{VERSION} protocol=1 boot=000000000000000b max-message=1024\r\n")),
+            (hello(Some(at)), format!("HELLO chinwag/{VERSION} protocol=1 boot=000000000000000b max-message=1024 link=attic\r\n")),
             (member(Mode::Push, Presence::Attached, 0), "MEMBER Ann push attached 0\r\n".into()),
             (member(Mode::Pull, Presence::Detached, 60), "MEMBER Ann pull detached 60\r\n".into()),
+            (remote(Reach::Linked), "MEMBER Ann@attic push linked 12\r\n".into()),
+            (remote(Reach::Away), "MEMBER Ann@attic push away 12\r\n".into()),
             (Output::Room { name, members: 2, newest: 9 }, "ROOM Ann 2 9\r\n".into()),
             (Output::Version, format!("STAT version {VERSION}\r\n")),
             (Output::Stat { name: "events", value: 5 }, "STAT events 5\r\n".into()),
-            (event(Event::Msg { name, text: " a  b" }), "MSG 7 8 Ann  a  b\r\n".into()),
-            (event(Event::Joined { name }), "JOINED 7 8 Ann\r\n".into()),
-            (event(Event::Left { name, reason }), "LEFT 7 8 Ann slow\r\n".into()),
+            (event(Event::Msg { name: name.into(), text: " a  b" }), "MSG 7 8 Ann  a  b\r\n".into()),
+            (event(Event::Joined { name: name.into() }), "JOINED 7 8 Ann\r\n".into()),
+            (event(Event::Left { name: name.into(), reason }), "LEFT 7 8 Ann slow\r\n".into()),
+            (event(Event::Split { at, members: 3 }), "SPLIT 7 8 attic 3\r\n".into()),
+            (event(Event::Healed { at, members: 3 }), "HEALED 7 8 attic 3\r\n".into()),
+            (event(Event::Missed { at, count: 3 }), "MISSED 7 8 attic 3\r\n".into()),
             (Output::Lost { count: 1, next_seq: 2 }, "LOST 1 2\r\n".into()),
             (Output::Expiring { what: Expiring::Session, left_s: 20 }, "EXPIRING 20 press Return to stay\r\n".into()),
             (Output::Expiring { what: Expiring::Silence, left_s: 57 }, "EXPIRING 57 type TALK and your name to chat, or HELP\r\n".into()),
@@ -744,7 +804,8 @@ mod tests {
 
     #[test]
     fn every_line_that_is_sent_unasked_begins_with_one_of_the_listed_words() {
-        let name = Name::parse("Ann").unwrap();
+        let at = Name::parse("attic").unwrap();
+        let name = FullName::from(at);
         let event = |event| {
             Output::Event(Numbered {
                 seq: 1,
@@ -757,6 +818,9 @@ mod tests {
             event(Event::Msg { name, text: "hi" }),
             event(Event::Joined { name }),
             event(Event::Left { name, reason }),
+            event(Event::Split { at, members: 1 }),
+            event(Event::Healed { at, members: 1 }),
+            event(Event::Missed { at, count: 1 }),
             Output::Lost {
                 count: 1,
                 next_seq: 2,

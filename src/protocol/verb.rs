@@ -3,7 +3,9 @@
 //! A new verb takes a row here, a value in `command`, a function in `chat::commands`, a reply in
 //! `output`, and a section in PROTOCOL.md.
 
-use super::args::{Args, bad_argument, choice, count_up_to, name, number, number_up_to, only, set};
+use super::args::{
+    Args, bad_argument, choice, count_up_to, full_name, name, number, number_up_to, only, set,
+};
 use super::command::{Alive, Command, Join, Mode, Parting, Poll, Query, Resume, Since, Talk};
 use super::error::{Code, Error};
 use super::life_id::LifeId;
@@ -65,13 +67,13 @@ pub static VERBS: &[Verb] = &[
         name: "WHO",
         syntax: "[after=<name>]",
         help: &["WHO [after=<name>]            list the members of the room"],
-        parse: |args, _| after_name(args).map(|after| Command::Query(Query::Who { after })),
+        parse: |args, _| after(args, full_name).map(|after| Command::Query(Query::Who { after })),
     },
     Verb {
         name: "ROOMS",
         syntax: "[after=<room>]",
         help: &["ROOMS [after=<room>]          list the rooms"],
-        parse: |args, _| after_name(args).map(|after| Command::Query(Query::Rooms { after })),
+        parse: |args, _| after(args, name).map(|after| Command::Query(Query::Rooms { after })),
     },
     Verb {
         name: "LEAVE",
@@ -134,10 +136,10 @@ fn alone<'a>(args: Args<'a>, command: Command<'a>) -> Parsed<'a> {
     }
 }
 
-fn after_name(args: Args<'_>) -> Result<Option<Name>, Error> {
+fn after<T>(args: Args<'_>, read: fn(&str) -> Result<T, Error>) -> Result<Option<T>, Error> {
     let mut after = None;
     args.options(|key, value| match key {
-        "after" => set(&mut after, key, name(value)?),
+        "after" => set(&mut after, key, read(value)?),
         _ => Ok(false),
     })?;
     Ok(after)
@@ -317,6 +319,7 @@ mod tests {
     use std::num::NonZeroU32;
 
     use super::*;
+    use crate::protocol::FullName;
     use crate::protocol::limits::LINE_BYTES_MAX;
     use crate::protocol::request::Request;
     use crate::protocol::request::tests::{command, error};
@@ -469,7 +472,7 @@ mod tests {
     #[test]
     fn the_other_verbs_take_their_options() {
         let token = Token::parse(TOKEN);
-        let after = Some(named("Bob"));
+        let (after, after_member) = (Some(named("Bob")), FullName::parse("Bob@attic"));
         let talk = plain_talk();
         let poll = PLAIN_POLL;
         #[rustfmt::skip]
@@ -486,7 +489,8 @@ mod tests {
             ("POLL wait=60".into(), Command::Query(Query::Poll(Poll { wait_s: 60, ..poll }))),
             ("POLL after=7".into(), Command::Query(Query::Poll(Poll { after: Some(7), ..poll }))),
             ("POLL wait=1 max=2 after=3".into(), Command::Query(Query::Poll(Poll { max: count(2), after: Some(3), wait_s: 1 }))),
-            ("WHO after=Bob".into(), Command::Query(Query::Who { after })),
+            ("WHO after=Bob".into(), Command::Query(Query::Who { after: after.map(FullName::from) })),
+            ("WHO after=Bob@attic".into(), Command::Query(Query::Who { after: after_member })),
             ("ROOMS after=Bob".into(), Command::Query(Query::Rooms { after })),
         ];
         for (line, expected) in table {

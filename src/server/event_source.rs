@@ -11,6 +11,8 @@ pub enum EventSource {
     Signals,
     /// The process that saves the state.
     Save,
+    /// The stream to the broker.
+    Broker,
     /// The listener with this index.
     Listener(usize),
     /// A connection.
@@ -21,13 +23,15 @@ pub enum EventSource {
 // connection and listener has a descriptor, whose number is an i32.
 const SIGNALS: usize = 1;
 const SAVE: usize = 3;
-const FIRST_LISTENER: usize = 5;
+const BROKER: usize = 5;
+const FIRST_LISTENER: usize = 7;
 
 impl From<EventSource> for Token {
     fn from(source: EventSource) -> Token {
         Token(match source {
             EventSource::Signals => SIGNALS,
             EventSource::Save => SAVE,
+            EventSource::Broker => BROKER,
             EventSource::Listener(index) => FIRST_LISTENER + 2 * index,
             EventSource::Connection(conn) => 2 * conn.index(),
         })
@@ -39,6 +43,7 @@ impl From<Token> for EventSource {
         match token.0 {
             SIGNALS => EventSource::Signals,
             SAVE => EventSource::Save,
+            BROKER => EventSource::Broker,
             number if number % 2 == 0 => EventSource::Connection(ConnId::at(number / 2)),
             number => EventSource::Listener((number - FIRST_LISTENER) / 2),
         }
@@ -56,7 +61,8 @@ mod tests {
         let connections = [0, 1, 2, 3, 1_000_000, i32::MAX as u32];
         let connections = connections.map(|number| EventSource::Connection(ConnId(number)));
         let listeners = [0, 1, 2, 3, 1_000_000].map(EventSource::Listener);
-        let sources = [EventSource::Signals, EventSource::Save].into_iter();
+        let others = [EventSource::Signals, EventSource::Save, EventSource::Broker];
+        let sources = others.into_iter();
         let mut seen = HashSet::new();
         for source in sources.chain(connections).chain(listeners) {
             let token = Token::from(source);

@@ -7,6 +7,7 @@ mod clock;
 pub mod errand;
 mod event_source;
 mod handover;
+mod link;
 mod listeners;
 pub mod log_sink;
 pub mod logging;
@@ -92,10 +93,11 @@ impl Server {
         let signals =
             Signals::new(poll.registry(), EventSource::Signals.into()).map_err(cannot_set_up)?;
         let options = &settings.options;
+        let link = settings.link.as_ref();
         let file = options.state.as_deref().map(StateFile::lock).transpose()?;
         let beginning = match &file {
-            Some(file) => Beginning::from_file(file, options.limits, boot)?,
-            None => Beginning::new(options.limits, boot),
+            Some(file) => Beginning::from_file(file, options.limits, link, boot)?,
+            None => Beginning::new(options.limits, link, boot),
         };
         let Beginning {
             mut hub,
@@ -185,6 +187,9 @@ impl Server {
         let now = self.clock.now();
         let registry = self.poll.registry();
         let has_accepted = self.listeners.accept(&mut self.hub, registry, now);
+        if let Some(broker) = &self.settings.options.link.broker {
+            link::open_broker(&mut self.hub, broker, registry, now);
+        }
         let heard_all = count < EVENTS_PER_TURN && !has_accepted;
         self.hub.turn(&self.clock, asked, heard_all);
         if self.hub.take_has_freed_memory() {
@@ -231,6 +236,7 @@ impl Server {
         match event.token().into() {
             EventSource::Signals => self.signals.clear(),
             EventSource::Save => self.note_save(now),
+            EventSource::Broker => self.hub.ready_broker(readiness(event), now),
             EventSource::Listener(index) => self.listeners.ready(index),
             EventSource::Connection(conn) => self.hub.ready(conn, readiness(event), now),
         }
@@ -279,6 +285,7 @@ impl Server {
         // a passed socket wait for the next server.
         self.listeners.close();
         let start = self.clock.now();
+        self.hub.leave_broker(self.saves.is_some(), start);
         self.hub.shut_down(start);
         let end = start.at + SHUTDOWN_MAX;
         while !self.hub.is_empty() {

@@ -4,6 +4,7 @@ use super::clock::{LOCAL_ZONE, SystemClock};
 use super::state_file::StateFile;
 use crate::chat::{Head, Kind};
 use crate::hub::{Hub, Loaded};
+use crate::link::Settings;
 use crate::net::stream::Stream;
 use crate::plural::count;
 use crate::protocol::{LifeId, Limits};
@@ -22,12 +23,13 @@ pub struct Beginning {
 
 impl Beginning {
     /// Nothing, in a new life of the server.
-    pub fn new(limits: Limits, boot: LifeId) -> Beginning {
-        Beginning {
-            hub: Hub::new(limits, boot, LOCAL_ZONE),
-            clock: SystemClock::start(),
-            boot,
+    pub fn new(limits: Limits, link: Option<&Settings>, boot: LifeId) -> Beginning {
+        let clock = SystemClock::start();
+        let mut hub = Hub::new(limits, boot, LOCAL_ZONE);
+        if let Some(link) = link {
+            hub.set_link(link.clone(), clock.now());
         }
+        Beginning { hub, clock, boot }
     }
 
     /// What a file has, if there is one. A life in which no session is from the file is `boot`.
@@ -35,9 +37,14 @@ impl Beginning {
     /// # Errors
     ///
     /// If the file cannot be opened, or is damaged and cannot be put aside.
-    pub fn from_file(file: &StateFile, limits: Limits, boot: LifeId) -> Result<Beginning, String> {
-        let Some((head, loaded)) = file.load(|reader| load(reader, limits))? else {
-            return Ok(Beginning::new(limits, boot));
+    pub fn from_file(
+        file: &StateFile,
+        limits: Limits,
+        link: Option<&Settings>,
+        boot: LifeId,
+    ) -> Result<Beginning, String> {
+        let Some((head, loaded)) = file.load(|reader| load(reader, limits, link))? else {
+            return Ok(Beginning::new(limits, link, boot));
         };
         let mut hub = loaded.hub;
         let clock = SystemClock::starting_at(head.at);
@@ -57,12 +64,16 @@ impl Beginning {
     }
 }
 
-fn load(reader: &mut Reader<'_>, limits: Limits) -> Result<(Head, Loaded<Stream>), Damage> {
+fn load(
+    reader: &mut Reader<'_>,
+    limits: Limits,
+    link: Option<&Settings>,
+) -> Result<(Head, Loaded<Stream>), Damage> {
     let head = Head::read(reader)?;
     if head.kind == Kind::Upgrade {
         return Err(Damage("it is not meant for a file"));
     }
-    let loaded = Hub::load(reader, &head, limits, LOCAL_ZONE, |_, _| {
+    let loaded = Hub::load(reader, &head, limits, LOCAL_ZONE, link.cloned(), |_, _| {
         unreachable!("only a state for an upgrade names streams")
     })?;
     Ok((head, loaded))

@@ -146,7 +146,8 @@ impl Begun {
             stream.unwrap_or(Stream::Absent(number))
         };
         let limits = settings.options.limits;
-        let hub = Hub::load(&mut reader, &head, limits, LOCAL_ZONE, stream_of);
+        let link = settings.link.clone();
+        let hub = Hub::load(&mut reader, &head, limits, LOCAL_ZONE, link, stream_of);
         let hub = ManuallyDrop::new(hub.map_err(refused)?.hub);
         if is_missing && !is_trial {
             return Err("a connection of the state is not there".to_owned());
@@ -190,6 +191,10 @@ fn go_on(options: Options, state: &File) -> Result<(Server, LogForm, Head), Stri
     let signals = signals.map_err(cannot_set_up)?;
     for (conn, stream) in hub.streams() {
         let registered = stream.register(poll.registry(), EventSource::Connection(conn).into());
+        registered.map_err(cannot_set_up)?;
+    }
+    if let Some(broker) = hub.broker() {
+        let registered = broker.register(poll.registry(), EventSource::Broker.into());
         registered.map_err(cannot_set_up)?;
     }
     let clock = SystemClock::going_on_from(head.clock_start_ns);

@@ -312,7 +312,14 @@ mod tests {
         file.load(|reader| {
             let head = Head::read(reader)?;
             let no_streams = |_, _: &Peer| -> Stream { panic!("there are none") };
-            Hub::load(reader, &head, Limits::default(), Zone::UTC, no_streams)?;
+            Hub::load(
+                reader,
+                &head,
+                Limits::default(),
+                Zone::UTC,
+                None,
+                no_streams,
+            )?;
             Ok(head)
         })
     }

@@ -76,6 +76,9 @@ impl Server {
         for (_, stream) in self.hub.streams() {
             stream.pass_on(is_inherited);
         }
+        if let Some(broker) = self.hub.broker() {
+            broker.pass_on(is_inherited);
+        }
         if let Some(saves) = &self.saves {
             inherited::pass_on(saves.file().lock_descriptor(), is_inherited);
         }

@@ -7,7 +7,7 @@ use std::fmt::{self, Write};
 
 use crate::plural::plural;
 use crate::protocol::{
-    Bye, Code, Earlier, Entered, Error, Listing, Output, Presence, Reply, TakenUntil,
+    Bye, Code, Earlier, Entered, Error, Listing, Output, Presence, Reach, Reply, TakenUntil,
 };
 
 /// Columns that fit on every terminal.
@@ -73,6 +73,17 @@ pub(super) fn write(output: &Output<'_>, out: &mut Vec<u8>) {
             silent_s,
             ..
         } => add_to_list(out, format_args!("{name} (away {})", Span(silent_s))),
+        Output::RemoteMember {
+            name,
+            reach: Reach::Linked,
+            ..
+        } => add_to_list(out, format_args!("{name}")),
+        Output::RemoteMember {
+            name,
+            reach: Reach::Away,
+            since_s,
+            ..
+        } => add_to_list(out, format_args!("{name} (away {})", Span(since_s))),
         Output::Room { name, members, .. } => add_to_list(out, format_args!("{name} ({members})")),
         Output::Lost { count: 1, .. } => line(
             out,

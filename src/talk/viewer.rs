@@ -1,6 +1,7 @@
 //! How the events of a room are shown to one person.
 
 use super::wrap::wrap;
+use crate::plural::count;
 use crate::protocol::{Event, LeaveReason, Name, Numbered};
 use crate::state::saved;
 use crate::time::{Day, LocalTime, Zone};
@@ -92,10 +93,15 @@ impl Viewer {
     /// on this connection.
     pub fn is_own(&self, own_name: Name, Numbered { seq, event, .. }: &Numbered<'_>) -> bool {
         match *event {
-            Event::Msg { name, .. } => *seq >= self.own_from && name == own_name,
+            Event::Msg { name, .. } => *seq >= self.own_from && name == own_name.into(),
             // It comes right before the connection gets the session.
-            Event::Joined { name } => *seq >= self.own_from.saturating_sub(1) && name == own_name,
-            Event::Left { .. } => false,
+            Event::Joined { name } => {
+                *seq >= self.own_from.saturating_sub(1) && name == own_name.into()
+            }
+            Event::Left { .. }
+            | Event::Split { .. }
+            | Event::Healed { .. }
+            | Event::Missed { .. } => false,
         }
     }
 
@@ -128,14 +134,47 @@ impl Viewer {
             },
             Event::Joined { name } => ("-- ", name, " came", ""),
             Event::Left { name, reason } => ("-- ", name, left(reason), ""),
+            Event::Split { .. } | Event::Healed { .. } | Event::Missed { .. } => {
+                return show_link(&numbered.event, out);
+            }
         };
         let beginning = out.len();
-        for part in [before, name.as_str(), behind] {
+        for part in [before, name.name.as_str()] {
             out.extend_from_slice(part.as_bytes());
         }
+        if let Some(at) = name.at {
+            out.push(b'@');
+            out.extend_from_slice(at.as_str().as_bytes());
+        }
+        out.extend_from_slice(behind.as_bytes());
         let used = CLOCK_COLUMNS + out.len() - beginning;
         wrap(text, used, self.columns, out);
         out.extend_from_slice(b"\r\n");
+    }
+}
+
+/// Appends what happened to the link to another box, behind the time.
+fn show_link(event: &Event<'_>, out: &mut Vec<u8>) {
+    use super::shown::line;
+    match *event {
+        Event::Split { at, members } => {
+            let members = count(members, "member");
+            line(
+                out,
+                format_args!("-- the link to {at} is down ({members} away)"),
+            );
+        }
+        Event::Healed { at, members } => {
+            let members = count(members, "member");
+            line(out, format_args!("-- the link to {at} is up ({members})"));
+        }
+        Event::Missed { at, count: 1 } => {
+            line(out, format_args!("-- one event from {at} is lost"));
+        }
+        Event::Missed { at, count } => {
+            line(out, format_args!("-- {count} events from {at} are lost"));
+        }
+        Event::Msg { .. } | Event::Joined { .. } | Event::Left { .. } => {}
     }
 }
 

@@ -1,19 +1,27 @@
 //! Every transcript, and every dialogue in a document, played against the core.
 
-use std::collections::HashMap;
+use std::cell::RefCell;
+use std::collections::{HashMap, VecDeque};
+use std::rc::Rc;
 
 use chinwag::chat::Origin;
 use chinwag::chat::keys::Keys;
-use chinwag::options::{self, Action};
+use chinwag::hub::conn::Readiness;
+use chinwag::link::{Settings, mqtt};
+use chinwag::options::{self, Action, Options};
 use chinwag::protocol::Limits;
 
 use crate::script::sources::{documents, transcripts};
 use crate::script::{Op, Script, Stage};
-use crate::world::{Peer, World};
+use crate::world::{BOOT, Peer, UNIX_MS, Wire, World};
 
 /// The core's world as a stage.
 pub struct CoreStage {
     world: World,
+    /// The stream to the broker, which this stage plays.
+    broker: Option<Rc<RefCell<Wire>>>,
+    /// What the server has published, with the topic in front.
+    published: VecDeque<String>,
     peers: HashMap<String, Peer>,
     /// What all clients have sent.
     pub sent: Vec<u8>,
@@ -23,8 +31,14 @@ pub struct CoreStage {
 
 impl CoreStage {
     pub fn new(script: &Script) -> Self {
+        let options = options_of(script);
         let mut stage = CoreStage {
-            world: World::new(limits(script)),
+            world: match options.link.settings(None) {
+                Some(link) => World::linked(options.limits, BOOT, UNIX_MS, link),
+                None => World::new(options.limits),
+            },
+            broker: None,
+            published: VecDeque::new(),
             peers: HashMap::new(),
             sent: Vec::new(),
             received: HashMap::new(),
@@ -35,6 +49,76 @@ impl CoreStage {
             stage.set_users(users);
         }
         stage
+    }
+
+    fn link(&self) -> &Settings {
+        let link = self.world.link.as_ref();
+        link.expect("the script has no --link")
+    }
+
+    /// Lets the server open a stream to the broker, and have its name there.
+    fn link_up(&mut self) {
+        while !self.world.hub.wants_broker(self.world.now()) {
+            self.world.advance(100);
+        }
+        self.broker = Some(self.world.open_broker());
+        // It accepts the connection.
+        self.give(&[0x20, 2, 0, 0], Readiness::default());
+        self.world.advance(2000);
+    }
+
+    /// Lets time pass, in which the broker answers.
+    fn advance(&mut self, ms: u64) {
+        const STEP_MS: u64 = 1000;
+        let mut left = ms;
+        while self.broker.is_some() && left > STEP_MS {
+            self.world.advance(STEP_MS);
+            self.read_broker();
+            left -= STEP_MS;
+        }
+        self.world.advance(left);
+    }
+
+    /// Gives bytes of the broker to the server.
+    fn give(&mut self, bytes: &[u8], readiness: Readiness) {
+        let wire = self.broker.as_ref().expect("the link is up");
+        wire.borrow_mut().input.extend(bytes);
+        let now = self.world.now();
+        let readable = true;
+        let readiness = Readiness {
+            readable,
+            ..readiness
+        };
+        self.world.hub.ready_broker(readiness, now);
+        self.world.run();
+    }
+
+    /// Reads what the server has published, and answers its pings.
+    fn read_broker(&mut self) {
+        let Some(wire) = &self.broker else { return };
+        let output = std::mem::take(&mut wire.borrow_mut().output);
+        let mut rest = &output[..];
+        let mut pings = 0;
+        while let [kind, behind @ ..] = rest {
+            let digits = behind.iter().take_while(|&&byte| byte >= 0x80).count() + 1;
+            let length = behind[..digits].iter().rev();
+            let length = length.fold(0, |sum, &byte| sum << 7 | usize::from(byte & 0x7f));
+            let (body, next) = behind[digits..].split_at(length);
+            rest = next;
+            if *kind == 0x30 {
+                let (topic, payload) = body[2..].split_at(usize::from(body[1]));
+                let [topic, payload] =
+                    [topic, payload].map(|text| std::str::from_utf8(text).unwrap());
+                let topic = topic.strip_prefix(self.link().prefix.as_str()).unwrap();
+                let own = format!("/{}/", self.link().name);
+                let topic = topic.strip_prefix(&own).unwrap_or(&topic[1..]);
+                self.published.push_back(format!("{topic} {payload}"));
+            }
+            pings += usize::from(*kind == 0xc0);
+        }
+        for _ in 0..pings {
+            self.give(&[0xd0, 0], Readiness::default());
+        }
     }
 }
 
@@ -92,12 +176,47 @@ impl Stage for CoreStage {
 
     fn world(&mut self, op: &Op) {
         match op {
-            Op::Advance(ms) => self.world.advance(*ms),
+            Op::Advance(ms) => self.advance(*ms),
             Op::Stopped(ms) => self.world.stop_for(*ms),
             Op::Stalls(who, space) => self.world.set_space(&self.peers[who], *space),
             Op::ReadsOn(who) => self.world.set_space(&self.peers[who], usize::MAX),
+            Op::LinkUp => self.link_up(),
+            Op::LinkDown => {
+                let wire = self.broker.as_ref().expect("the link is up");
+                wire.borrow_mut().has_ended = true;
+                let read_closed = true;
+                self.give(
+                    &[],
+                    Readiness {
+                        read_closed,
+                        ..Readiness::default()
+                    },
+                );
+                self.broker = None;
+            }
+            Op::Publish(topic, payload) => {
+                let prefix = self.link().prefix.as_str().to_owned();
+                let mut bytes = Vec::new();
+                let topic = format_args!("{prefix}/{topic}").to_string();
+                mqtt::write_publish(
+                    format_args!("{topic}"),
+                    format_args!("{payload}"),
+                    &mut bytes,
+                );
+                self.give(&bytes, Readiness::default());
+            }
             _ => unreachable!("not a step of the world: {op:?}"),
         }
+    }
+
+    fn published(&mut self, beginning: &str) -> Option<String> {
+        self.read_broker();
+        while let Some(said) = self.published.pop_front() {
+            if said.starts_with(beginning) {
+                return Some(said);
+            }
+        }
+        None
     }
 
     fn unread(&mut self) -> Vec<(String, Vec<u8>)> {
@@ -110,12 +229,17 @@ impl Stage for CoreStage {
     }
 }
 
-/// The limits that the script's options set.
-pub fn limits(script: &Script) -> Limits {
+/// The script's options.
+fn options_of(script: &Script) -> Options {
     match options::parse(&script.args) {
-        Ok(Action::Run(options)) => options.limits,
+        Ok(Action::Run(options)) => options,
         other => panic!("{}: {other:?}", script.name),
     }
+}
+
+/// The limits that they set.
+pub fn limits(script: &Script) -> Limits {
+    options_of(script).limits
 }
 
 fn expect_to_play(scripts: &[Script]) {

@@ -8,7 +8,10 @@ use crate::script::sources::{blocks, document};
 use crate::world::World;
 #[cfg(target_pointer_width = "64")]
 use chinwag::ceiling::Ceiling;
-use chinwag::options::{self, Action, SOCKET_BUFFER_BYTES};
+use chinwag::link::payload::Payload;
+use chinwag::link::remotes::{BURST_S as BOX_BURST_S, LINES_PER_S};
+use chinwag::link::{Prefix, mqtt, topic};
+use chinwag::options::{self, Action, LinkOptions, SOCKET_BUFFER_BYTES};
 use chinwag::protocol::{
     self, BURST_S, BYTES_PER_LINE, Bye, Code, DENIALS_MAX, DENIALS_PER_ADDRESS_MAX, ENDED_MAX,
     ERRORS_MAX, HINT_AFTER_S, IDLE_TCP_MIN_S, LINE_BYTES_MAX, LeaveReason, Limits, NAME_BYTES_MAX,
@@ -246,6 +249,70 @@ fn every_option_in_a_commands_syntax_is_taken() {
     assert_eq!(taken, 19);
 }
 
+/// The bytes of the digest that README.md shows: of its topic, of its payload, and in all.
+fn digest_bytes(readme: &str) -> [usize; 3] {
+    let lines: Vec<_> = readme.lines().map(str::trim_start).collect();
+    let at = lines.iter().position(|line| line.starts_with("DIGEST "));
+    let (shown, payload) = (lines[at.unwrap() - 1], lines[at.unwrap()]);
+    let prefix = Prefix::default();
+    let (_, topic) = topic::read(&prefix, shown).unwrap();
+    let read = Payload::read(topic, payload.as_bytes()).unwrap();
+    assert_eq!(read.to_string(), payload);
+    let mut out = Vec::new();
+    mqtt::write_publish(format_args!("{shown}"), format_args!("{payload}"), &mut out);
+    [shown.len(), payload.len(), out.len()]
+}
+
+/// The table is worked out from the length of a digest and the time between two.
+#[test]
+fn the_readme_says_what_a_link_costs_on_which_nobody_speaks() {
+    let readme = document("README.md");
+    let [topic, payload, all] = digest_bytes(&readme);
+    let words: Vec<_> = readme.split_whitespace().collect();
+    let said = format!(
+        "takes {all} bytes with names like these, of which {topic} are the topic, {payload} the payload and \
+         {} MQTT's own",
+        all - topic - payload
+    );
+    assert!(words.join(" ").contains(&said), "{said}");
+    let (_, table) = readme
+        .split_once("\n| boxes | rooms | boxes in a room |")
+        .unwrap();
+    let rows = table.lines().skip(2).take_while(|row| row.starts_with('|'));
+    let mut checked = 0;
+    for row in rows {
+        let cells: Vec<_> = row.trim_matches('|').split('|').map(str::trim).collect();
+        let number = |cell: &str| cell.replace(',', "").parse::<f64>().unwrap();
+        let [boxes, rooms, in_a_room] = [0, 1, 2].map(|at| number(cells[at]));
+        let on_a_box = rooms * in_a_room / boxes;
+        let every_s = (3.0 * on_a_box / 5.0).floor().clamp(10.0, 600.0);
+        // A digest is up to an eighth of that time early.
+        let out = on_a_box / (every_s * 15.0 / 16.0);
+        let back = out * in_a_room;
+        let bytes = (out + back) * all as f64;
+        let expected = [
+            on_a_box,
+            every_s,
+            out,
+            back,
+            bytes,
+            out * boxes,
+            back * boxes,
+            bytes * boxes,
+            3.0 * every_s,
+        ];
+        for (cell, expected) in cells[3..].iter().zip(expected) {
+            let digits = cell.split_once('.').map_or(0, |(_, digits)| digits.len());
+            let difference = (number(cell) - expected).abs();
+            let most = 0.5 * 0.1_f64.powi(digits as i32) + 1e-9;
+            assert!(difference <= most, "{row}: {cell} is {expected}");
+        }
+        assert_eq!(cells.len(), 12, "{row}");
+        checked += 1;
+    }
+    assert_eq!(checked, 5);
+}
+
 #[test]
 fn the_options_in_the_table_of_limits_exist() {
     let help = help();
@@ -279,6 +346,7 @@ fn limits() -> HashMap<String, (u64, Option<String>)> {
 #[test]
 fn the_table_of_limits_agrees_with_the_code() {
     let defaults = Limits::default();
+    let link = LinkOptions::default();
     let expected = [
         ("name of a member or a room, bytes", NAME_BYTES_MAX as u64),
         ("line, bytes without its end", LINE_BYTES_MAX as u64),
@@ -341,6 +409,21 @@ fn the_table_of_limits_agrees_with_the_code() {
         (
             "`not-authorized` from one address in a minute, before it has to wait",
             DENIALS_PER_ADDRESS_MAX.into(),
+        ),
+        (
+            "members of other boxes that are listed",
+            link.members_max as u64,
+        ),
+        ("pairs of a room and another box", link.members_max as u64),
+        (
+            "time to list the members of a lost box, seconds",
+            link.hold_s.into(),
+        ),
+        ("lines a second from another box", LINES_PER_S),
+        ("seconds' worth of those that may come at once", BOX_BURST_S),
+        (
+            "what all topics begin with, bytes",
+            Prefix::BYTES_MAX as u64,
         ),
     ];
     let table = limits();

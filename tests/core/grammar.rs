@@ -5,7 +5,10 @@
 use std::collections::{BTreeSet, HashMap};
 use std::sync::LazyLock;
 
-use chinwag::protocol::{Code, Command, Limits, Request, Resume};
+use chinwag::link::Prefix;
+use chinwag::link::payload::Payload;
+use chinwag::link::topic::{self, Topic, TopicOf};
+use chinwag::protocol::{Code, Command, Limits, Name, Request, Resume};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::select;
@@ -32,7 +35,7 @@ impl Grammar {
     /// The one of PROTOCOL.md.
     fn of_the_document() -> Grammar {
         let blocks = blocks(&document("PROTOCOL.md"), "abnf");
-        assert_eq!(blocks.len(), 3);
+        assert_eq!(blocks.len(), 4);
         let text: String = blocks.into_iter().map(|(_, text)| text).collect();
         let core = "ALPHA = %x41-5A / %x61-7A\nDIGIT = %x30-39\nHEXDIG = DIGIT / \"A\" / \"B\" / \
                     \"C\" / \"D\" / \"E\" / \"F\"\nHTAB = %x09\nSP = %x20\nCR = %x0D\nLF = %x0A\n\
@@ -334,7 +337,9 @@ fn all_that_is_said_in_a_dialogue_is_in_the_grammar_and_no_line_is_too_long() {
     let (mut sent, mut received) = (0, 0);
     for script in transcripts().into_iter().chain(documents()) {
         let mut stage = CoreStage::new(&script);
-        let line_bytes_max = 2051.max(limits(&script).message_bytes_max + 71);
+        let limits = limits(&script);
+        let overhead = if limits.is_linked { 96 } else { 71 };
+        let line_bytes_max = 2051.max(limits.message_bytes_max + overhead);
         script.play(&mut stage).unwrap();
         for line in stage.sent.split(|&byte| byte == b'\n') {
             let line = line.strip_suffix(b"\r").unwrap_or(line);
@@ -360,6 +365,158 @@ fn all_that_is_said_in_a_dialogue_is_in_the_grammar_and_no_line_is_too_long() {
         }
     }
     assert!(sent > 1000 && received > 1000, "{sent} {received}");
+}
+
+/// Each kind of topic, with the rule of what is said there.
+fn topics() -> [(Topic, &'static str); 5] {
+    let room = Name::parse("kitchen").unwrap();
+    [
+        (Topic::Events { room }, "on-e"),
+        (Topic::Digests { room }, "on-d"),
+        (Topic::Here, "on-here"),
+        (Topic::Gone, "on-gone"),
+        (Topic::Wants, "on-w"),
+    ]
+}
+
+#[test]
+fn topics_are_in_the_grammar() {
+    for prefix in ["chinwag", "a/b-c/_d"] {
+        let prefix = &Prefix::parse(prefix).unwrap();
+        let name = Name::parse("Attic").unwrap();
+        for (topic, _) in topics() {
+            let written = TopicOf {
+                prefix,
+                name,
+                topic,
+            }
+            .to_string();
+            assert!(GRAMMAR.matches("topic", written.as_bytes()), "{written}");
+        }
+    }
+    let prefix = Prefix::default();
+    for topic in [
+        "chinwag/attic",
+        "chinwag/attic/e",
+        "chinwag/attic/e/",
+        "chinwag/attic/x/kitchen",
+        "chinwag/attic/W",
+        "chinwag//w",
+        "/chinwag/attic/w",
+        "chinwag/at+tic/w",
+        "chinwag/_attic/w",
+    ] {
+        assert_eq!(topic::read(&prefix, topic), None, "{topic}");
+        assert!(!GRAMMAR.matches("topic", topic.as_bytes()), "{topic}");
+    }
+}
+
+/// Checks what a box makes of a line on every topic: it takes none that the grammar does not have there.
+fn check_payload(line: &str) {
+    for (topic, rule) in topics() {
+        if let Some(payload) = Payload::read(topic, line.as_bytes()) {
+            let fits = |line: &str| GRAMMAR.matches(rule, line.as_bytes());
+            assert!(fits(line), "the grammar lacks {line:?}");
+            let written = payload.to_string();
+            assert!(fits(&written), "the grammar lacks {written:?}");
+        }
+    }
+}
+
+#[test]
+fn a_box_takes_what_the_grammar_of_payloads_has() {
+    let id = "5f2ce1a09b34d7c8/1/17";
+    for (rule, line) in [
+        ("on-e", format!("MSG {id} 1763800000000 ann Nearly.")),
+        ("on-e", format!("JOINED {id} 1763800000000 ann pull more")),
+        ("on-e", format!("LEFT {id} 1763800000000 ann slow")),
+        ("on-e", "SAY boiler It is 19 degrees.".into()),
+        (
+            "on-d",
+            format!("DIGEST {id} 3 2 0123456789abcdef 10 more words"),
+        ),
+        ("on-d", format!("FREED {id}")),
+        (
+            "on-d",
+            format!("MEMBERS {id} 0123456789abcdef 1 1 ann bob/pull"),
+        ),
+        ("on-d", format!("MEMBERS {id} 0123456789abcdef 1 1")),
+        ("on-here", "HERE 5f2ce1a09b34d7c8".into()),
+        ("on-gone", "GONE 5f2ce1a09b34d7c8".into()),
+        ("on-w", "CLAIM 5f2ce1a09b34d7c8".into()),
+        ("on-w", format!("WANT kitchen {id} 20")),
+        ("on-w", "LIST kitchen 5f2ce1a09b34d7c8/1".into()),
+    ] {
+        check_payload(&line);
+        for (topic, found) in topics() {
+            let taken = Payload::read(topic, line.as_bytes()).is_some();
+            assert_eq!(taken, rule == found, "{line}");
+            let fits = GRAMMAR.matches(found, line.as_bytes());
+            assert_eq!(fits, rule == found, "{line}");
+        }
+    }
+}
+
+/// Pieces of payloads.
+const PAYLOAD_PIECES: &[&str] = &[
+    "MSG",
+    "JOINED",
+    "LEFT",
+    "SAY",
+    "DIGEST",
+    "FREED",
+    "MEMBERS",
+    "HERE",
+    "GONE",
+    "CLAIM",
+    "WANT",
+    "LIST",
+    "msg",
+    " ",
+    "  ",
+    "\t",
+    "5f2ce1a09b34d7c8",
+    "5F2CE1A09B34D7C8",
+    "5f2ce1a09b34d7c8/1",
+    "5f2ce1a09b34d7c8/1/17",
+    "5f2ce1a09b34d7c8/1/0",
+    "1",
+    "2",
+    "17",
+    "20",
+    "0",
+    "-1",
+    "4097",
+    "1763800000000",
+    "ann",
+    "Ann",
+    "bob/pull",
+    "ann@attic",
+    "kitchen",
+    "push",
+    "pull",
+    "left",
+    "slow",
+    "crashed",
+    "more=words",
+    "\u{e9}",
+    "\u{85}",
+    "\u{200b}",
+];
+
+proptest! {
+    #![proptest_config(ProptestConfig {
+        cases: 3000,
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    })]
+
+    #[test]
+    fn a_box_takes_no_payload_that_the_grammar_does_not_have(
+        pieces in vec(select(PAYLOAD_PIECES.to_vec()), 1..9),
+    ) {
+        check_payload(&pieces.join(" "));
+    }
 }
 
 proptest! {
@@ -416,6 +573,10 @@ const PIECES: &[&str] = &[
     "history=20",
     "after=1",
     "after=ann",
+    "after=ann@attic",
+    "after=ann@",
+    "after=@attic",
+    "ann@attic",
     "log=0123456789abcdef",
     "log=12",
     "quiet=yes",

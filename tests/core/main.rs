@@ -17,6 +17,7 @@ mod fuzz_corpus;
 mod grammar;
 mod journal;
 mod limits;
+mod link;
 mod logged;
 mod members;
 mod options;

@@ -1,5 +1,6 @@
 //! Plays what is random, so that a failure can be played again.
 
+use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
 /// How many of its last steps a failure shows.
@@ -8,11 +9,24 @@ const STEPS_SHOWN: usize = 30;
 /// Plays with each seed below `count`, or only with the one in CHINWAG_SEED. `play` notes its steps; a
 /// failure shows the last of them, and the seed.
 pub fn play_seeds(count: u64, play: impl Fn(u64, &mut Vec<String>)) {
-    let seeds = match std::env::var("CHINWAG_SEED") {
-        Ok(seed) => vec![seed.parse().unwrap()],
-        Err(_) => (0..count).collect(),
-    };
-    for seed in seeds {
+    play_with(0..count, |seed, steps| play(seed, steps));
+}
+
+/// Plays with one seed after the other until that has come to this many steps, or only with the one in
+/// CHINWAG_SEED. `play` notes its steps, and returns how many it counts.
+pub fn play_steps(count: u64, mut play: impl FnMut(u64, &mut Vec<String>) -> u64) {
+    let played = Cell::new(0);
+    let seeds = (0..).take_while(|_| played.get() < count);
+    play_with(seeds, |seed, steps| {
+        played.set(played.get() + play(seed, steps));
+    });
+}
+
+fn play_with(seeds: impl Iterator<Item = u64>, mut play: impl FnMut(u64, &mut Vec<String>)) {
+    let only = std::env::var("CHINWAG_SEED");
+    let only = only.ok().map(|seed| seed.parse().unwrap());
+    let all = seeds.take(if only.is_some() { 0 } else { usize::MAX });
+    for seed in only.into_iter().chain(all) {
         let mut steps = Vec::new();
         if let Err(failure) = catch_unwind(AssertUnwindSafe(|| play(seed, &mut steps))) {
             let tail = &steps[steps.len().saturating_sub(STEPS_SHOWN)..];

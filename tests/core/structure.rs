@@ -10,7 +10,7 @@ use chinwag::protocol::UNASKED;
 use crate::script::sources::document;
 
 /// Files and folders of `src` that are not core: they do what only the system can do.
-const SHELL: [&str; 5] = ["main", "net", "server", "startup", "users"];
+const SHELL: [&str; 6] = ["main", "net", "secret_file", "server", "startup", "users"];
 
 /// Modules of the standard library that sockets, clocks, files, threads and the environment are in.
 const SYSTEM: [&str; 8] = ["env", "fs", "io", "net", "os", "process", "thread", "time"];

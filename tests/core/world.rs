@@ -8,6 +8,7 @@ use std::rc::Rc;
 use chinwag::chat::{ConnId, Head, Kind, Origin, Peer as Address};
 use chinwag::hub::conn::{Readiness, Transport};
 use chinwag::hub::{Hub, Loaded};
+use chinwag::link::Settings;
 use chinwag::protocol::{LifeId, Limits};
 use chinwag::state::{Damage, Reader, Writer};
 use chinwag::time::{Millis, Now, Zone};
@@ -105,7 +106,8 @@ impl Write for End {
     }
 
     fn write_vectored(&mut self, slices: &[io::IoSlice<'_>]) -> io::Result<usize> {
-        let whole: Vec<u8> = slices.iter().flat_map(|slice| slice.to_vec()).collect();
+        let slices: Vec<&[u8]> = slices.iter().map(|slice| &**slice).collect();
+        let whole = slices.concat();
         self.write(&whole)
     }
 
@@ -174,6 +176,8 @@ pub struct World {
     pub turns: usize,
     /// All wires there were, by their numbers.
     pub wires: Vec<Rc<RefCell<Wire>>>,
+    /// How its rooms span boxes, if they do.
+    pub link: Option<Settings>,
 }
 
 impl World {
@@ -186,7 +190,21 @@ impl World {
             user: 0,
             turns: 0,
             wires: Vec::new(),
+            link: None,
         }
+    }
+
+    /// A server in the life `boot`, whose rooms span boxes.
+    pub fn linked(limits: Limits, boot: LifeId, unix_ms: u64, link: Settings) -> Self {
+        let mut world = World {
+            hub: Hub::new(limits, boot, ZONE),
+            unix_ms,
+            link: Some(link.clone()),
+            ..World::new(limits)
+        };
+        let now = world.now();
+        world.hub.set_link(link, now);
+        world
     }
 
     pub fn now(&self) -> Now {
@@ -230,6 +248,19 @@ impl World {
         peer
     }
 
+    /// Opens a stream to the broker, on which the hub is the client.
+    pub fn open_broker(&mut self) -> Rc<RefCell<Wire>> {
+        let wire = Rc::new(RefCell::new(Wire {
+            number: self.wires.len() as u32,
+            space: usize::MAX,
+            ..Wire::default()
+        }));
+        self.wires.push(wire.clone());
+        let now = self.now();
+        self.hub.open_broker(End(wire.clone()), now);
+        wire
+    }
+
     /// The hub as a state of a kind.
     pub fn save(&self, kind: Kind) -> Vec<u8> {
         let mut state = Vec::new();
@@ -251,7 +282,14 @@ impl World {
         let head = Head::read(&mut reader)?;
         let wires = &self.wires;
         let stream_of = |number, _: &Address| End(Rc::clone(&wires[number as usize]));
-        let Loaded { hub, sessions } = Hub::load(&mut reader, &head, limits, ZONE, stream_of)?;
+        let Loaded { hub, sessions } = Hub::load(
+            &mut reader,
+            &head,
+            limits,
+            ZONE,
+            self.link.clone(),
+            stream_of,
+        )?;
         self.hub = hub;
         Ok(sessions)
     }
@@ -272,7 +310,7 @@ impl World {
             }
             End(Rc::clone(&wires[number]))
         };
-        self.hub = Hub::load(&mut reader, &head, limits, ZONE, stream_of)?.hub;
+        self.hub = Hub::load(&mut reader, &head, limits, ZONE, None, stream_of)?.hub;
         self.at = head.at.0;
         match head.kind {
             Kind::Upgrade => {}

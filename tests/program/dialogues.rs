@@ -107,6 +107,10 @@ impl Stage for TcpStage {
         unreachable!("not a step over TCP: {op:?}");
     }
 
+    fn published(&mut self, beginning: &str) -> Option<String> {
+        unreachable!("not a step over TCP: {beginning}");
+    }
+
     fn unread(&mut self) -> Vec<(String, Vec<u8>)> {
         // Only in a world with its own time can a test know that nothing more is coming.
         Vec::new()
@@ -118,7 +122,14 @@ fn plays_over_tcp(script: &Script) -> bool {
     !script.steps.iter().any(|(_, op)| {
         matches!(
             op,
-            Op::Advance(_) | Op::Stopped(_) | Op::Stalls(..) | Op::ReadsOn(_)
+            Op::Advance(_)
+                | Op::Stopped(_)
+                | Op::Stalls(..)
+                | Op::ReadsOn(_)
+                | Op::LinkUp
+                | Op::LinkDown
+                | Op::Publish(..)
+                | Op::Published(..)
         )
     })
 }

@@ -10,6 +10,7 @@ mod expiry;
 mod keys;
 mod limits;
 mod lines;
+mod link;
 mod listening;
 mod log;
 mod log_sink;
@@ -19,6 +20,7 @@ mod openwrt;
 mod options;
 mod process;
 mod rate;
+mod recipes;
 #[path = "../script/mod.rs"]
 mod script;
 mod sessions;

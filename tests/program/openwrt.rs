@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::process::{Finished, Process, TempDir, has, has_success, program, skip};
+use crate::script::sources::{blocks, document};
 use chinwag::options::table::{Kind, OPTIONS, Row};
 use chinwag::options::{self, Action, DEFAULT_ADDRESS};
 
@@ -37,6 +38,10 @@ fn lines(users: &str) -> Vec<(String, String)> {
             "users" => users.to_owned(),
             "state" => format!("{users}-state"),
             "save" => "60".to_owned(),
+            "link" => "127.0.0.1:1".to_owned(),
+            "link-name" => "attic".to_owned(),
+            "link-room" => "kitchen".to_owned(),
+            "link-login" => format!("{users}-login"),
             name => row.default().expect(name),
         };
         let line = format!("{kind} {name} '{value}'");
@@ -160,6 +165,9 @@ fn each_option_arrives_unchanged_and_the_program_takes_it() {
     let name = users.to_str().unwrap();
     let key = Process::start(program().args(["--users", name, "--new-key", "ann"])).finish();
     assert_eq!(key.code, Some(0), "{key:?}");
+    let login = folder.join("users-login");
+    fs::write(&login, "attic:secret").unwrap();
+    fs::set_permissions(&login, fs::Permissions::from_mode(0o600)).unwrap();
     let options = lines(name);
     assert!(options.len() > 15, "{options:?}");
     for (line, word) in &options {
@@ -169,6 +177,15 @@ fn each_option_arrives_unchanged_and_the_program_takes_it() {
         let mut arguments = told.arguments();
         if word.starts_with("--save") {
             arguments.push(&state);
+        }
+        // These go together.
+        let link = [
+            "--link=127.0.0.1:1",
+            "--link-name=attic",
+            "--link-room=kitchen",
+        ];
+        if word.starts_with("--link") {
+            arguments.extend(link.iter().filter(|needed| *needed != word));
         }
         let finished = check(&arguments);
         assert_eq!(finished.code, Some(0), "{line}: {finished:?}");
@@ -205,23 +222,29 @@ fn the_configuration_as_it_comes_names_the_defaults() {
     let state = format!("--state={STATE}");
     assert_eq!(told.arguments(), [&state]);
     assert_eq!(check(&[]).code, Some(0));
-    // A line that begins with # and a word names a default.
+    // A line that begins with # and a word names a default. Those of the link are of no use without it.
     let defaults = shipped
         .replace("\t#option", "\toption")
-        .replace("\t#list", "\tlist");
+        .replace("\t#list", "\tlist")
+        .replace("\t#\toption link '", "\toption link '")
+        .replace("\t#\toption link_name", "\toption link_name")
+        .replace("\t#\tlist link_room", "\tlist link_room");
     let told = start(&defaults);
     assert!(told.arguments().len() > 10, "{told:?}");
     let address = format!("--listen={DEFAULT_ADDRESS}");
-    assert_eq!(
-        understood(&told.arguments()),
-        understood(&[&address, &state])
-    );
+    let link = [
+        "--link=127.0.0.1:1883",
+        "--link-name=attic",
+        "--link-room=kitchen",
+    ];
+    let expected = [&[&*address, &*state][..], &link].concat();
+    assert_eq!(understood(&told.arguments()), understood(&expected));
     // With one more tab there are examples.
     let examples = shipped
         .replace("\t#\toption", "\toption")
         .replace("\t#\tlist", "\tlist");
     let told = start(&examples);
-    assert_eq!(told.arguments().len(), 8, "{told:?}");
+    assert_eq!(told.arguments().len(), 12, "{told:?}");
     assert!(understood(&told.arguments()).is_ok(), "{told:?}");
 }
 
@@ -282,7 +305,7 @@ fn a_bad_name_is_logged_and_nothing_is_started_or_stopped() {
             assert_eq!(told.0.len(), 1, "{function}: {told:?}");
             let text = format!("/etc/config/chinwag: there is no {what};");
             assert!(log[0].contains(&text), "{log:?}");
-            assert!(log[0].contains("lists are listen, options are enabled users"));
+            assert!(log[0].contains("lists are listen link_room, options are enabled users"));
         }
     }
 }
@@ -333,6 +356,46 @@ fn a_server_has_no_rights_and_sees_no_files_but_its_own() {
     // Of two mounts in one place procd takes the last, and a socket has to be made there.
     let (read, write) = (format!("mount {folder}"), format!("mount_rw {folder}"));
     assert!(told.place(&read) < told.place(&write), "{told:?}");
+}
+
+#[test]
+fn a_box_sees_its_login_and_its_brokers_socket_and_nothing_else() {
+    let folder = TempDir::new();
+    let [login, socket] = ["etc/login", "run/socket"].map(|name| folder.join(name));
+    for path in [&login, &socket] {
+        fs::create_dir(path.parent().unwrap()).unwrap();
+    }
+    fs::write(&login, "").unwrap();
+    let [login, socket] = [login, socket].map(|path| path.display().to_string());
+    let told = start(&section(&format!(
+        "option link 'unix:{socket}'\noption link_name 'attic'\nlist link_room 'kitchen'\n\
+         list link_room 'den'\noption link_login '{login}'"
+    )));
+    let folders = [folder.join("etc"), folder.join("run")].map(|path| path.display().to_string());
+    assert_eq!(told.of("mount"), ["/usr/bin", &folders[0], &folders[1]]);
+    assert_eq!(told.of("mount_rw"), [""; 0]);
+    assert_eq!(told.of("chown"), [format!("-h chinwag:chinwag {login}")]);
+    let rooms = ["--link-room=kitchen", "--link-room=den"];
+    assert!(told.arguments().starts_with(&rooms), "{told:?}");
+    assert!(understood(&told.arguments()).is_ok(), "{told:?}");
+}
+
+/// What README.md adds to a router's section.
+#[test]
+fn the_lines_that_are_shown_for_a_router_link_it() {
+    let readme = document("README.md");
+    let mut blocks = blocks(&readme, "text").into_iter().map(|(_, text)| text);
+    let shown = blocks
+        .find(|text| text.contains("option link_name"))
+        .unwrap();
+    let told = start(&section(&shown));
+    let link = [
+        "--link-room=kitchen",
+        "--link=127.0.0.1:1883",
+        "--link-name=cellar",
+    ];
+    assert_eq!(told.arguments(), link);
+    assert!(understood(&told.arguments()).is_ok(), "{told:?}");
 }
 
 #[test]

@@ -17,6 +17,11 @@
 //! stopped 90s             time passes and the server is stopped meanwhile
 //! ann stalls at 100       ann's connection takes 100 bytes more and then nothing
 //! ann reads on            ann's connection takes everything again
+//! link up                 the broker accepts the server's connection, and the server has its name
+//! link down               the connection to the broker breaks
+//! cellar says e/den SAY a b   under its topic e/den, the box cellar publishes this
+//! box says e/den MSG <...>    under its topic e/den, the server publishes this next; of other kinds and
+//!                         topics it may have published something before
 //! # a remark
 //! ```
 //!
@@ -47,6 +52,12 @@ pub enum Op {
     ReadsOn(String),
     /// The server reads a users file with this text.
     Users(String),
+    LinkUp,
+    LinkDown,
+    /// Another box publishes a payload under a topic.
+    Publish(String, String),
+    /// The server publishes a payload like this under a topic.
+    Published(String, String),
 }
 
 #[derive(Clone, Debug)]
@@ -130,8 +141,23 @@ fn parse_op(line: &str) -> Option<Op> {
     if let Some(time) = line.strip_prefix("stopped ") {
         return millis(time).map(Op::Stopped);
     }
+    match line {
+        "link up" => return Some(Op::LinkUp),
+        "link down" => return Some(Op::LinkDown),
+        _ => {}
+    }
     let end = line.find(|c: char| !c.is_ascii_alphanumeric())?;
     let (who, rest) = line.split_at(end);
+    if let Some(said) = rest.strip_prefix(" says ") {
+        let (topic, payload) = said.split_once(' ')?;
+        let payload = payload.to_owned();
+        return Some(match who {
+            "box" => Op::Published(topic.into(), payload),
+            // What it wants of another box stands under that one's name.
+            _ if topic.ends_with("/w") => Op::Publish(topic.into(), payload),
+            _ => Op::Publish(format!("{who}/{topic}"), payload),
+        });
+    }
     let who = who.to_owned();
     let op = match rest {
         " ends" => Op::Ends(who),
@@ -210,6 +236,9 @@ pub trait Stage {
     fn set_users(&mut self, text: &str);
     /// Steps that need the core's world.
     fn world(&mut self, op: &Op);
+    /// What the server has published, with the topic in front, from the first that begins like this on;
+    /// it is not returned again. Topics are without the prefix, and the server's own without its name.
+    fn published(&mut self, beginning: &str) -> Option<String>;
     /// The clients that have not received everything that the server is known to have sent.
     fn unread(&mut self) -> Vec<(String, Vec<u8>)>;
 }
@@ -263,9 +292,22 @@ impl<S: Stage> Play<'_, S> {
                     ));
                 }
             }
-            Op::Advance(_) | Op::Stopped(_) | Op::Stalls(..) | Op::ReadsOn(_) => {
-                self.stage.world(op)
+            Op::Publish(topic, payload) => {
+                let payload = self.fill_in(payload)?;
+                self.stage.world(&Op::Publish(topic.clone(), payload));
             }
+            Op::Published(topic, payload) => {
+                let kind = payload.split(' ').next().unwrap_or_default();
+                let found = self.stage.published(&format!("{topic} {kind} "));
+                let found = found.ok_or_else(|| format!("the server has said no {kind}"))?;
+                self.compare(&format!("{topic} {payload}"), &found)?;
+            }
+            Op::Advance(_)
+            | Op::Stopped(_)
+            | Op::Stalls(..)
+            | Op::ReadsOn(_)
+            | Op::LinkUp
+            | Op::LinkDown => self.stage.world(op),
         }
         Ok(())
     }
@@ -385,7 +427,13 @@ fn who(op: &Op) -> Option<&str> {
         | Op::Closed(who)
         | Op::Stalls(who, _)
         | Op::ReadsOn(who) => Some(who),
-        Op::Advance(_) | Op::Stopped(_) | Op::Users(_) => None,
+        Op::Advance(_)
+        | Op::Stopped(_)
+        | Op::Users(_)
+        | Op::LinkUp
+        | Op::LinkDown
+        | Op::Publish(..)
+        | Op::Published(..) => None,
     }
 }
 
@@ -397,8 +445,11 @@ fn split_name(word: &str) -> (&str, Option<&str>, &str) {
         }
     }
     let value = word.rsplit_once('=').map_or(word, |(_, value)| value);
-    if is_id(value) {
-        return (&word[..word.len() - value.len()], Some(value), "");
+    // Something may follow it: `boot/log/number`.
+    let (id, _) = value.split_once('/').unwrap_or((value, ""));
+    if is_id(id) {
+        let before = word.len() - value.len();
+        return (&word[..before], Some(id), &word[before + id.len()..]);
     }
     (word, None, "")
 }

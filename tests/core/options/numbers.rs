@@ -14,6 +14,11 @@ use chinwag::chat::{
 };
 use chinwag::hub::conn::buffers_bytes_max;
 use chinwag::hub::edit::{COMMAND_BYTES, EDITED_BYTES_MAX, EDITORS_MAX};
+use chinwag::link::Prefix;
+use chinwag::link::broker::{CLAIM_WAIT, KEEP_ALIVE_S, PAUSE_MAX_MS, QUIET_MAX, SILENCE_MAX};
+use chinwag::link::payload::{EVERY_MAX_S, PARTS_MAX};
+use chinwag::link::remote::{AHEAD_MAX, DIGESTS_MISSING_MAX, GONE_GRACE};
+use chinwag::link::remotes::{BURST_S as BOX_BURST_S, HELD_BYTES_MAX, LINES_PER_S};
 use chinwag::options::{DEFAULT_ADDRESS, Options, SOCKET_BUFFER_BYTES};
 use chinwag::protocol::{
     BURST_S, BYTES_PER_LINE, DENIALS_MAX, DENIALS_PER_ADDRESS_MAX, ENDED_MAX, ERRORS_MAX,
@@ -159,10 +164,19 @@ fn figures_of_protocol() -> Vec<(&'static str, Vec<Figure>)> {
         message_bytes_max: 1 << 20,
         ..limits
     };
+    let linked = Limits {
+        is_linked: true,
+        ..huge
+    };
     let line_overhead = huge.line_bytes_max() - huge.message_bytes_max;
     let log_overhead = huge.log_bytes_min() - 2 * huge.message_bytes_max;
+    let linked_log_overhead = linked.log_bytes_min() - 2 * linked.message_bytes_max;
     vec![
-        ("The chinwag protocol, version 1", figures![limits.idle_s]),
+        // The other number is a section's.
+        (
+            "The chinwag protocol, version 1",
+            figures![limits.idle_s, 13_u32],
+        ),
         // The digits of a token.
         ("Words", figures![40_u32]),
         // 1970, a reply with a time, and the digits of that.
@@ -216,6 +230,7 @@ fn figures_of_protocol() -> Vec<(&'static str, Vec<Figure>)> {
                 "OK PING ".len() + PING_BYTES_MAX,
                 // Without the line's end.
                 limits.event_bytes_max() - limits.message_bytes_max - 2,
+                linked.event_bytes_max() - linked.message_bytes_max - 2,
                 REPLY_BYTES_MAX,
                 limits.lines_per_s,
                 burst,
@@ -337,6 +352,7 @@ fn figures_of_protocol() -> Vec<(&'static str, Vec<Figure>)> {
                 LINE_BYTES_MAX,
                 line_overhead,
                 log_overhead,
+                linked_log_overhead,
                 // The bits of an IPv6 network.
                 64_u32,
             ],
@@ -347,6 +363,52 @@ fn figures_of_protocol() -> Vec<(&'static str, Vec<Figure>)> {
         ("SSH", figures![u32::from(DEFAULT_ADDRESS.port())]),
         // The first byte of TLS.
         ("Browsers and URLs", figures![22_u32]),
+        // The time of day in examples.
+        (
+            "13 Rooms that span boxes",
+            figures![17_u32, 17_u32, 17_u32, 17_u32],
+        ),
+        // The digits and bits of a hash, and an example.
+        (
+            "Topics and payloads",
+            figures![
+                Prefix::BYTES_MAX,
+                16_u32,
+                EVERY_MAX_S,
+                PARTS_MAX,
+                64_u32,
+                64_u32,
+                17_u32,
+                Figure::Number(1_763_800_000_000),
+                42_u32
+            ],
+        ),
+        // How many rooms have a digest every ten seconds, the most seconds between two digests, the last
+        // year that a time may be in, and the bytes of a packet.
+        (
+            "What goes from box to box",
+            figures![
+                u32::from(KEEP_ALIVE_S),
+                PAUSE_MAX_MS as u32 / 1000,
+                QUIET_MAX.secs() as u32,
+                SILENCE_MAX.secs() as u32,
+                word(CLAIM_WAIT.secs()),
+                16_u32,
+                600_u32,
+                word(DIGESTS_MISSING_MAX),
+                GONE_GRACE.secs() as u32,
+                256_u32,
+                512_u32,
+                9999_u32,
+                AHEAD_MAX.ilog2(),
+                8192_u32,
+                512_u32,
+                LINES_PER_S as u32,
+                (LINES_PER_S * BOX_BURST_S) as u32,
+                HELD_BYTES_MAX / 1024,
+            ],
+        ),
+        ("What the broker has to check", figures![LINES_PER_S as u32]),
     ]
 }
 

@@ -1,0 +1,424 @@
+//! What this box knows of all others: where they are in each room, and how fast they send.
+
+use super::remote::Remote;
+use crate::protocol::{BYTES_PER_LINE, Folded, Name};
+use crate::state::{Damage, IMPOSSIBLE, saved};
+use crate::time::Millis;
+
+/// The most bytes of events that have come too early and are held.
+pub const HELD_BYTES_MAX: usize = 64 * 1024;
+/// The most such events.
+pub const HELD_MAX: usize = 512;
+/// How many lines a second a box may send, after a burst of as many as in [`BURST_S`] seconds.
+pub const LINES_PER_S: u64 = 10_000;
+/// See [`LINES_PER_S`].
+pub const BURST_S: u64 = 2;
+/// A box in no room that is silent for this long is forgotten.
+const SILENCE_MAX: Millis = Millis(60_000);
+
+/// Another box, or a script that speaks as one.
+#[derive(Clone, Copy, Debug)]
+pub struct Sender {
+    name: Name,
+    /// The theoretical arrival times of the next line of its events, and of what scripts say under its
+    /// name: see `chat/rate.rs`.
+    events_us: u64,
+    said_us: u64,
+    heard_at: Millis,
+}
+
+saved!(struct Sender { name, events_us, said_us, heard_at });
+
+/// All other boxes.
+#[derive(Clone, Debug, Default)]
+pub struct Remotes {
+    /// By room, and then by name.
+    list: Vec<Remote>,
+    /// By name.
+    senders: Vec<Sender>,
+    /// The most of each, and the most members that are listed.
+    most: usize,
+    /// How many members are listed.
+    listed: usize,
+    held_bytes: usize,
+    held: usize,
+}
+
+impl Remotes {
+    /// No box. There can be `most` pairs of a room and a box, and `most` listed members.
+    pub fn new(most: usize) -> Remotes {
+        Remotes {
+            most,
+            ..Remotes::default()
+        }
+    }
+
+    /// All pairs of a room and a box.
+    pub fn iter(&self) -> impl Iterator<Item = &Remote> {
+        self.list.iter()
+    }
+
+    /// How fast each box has sent.
+    pub fn senders(&self) -> &[Sender] {
+        &self.senders
+    }
+
+    /// Takes a pair back that was saved, in order. False if they are not in order; what has no place is
+    /// forgotten.
+    pub fn load(&mut self, remote: Remote) -> bool {
+        let key = |remote: &Remote| (remote.room, remote.name.folded());
+        if self
+            .list
+            .last()
+            .is_some_and(|last| key(last) >= key(&remote))
+        {
+            return false;
+        }
+        let listed = remote.roster.members().len();
+        let bytes: usize = remote.held.iter().map(|(_, event)| event.len()).sum();
+        let has_place = self.list.len() < self.most && listed <= self.places();
+        let can_hold =
+            self.held + remote.held.len() <= HELD_MAX && self.held_bytes + bytes <= HELD_BYTES_MAX;
+        if has_place && can_hold {
+            self.listed += listed;
+            self.held += remote.held.len();
+            self.held_bytes += bytes;
+            self.list.push(remote);
+        }
+        true
+    }
+
+    /// Takes back how fast each box has sent.
+    ///
+    /// # Errors
+    ///
+    /// If they are not in order.
+    pub fn load_senders(&mut self, mut senders: Vec<Sender>) -> Result<(), Damage> {
+        let folded = |sender: &Sender| sender.name.folded();
+        if !senders.is_sorted_by(|a, b| folded(a) < folded(b)) {
+            return Err(IMPOSSIBLE);
+        }
+        senders.truncate(self.most);
+        self.senders = senders;
+        Ok(())
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.list.len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.list.is_empty()
+    }
+
+    /// How many boxes there are in some room.
+    pub fn boxes(&self) -> usize {
+        let mut names: Vec<Folded> = self.list.iter().map(|o| o.name.folded()).collect();
+        names.sort_unstable();
+        names.dedup();
+        names.len()
+    }
+
+    /// How many members of other boxes are listed.
+    pub fn listed(&self) -> usize {
+        self.listed
+    }
+
+    /// How many more could be.
+    pub fn places(&self) -> usize {
+        self.most.saturating_sub(self.listed)
+    }
+
+    /// Those in a room, by name.
+    pub fn in_room(&self, room: u32) -> &[Remote] {
+        let from = self.list.partition_point(|remote| remote.room < room);
+        let to = self.list.partition_point(|remote| remote.room <= room);
+        &self.list[from..to]
+    }
+
+    fn place(&self, room: u32, name: Name) -> Result<usize, usize> {
+        let key = (room, name.folded());
+        self.list
+            .binary_search_by_key(&key, |remote| (remote.room, remote.name.folded()))
+    }
+
+    /// A box in a room, if it is known there.
+    pub fn get(&self, room: u32, name: Name) -> Option<&Remote> {
+        self.place(room, name).ok().map(|at| &self.list[at])
+    }
+
+    /// Changes a box in a room, if it is known there.
+    pub fn change<R>(
+        &mut self,
+        room: u32,
+        name: Name,
+        change: impl FnOnce(&mut Remote) -> R,
+    ) -> Option<R> {
+        let at = self.place(room, name).ok()?;
+        Some(self.change_at(at, change))
+    }
+
+    /// Changes the box at an index.
+    pub fn change_at<R>(&mut self, at: usize, change: impl FnOnce(&mut Remote) -> R) -> R {
+        let remote = &mut self.list[at];
+        let sizes = |remote: &Remote| {
+            let bytes = remote.held.iter().map(|(_, event)| event.len()).sum();
+            (remote.roster.members().len(), remote.held.len(), bytes)
+        };
+        let (listed, held, held_bytes): (usize, usize, usize) = sizes(remote);
+        let result = change(remote);
+        let now = sizes(remote);
+        self.listed = self.listed - listed + now.0;
+        self.held = self.held - held + now.1;
+        self.held_bytes = self.held_bytes - held_bytes + now.2;
+        result
+    }
+
+    /// Lets each box that can be reached be asked at once how far it is.
+    pub fn ask_all(&mut self, at: Millis) {
+        self.list.iter_mut().for_each(|remote| remote.ask(at));
+    }
+
+    /// Whether an event of `bytes` bytes can still be held.
+    pub fn can_hold(&self, bytes: usize) -> bool {
+        self.held < HELD_MAX && self.held_bytes + bytes <= HELD_BYTES_MAX
+    }
+
+    /// Adds a box in a room where it is not known. If there are too many, one that is lost makes way;
+    /// false if there is none.
+    pub fn add(&mut self, remote: Remote) -> bool {
+        if self.list.len() >= self.most {
+            let lost = self.list.iter().enumerate();
+            let lost = lost.filter_map(|(at, remote)| Some((remote.lost_since()?, at)));
+            let Some((_, at)) = lost.min() else {
+                return false;
+            };
+            self.remove_at(at);
+        }
+        match self.place(remote.room, remote.name) {
+            Ok(_) => false,
+            Err(at) => {
+                self.list.insert(at, remote);
+                true
+            }
+        }
+    }
+
+    /// Forgets the box at an index.
+    pub fn remove_at(&mut self, at: usize) {
+        self.change_at(at, |remote| {
+            remote.roster = Default::default();
+            remote.held = Vec::new();
+        });
+        self.list.remove(at);
+        if self.list.len() < self.list.capacity() / 4 {
+            self.list.shrink_to(2 * self.list.len());
+        }
+    }
+
+    /// Forgets all boxes in a room.
+    pub fn remove_room(&mut self, room: u32) {
+        while let Some(at) = self.list.iter().position(|remote| remote.room == room) {
+            self.remove_at(at);
+        }
+    }
+
+    /// Whether a box may send this many bytes of events now; if not, when.
+    pub fn admit_event(&mut self, name: Name, bytes: usize, at: Millis) -> Result<(), Millis> {
+        let Some(sender) = self.sender(name, true, at) else {
+            return Err(at + Millis(1000));
+        };
+        let lines = bytes.div_ceil(BYTES_PER_LINE) as u64;
+        admit(
+            &mut sender.events_us,
+            lines * 1_000_000 / LINES_PER_S,
+            BURST_S,
+            at,
+        )
+    }
+
+    /// Whether a script that speaks as a box may say this many bytes now, with an interval between lines
+    /// and a burst of some seconds.
+    pub fn admit_said(
+        &mut self,
+        name: Name,
+        bytes: usize,
+        interval_us: u64,
+        burst_s: u64,
+        at: Millis,
+    ) -> bool {
+        let lines = bytes.div_ceil(BYTES_PER_LINE) as u64;
+        let sender = self.sender(name, false, at);
+        sender.is_some_and(|sender| {
+            admit(&mut sender.said_us, lines * interval_us, burst_s, at).is_ok()
+        })
+    }
+
+    /// The sender of a name. If there are too many, one that has been silent for long makes way; and for one
+    /// that `is_box`, one that is none.
+    fn sender(&mut self, name: Name, is_box: bool, at: Millis) -> Option<&mut Sender> {
+        let place = |senders: &[Sender]| {
+            senders.binary_search_by_key(&name.folded(), |sender| sender.name.folded())
+        };
+        let index = match place(&self.senders) {
+            Ok(index) => index,
+            Err(_) => {
+                if self.senders.len() >= self.most {
+                    let (list, most) = (&self.list, self.most);
+                    let mut kept = 0;
+                    self.senders.retain(|sender| {
+                        let is_known = || list.iter().any(|remote| remote.name == sender.name);
+                        let stays = sender.heard_at + SILENCE_MAX > at
+                            && (!is_box || kept + 1 < most && is_known());
+                        kept += usize::from(stays);
+                        stays
+                    });
+                }
+                if self.senders.len() >= self.most {
+                    return None;
+                }
+                let index = place(&self.senders).unwrap_or_else(|index| index);
+                let sender = Sender {
+                    name,
+                    events_us: 0,
+                    said_us: 0,
+                    heard_at: at,
+                };
+                self.senders.insert(index, sender);
+                index
+            }
+        };
+        let sender = &mut self.senders[index];
+        sender.heard_at = at;
+        Some(sender)
+    }
+
+    /// Checks that everything is counted, in order, and within its bounds. Only tests call it.
+    ///
+    /// # Panics
+    ///
+    /// If that is not so.
+    pub fn assert_consistent(&self) {
+        let key = |remote: &Remote| (remote.room, remote.name.folded());
+        assert!(self.list.is_sorted_by(|a, b| key(a) < key(b)));
+        let folded = |sender: &Sender| sender.name.folded();
+        assert!(self.senders.is_sorted_by(|a, b| folded(a) < folded(b)));
+        assert!(self.list.len() <= self.most && self.senders.len() <= self.most);
+        let rosters = self.list.iter().map(|remote| &remote.roster);
+        let listed: usize = rosters.map(|roster| roster.members().len()).sum();
+        assert_eq!(listed, self.listed);
+        assert!(listed <= self.most, "{listed}");
+        let held = self.list.iter().flat_map(|remote| &remote.held);
+        assert_eq!(held.clone().count(), self.held);
+        let held_bytes: usize = held.map(|(_, event)| event.len()).sum();
+        assert_eq!(held_bytes, self.held_bytes);
+        assert!(self.held <= HELD_MAX && held_bytes <= HELD_BYTES_MAX);
+        for remote in &self.list {
+            assert!(remote.is_sound(), "{remote:?}");
+        }
+    }
+
+    /// What all of them take, in bytes.
+    pub fn heap_bytes(&self) -> usize {
+        let of_remotes: usize = self.list.iter().map(Remote::heap_bytes).sum();
+        of_remotes
+            + self.list.capacity() * size_of::<Remote>()
+            + self.senders.capacity() * size_of::<Sender>()
+    }
+
+    /// The most that all of them take, in bytes.
+    pub fn memory_bytes_max(most: usize) -> u64 {
+        use crate::allocator::array_bytes;
+        let most = most as u64;
+        array_bytes(most, size_of::<Remote>())
+            + array_bytes(most, size_of::<Sender>())
+            // There are two lists while a new one comes, and each is a block of its own.
+            + 2 * (array_bytes(most, size_of::<super::roster::Member>()) + most * 32)
+            + (HELD_BYTES_MAX + 2 * HELD_MAX * (size_of::<(u64, Vec<u8>)>() + 32)) as u64
+    }
+}
+
+/// Counts something that takes `cost_us` of a sender's time; if that is more than `burst_s` seconds ahead
+/// of the clock, says when it may come.
+fn admit(arrival_us: &mut u64, cost_us: u64, burst_s: u64, at: Millis) -> Result<(), Millis> {
+    let now_us = at.micros();
+    let next_us = (*arrival_us).max(now_us) + cost_us;
+    let ahead_us = next_us.saturating_sub(now_us + burst_s * 1_000_000);
+    if ahead_us > 0 {
+        return Err(at + Millis(ahead_us.div_ceil(1000)));
+    }
+    *arrival_us = next_us;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::link::payload::EventId;
+    use crate::link::remote::Digest;
+    use crate::link::roster::RosterHash;
+    use crate::protocol::LifeId;
+
+    fn remote(name: &str) -> Remote {
+        let next = EventId {
+            boot: LifeId::new(7),
+            log: 1,
+            number: 1,
+        };
+        let digest = Digest {
+            next,
+            first: 1,
+            members: 0,
+            hash: RosterHash::default(),
+            every_s: 10,
+        };
+        Remote::new(0, Name::parse(name).unwrap(), &digest, Millis(0))
+    }
+
+    #[test]
+    fn all_that_is_held_comes_back_from_a_state() {
+        let mut full = remote("attic");
+        (2..2 + HELD_MAX as u64).for_each(|number| full.hold(number, b"held"));
+        let mut remotes = Remotes::new(8);
+        assert!(remotes.load(full) && remotes.load(remote("barn")));
+        assert_eq!((remotes.len(), remotes.held), (2, HELD_MAX));
+        assert!(!remotes.can_hold(1));
+    }
+
+    #[test]
+    fn a_box_takes_the_place_of_a_script_and_a_script_that_of_nobody_who_speaks() {
+        let name = |name| Name::parse(name).unwrap();
+        let mut remotes = Remotes::new(2);
+        assert!(remotes.add(remote("attic")));
+        assert!(remotes.admit_said(name("one"), 10, 0, 4, Millis(1)));
+        assert!(remotes.admit_said(name("two"), 10, 0, 4, Millis(1)));
+        assert!(!remotes.admit_said(name("three"), 10, 0, 4, Millis(2)));
+        assert_eq!(remotes.admit_event(name("attic"), 10, Millis(3)), Ok(()));
+        let later = Millis(2) + SILENCE_MAX;
+        assert!(remotes.admit_said(name("three"), 10, 0, 4, later));
+    }
+
+    #[test]
+    fn a_box_that_sends_too_fast_learns_when_it_may() {
+        let attic = Name::parse("attic").unwrap();
+        let mut remotes = Remotes::new(2);
+        let burst = (LINES_PER_S * BURST_S) as usize;
+        for _ in 0..burst {
+            assert_eq!(
+                remotes.admit_event(attic, BYTES_PER_LINE, Millis(0)),
+                Ok(())
+            );
+        }
+        let until = remotes
+            .admit_event(attic, BYTES_PER_LINE, Millis(0))
+            .unwrap_err();
+        assert!(until > Millis(0));
+        assert_eq!(remotes.admit_event(attic, BYTES_PER_LINE, until), Ok(()));
+        assert_eq!(
+            remotes.admit_event(Name::parse("barn").unwrap(), 1, until),
+            Ok(())
+        );
+    }
+}
