@@ -8,6 +8,7 @@
 mod cost;
 mod expire;
 mod junk;
+mod link;
 mod memory;
 mod server;
 mod sessions;
@@ -24,8 +25,8 @@ use tools::json::Object;
 /// Starts servers and measures what many sessions cost them.
 ///
 /// That is memory, processor time a command, what happens when all expire within ten seconds, when
-/// a thousand connections send junk, and how long clients wait while the server is upgraded. Targets
-/// that are missed are marked. 'cargo build --release' builds the server with this program.
+/// a thousand connections send junk, how long clients wait while the server is upgraded, and what
+/// rooms that span boxes cost (this takes mosquitto). Targets that are missed are marked. 'cargo build --release' builds the server with this program.
 #[derive(Args)]
 pub struct Plan {
     /// The server [default: chinwag in this program's folder]
@@ -50,6 +51,7 @@ enum Part {
     Expire,
     Junk,
     Upgrade,
+    Link,
 }
 
 impl Part {
@@ -60,6 +62,7 @@ impl Part {
             Part::Expire => expire::measure(program, sessions),
             Part::Junk => junk::measure(program),
             Part::Upgrade => upgrade::measure(program, sessions),
+            Part::Link => link::measure(program),
         }
     }
 }

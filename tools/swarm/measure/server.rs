@@ -37,10 +37,16 @@ pub struct Server {
 impl Server {
     /// Starts a server that bounds as little as it can. It and this process have a processor each, if
     /// there are two.
-    pub fn start(
+    pub fn start(program: &Path, sizes: [usize; 3], log_bytes: &str) -> Result<Server, String> {
+        Server::start_with(program, sizes, log_bytes, &[])
+    }
+
+    /// The same with more options.
+    pub fn start_with(
         program: &Path,
         [connections, sessions, rooms]: [usize; 3],
         log_bytes: &str,
+        more: &[&str],
     ) -> Result<Server, String> {
         pin(CORES[0])?;
         let [connections, sessions, rooms, each] =
@@ -58,8 +64,9 @@ impl Server {
             ["--max-rooms", &rooms],
             ["--max-per-address", &each],
         ];
-        let upgrade_bytes_max = upgrade_bytes_max(program, &options.concat())?;
-        let started = server::Server::start(program, &options.concat());
+        let options = [&options.concat(), more].concat();
+        let upgrade_bytes_max = upgrade_bytes_max(program, &options)?;
+        let started = server::Server::start(program, &options);
         pin(CORES[CORES.len() - 1])?;
         let server = started?;
         let process = Process::find(server.pid())?;
