@@ -145,7 +145,22 @@ impl Net {
     ///
     /// A text for people.
     pub fn connect(&mut self, index: usize, receive_buffer: Option<usize>) -> Result<Conn, String> {
-        let connected = self.try_connect(receive_buffer).and_then(|mut stream| {
+        self.connect_to(self.address, index, receive_buffer)
+    }
+
+    /// The same to another address.
+    ///
+    /// # Errors
+    ///
+    /// A text for people.
+    pub fn connect_to(
+        &mut self,
+        address: SocketAddr,
+        index: usize,
+        receive_buffer: Option<usize>,
+    ) -> Result<Conn, String> {
+        let connected = self.try_connect(address, receive_buffer);
+        let connected = connected.and_then(|mut stream| {
             let registry = self.poll.registry();
             registry.register(&mut stream, Token(index), BOTH)?;
             Ok(stream)
@@ -158,7 +173,6 @@ impl Net {
                 }
                 _ => "",
             };
-            let address = self.address;
             format!("cannot open connection {index} to {address}: {error}{way_out}")
         })?;
         Ok(Conn {
@@ -169,9 +183,13 @@ impl Net {
         })
     }
 
-    fn try_connect(&mut self, receive_buffer: Option<usize>) -> io::Result<TcpStream> {
+    fn try_connect(
+        &mut self,
+        address: SocketAddr,
+        receive_buffer: Option<usize>,
+    ) -> io::Result<TcpStream> {
         loop {
-            let socket = Socket::new(Domain::for_address(self.address), Type::STREAM, None)?;
+            let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
             socket.set_nonblocking(true)?;
             // A port may have had connections to other addresses a minute ago.
             socket.set_reuse_address(true)?;
@@ -179,8 +197,8 @@ impl Net {
             if let Some(bytes) = receive_buffer {
                 socket.set_recv_buffer_size(bytes)?;
             }
-            let is_bound = self.bind(&socket)?;
-            match socket.connect(&self.address.into()) {
+            let is_bound = self.bind(&socket, address)?;
+            match socket.connect(&address.into()) {
                 // That port has a connection to that very address.
                 Err(error) if is_bound && error.kind() == ErrorKind::AddrNotAvailable => {}
                 Err(error) if error.raw_os_error() != Some(IN_PROGRESS) => return Err(error),
@@ -191,8 +209,8 @@ impl Net {
 
     /// Binds the next port that is free. If there is none, it is left to the system to find one
     /// that has connections to other addresses alone.
-    fn bind(&mut self, socket: &Socket) -> io::Result<bool> {
-        let any: IpAddr = match self.address {
+    fn bind(&mut self, socket: &Socket, address: SocketAddr) -> io::Result<bool> {
+        let any: IpAddr = match address {
             SocketAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
             SocketAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
         };

@@ -11,6 +11,7 @@
 //! `--help` says the rest. One thread serves all connections, and should cost less than the server,
 //! so as not to be what is measured; its report tells both.
 
+mod boxes;
 mod conn;
 mod ledger;
 mod line;
@@ -50,6 +51,7 @@ fn main() -> ExitCode {
     let arguments = arguments::parse(|arguments: &Arguments| arguments.load.check());
     let done = match arguments.other {
         Some(Task::Measure(plan)) => measure::run(&plan),
+        None if arguments.load.is_linked() => boxes::run(&arguments.load),
         None => run::run(&arguments.load),
     };
     arguments::print("swarm", done)

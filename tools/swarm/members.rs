@@ -29,12 +29,12 @@ pub struct Members<'a> {
 }
 
 impl<'a> Members<'a> {
-    /// The members of a plan, in rooms of this name with a number behind it.
-    pub fn new(plan: &'a Plan, room: &str) -> Members<'a> {
-        let rooms: Vec<_> = (0..plan.rooms).map(|n| format!("{room}-{n}")).collect();
+    /// The members of a plan.
+    pub fn new(plan: &'a Plan) -> Members<'a> {
+        let rooms = plan.room_names();
         Members {
             plan,
-            ledger: Ledger::new(plan.rooms, plan.senders, plan.size),
+            ledger: Ledger::new(rooms.len(), plan.senders, plan.size),
             pulls: Pulls::new(plan, rooms.clone()),
             rooms,
             senders: Senders::new(plan),
@@ -55,7 +55,7 @@ impl<'a> Members<'a> {
             number -= counts[kind];
             kind += 1;
         }
-        let room = number % plan.rooms;
+        let room = number % plan.rooms();
         let role = match kind {
             0 => Role::Carrier(number as u32),
             1 => Role::Receiver(Reader {
@@ -95,7 +95,7 @@ impl<'a> Members<'a> {
 
     /// From now on messages may be said.
     pub fn open(&mut self, conns: &mut [Conn]) {
-        for room in 0..self.plan.rooms {
+        for room in 0..self.rooms.len() {
             let receivers = self.share(self.plan.receivers, room) as u32;
             let pulls = self.share(self.plan.pulls, room) as u32;
             self.ledger.open(room as u32, receivers, pulls);
@@ -133,7 +133,7 @@ impl<'a> Members<'a> {
 
     /// How many of those are in a room that are spread evenly over all rooms.
     fn share(&self, count: usize, room: usize) -> usize {
-        (count + self.plan.rooms - 1 - room) / self.plan.rooms
+        (count + self.rooms.len() - 1 - room) / self.rooms.len()
     }
 
     /// Takes the whole lines of what a connection has received; gives their length. What is wrong

@@ -35,19 +35,20 @@ pub enum Pace {
 /// Puts load on a chinwag server, checks that every session gets everything exactly once and in
 /// order, and reports how fast that went and what it took.
 ///
-/// With 'measure' it starts servers of its own and measures what a million sessions cost them: see
+/// With several addresses it does that to servers whose rooms are linked, and checks for each server
+/// what it passes on from every other. With 'measure' it starts servers of its own and measures what a million sessions cost them: see
 /// 'swarm measure --help'.
 #[derive(Args, Debug)]
 #[command(after_long_help = EXPLANATION)]
 pub struct Plan {
-    /// The server
+    /// The server; may appear several times, for servers whose rooms are linked
     #[arg(
         long = "addr",
         value_name = "HOST:PORT",
         default_value = "127.0.0.1:8255"
     )]
     #[arg(value_parser = address)]
-    pub address: String,
+    pub addresses: Vec<String>,
     /// Sessions that read what comes: push sessions, or people's
     #[arg(long, value_name = "N", default_value = "50", value_parser = within(CONNECTIONS))]
     pub receivers: usize,
@@ -83,7 +84,10 @@ pub struct Plan {
     pub dead: usize,
     /// Rooms over which all are spread evenly
     #[arg(long, value_name = "N", default_value = "1", value_parser = within(SOME))]
-    pub rooms: usize,
+    rooms: usize,
+    /// Or this room; may appear several times. Nobody else may be in it [default: rooms of its own]
+    #[arg(long = "room", value_name = "ROOM", conflicts_with = "rooms")]
+    named: Vec<String>,
     /// For how long messages are said; may have decimals
     #[arg(long = "seconds", value_name = "T", default_value = "10", value_parser = seconds_as_us)]
     pub run_us: u64,
@@ -107,9 +111,46 @@ impl Plan {
         }
     }
 
-    /// Connections that serve the pull sessions.
+    /// The server, if there is only one.
+    pub fn address(&self) -> &str {
+        &self.addresses[0]
+    }
+
+    /// Whether the load is on servers whose rooms are linked.
+    pub fn is_linked(&self) -> bool {
+        self.addresses.len() > 1
+    }
+
+    /// How many rooms there are.
+    pub fn rooms(&self) -> usize {
+        match self.named.len() {
+            0 => self.rooms,
+            named => named,
+        }
+    }
+
+    /// The names of the rooms: those of --room, or some that no other run has.
+    pub fn room_names(&self) -> Vec<String> {
+        if !self.named.is_empty() {
+            return self.named.clone();
+        }
+        let run = fastrand::u32(..);
+        (0..self.rooms)
+            .map(|room| format!("swarm-{run:08x}-{room}"))
+            .collect()
+    }
+
+    /// Messages a second in all, where only --rate says when they are said.
+    pub fn rate(&self) -> u32 {
+        self.rate.unwrap_or(1)
+    }
+
+    /// Connections that serve the pull sessions. If servers are linked, each has its own.
     pub fn carriers(&self) -> usize {
-        self.pull_connections.min(self.pulls)
+        match self.is_linked() {
+            true => self.pulls,
+            false => self.pull_connections.min(self.pulls),
+        }
     }
 
     pub fn connections(&self) -> usize {
@@ -133,7 +174,7 @@ impl Plan {
         let mut command = format!(
             "chinwag -c {connections} -s {} -a {each} -r {} --rate 0",
             self.sessions(),
-            self.rooms
+            self.rooms()
         );
         if self.size > SERVER_MESSAGE_MAX {
             command += &format!(" -m {}", self.size);
@@ -152,7 +193,7 @@ impl Plan {
 
     /// Checks what several options have to agree on.
     pub fn check(&self) -> Result<(), String> {
-        let connections = self.connections();
+        let connections = self.addresses.len() * self.connections();
         if connections == 0 {
             return Err("there is nobody to connect: give --receivers, --senders or --pull".into());
         }
@@ -162,6 +203,9 @@ impl Plan {
                  give fewer --receivers, --senders, --dead or --pull-connections"
             ));
         }
+        if self.is_linked() {
+            self.check_linked()?;
+        }
         if self.size < SIZE_MIN && self.senders > 0 {
             return Err(format!(
                 "--size {}: each message holds its sender, number and time, which take up to \
@@ -170,6 +214,31 @@ impl Plan {
             ));
         }
         Ok(())
+    }
+}
+
+impl Plan {
+    /// Checks that the options make sense for servers that are linked.
+    fn check_linked(&self) -> Result<(), String> {
+        let rooms = self.rooms();
+        let faults = [
+            (
+                self.rate.is_none(),
+                "give --rate, since no window spans servers",
+            ),
+            (self.talk, "--talk is for one server"),
+            (self.dead > 0, "--dead is for one server"),
+            (self.pid.is_some(), "--pid is for one server"),
+            (
+                self.receivers < rooms,
+                "give a receiver for each room at least",
+            ),
+            (self.senders < rooms, "give a sender for each room at least"),
+        ];
+        match faults.iter().find(|(is_wrong, _)| *is_wrong) {
+            Some((_, text)) => Err(format!("several --addr: {text}")),
+            None => Ok(()),
+        }
     }
 }
 
@@ -188,6 +257,12 @@ A server with its defaults refuses much of this. One for up to 1,000 receivers:
 
 -c connections, -s sessions, -a both from one address, -r rooms if there are more than 64,
 --rate 0 for no bound to what a client may send, -m for messages above 1,024 bytes.
+
+With several --addr, --receivers, --senders and --pull are on each server, and sessions go on where
+they were when a server is stopped, killed, upgraded or started again; what links the servers may fail
+for a while. Of all that is said on one server, the others pass on everything once and in order, or
+count with MISSED what they do not. When no more is said, all has to be linked and to have arrived
+within --patience. These servers need --link-room '*', or the rooms that --room names.
 
 A latency is the time from when a message was said (with --rate: should have been said) to when a
 receiver has read it. Ctrl-C ends a run early; the report tells of what there was. The exit code is
@@ -220,4 +295,18 @@ The names in the report; those of the server's process are missing, or null, wit
     bytes_per_session             by how much it grew until all had joined, connections included
     lines_throttled               how many times the server made clients wait: they sent too fast
     swarm_cpu_us_per_delivery, swarm_resident_kib
-                                  what this program took itself";
+                                  what this program took itself
+
+With several --addr, there are these in place of some of them:
+
+    servers                       how many there are; receivers, senders and pull are on each
+    run_s                         while messages were said
+    settle_s                      from then on until all had arrived everywhere
+    join_s                        the time until all had joined, on all servers in the others' eyes
+    remote_deliveries             deliveries of messages that were said on another server
+    missed                        events that MISSED told of
+    splits, heals                 how many times a server said of another that it was lost, or there
+    remote_joined, remote_left    JOINED and LEFT of members on other servers
+    reconnects                    connections that broke
+    lives                         how many times a server had lost its sessions
+    remote_latency_us             of messages that were said on another server";

@@ -46,7 +46,7 @@ impl Report {
             .put("senders", plan.senders)
             .put("pull", plan.pulls)
             .put("dead", plan.dead)
-            .put("rooms", plan.rooms)
+            .put("rooms", plan.rooms())
             .put("message_bytes", plan.size)
             .maybe("rate_per_s", rate)
             .maybe("window", window)

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::io::Write;
 
 use crate::conn::Conn;
-use crate::ledger::PADDING;
+use crate::ledger::{Message, PADDING};
 use crate::options::{Pace, Plan};
 
 /// A sender says nothing more while this many bytes wait for its connection to take them.
@@ -140,22 +140,29 @@ impl Senders {
     }
 
     fn say(&mut self, sender: u32, conn: &mut Conn, stamp_us: u64) {
-        let out = &mut conn.net.out;
-        let start = out.len() + "SAY ".len();
-        let said = write!(
-            out,
-            "SAY {sender} {} {stamp_us}",
-            self.said[sender as usize]
+        let number = self.said[sender as usize];
+        write_say(
+            &mut conn.net.out,
+            Message { sender, number },
+            stamp_us,
+            self.size,
         );
-        said.expect("a Vec takes everything");
-        // There is a byte left for the space, or none is needed.
-        if out.len() < start + self.size {
-            out.push(b' ');
-        }
-        out.resize(start + self.size, PADDING);
-        out.extend_from_slice(b"\r\n");
         self.said[sender as usize] += 1;
         self.messages += 1;
         self.spoke.push(sender);
     }
+}
+
+/// Appends a SAY of a message, which is said at this time and has this length.
+pub fn write_say(out: &mut Vec<u8>, message: Message, stamp_us: u64, size: usize) {
+    let Message { sender, number } = message;
+    let start = out.len() + "SAY ".len();
+    let said = write!(out, "SAY {sender} {number} {stamp_us}");
+    said.expect("a Vec takes everything");
+    // There is a byte left for the space, or none is needed.
+    if out.len() < start + size {
+        out.push(b' ');
+    }
+    out.resize(start + size, PADDING);
+    out.extend_from_slice(b"\r\n");
 }

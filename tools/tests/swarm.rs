@@ -12,6 +12,7 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
+use fake::boxes::{Fate, PassedOn, truth};
 use serde_json::{Value, json};
 use tools::client::Client;
 use tools::clock::Clock;
@@ -333,6 +334,10 @@ fn wrong_options_are_named() {
         ("--seconds 1.0000001", &["'1.0000001' for '--seconds"]),
         ("--poll-every=-1", &["'-1' for '--poll-every"]),
         ("soon", &["'soon'"]),
+        (
+            "--rooms 2 --room den",
+            &["--rooms", "--room", "be used with"],
+        ),
         ("measure --only mem", &["'mem'", "--only", "memory, cost"]),
         ("measure --sessions 5", &["--sessions", "1000 to 10000000"]),
     ] {
@@ -350,6 +355,31 @@ fn wrong_options_are_named() {
     ] {
         run(address, "").expect_refusal(2, &["--addr", address, "HOST:PORT"]);
     }
+}
+
+#[test]
+fn options_that_linked_servers_do_not_have_are_named() {
+    for (args, text) in [
+        ("--window 5", "--rate"),
+        ("--rate 5 --talk", "--talk"),
+        ("--rate 5 --dead 1", "--dead"),
+        ("--rate 5 --pid 1", "--pid"),
+        ("--rate 5 --rooms 2", "a sender for each room"),
+        (
+            "--rate 5 --rooms 2 --senders 2 --receivers 1",
+            "a receiver for each room",
+        ),
+        ("--rate 5 --receivers 14000", "28002 connections"),
+    ] {
+        let args = format!("--addr 127.0.0.1:1 {args}");
+        run("127.0.0.1:2", &args).expect_refusal(2, &[text]);
+    }
+    let server = start(&[]);
+    let finished = run(
+        server.address,
+        &format!("--addr {} --rate 5", server.address),
+    );
+    finished.expect_failure(&["is not linked", "--link"]);
 }
 
 #[test]
@@ -638,4 +668,182 @@ fn a_server_of_another_protocol_is_told() {
     stream.write_all(b"220 mail.example.org ESMTP\r\n").unwrap();
     let finished = process.finish();
     finished.expect_failure(&[&address, "not a server of protocol version 1", "220 mail"]);
+}
+
+// Servers whose rooms are linked. The attic has one sender, s0, whose message 5 the cellar may get wrong.
+
+/// A run on two servers.
+fn linked(passed_on: PassedOn, fate: Fate) -> Finished {
+    let [attic, cellar] = fake::boxes::start(passed_on, fate);
+    let args = "--room den --receivers 2 --pull 2 --poll-every 0.05 --rate 200 --seconds 0.2 \
+                --patience 2 --json";
+    run(attic, &format!("--addr {cellar} {args}"))
+}
+
+#[test]
+fn linked_servers_that_pass_everything_on_pass() {
+    let report = linked(truth, Fate::Stays).report();
+    let messages = count(&report, "messages");
+    assert!(messages >= 40 + 2);
+    expect(
+        &report,
+        &json!({
+            "servers": 2, "receivers": 2, "senders": 1, "pull": 2, "rooms": 1, "message_bytes": 64,
+            "rate_per_s": 200, "sessions": 10, "deliveries": 8 * messages,
+            "pull_deliveries": 4 * messages, "remote_deliveries": 4 * messages, "lost": 0,
+            "missed": 0, "splits": 0, "heals": 0, "remote_joined": 9, "remote_left": 0,
+            "reconnects": 0, "lives": 0,
+        }),
+    );
+    for name in ["latency_us", "remote_latency_us"] {
+        assert!(count(&report[name], "max") > 0, "{name} in {report}");
+    }
+    let help = run("127.0.0.1:1", "--help");
+    for name in report.as_object().unwrap().keys() {
+        let mut words = help.out.split([' ', ',', ':', '\n', ';']);
+        assert!(
+            words.any(|word| word == name),
+            "the help does not have {name}"
+        );
+    }
+}
+
+#[test]
+fn what_a_server_counts_as_missed_may_be_missing() {
+    let missed: PassedOn = |number, said| match number {
+        3 | 4 => Vec::new(),
+        5 => vec!["MISSED 1763800000000 attic 2".into(), said[5].clone()],
+        _ => truth(number, said),
+    };
+    let report = linked(missed, Fate::Stays).report();
+    expect(&report, &json!({ "missed": 2, "lost": 0 }));
+    let messages = count(&report, "messages");
+    assert_eq!(count(&report, "deliveries"), 8 * messages - 2 * 4);
+    let split: PassedOn = |number, said| match number {
+        5 => vec![
+            "SPLIT 1763800000000 attic 5".into(),
+            "HEALED 1763800000000 attic 5".into(),
+            said[5].clone(),
+        ],
+        _ => truth(number, said),
+    };
+    let report = linked(split, Fate::Stays).report();
+    expect(&report, &json!({ "splits": 1, "heals": 1 }));
+}
+
+#[test]
+fn what_is_not_passed_on_as_it_was_said_is_found_out() {
+    let wrong: [(PassedOn, &[&str]); 12] = [
+        // Lost.
+        (
+            |number, said| {
+                if number == 5 {
+                    Vec::new()
+                } else {
+                    truth(number, said)
+                }
+            },
+            &[
+                "1 missing before it, and MISSED counts 0",
+                "this was next: MSG ",
+                "s0 0 5 ",
+            ],
+        ),
+        // Doubled.
+        (
+            |number, said| vec![said[number].clone(); 1 + usize::from(number == 5)],
+            &["came again or too late: MSG ", "s0 0 5 "],
+        ),
+        // In another order.
+        (
+            |number, said| match number {
+                5 => Vec::new(),
+                6 => vec![said[6].clone(), said[5].clone()],
+                _ => truth(number, said),
+            },
+            &["1 missing before it", "s0 0 6 "],
+        ),
+        // Too few, and too many.
+        (
+            |number, said| match number {
+                4 | 5 => Vec::new(),
+                6 => vec!["MISSED 1763800000000 attic 1".into(), said[6].clone()],
+                _ => truth(number, said),
+            },
+            &["2 missing before it, and MISSED counts 1"],
+        ),
+        (
+            |number, said| match number {
+                5 => vec!["MISSED 1763800000000 attic 1".into(), said[5].clone()],
+                _ => truth(number, said),
+            },
+            &["0 missing before it, and MISSED counts 1"],
+        ),
+        // A box that is none, and this box itself.
+        (
+            |_, said| vec![said.last().unwrap().replacen("@attic", "@garage", 1)],
+            &["there is no box garage"],
+        ),
+        (
+            |_, said| vec![said.last().unwrap().replacen("@attic", "@cellar", 1)],
+            &["it comes from cellar itself, and has its name"],
+        ),
+        // As if a member of this box had said it.
+        (
+            |_, said| vec![said.last().unwrap().replacen("@attic", "", 1)],
+            &["this was not said so by anybody there", "from s0 on cellar"],
+        ),
+        // Somebody else, and another time of day.
+        (
+            |_, said| vec![said.last().unwrap().replacen("s0@", "s1@", 1)],
+            &["this was not said so by anybody there", "from s1 on attic"],
+        ),
+        (
+            |_, said| vec![said.last().unwrap().replacen(" 17638", " 17639", 1)],
+            &[
+                "was never said there: MSG 1763900000000 s0 0 0",
+                "next: MSG 1763800000000 s0",
+            ],
+        ),
+        // Signs that do not fit.
+        (
+            |number, said| match number {
+                5 => vec!["HEALED 1763800000000 attic 5".into(), said[5].clone()],
+                _ => truth(number, said),
+            },
+            &["about attic: a HEALED comes without a SPLIT before it"],
+        ),
+        (
+            |number, said| match number {
+                5 => vec!["SPLIT 1763800000000 attic 5".into(), said[5].clone()],
+                _ => truth(number, said),
+            },
+            &["comes between SPLIT and HEALED"],
+        ),
+    ];
+    for (passed_on, texts) in wrong {
+        linked(passed_on, Fate::Stays).expect_failure(texts);
+    }
+}
+
+#[test]
+fn sessions_go_on_where_they_were_and_join_again_in_another_life() {
+    let report = linked(truth, Fate::HangsUp).report();
+    let messages = count(&report, "messages");
+    expect(
+        &report,
+        &json!({ "reconnects": 5, "lives": 0, "lost": 0, "deliveries": 8 * messages }),
+    );
+    let report = linked(truth, Fate::Crashes).report();
+    expect(
+        &report,
+        &json!({ "reconnects": 5, "lives": 1, "splits": 1, "heals": 1 }),
+    );
+}
+
+#[test]
+fn a_server_that_forgets_is_found_out() {
+    linked(truth, Fate::Forgets).expect_failure(&["s0 in den on attic: RESUME says said="]);
+    // What comes after a crash belongs to another life, and the cellar has said nothing of that.
+    linked(truth, Fate::CrashesInSecret).expect_failure(&["was never said there: JOINED"]);
 }

@@ -12,7 +12,8 @@
 mod room;
 
 use crate::line::{self, Line};
-use room::{Message, Room, What};
+pub use room::Message;
+use room::{Room, What};
 use tools::latency::Latencies;
 
 /// How far a session has come in a room's events.
@@ -314,16 +315,9 @@ impl Ledger {
     /// Which message a text is and when it was said, if it is one of ours.
     fn message(&self, name: &[u8], text: &[u8]) -> Checked<Option<(Message, u64)>> {
         let read = || {
-            let (sender, rest) = line::number(text)?;
-            let (number, rest) = line::number(rest)?;
-            let (stamp_us, padding) = line::number(rest)?;
-            let is_name = line::number(name.strip_prefix(b"s")?)? == (sender, &[]);
-            let is_whole = text.len() == self.size && padding.iter().all(|&b| b == PADDING);
-            let message = Message {
-                sender: sender.try_into().ok()?,
-                number: number.try_into().ok()?,
-            };
-            (is_name && is_whole).then_some((message, stamp_us))
+            let (message, stamp_us) = read_message(text, self.size)?;
+            let number = line::number(name.strip_prefix(b"s")?)?;
+            (number == (message.sender.into(), &[])).then_some((message, stamp_us))
         };
         match read() {
             Some(read) => Ok(Some(read)),
@@ -339,8 +333,21 @@ impl Ledger {
 /// What fills a message up to its length.
 pub const PADDING: u8 = b'.';
 
+/// Which message a text of this length is, and when it was said, if it is one of ours.
+pub fn read_message(text: &[u8], size: usize) -> Option<(Message, u64)> {
+    let (sender, rest) = line::number(text)?;
+    let (number, rest) = line::number(rest)?;
+    let (stamp_us, padding) = line::number(rest)?;
+    let is_whole = text.len() == size && padding.iter().all(|&b| b == PADDING);
+    let message = Message {
+        sender: sender.try_into().ok()?,
+        number: number.try_into().ok()?,
+    };
+    is_whole.then_some((message, stamp_us))
+}
+
 /// What is wrong with an event that is not the next one.
-fn out_of_order(seq: u64, next: u64) -> String {
+pub fn out_of_order(seq: u64, next: u64) -> String {
     match seq < next {
         true => format!("event {seq} came again or too late: {next} was next"),
         false => format!("event {seq} came, with {next} missing before it and no LOST"),

@@ -87,7 +87,7 @@ pub struct Swarm<'a> {
 ///
 /// What is in the way, or what the server did wrong.
 pub fn run(plan: &Plan) -> Result<String, String> {
-    let address = resolve(&plan.address)?;
+    let address = resolve(plan.address())?;
     expect_descriptors(plan.connections())?;
     let throttled = lines_throttled(address).map_err(|error| with_hint(error, plan))?;
     let server = plan.pid.map(Process::find).transpose()?;
@@ -124,15 +124,13 @@ impl<'a> Swarm<'a> {
             flag::register(signal, Arc::clone(&is_interrupted))?;
         }
         let clock = Clock::start();
-        // No two runs meet in a room.
-        let room = format!("swarm-{:08x}", fastrand::u32(..));
         Ok(Swarm {
             plan,
             address,
             is_interrupted,
             clock,
             net: Net::new(address, clock)?,
-            members: Members::new(plan, &room),
+            members: Members::new(plan),
             conns: Vec::with_capacity(plan.connections()),
             connect_to: 0,
             asked: 0,
@@ -359,7 +357,7 @@ impl<'a> Swarm<'a> {
 }
 
 /// The address of a host and a port.
-fn resolve(address: &str) -> Result<SocketAddr, String> {
+pub fn resolve(address: &str) -> Result<SocketAddr, String> {
     let found = address.to_socket_addrs().map(|mut found| found.next());
     match found {
         Ok(Some(found)) => Ok(found),
@@ -369,7 +367,7 @@ fn resolve(address: &str) -> Result<SocketAddr, String> {
 }
 
 /// Makes sure that this many connections can be open.
-fn expect_descriptors(connections: usize) -> Result<(), String> {
+pub fn expect_descriptors(connections: usize) -> Result<(), String> {
     let needed = (connections + DESCRIPTORS_BESIDES) as u64;
     let allowed = raise_descriptors(needed);
     match allowed >= needed {

@@ -96,7 +96,7 @@ impl Swarm<'_> {
         let is_new = self.conns[index].stage == Stage::Connecting;
         match error.kind() {
             io::ErrorKind::UnexpectedEof => format!("{name}: the server closed the connection"),
-            _ if is_new => format!("{name}: cannot connect to {}: {error}", self.plan.address),
+            _ if is_new => format!("{name}: cannot connect to {}: {error}", self.plan.address()),
             _ => format!("{name}: the connection broke: {error}"),
         }
     }

@@ -3,6 +3,8 @@
 //! It does not know RESUME: a pull session has to have a connection of its own. People see the same
 //! events as programs, apart from their own coming.
 
+pub mod boxes;
+
 use std::io::{BufRead, BufReader, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
