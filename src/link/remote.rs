@@ -142,6 +142,8 @@ pub struct Remote {
     lists_asked: u32,
     /// It has answered: its digests are its own.
     is_proven: bool,
+    /// It has not said that it has freed the room.
+    has_room: bool,
     /// When to ask for events.
     ask_events_at: Millis,
     /// The number behind the last one that it was asked for.
@@ -171,6 +173,7 @@ saved!(struct Remote {
     ask_list_at,
     lists_asked,
     is_proven,
+    has_room,
     ask_events_at,
     wanted,
     asked,
@@ -198,6 +201,7 @@ impl Remote {
             ask_list_at: Millis::NEVER,
             lists_asked: 0,
             is_proven: false,
+            has_room: true,
             ask_events_at: Millis::NEVER,
             wanted: 0,
             asked: 0,
@@ -268,8 +272,13 @@ impl Remote {
                 return (Verdict::Known, None);
             }
             if self.standing == Standing::Linked {
-                self.note_successor(next, at);
-                return (Verdict::Other, None);
+                if self.has_room {
+                    self.note_successor(next, at);
+                    return (Verdict::Other, None);
+                }
+                // Nothing more is to come from the life that had it.
+                self.standing = Standing::Lost { since: at };
+                report = Some(Report::Split { members: 0 });
             }
             let start = self.successor.map(|(start, _)| start);
             let start = start.filter(|start| (start.boot, start.log) == (next.boot, next.log));
@@ -291,6 +300,7 @@ impl Remote {
         self.hear(at, Millis::from_secs(digest.every_s));
         self.known = self.known.max(next.number);
         self.first = self.first.max(digest.first);
+        self.has_room = true;
         if let Standing::Lost { since } = self.standing {
             self.standing = Standing::Meeting { lost: Some(since) };
         }
@@ -385,6 +395,7 @@ impl Remote {
         (self.known, self.first) = (next.number, next.number);
         self.roster = Roster::default();
         self.as_of = next.number;
+        self.has_room = false;
         self.has_list();
         Verdict::Next
     }

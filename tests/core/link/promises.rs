@@ -558,6 +558,69 @@ fn a_room_that_is_freed_and_made_again_begins_again() {
     assert_eq!(said, ["bob push attached", "bea@attic push linked"]);
 }
 
+/// It has had the room in its former life, and freed it.
+#[test]
+fn a_box_that_has_the_room_again_in_another_life_is_met_at_once() {
+    let mut boxes = boxes(0);
+    for name in ["attic", "cellar"] {
+        let mut setup = Setup::new(name, &["*"]);
+        setup.limits.keep_rooms_s = 0;
+        boxes.start(setup);
+    }
+    let ann = join(&mut boxes, ATTIC, "ann");
+    let bob = join(&mut boxes, CELLAR, "bob");
+    boxes.advance(MEETING_MS);
+    boxes.ask(ATTIC, &ann, "QUIT");
+    boxes.advance(MEETING_MS);
+    heard(&bob);
+    // Nobody hears its will.
+    boxes.broker.block(ATTIC, CELLAR);
+    boxes.crash(ATTIC);
+    boxes.broker.unblock();
+    boxes.start_again(ATTIC);
+    let bea = join(&mut boxes, ATTIC, "bea");
+    boxes.advance(MEETING_MS);
+    say(&mut boxes, ATTIC, &bea, "hello again");
+    boxes.run();
+    assert_eq!(
+        heard(&bob),
+        [
+            "SPLIT attic 0",
+            "HEALED attic 1",
+            "MSG bea@attic hello again"
+        ]
+    );
+}
+
+/// Each log of a room has another number, in every life of the server.
+#[test]
+fn a_room_that_is_made_again_after_a_crash_is_another_one() {
+    let mut boxes = boxes(0);
+    for name in ["attic", "cellar"] {
+        let mut setup = Setup::new(name, &["*"]);
+        setup.limits.keep_rooms_s = 5;
+        boxes.start(setup);
+    }
+    join(&mut boxes, ATTIC, "ann");
+    let bob = join(&mut boxes, CELLAR, "bob");
+    boxes.advance(MEETING_MS);
+    boxes.save(ATTIC);
+    boxes.crash(ATTIC);
+    assert!(!boxes.start_again(ATTIC));
+    let ann = join(&mut boxes, ATTIC, "ann");
+    boxes.advance(MEETING_MS);
+    for number in 0..9 {
+        say(&mut boxes, ATTIC, &ann, &format!("text {number}"));
+    }
+    boxes.ask(ATTIC, &ann, "QUIT");
+    boxes.advance(30_000);
+    heard(&bob);
+    let bea = join(&mut boxes, ATTIC, "bea");
+    say(&mut boxes, ATTIC, &bea, "hello");
+    boxes.advance(30_000);
+    assert_eq!(heard(&bob), ["JOINED bea@attic", "MSG bea@attic hello"]);
+}
+
 #[test]
 fn a_second_box_of_a_name_stays_alone_until_the_first_is_gone() {
     logged::keep();
