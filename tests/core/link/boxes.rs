@@ -417,16 +417,16 @@ impl Boxes {
         self.hear(index);
         let linked = &mut self.boxes[index];
         let state = is_kept.then(|| linked.world.save(Kind::Stop));
-        self.end(index, state);
+        self.end(index, state, is_kept);
     }
 
     /// Ends a box without a word. It goes on with what it has saved last, if anything.
     pub fn crash(&mut self, index: usize) {
         let state = self.boxes[index].disk.clone();
-        self.end(index, state);
+        self.end(index, state, false);
     }
 
-    fn end(&mut self, index: usize, state: Option<Vec<u8>>) {
+    fn end(&mut self, index: usize, state: Option<Vec<u8>>, is_kept: bool) {
         let linked = &mut self.boxes[index];
         linked.life = Life::Ended { state };
         linked.world.hub = Hub::new(*linked.world.hub.chat().limits(), linked.boot, ZONE);
@@ -436,6 +436,7 @@ impl Boxes {
         }
         for ear in &mut linked.ears {
             ear.hang_up();
+            self.ledgers.list[ear.ledger].is_over |= !is_kept;
         }
     }
 

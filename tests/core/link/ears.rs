@@ -6,8 +6,9 @@
 //!
 //! The name of a member says which ledger its events belong to: `g7x3` is the fourth member of ledger 7.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
+use chinwag::chat::event_log::EventLog;
 use chinwag::protocol::Name;
 
 use super::boxes::{Boxes, LinkedBox};
@@ -30,6 +31,8 @@ pub struct Entry {
     pub seq: u64,
     /// How many events there were in all ledgers when it happened.
     stamp: u64,
+    /// How many events, and bytes of them, the log had had before it.
+    before: (usize, usize),
 }
 
 impl Entry {
@@ -49,11 +52,24 @@ pub struct Ledger {
     pub boot: String,
     pub log: String,
     pub entries: Vec<Entry>,
+    /// How many events, and bytes of them, the log has had, and how many bytes it holds.
+    held: (usize, usize),
+    log_bytes: usize,
+    /// The log may not be there any more.
+    pub is_over: bool,
     /// How many members it has had.
     members: usize,
 }
 
 impl Ledger {
+    /// Whether the box cannot send an event any more.
+    fn has_dropped(&self, index: usize) -> bool {
+        let (events, bytes) = self.entries[index].before;
+        self.is_over
+            || self.held.0 - events > EventLog::events_max(self.log_bytes)
+            || self.held.1 - bytes > self.log_bytes
+    }
+
     /// How many of its events are older than a stamp.
     fn len_at(&self, stamp: u64) -> usize {
         self.entries.partition_point(|entry| entry.stamp < stamp)
@@ -68,6 +84,8 @@ pub struct Ledgers {
     /// Somebody speaks under the name of a box in lives that it does not have, or there are two boxes of one
     /// name: another life of a box may come in between.
     pub are_spoofed: bool,
+    /// Nothing is late, so the members of a box are those that have joined and not left.
+    pub are_in_time: bool,
     /// There are more boxes than --link-members allows: some may be forgotten.
     pub are_cramped: bool,
     /// How many events of other boxes all ears have heard, and how many were missed.
@@ -91,6 +109,9 @@ pub struct Heard {
     healed_at: u64,
     /// HEALED has come since the last event.
     may_change: bool,
+    /// Members that have joined since, and those that have left.
+    joined: BTreeSet<String>,
+    left: BTreeSet<String>,
     /// How far it had other ledgers.
     before: BTreeMap<usize, usize>,
     /// The ear has lost events since, by staying away: some may have been of this box.
@@ -114,8 +135,9 @@ pub struct Ear {
     partial: Vec<u8>,
     /// It has lost events by staying away.
     was_away: bool,
-    /// Its box's name.
+    /// Its box's name, and the longest message there.
     name: &'static str,
+    message_bytes_max: usize,
 }
 
 impl Ear {
@@ -166,6 +188,9 @@ impl Ear {
         let seq: u64 = seq.parse().unwrap();
         assert_eq!(seq, self.next_seq, "{} has a gap: {line}", self.name);
         self.next_seq += 1;
+        let ledger = &mut ledgers.list[self.ledger];
+        let before = ledger.held;
+        ledger.held = (before.0 + 1, before.1 + line.len() + 2);
         let (unix_ms, rest) = rest.split_once(' ').unwrap();
         let (name, rest) = rest.split_once(' ').unwrap_or((rest, ""));
         if matches!(kind, "SPLIT" | "HEALED" | "MISSED") {
@@ -180,6 +205,7 @@ impl Ear {
                     line: format!("{kind} {unix_ms} {name} {rest}"),
                     seq,
                     stamp: ledgers.stamp,
+                    before,
                 });
             }
             Some((name, at)) if name.starts_with(SCRIPT) => {
@@ -216,6 +242,18 @@ impl Ear {
         match kind {
             "MISSED" => {
                 assert!(count > 0);
+                let from = heard.next + heard.missed as usize;
+                if let Some(ledger) = heard.ledger.map(|ledger| &ledgers.list[ledger]) {
+                    // Those of a later log have no place yet.
+                    let to = ledger.entries.len().min(from + count as usize);
+                    let could_come = |index: &usize| {
+                        let line = &ledger.entries[*index].line;
+                        !ledger.has_dropped(*index) && line.len() < self.message_bytes_max
+                    };
+                    let first = (from.min(to)..to).find(could_come);
+                    let is_right = heard.is_torn || first.is_none() || ledgers.are_spoofed;
+                    assert!(is_right, "{first:?} of {from}..{to} could come: {line}");
+                }
                 heard.missed += count;
                 ledgers.missed += count;
             }
@@ -230,6 +268,7 @@ impl Ear {
                 heard.is_torn &= heard.ledger.is_some();
                 heard.is_linked = true;
                 (heard.healed_at, heard.may_change) = (ledgers.stamp + 1, true);
+                heard.joined.clear();
             }
         }
     }
@@ -281,8 +320,9 @@ impl Ear {
             let left = old.map_or(0, |(_, old)| old.entries.len() - heard.next);
             if let Some((old, _)) = old.filter(|(_, old)| old.boot == ledger.boot) {
                 assert!(found > old, "an older log comes back: {place}");
-                // It begins with its first event.
-                let is_right = missed <= index + left && (index <= missed || ledgers.are_cramped);
+                // It begins with its first event, unless the box was forgotten in between.
+                let is_new = ledgers.are_spoofed && heard.may_change || ledgers.are_cramped;
+                let is_right = missed <= index + left && (index <= missed || is_new);
                 assert!(is_right, "{index} with {missed} missed: {place}");
             } else {
                 assert!(heard.may_change, "another life without HEALED: {place}");
@@ -300,6 +340,12 @@ impl Ear {
                 heard.before.insert(old, heard.next);
             }
             heard.ledger = Some(found);
+        }
+        if line.starts_with("JOINED ") {
+            heard.joined.insert(name.to_owned());
+        } else if line.starts_with("LEFT ") {
+            heard.joined.remove(name);
+            heard.left.insert(name.to_owned());
         }
         heard.next = index + 1;
         heard.missed = 0;
@@ -355,8 +401,12 @@ impl Boxes {
                 let ear = &mut linked.ears[at];
                 (ear.peer, ear.token) = (peer, token);
                 (ear.is_away, ear.was_away) = (false, true);
+                self.ledgers.list[ear.ledger].is_over = false;
             }
             None => {
+                for ear in linked.ears.iter().filter(|ear| ear.room == room) {
+                    self.ledgers.list[ear.ledger].is_over = true;
+                }
                 linked.ears.retain(|ear| ear.room != room);
                 let ledgers = &mut self.ledgers.list;
                 let is_known = |l: &Ledger| (&l.boot, &l.log) == (&boot, &log);
@@ -367,6 +417,9 @@ impl Boxes {
                     boot,
                     log: log.clone(),
                     entries: Vec::new(),
+                    held: (seq as usize, 0),
+                    log_bytes: linked.setup.limits.log_bytes,
+                    is_over: false,
                     members: 0,
                 });
                 linked.ears.push(Ear {
@@ -382,6 +435,7 @@ impl Boxes {
                     partial: Vec::new(),
                     was_away: false,
                     name: linked.setup.name,
+                    message_bytes_max: linked.setup.limits.message_bytes_max,
                 });
             }
         }
@@ -455,11 +509,23 @@ impl Boxes {
             if ear.was_away && heard.is_none_or(|heard| heard.is_torn) {
                 continue;
             }
+            assert!(
+                !heard.is_some_and(|heard| heard.left.contains(name)),
+                "{line}"
+            );
             let is_linked = heard.is_some_and(|heard| heard.is_linked);
             let expected = if is_linked { "linked" } else { "away" };
             assert_eq!(words[2], expected, "{line}");
         }
         assert!(names.is_sorted_by(|a, b| a < b), "{members:?}");
+        // What a list of members says may be ahead of events that are still to come.
+        for (at, heard) in ear.heard.iter().filter(|_| self.ledgers.are_in_time) {
+            for name in &heard.joined {
+                let listed = format!("{name}@{at} ");
+                let is_listed = members.iter().any(|line| line.starts_with(&listed));
+                assert!(is_listed, "{listed} joined: {members:?}");
+            }
+        }
     }
 
     /// The name of the next member of a room of a box. There has to be an ear.

@@ -149,6 +149,7 @@ impl Simulation {
         let mut boxes = Boxes::with_seed(seed);
         boxes.turns_per_check = 256;
         boxes.ledgers.are_spoofed = matches!(kind, Kind::Spoofed | Kind::Namesakes);
+        boxes.ledgers.are_in_time = kind == Kind::Fair;
         boxes.ledgers.are_cramped = kind == Kind::Cramped;
         if rng.u8(..3) == 0 {
             boxes.piece_bytes = rng.usize(5..100);
@@ -547,6 +548,9 @@ impl Simulation {
             return "others are there".into();
         }
         self.boxes.ask_ear(index, room, "QUIT");
+        // The room may be freed now.
+        let ledger = self.boxes.ear(index, room).ledger;
+        self.boxes.ledgers.list[ledger].is_over = true;
         let ears = &mut self.boxes.boxes[index].ears;
         ears.iter_mut()
             .find(|ear| ear.room == room)
