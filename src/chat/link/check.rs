@@ -30,6 +30,7 @@ impl Chat {
         let remotes = link.remotes.heap_bytes() as u64;
         assert!(remotes <= remotes_max, "{remotes} of {remotes_max} bytes");
         assert!(link.ended.len() <= ENDED_ROOMS_MAX);
+        assert!(link.former.len() <= ENDED_ROOMS_MAX);
         assert!(link.unfinished.is_empty());
 
         let mut listed = 0;

@@ -28,7 +28,8 @@ use crate::time::{Millis, Now};
 
 /// How often the log warns of the same thing at most.
 const WARNING_PAUSE: Millis = Millis(60_000);
-/// The most rooms that were freed and of which other boxes do not know that yet.
+/// The most rooms that were freed and whose numbers are remembered, and the most of which other boxes do not
+/// know that yet.
 const ENDED_ROOMS_MAX: usize = 64;
 
 /// The most bytes of a state that go to each thing.
@@ -47,6 +48,9 @@ pub(super) struct Link {
     to_publish: VecDeque<RoomKey>,
     /// Rooms that were freed, and what number their next own event would have had.
     ended: Vec<(Name, EventId)>,
+    /// The numbers with which freed rooms go on if they are made again, the newest last: so others know how
+    /// many events they have missed of a log that has gone.
+    former: Vec<(Name, EventId)>,
     /// Boxes with events for a room that go on when the hub has served the room's members. There are
     /// none between two turns.
     unfinished: Vec<(RoomKey, Name)>,
@@ -69,6 +73,7 @@ impl Link {
             broker: Broker::default(),
             to_publish: VecDeque::new(),
             ended: Vec::new(),
+            former: Vec::new(),
             unfinished: Vec::new(),
             is_claimed: false,
             wake_at: Millis(0),
@@ -76,6 +81,22 @@ impl Link {
             refused_at: None,
             failed_at: None,
         }
+    }
+
+    /// Remembers with which number a room goes on that is freed.
+    fn remember(&mut self, room: Name, next: EventId) {
+        self.former
+            .retain(|(name, _)| name.folded() != room.folded());
+        if self.former.len() >= ENDED_ROOMS_MAX {
+            self.former.remove(0);
+        }
+        self.former.push((room, next));
+    }
+
+    /// The number with which a room goes on, if it is remembered.
+    fn recall(&self, room: Name) -> Option<EventId> {
+        let mut former = self.former.iter();
+        former.find_map(|&(name, next)| (name.folded() == room.folded()).then_some(next))
     }
 
     /// Lets the hub look at deadlines again by then.
@@ -132,8 +153,10 @@ impl Chat {
         if room.link.is_some() || !link.settings.rooms.include(room.name) {
             return;
         }
-        let number = self.logs_begun;
-        let mut linked = LinkedRoom::new(number, room.log.next());
+        let mut linked = match link.recall(room.name) {
+            Some(former) => LinkedRoom::going_on(former, room.log.next()),
+            None => LinkedRoom::new(self.logs_begun, room.log.next()),
+        };
         let (members, _) = room.members.keys_after(None);
         for member in members.map(|key| &self.sessions[key as usize]) {
             linked.roster_hash.add(member.name, member.mode);
@@ -153,9 +176,10 @@ impl Chat {
         if let Some(linked) = room.link.take() {
             link.remotes.remove_room(key.0);
             link.to_publish.retain(|&other| other != key);
+            let next = linked.id(self.boot, linked.next);
+            link.remember(room.name, next);
             if link.ended.len() < ENDED_ROOMS_MAX {
-                let number = linked.next;
-                link.ended.push((room.name, linked.id(self.boot, number)));
+                link.ended.push((room.name, next));
             }
         }
         self.link = Some(link);
@@ -318,7 +342,7 @@ impl Chat {
         buffers
             + Remotes::memory_bytes_max(members_max)
             + rooms * (size_of::<LinkedRoom>() as u64 + 32 + 2 * size_of::<RoomKey>() as u64)
-            + (ENDED_ROOMS_MAX * 2 * size_of::<(Name, EventId)>()) as u64
+            + (2 * ENDED_ROOMS_MAX * 2 * size_of::<(Name, EventId)>()) as u64
     }
 
     /// The most that the link adds to a state without connections, in bytes.

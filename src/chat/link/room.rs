@@ -103,6 +103,15 @@ impl LinkedRoom {
         }
     }
 
+    /// The same of a room that goes on with the numbers of one of its name that was freed.
+    pub fn going_on(former: EventId, next: u64) -> LinkedRoom {
+        LinkedRoom {
+            next: former.number,
+            cursor_own: former.number,
+            ..LinkedRoom::new(former.log, next)
+        }
+    }
+
     /// Goes on in another life of the server, in which nothing has been said yet. The next event has the
     /// number `next` in the log.
     pub fn begin_life(&mut self, next: u64) {
@@ -241,7 +250,6 @@ impl LinkedRoom {
         (1..=next).contains(&self.from)
             && (1..=next).contains(&self.cursor)
             && self.next >= 1
-            && self.next <= next
             && (1..=self.next).contains(&self.cursor_own)
             && self.again.to <= self.next
             && self.own_between(log, log.first().max(self.from), next) < self.next

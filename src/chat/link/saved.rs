@@ -1,6 +1,6 @@
 //! Saves the link, and loads it again.
 
-use super::{Link, LinkedRoom, RoomKey, packet_bytes_max};
+use super::{ENDED_ROOMS_MAX, Link, LinkedRoom, RoomKey, packet_bytes_max};
 use crate::chat::{Chat, Kind};
 use crate::link::Settings;
 use crate::link::broker::Broker;
@@ -18,6 +18,8 @@ const LINK: Tag = *b"LINK";
 const LINKED_ROOM: Tag = *b"LROM";
 /// Another box in a room.
 const BOX: Tag = *b"LBOX";
+/// With which numbers freed rooms go on.
+const FORMER: Tag = *b"LFRM";
 /// How fast other boxes have sent.
 const SENDERS: Tag = *b"LSND";
 
@@ -78,6 +80,7 @@ impl Chat {
         for remote in link.remotes.iter() {
             out.record(BOX, |out| remote.save(out));
         }
+        out.list(FORMER, link.former.iter().copied());
         out.list(SENDERS, link.remotes.senders().iter().copied());
     }
 
@@ -107,6 +110,7 @@ pub(in crate::chat) struct LoadingLink {
     fields: Option<LinkFields>,
     rooms: Vec<(RoomKey, LinkedRoom)>,
     boxes: Vec<Remote>,
+    former: Vec<(Name, EventId)>,
     senders: Vec<Sender>,
 }
 
@@ -149,6 +153,7 @@ impl LoadingLink {
                 }
                 self.boxes.push(remote);
             }
+            FORMER => self.former.append(&mut fields.list()),
             SENDERS => self.senders.append(&mut fields.list()),
             _ => return Ok(false),
         }
@@ -198,6 +203,10 @@ impl LoadingLink {
             }
         }
         link.remotes.load_senders(self.senders)?;
+        if self.former.len() > ENDED_ROOMS_MAX {
+            return Err(IMPOSSIBLE);
+        }
+        link.former = self.former;
         if let Some(fields) = self.fields.filter(|_| kind.is_upgrade()) {
             let are_listed = fields.to_publish.iter().all(|key| {
                 let linked = chat.rooms[key.index()].link.as_ref();

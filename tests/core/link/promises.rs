@@ -592,6 +592,37 @@ fn a_box_that_has_the_room_again_in_another_life_is_met_at_once() {
     );
 }
 
+/// Others have its events up to its end, or know how many they have missed.
+#[test]
+fn a_room_that_is_freed_while_its_box_is_away_leaves_nothing_uncounted() {
+    let mut boxes = boxes(0);
+    for name in ["attic", "cellar"] {
+        let mut setup = Setup::new(name, &["*"]);
+        setup.limits.keep_rooms_s = 0;
+        boxes.start(setup);
+    }
+    let ann = join(&mut boxes, ATTIC, "ann");
+    let bob = join(&mut boxes, CELLAR, "bob");
+    boxes.advance(MEETING_MS);
+    heard(&bob);
+    boxes.boxes[ATTIC].is_cut_off = true;
+    boxes.cut(ATTIC);
+    say(&mut boxes, ATTIC, &ann, "nobody hears this");
+    boxes.ask(ATTIC, &ann, "QUIT");
+    boxes.run();
+    boxes.boxes[ATTIC].is_cut_off = false;
+    let bea = join(&mut boxes, ATTIC, "bea");
+    say(&mut boxes, ATTIC, &bea, "but this");
+    boxes.advance(30_000);
+    let events = heard(&bob);
+    let missed = events
+        .iter()
+        .filter_map(|event| event.strip_prefix("MISSED attic "));
+    let missed: u64 = missed.map(|count| count.parse::<u64>().unwrap()).sum();
+    assert_eq!(missed, 2, "{events:?}");
+    assert!(events.ends_with(&["JOINED bea@attic".into(), "MSG bea@attic but this".into()]));
+}
+
 /// Each log of a room has another number, in every life of the server.
 #[test]
 fn a_room_that_is_made_again_after_a_crash_is_another_one() {
