@@ -104,11 +104,8 @@ impl Pair {
     }
 
     /// From now on nothing may be missing, if nothing has come yet. `said` is what the origin's senders have
-    /// said by now.
+    /// said by now. The box has met the origin, though its HEALED may still be on its way.
     pub fn expect_all(&mut self, said: &Counts) {
-        if self.standing == Standing::Unknown {
-            self.standing = Standing::Linked;
-        }
         if self.next.is_none() && self.since.is_none() {
             self.since = Some(said.clone());
         }
@@ -520,6 +517,11 @@ mod tests {
             pair.take(9, deed(1), &lives),
             &["was said between: MSG 17 s0 0"],
         );
+        // Its members may get HEALED only now.
+        let mut pair = Pair::new(0);
+        pair.expect_all(&said(3));
+        pair.take_sign(Sign::Healed, &said(3)).unwrap();
+        pair.take(9, deed(3), &lives).unwrap();
     }
 
     #[test]
