@@ -183,20 +183,29 @@ impl Chat {
     }
 
     /// What the word before the cursor can be completed to with TAB: the names of members of the
-    /// person's room and the commands that begin with it, at most `most` of each.
-    pub fn completions(&self, session: Option<SessionKey>, word: &str, most: usize) -> Vec<&str> {
-        let begins = |name: &&str| {
+    /// person's room and the commands that begin with it. There are at most `most` members of each box.
+    pub fn completions(&self, session: Option<SessionKey>, word: &str, most: usize) -> Vec<String> {
+        let begins = |name: &str| {
             let beginning = name.get(..word.len());
             beginning.is_some_and(|beginning| beginning.eq_ignore_ascii_case(word))
         };
-        let mut found: Vec<&str> = COMMANDS.into_iter().filter(begins).collect();
-        let room = session.map(|key| &self.session_and_room(key).1.members);
-        if let Some((members, first)) = room.zip(Name::parse(word)) {
-            let first = by_name(&self.sessions, first);
-            let others = members.keys_after(Some(&first)).0;
-            let names = members.get(&first).into_iter().chain(others);
+        let commands = COMMANDS.into_iter().filter(|command| begins(command));
+        let mut found: Vec<String> = commands.map(str::to_owned).collect();
+        // Names are sorted, and none is before what it begins with.
+        let first = Name::parse(word.split('@').next().unwrap_or(word));
+        if let Some((key, first)) = session.zip(first) {
+            let (session, room) = self.session_and_room(key);
+            let place = by_name(&self.sessions, first);
+            let others = room.members.keys_after(Some(&place)).0;
+            let names = room.members.get(&place).into_iter().chain(others);
             let names = names.map(|key| self.sessions[key as usize].name.as_str());
-            found.extend(names.take_while(begins).take(most));
+            let names = names.take_while(|name| begins(name)).take(most);
+            found.extend(names.map(str::to_owned));
+            for remote in self.remote_in(session.room) {
+                let members = remote.roster.from(first.folded()).iter();
+                let names = members.map(|member| format!("{}@{}", member.name, remote.name));
+                found.extend(names.take_while(|name| begins(name)).take(most));
+            }
         }
         found
     }

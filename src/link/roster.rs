@@ -133,6 +133,12 @@ impl Roster {
         &self.members[from..]
     }
 
+    /// Those from a name on, with the one of this name.
+    pub fn from(&self, name: Folded) -> &[Member] {
+        let (Ok(from) | Err(from)) = self.place(name);
+        &self.members[from..]
+    }
+
     fn place(&self, name: Folded) -> Result<usize, usize> {
         self.members
             .binary_search_by_key(&name, |member| member.name.folded())

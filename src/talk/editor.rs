@@ -157,12 +157,13 @@ impl Editor {
     ///
     /// On a second TAB returns the names, which the caller shows above the line. If there are more than
     /// [`NAMES_SHOWN_MAX`], they may not be all, and nothing is completed.
-    pub fn complete(&mut self, names: &[&str], out: &mut Vec<u8>) -> Option<String> {
+    pub fn complete(&mut self, names: &[impl AsRef<str>], out: &mut Vec<u8>) -> Option<String> {
         let was_ambiguous = std::mem::take(&mut self.is_ambiguous);
         let start = self.word_start(self.cursor);
         let word = &self.line[start..self.cursor];
-        let is_begun = |name: &&&str| common_len(name, word) == word.len();
-        let begun: Vec<&str> = names.iter().filter(is_begun).copied().collect();
+        let is_begun = |name: &&str| common_len(name, word) == word.len();
+        let names = names.iter().map(AsRef::as_ref);
+        let begun: Vec<&str> = names.filter(is_begun).collect();
         let first = begun.split_first().filter(|_| !word.is_empty());
         let Some((name, others)) = first else {
             // TABs in pasted text keep its words apart.

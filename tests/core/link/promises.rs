@@ -1,5 +1,6 @@
 //! What the link promises, one promise at a time.
 
+use chinwag::chat::SessionKey;
 use chinwag::protocol::Limits;
 
 use super::boxes::{Boxes, Setup};
@@ -1034,5 +1035,40 @@ fn a_person_reads_what_the_link_does_in_words() {
             "<ann@attic> hello",
             "-- the link to attic is down (1 member away)"
         ]
+    );
+}
+
+#[test]
+fn tab_completes_the_names_of_members_of_other_boxes() {
+    let mut boxes = boxes(3);
+    for (index, name) in [
+        (ATTIC, "ann"),
+        (ATTIC, "Anna"),
+        (BARN, "ann"),
+        (BARN, "zoe"),
+    ] {
+        join(&mut boxes, index, name);
+    }
+    let bob = boxes.connect(CELLAR);
+    boxes.ask(CELLAR, &bob, "TALK bob room=kitchen");
+    boxes.run();
+    let chat = boxes.boxes[CELLAR].world.hub.chat();
+    let session = (0..9)
+        .map(SessionKey)
+        .find(|&key| chat.conn_of(key) == Some(bob.conn));
+    for (word, names) in [
+        ("an", &["ann@attic", "Anna@attic", "ann@barn"][..]),
+        ("ann@", &["ann@attic", "ann@barn"]),
+        ("ANN@b", &["ann@barn"]),
+        ("anna@c", &[]),
+        ("bob", &["bob"]),
+        ("x@", &[]),
+        ("@", &[]),
+    ] {
+        assert_eq!(chat.completions(session, word, 41), names, "{word}");
+    }
+    assert_eq!(
+        chat.completions(session, "an", 1),
+        ["ann@attic", "ann@barn"]
     );
 }
