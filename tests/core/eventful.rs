@@ -69,7 +69,7 @@ fn replace_secret(fields: &mut [u8]) -> &mut [u8] {
 }
 
 /// The same state with the secrets of known tokens.
-fn with_known_tokens(state: &[u8]) -> Vec<u8> {
+pub fn with_known_tokens(state: &[u8]) -> Vec<u8> {
     let mut records = records(state);
     for Record { tag, fields } in &mut records {
         match &*tag {

@@ -14,18 +14,34 @@ use chinwag::chat::{Head, Kind};
 use chinwag::state::Reader;
 
 use crate::eventful::{Record, eventful_state, limits, records, token};
+use crate::link::eventful::{linked_state, linked_world};
 use crate::members::lines;
 use crate::world::{Wire, World};
 
-const KINDS: [(Kind, &str); 3] = [
-    (Kind::Upgrade, "upgrade"),
-    (Kind::Stop, "stop"),
-    (Kind::Running, "running"),
+/// What makes a state, and its name.
+type Maker = (fn() -> Vec<u8>, &'static str);
+
+const MAKERS: [Maker; 5] = [
+    (|| eventful_state(Kind::Upgrade), "upgrade"),
+    (|| eventful_state(Kind::Stop), "stop"),
+    (|| eventful_state(Kind::Running), "running"),
+    (|| linked_state(Kind::Upgrade), "linked-upgrade"),
+    (|| linked_state(Kind::Stop), "linked-stop"),
 ];
 
-/// The releases with states, and the summaries of those for upgrades: other versions have to come to the
-/// same.
-const RELEASES: [(&str, &str); 1] = [("0.1.0", "12 8 3 a5b4a29756f473e9")];
+/// A release with states, and the summaries of those for upgrades, alone and on a link: other versions have
+/// to come to the same.
+struct Release {
+    version: &'static str,
+    summary: &'static str,
+    linked_summary: &'static str,
+}
+
+const RELEASES: [Release; 1] = [Release {
+    version: "0.1.0",
+    summary: "12 8 3 a5b4a29756f473e9",
+    linked_summary: "1 1 1 08317e664c93cec6",
+}];
 
 fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/states")
@@ -54,9 +70,9 @@ fn write_if_asked() -> bool {
         false => asked.into(),
     };
     fs::create_dir_all(&folder).unwrap();
-    for (kind, name) in KINDS {
+    for (make, name) in MAKERS {
         let name = file_name(env!("CARGO_PKG_VERSION"), name);
-        fs::write(folder.join(name), eventful_state(kind)).unwrap();
+        fs::write(folder.join(name), make()).unwrap();
     }
     true
 }
@@ -66,9 +82,9 @@ fn a_state_is_saved_as_the_newest_release_has_saved_it() {
     if write_if_asked() {
         return;
     }
-    let (version, _) = RELEASES[RELEASES.len() - 1];
-    for (kind, name) in KINDS {
-        let (was, is) = (read(version, name), eventful_state(kind));
+    let Release { version, .. } = RELEASES[RELEASES.len() - 1];
+    for (make, name) in MAKERS {
+        let (was, is) = (read(version, name), make());
         assert_eq!(
             Head {
                 version: version.to_owned(),
@@ -100,9 +116,13 @@ fn a_state_is_saved_as_the_newest_release_has_saved_it() {
 
 /// A world that has begun with a release's state of a kind.
 fn begun_with(version: &str, kind: &str) -> World {
+    begun_in(World::new(limits()), version, kind)
+}
+
+/// The same in another world, which only has to have the right limits and options.
+fn begun_in(mut world: World, version: &str, kind: &str) -> World {
     let state = read(version, kind);
     assert_eq!(head(&state).version, version);
-    let mut world = World::new(limits());
     let wire = |number| {
         let space = usize::MAX;
         Rc::new(RefCell::new(Wire {
@@ -183,7 +203,10 @@ fn assert_sessions_are_back(world: &mut World) {
 
 #[test]
 fn states_for_upgrades_load_with_all_connections_and_come_to_the_same_summary() {
-    for (version, summary) in RELEASES {
+    for Release {
+        version, summary, ..
+    } in RELEASES
+    {
         let mut world = begun_with(version, "upgrade");
         assert_eq!(world.hub.summary().to_string(), summary);
         world.hub.assert_consistent(world.now());
@@ -193,7 +216,7 @@ fn states_for_upgrades_load_with_all_connections_and_come_to_the_same_summary() 
 
 #[test]
 fn states_of_stops_load_with_all_sessions() {
-    for (version, _) in RELEASES {
+    for Release { version, .. } in RELEASES {
         let mut world = begun_with(version, "stop");
         world.hub.assert_consistent(world.now());
         assert_sessions_are_back(&mut world);
@@ -202,7 +225,7 @@ fn states_of_stops_load_with_all_sessions() {
 
 #[test]
 fn states_of_running_servers_load_with_rooms_whose_numbers_go_on_behind_a_gap() {
-    for (version, _) in RELEASES {
+    for Release { version, .. } in RELEASES {
         let mut world = begun_with(version, "running");
         world.hub.assert_consistent(world.now());
         for slot in 0..8 {
@@ -239,5 +262,38 @@ fn states_of_running_servers_load_with_rooms_whose_numbers_go_on_behind_a_gap() 
                 "JOINED 2000018 17638"
             ]
         );
+    }
+}
+
+/// What [`linked_state`] leaves is there: members of other boxes, and an event that is held back.
+#[test]
+fn states_of_a_linked_box_load_with_all_that_is_known_of_others() {
+    for Release {
+        version,
+        linked_summary,
+        ..
+    } in RELEASES
+    {
+        for kind in ["linked-upgrade", "linked-stop"] {
+            let mut world = begun_in(linked_world(), version, kind);
+            if kind == "linked-upgrade" {
+                assert_eq!(world.hub.summary().to_string(), linked_summary);
+            }
+            world.hub.assert_consistent(world.now());
+            let who = ask(&mut world, "JOIN eve room=kitchen quiet=yes\nWHO\nSTATS");
+            let listed = |begin| who.iter().filter_map(move |line| line.strip_prefix(begin));
+            let remote = listed("MEMBER ").filter(|line| line.contains('@'));
+            let names = remote.map(|line| line.rsplit_once(' ').unwrap().0);
+            assert_eq!(
+                names.collect::<Vec<_>>(),
+                [
+                    "dan@barn push away",
+                    "bob@cellar push linked",
+                    "cat@cellar pull linked"
+                ],
+                "{kind}"
+            );
+            assert_eq!(listed("STAT link-boxes ").next(), Some("2"), "{kind}");
+        }
     }
 }

@@ -310,7 +310,15 @@ impl World {
             }
             End(Rc::clone(&wires[number]))
         };
-        self.hub = Hub::load(&mut reader, &head, limits, ZONE, None, stream_of)?.hub;
+        self.hub = Hub::load(
+            &mut reader,
+            &head,
+            limits,
+            ZONE,
+            self.link.clone(),
+            stream_of,
+        )?
+        .hub;
         self.at = head.at.0;
         match head.kind {
             Kind::Upgrade => {}

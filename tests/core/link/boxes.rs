@@ -40,7 +40,7 @@ impl Setup {
         }
     }
 
-    fn settings(&self) -> Settings {
+    pub fn settings(&self) -> Settings {
         let name = |name: &&str| Name::parse(name).unwrap();
         Settings {
             name: name(&self.name),
@@ -55,7 +55,7 @@ impl Setup {
         }
     }
 
-    fn limits(&self) -> Limits {
+    pub fn limits(&self) -> Limits {
         Limits {
             is_linked: true,
             rooms_permanent: self.rooms.len(),

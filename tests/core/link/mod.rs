@@ -6,11 +6,13 @@
 //! | the broker | `broker` |
 //! | boxes that it connects, and their time | `boxes` |
 //! | what a room of a box shows, held against what was said on the others | `ears` |
+//! | a box to which much has happened, and its states | `eventful` |
 //! | one promise at a time | `promises` |
 //! | everything at once, at random | `simulation` |
 
 mod boxes;
 mod broker;
 mod ears;
+pub mod eventful;
 mod promises;
 mod simulation;
