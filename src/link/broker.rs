@@ -125,6 +125,11 @@ impl Broker {
         self.stage == Stage::Linked
     }
 
+    /// Whether there is a stream that the broker has not accepted yet.
+    pub fn is_greeting(&self) -> bool {
+        matches!(self.stage, Stage::Greeting { .. })
+    }
+
     /// Whether there is a stream, perhaps one that is still opening.
     pub fn is_open(&self) -> bool {
         !matches!(self.stage, Stage::Closed { .. })

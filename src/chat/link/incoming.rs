@@ -102,6 +102,10 @@ impl Chat {
 
     fn take_packet(&mut self, link: &mut Link, packet: Packet<'_>, now: Now) -> FromBroker {
         match packet {
+            // Each would be answered with subscriptions.
+            Packet::ConnAck { .. } if !link.broker.is_greeting() => {
+                return FromBroker::Closes("the broker accepts the connection twice");
+            }
             Packet::ConnAck { code: 0 } => {
                 link.broker.accept(now.at);
                 link.wake(Millis(0));

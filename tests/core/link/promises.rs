@@ -802,6 +802,22 @@ fn a_broker_that_takes_nothing_costs_no_memory_and_delays_nobody() {
     assert!(numbers.is_sorted_by(|a, b| a < b) && numbers.last() == Some(&1_999));
 }
 
+/// Each time it would get subscriptions, and there is no end to what one can write.
+#[test]
+fn a_broker_that_accepts_a_connection_twice_is_left() {
+    let mut boxes = boxes(1);
+    let opened = boxes.boxes[ATTIC].opened;
+    let client = boxes.boxes[ATTIC].client().unwrap();
+    boxes.set_space(ATTIC, 0);
+    boxes.broker.spoil(client, &b"\x20\x02\0\0".repeat(10_000));
+    boxes.run();
+    assert_eq!(boxes.boxes[ATTIC].client(), None);
+    boxes.set_space(ATTIC, usize::MAX);
+    boxes.advance(1_000);
+    assert_eq!(boxes.boxes[ATTIC].opened, opened + 1);
+    assert_eq!(stat(&mut boxes, ATTIC, "link-up"), 1);
+}
+
 /// It takes what is written, and says nothing.
 #[test]
 fn a_broker_that_says_nothing_is_left_within_half_a_minute() {
