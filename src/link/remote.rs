@@ -496,16 +496,30 @@ impl Remote {
         }
     }
 
+    /// How many members are in a list of which parts are still to come.
+    pub fn coming(&self) -> usize {
+        self.incoming.roster.members().len()
+    }
+
+    /// Frees what it takes besides its own place.
+    pub fn clear(&mut self) {
+        self.roster = Roster::default();
+        self.incoming = Incoming::default();
+        self.held = Vec::new();
+    }
+
     /// Takes a part of the list of members, which has come whole if this returns `Next`. At most `places`
-    /// members more than now can be listed.
+    /// members more than now can be listed, and `coming_places` more in lists of which parts are still to
+    /// come.
     pub fn take_members(
         &mut self,
         next: EventId,
         hash: RosterHash,
         (part, parts): (u32, u32),
         members: impl Iterator<Item = Option<Member>>,
-        places: usize,
+        (places, coming_places): (usize, usize),
     ) -> Verdict {
+        let coming_places = coming_places + self.coming();
         let is_current = (next.boot, next.log) == (self.next.boot, self.next.log)
             && next.number >= self.next.number;
         if self.ask_list_at == Millis::NEVER || !is_current {
@@ -523,7 +537,7 @@ impl Remote {
             return Verdict::Known;
         }
         incoming.parts = part;
-        let places = places + self.roster.members().len();
+        let places = (places + self.roster.members().len()).min(coming_places);
         for member in members {
             let Some(member) = member else {
                 return Verdict::Absurd;

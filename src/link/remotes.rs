@@ -38,8 +38,9 @@ pub struct Remotes {
     senders: Vec<Sender>,
     /// The most of each, and the most members that are listed.
     most: usize,
-    /// How many members are listed.
+    /// How many members are listed, and how many are in lists of which parts are still to come.
     listed: usize,
+    coming: usize,
     held_bytes: usize,
     held: usize,
 }
@@ -76,11 +77,15 @@ impl Remotes {
         }
         let listed = remote.roster.members().len();
         let bytes: usize = remote.held.iter().map(|(_, event)| event.len()).sum();
-        let has_place = self.list.len() < self.most && listed <= self.places();
+        let coming = remote.coming();
+        let has_place = self.list.len() < self.most
+            && listed <= self.places()
+            && coming <= self.coming_places();
         let can_hold =
             self.held + remote.held.len() <= HELD_MAX && self.held_bytes + bytes <= HELD_BYTES_MAX;
         if has_place && can_hold {
             self.listed += listed;
+            self.coming += coming;
             self.held += remote.held.len();
             self.held_bytes += bytes;
             self.list.push(remote);
@@ -131,6 +136,11 @@ impl Remotes {
         self.most.saturating_sub(self.listed)
     }
 
+    /// How many more could be in lists of which parts are still to come.
+    pub fn coming_places(&self) -> usize {
+        self.most.saturating_sub(self.coming)
+    }
+
     /// Those in a room, by name.
     pub fn in_room(&self, room: u32) -> &[Remote] {
         let from = self.list.partition_point(|remote| remote.room < room);
@@ -164,13 +174,15 @@ impl Remotes {
     pub fn change_at<R>(&mut self, at: usize, change: impl FnOnce(&mut Remote) -> R) -> R {
         let remote = &mut self.list[at];
         let sizes = |remote: &Remote| {
-            let bytes = remote.held.iter().map(|(_, event)| event.len()).sum();
-            (remote.roster.members().len(), remote.held.len(), bytes)
+            let bytes: usize = remote.held.iter().map(|(_, event)| event.len()).sum();
+            let listed = remote.roster.members().len();
+            ((listed, remote.coming()), remote.held.len(), bytes)
         };
-        let (listed, held, held_bytes): (usize, usize, usize) = sizes(remote);
+        let ((listed, coming), held, held_bytes) = sizes(remote);
         let result = change(remote);
         let now = sizes(remote);
-        self.listed = self.listed - listed + now.0;
+        self.listed = self.listed - listed + now.0.0;
+        self.coming = self.coming - coming + now.0.1;
         self.held = self.held - held + now.1;
         self.held_bytes = self.held_bytes - held_bytes + now.2;
         result
@@ -208,10 +220,7 @@ impl Remotes {
 
     /// Forgets the box at an index.
     pub fn remove_at(&mut self, at: usize) {
-        self.change_at(at, |remote| {
-            remote.roster = Default::default();
-            remote.held = Vec::new();
-        });
+        self.change_at(at, Remote::clear);
         self.list.remove(at);
         if self.list.len() < self.list.capacity() / 4 {
             self.list.shrink_to(2 * self.list.len());
@@ -310,6 +319,9 @@ impl Remotes {
         let listed: usize = rosters.map(|roster| roster.members().len()).sum();
         assert_eq!(listed, self.listed);
         assert!(listed <= self.most, "{listed}");
+        let coming: usize = self.list.iter().map(Remote::coming).sum();
+        assert_eq!(coming, self.coming);
+        assert!(coming <= self.most, "{coming}");
         let held = self.list.iter().flat_map(|remote| &remote.held);
         assert_eq!(held.clone().count(), self.held);
         let held_bytes: usize = held.map(|(_, event)| event.len()).sum();

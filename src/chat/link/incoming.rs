@@ -274,7 +274,7 @@ impl Chat {
         now: Now,
     ) {
         let (room, at) = (key.0, now.at);
-        let places = link.remotes.places();
+        let places = (link.remotes.places(), link.remotes.coming_places());
         let (verdict, report) = match read {
             Payload::Digest {
                 next,

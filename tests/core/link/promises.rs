@@ -996,6 +996,34 @@ fn members_for_whom_there_is_no_place_are_counted() {
     boxes.ask(ATTIC, &other, "QUIT");
 }
 
+/// A list whose last part does not come is kept until its box is lost, and anybody can begin one.
+#[test]
+fn lists_that_never_end_take_no_more_memory_than_promised() {
+    let mut boxes = boxes(1);
+    for number in 0..200 {
+        let of_box = format!("chinwag/box{number}/d/kitchen");
+        let id = "5f2ce1a09b34d7c8/1/1";
+        let digest = format!("DIGEST {id} 1 9 0000000000000001 600");
+        publish(&mut boxes, &of_box, &digest);
+        for part in 1..10 {
+            let names = (0..64).map(|name| format!(" {}{part}x{name}", "m".repeat(18)));
+            let names: String = names.collect();
+            let list = format!("MEMBERS {id} 0000000000000001 {part} 10{names}");
+            publish(&mut boxes, &of_box, &list);
+        }
+    }
+    let now = boxes.tell_time(ATTIC);
+    boxes.boxes[ATTIC].world.hub.assert_consistent(now);
+    // Without them, there is space for the others' again.
+    boxes.start(Setup::new("cellar", &["kitchen"]));
+    boxes.advance(60_000);
+    let ann = join(&mut boxes, ATTIC, "ann");
+    join(&mut boxes, CELLAR, "bob");
+    boxes.run();
+    let members = who(&mut boxes, ATTIC, &ann);
+    assert_eq!(members.len(), 2, "{members:?}");
+}
+
 /// However many boxes had to hold events, and in which order.
 #[test]
 fn what_was_held_leaves_no_memory_behind() {
