@@ -73,7 +73,7 @@ pub struct Broker {
     sent_at: Millis,
     /// It has been asked for a word since it was last heard.
     has_asked: bool,
-    /// How many attempts have failed since the last that did not.
+    /// How many attempts have failed since the last good connection.
     failures: u32,
     /// Nobody else has the box's name: nobody has said so when this box claimed it.
     has_name: bool,
@@ -178,6 +178,11 @@ impl Broker {
                 until: at + CLAIM_WAIT,
             },
         };
+    }
+
+    /// Notes that a connection has carried events for long enough to be a good one: the next attempt does
+    /// not wait for long.
+    pub fn forget_failures(&mut self) {
         self.failures = 0;
     }
 

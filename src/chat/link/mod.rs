@@ -28,6 +28,9 @@ use crate::time::{Millis, Now};
 
 /// How often the log warns of the same thing at most.
 const WARNING_PAUSE: Millis = Millis(60_000);
+/// How long a link has to last to be a good one: a broker that is tried again after less than that may not
+/// be there for long either.
+const LASTING: Millis = Millis(5_000);
 /// The most rooms that were freed and whose numbers are remembered, and the most of which other boxes do not
 /// know that yet.
 const ENDED_ROOMS_MAX: usize = 64;
@@ -56,6 +59,10 @@ pub(super) struct Link {
     unfinished: Vec<(RoomKey, Name)>,
     /// Somebody claims this box's name.
     is_claimed: bool,
+    /// When the link came up; `None` if the program before an upgrade knew it.
+    linked_at: Option<Millis>,
+    /// The log says that it is up.
+    is_logged_up: bool,
     /// No deadline comes before this.
     wake_at: Millis,
     /// When the log has warned last: of another box of this name, of payloads that make no sense, of a
@@ -76,6 +83,8 @@ impl Link {
             former: Vec::new(),
             unfinished: Vec::new(),
             is_claimed: false,
+            linked_at: None,
+            is_logged_up: false,
             wake_at: Millis(0),
             conflict_at: None,
             refused_at: None,
@@ -226,12 +235,26 @@ impl Chat {
             // It waits because another box has the name.
             Stage::Closed { until } if until > now.at => {}
             Stage::Linked => {
-                log::warn!("the link is down: {reason}");
+                let lasted = |least| link.linked_at.is_none_or(|since| since + least <= now.at);
+                if lasted(LASTING) {
+                    link.broker.forget_failures();
+                }
+                // That of one that was there for long is no part of a series, and an attempt that fails next
+                // may say why.
+                let is_first = lasted(WARNING_PAUSE);
+                if is_first || Link::may_warn(&mut link.failed_at, now.at) {
+                    log::warn!("the link is down: {reason}");
+                    link.is_logged_up = false;
+                }
+                if is_first {
+                    link.failed_at = None;
+                }
                 link.broker.close(luck, now.at);
             }
             Stage::Closed { .. } | Stage::Greeting { .. } | Stage::Claiming { .. } => {
                 if Link::may_warn(&mut link.failed_at, now.at) {
                     log::warn!("there is no link to the broker: {reason}; trying again");
+                    link.is_logged_up = false;
                 }
                 link.broker.close(luck, now.at);
             }
@@ -271,9 +294,12 @@ impl Chat {
 
     /// Begins to link rooms: the broker has accepted the connection, and the name is this box's.
     fn begin_link(&mut self, link: &mut Link, now: Now) {
-        log::info!("linked as {}", link.settings.name);
+        // A link that comes and goes is logged when it is logged that it has gone.
+        if !std::mem::replace(&mut link.is_logged_up, true) {
+            log::info!("linked as {}", link.settings.name);
+        }
+        link.linked_at = Some(now.at);
         self.stats.link_connects += 1;
-        link.failed_at = None;
         // What was published meanwhile has not come.
         link.remotes.ask_all(now.at);
         link.to_publish.clear();

@@ -802,6 +802,27 @@ fn a_broker_that_takes_nothing_costs_no_memory_and_delays_nobody() {
     assert!(numbers.is_sorted_by(|a, b| a < b) && numbers.last() == Some(&1_999));
 }
 
+/// As one does that refuses a subscription: boxes leave it.
+#[test]
+fn a_broker_that_accepts_and_then_breaks_is_not_tried_often_and_fills_no_log() {
+    let mut boxes = boxes(1);
+    let opened = boxes.boxes[ATTIC].opened;
+    logged::keep();
+    for _ in 0..6_000 {
+        boxes.advance(100);
+        if stat(&mut boxes, ATTIC, "link-up") == 1 {
+            let client = boxes.boxes[ATTIC].client().unwrap();
+            boxes.broker.spoil(client, b"\x90\x03\0\x01\x80");
+        }
+    }
+    let attempts = boxes.boxes[ATTIC].opened - opened;
+    assert!((40..100).contains(&attempts), "{attempts}");
+    let lines = logged::take();
+    let of_link = |line: &&String| line.contains("link is") || line.contains("linked");
+    let count = lines.iter().filter(of_link).count();
+    assert!((10..=22).contains(&count), "{lines:#?}");
+}
+
 /// Each time it would get subscriptions, and there is no end to what one can write.
 #[test]
 fn a_broker_that_accepts_a_connection_twice_is_left() {
