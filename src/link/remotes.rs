@@ -1,7 +1,7 @@
 //! What this box knows of all others: where they are in each room, and how fast they send.
 
 use super::remote::Remote;
-use crate::protocol::{BYTES_PER_LINE, Folded, Name};
+use crate::protocol::{BYTES_PER_LINE, Folded, LifeId, Name};
 use crate::state::{Damage, IMPOSSIBLE, saved};
 use crate::time::Millis;
 
@@ -188,6 +188,15 @@ impl Remotes {
         result
     }
 
+    /// Takes a box's will in all rooms. Returns when it is lost.
+    pub fn take_will(&mut self, name: Name, boot: LifeId, at: Millis) -> Millis {
+        let of_box = self.list.iter_mut().filter(|remote| remote.name == name);
+        of_box.fold(Millis::NEVER, |earliest, remote| {
+            remote.take_will(boot, at);
+            earliest.min(remote.deadline(Millis::NEVER))
+        })
+    }
+
     /// Lets each box that can be reached be asked at once how far it is.
     pub fn ask_all(&mut self, at: Millis) {
         self.list.iter_mut().for_each(|remote| remote.ask(at));
@@ -236,6 +245,22 @@ impl Remotes {
 
     /// Whether a box may send this many bytes of events now; if not, when.
     pub fn admit_event(&mut self, name: Name, bytes: usize, at: Millis) -> Result<(), Millis> {
+        self.admit_line(name, bytes, BURST_S, at)
+    }
+
+    /// Whether a box may say this many bytes about itself now: its members and lost events are lines in
+    /// the room, too. It still may a little longer than it may send events.
+    pub fn admit_digest(&mut self, name: Name, bytes: usize, at: Millis) -> bool {
+        self.admit_line(name, bytes, BURST_S + 1, at).is_ok()
+    }
+
+    fn admit_line(
+        &mut self,
+        name: Name,
+        bytes: usize,
+        burst_s: u64,
+        at: Millis,
+    ) -> Result<(), Millis> {
         let Some(sender) = self.sender(name, true, at) else {
             return Err(at + Millis(1000));
         };
@@ -243,7 +268,7 @@ impl Remotes {
         admit(
             &mut sender.events_us,
             lines * 1_000_000 / LINES_PER_S,
-            BURST_S,
+            burst_s,
             at,
         )
     }
@@ -275,10 +300,15 @@ impl Remotes {
             Ok(index) => index,
             Err(_) => {
                 if self.senders.len() >= self.most {
-                    let (list, most) = (&self.list, self.most);
+                    let most = self.most;
+                    let mut known = Vec::new();
+                    if is_box {
+                        known.extend(self.list.iter().map(|remote| remote.name.folded()));
+                        known.sort_unstable();
+                    }
                     let mut kept = 0;
                     self.senders.retain(|sender| {
-                        let is_known = || list.iter().any(|remote| remote.name == sender.name);
+                        let is_known = || known.binary_search(&sender.name.folded()).is_ok();
                         let stays = sender.heard_at + SILENCE_MAX > at
                             && (!is_box || kept + 1 < most && is_known());
                         kept += usize::from(stays);
@@ -371,7 +401,6 @@ mod tests {
     use crate::link::payload::EventId;
     use crate::link::remote::Digest;
     use crate::link::roster::RosterHash;
-    use crate::protocol::LifeId;
 
     fn remote(name: &str) -> Remote {
         let next = EventId {

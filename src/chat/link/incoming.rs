@@ -144,15 +144,8 @@ impl Chat {
         }
         match (topic, read) {
             (Topic::Gone, Payload::Gone { boot }) => {
-                for at in 0..link.remotes.len() {
-                    let deadline = link.remotes.change_at(at, |remote| {
-                        if remote.name == name {
-                            remote.take_will(boot, now.at);
-                        }
-                        remote.deadline(Millis::NEVER)
-                    });
-                    link.wake(deadline);
-                }
+                let lost_at = link.remotes.take_will(name, boot, now.at);
+                link.wake(lost_at);
             }
             (
                 Topic::Events { room },
@@ -172,7 +165,7 @@ impl Chat {
             }
             (Topic::Digests { room }, read) => {
                 if let Some(key) = self.linked_room(room) {
-                    self.hear_digest(link, key, name, read, now);
+                    self.hear_digest(link, key, name, (read, bytes), now);
                 }
             }
             // What concerns another box of which this one hears only because the broker says so.
@@ -270,10 +263,14 @@ impl Chat {
         link: &mut Link,
         key: RoomKey,
         name: Name,
-        read: Payload<'_>,
+        (read, bytes): (Payload<'_>, usize),
         now: Now,
     ) {
         let (room, at) = (key.0, now.at);
+        let is_known = link.remotes.get(room, name).is_some();
+        if is_known && !link.remotes.admit_digest(name, bytes, at) {
+            return self.refuse_payload(link, "its box speaks too fast", now);
+        }
         let places = (link.remotes.places(), link.remotes.coming_places());
         let (verdict, report) = match read {
             Payload::Digest {
@@ -290,7 +287,6 @@ impl Chat {
                     hash: RosterHash(hash),
                     every_s,
                 };
-                let is_known = link.remotes.get(room, name).is_some();
                 if !is_known && !link.remotes.add(Remote::new(room, name, &digest, at)) {
                     self.refuse_payload(link, "--link-members allows no more boxes", now);
                     return;

@@ -823,6 +823,33 @@ fn a_broker_that_accepts_and_then_breaks_is_not_tried_often_and_fills_no_log() {
     assert!((10..=22).contains(&count), "{lines:#?}");
 }
 
+/// They say nothing, and what they say of themselves are lines in the room.
+#[test]
+fn digests_bring_no_more_lines_than_a_box_may_send() {
+    let mut boxes = boxes(1);
+    let ann = join(&mut boxes, ATTIC, "ann");
+    boxes.turns_per_check = 1_000;
+    let of_forger = "chinwag/forger/d/kitchen";
+    let id = "5f2ce1a09b34d7c8/1";
+    let digest = |number: u64| format!("DIGEST {id}/{number} {number} 0 0000000000000000 600");
+    publish(&mut boxes, of_forger, &digest(1));
+    let list = format!("MEMBERS {id}/1 0000000000000000 1 1");
+    publish(&mut boxes, of_forger, &list);
+    assert_eq!(heard(&ann).last().unwrap(), "HEALED forger 0");
+    for number in 2..40_000 {
+        publish(&mut boxes, of_forger, &digest(number));
+    }
+    // What it may send in three seconds, without the two above.
+    let missed = heard(&ann);
+    let missed: Vec<_> = missed.iter().filter(|e| e.starts_with("MISSED")).collect();
+    assert!(
+        (29_990..=30_000).contains(&missed.len()),
+        "{}",
+        missed.len()
+    );
+    assert_eq!(*missed.last().unwrap(), "MISSED forger 1");
+}
+
 /// Each time it would get subscriptions, and there is no end to what one can write.
 #[test]
 fn a_broker_that_accepts_a_connection_twice_is_left() {
