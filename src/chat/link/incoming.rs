@@ -203,7 +203,8 @@ impl Chat {
             Payload::List { room, boot, log } => {
                 if let Some(key) = self.linked_room(room).filter(|_| boot == self.boot) {
                     if let Some(linked) = &mut self.rooms[key.index()].link {
-                        if linked.log == log && linked.list_part == 0 {
+                        let may = linked.log == log && linked.list_part == 0;
+                        if may && link.may_list(key, now.at) {
                             linked.list_part = 1;
                         }
                     }

@@ -28,6 +28,8 @@ use crate::time::{Millis, Now};
 
 /// How often the log warns of the same thing at most.
 const WARNING_PAUSE: Millis = Millis(60_000);
+/// The shortest time between two lists of a room's members.
+const LIST_PAUSE: Millis = Millis(500);
 /// How long a link has to last to be a good one: a broker that is tried again after less than that may not
 /// be there for long either.
 const LASTING: Millis = Millis(5_000);
@@ -57,6 +59,8 @@ pub(super) struct Link {
     /// Boxes with events for a room that go on when the hub has served the room's members. There are
     /// none between two turns.
     unfinished: Vec<(RoomKey, Name)>,
+    /// The rooms whose lists of members somebody has just asked for, and when.
+    lists: Vec<(RoomKey, Millis)>,
     /// Somebody claims this box's name.
     is_claimed: bool,
     /// When the link came up; `None` if the program before an upgrade knew it.
@@ -82,6 +86,7 @@ impl Link {
             ended: Vec::new(),
             former: Vec::new(),
             unfinished: Vec::new(),
+            lists: Vec::new(),
             is_claimed: false,
             linked_at: None,
             is_logged_up: false,
@@ -106,6 +111,16 @@ impl Link {
     fn recall(&self, room: Name) -> Option<EventId> {
         let mut former = self.former.iter();
         former.find_map(|&(name, next)| (name.folded() == room.folded()).then_some(next))
+    }
+
+    /// Whether a room's list of members may go out: it has not done so just now.
+    fn may_list(&mut self, key: RoomKey, at: Millis) -> bool {
+        self.lists.retain(|&(_, listed)| listed + LIST_PAUSE > at);
+        let may = self.lists.iter().all(|&(room, _)| room != key);
+        if may {
+            self.lists.push((key, at));
+        }
+        may
     }
 
     /// Lets the hub look at deadlines again by then.
@@ -368,6 +383,7 @@ impl Chat {
         buffers
             + Remotes::memory_bytes_max(members_max)
             + rooms * (size_of::<LinkedRoom>() as u64 + 32 + 2 * size_of::<RoomKey>() as u64)
+            + rooms * 2 * size_of::<(RoomKey, Millis)>() as u64
             + (2 * ENDED_ROOMS_MAX * 2 * size_of::<(Name, EventId)>()) as u64
     }
 

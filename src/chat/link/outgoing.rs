@@ -418,9 +418,6 @@ impl<F: Fn(Name) -> Mode> EventWriter<'_, F> {
                 again.from = again.to;
             }
         }
-        if again.from >= again.to {
-            linked.again_done = at;
-        }
         linked.again = again;
     }
 }

@@ -14,7 +14,7 @@ pub(super) const DIGEST_AFTER_CHANGE: Millis = Millis(10_000);
 const DIGEST_PAUSE: Millis = Millis(1000);
 /// The most own events that are published unasked after a time without a link.
 const BACKLOG_MAX: u64 = 256;
-/// How long what was published once more is not published again.
+/// The shortest time until what was published once more is published again.
 const AGAIN_PAUSE: Millis = Millis(500);
 
 /// The part of a room that spans boxes.
@@ -32,8 +32,8 @@ pub(in crate::chat) struct LinkedRoom {
     pub cursor_own: u64,
     /// Own events to publish once more.
     pub again: Again,
-    /// When the last such events had been published.
-    pub again_done: Millis,
+    /// When publishing them began.
+    pub again_at: Millis,
     /// What tells the list of members from others.
     pub roster_hash: RosterHash,
     /// When its next digest is due.
@@ -72,7 +72,7 @@ saved!(struct LinkedRoom {
     cursor,
     cursor_own,
     again,
-    again_done,
+    again_at,
     roster_hash,
     digest_at,
     told_at,
@@ -92,7 +92,7 @@ impl LinkedRoom {
             cursor: next,
             cursor_own: 1,
             again: Again::default(),
-            again_done: Millis(0),
+            again_at: Millis(0),
             roster_hash: RosterHash::default(),
             digest_at: Millis(0),
             told_at: Millis(0),
@@ -209,7 +209,7 @@ impl LinkedRoom {
 
     /// Goes on without a connection to the broker.
     pub fn begin_again(&mut self) {
-        (self.again, self.again_done) = (Again::default(), Millis(0));
+        (self.again, self.again_at) = (Again::default(), Millis(0));
         (self.is_subscribed, self.is_listed) = (false, false);
         self.list_part = 0;
     }
@@ -224,23 +224,23 @@ impl LinkedRoom {
             self.digest_at = self.digest_at.min(at.max(self.told_at + DIGEST_PAUSE));
             return;
         }
-        if again.from < again.to {
-            if from < again.begun {
-                *again = Again {
-                    begun: from,
-                    from,
-                    to: to.max(again.to),
-                    seq: 0,
-                };
-            }
-            again.to = again.to.max(to);
-        } else if from < again.begun || to > again.to || self.again_done + AGAIN_PAUSE <= at {
+        let is_done = again.from >= again.to;
+        let is_new = self.again_at + AGAIN_PAUSE <= at;
+        if is_new && (is_done || from < again.begun) {
+            let to = if is_done { to } else { to.max(again.to) };
             *again = Again {
                 begun: from,
                 from,
                 to,
                 seq: 0,
             };
+            self.again_at = at;
+        } else if to > again.to {
+            // What was published since then is not published once more; others ask for the rest again.
+            if is_done {
+                (again.from, again.seq) = (from.max(again.to), 0);
+            }
+            again.to = to;
         }
     }
 

@@ -850,6 +850,42 @@ fn digests_bring_no_more_lines_than_a_box_may_send() {
     assert_eq!(*missed.last().unwrap(), "MISSED forger 1");
 }
 
+/// However the ranges overlap that it wants.
+#[test]
+fn somebody_who_wants_much_gets_it_twice_a_second_at_most() {
+    let mut boxes = boxes(1);
+    let ann = join(&mut boxes, ATTIC, "ann");
+    for number in 0..200 {
+        say(&mut boxes, ATTIC, &ann, &format!("text {number}"));
+    }
+    boxes.advance(EVERY_MS);
+    let log = boxes.broker.logs["chinwag/attic/d/kitchen"].clone();
+    let ends = (2..=202).map(|to| (1, to));
+    let starts = (1..=201).rev().map(|from| (from, 202));
+    let around = (0..100).map(|n| (101 - n, 102 + n));
+    let out = stat(&mut boxes, ATTIC, "link-events-out");
+    let start = boxes.at;
+    for (from, to) in ends.chain(starts).chain(around) {
+        let want = format!("WANT kitchen {log}/{from} {to}");
+        publish(&mut boxes, "chinwag/attic/w", &want);
+        boxes.advance(4);
+    }
+    let windows = 1 + (boxes.at - start).div_ceil(500);
+    let again = stat(&mut boxes, ATTIC, "link-events-out") - out;
+    assert!((201..=201 * windows).contains(&again), "{again}");
+    // So with lists of members.
+    boxes.broker.seen = Some(Vec::new());
+    for _ in 0..500 {
+        let list = format!("LIST kitchen {log}");
+        publish(&mut boxes, "chinwag/attic/w", &list);
+        boxes.advance(4);
+    }
+    let seen = boxes.broker.seen.take().unwrap();
+    let lists = seen.iter().filter(|seen| seen.1.starts_with("MEMBERS "));
+    let lists = lists.count();
+    assert!((4..=5).contains(&lists), "{lists}");
+}
+
 /// Each time it would get subscriptions, and there is no end to what one can write.
 #[test]
 fn a_broker_that_accepts_a_connection_twice_is_left() {
