@@ -7,6 +7,7 @@ mod dialogues;
 mod editing;
 mod examples;
 mod expiry;
+mod fail2ban;
 mod keys;
 mod limits;
 mod lines;
