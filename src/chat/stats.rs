@@ -131,6 +131,9 @@ stats! {
     turns as "turns";
     /// The longest turn, not counting sleep.
     turn_longest_ms as "turn-longest";
+    "connections-max" = |chat, _| chat.limits.connections_max as u64;
+    "sessions-max" = |chat, _| chat.limits.sessions_max as u64;
+    "rooms-max" = |chat, _| chat.limits.rooms_max as u64;
     /// The most memory that the settings can ever need, in bytes.
     memory_ceiling as "memory-ceiling";
 }

@@ -903,8 +903,8 @@ impl Simulation {
     fn assert_stat(&self, name: &str, value: &str) {
         let limits = self.world.hub.chat().limits();
         let most = match name {
-            "connections" | "connections-most" => limits.connections_max,
-            "sessions" | "sessions-most" => limits.sessions_max,
+            "connections" | "connections-most" | "connections-max" => limits.connections_max,
+            "sessions" | "sessions-most" | "sessions-max" => limits.sessions_max,
             "sessions-attached" => limits.sessions_max.min(limits.connections_max),
             "rooms" | "rooms-kept" => limits.rooms_at_once_max(),
             "log-bytes" => (limits.rooms_max * limits.log_bytes).min(self.allowed("rooms")),
