@@ -7,7 +7,7 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use crate::process::{Client, Finished, Process, Server, TempDir, has, has_ipv6, program};
+use crate::process::{Client, Finished, Process, TempDir, has, has_ipv6, program};
 
 fn has_fail2ban() -> bool {
     has("fail2ban", "command -v fail2ban-regex")

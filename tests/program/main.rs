@@ -17,6 +17,7 @@ mod log;
 mod log_sink;
 mod manual_page;
 mod memory;
+mod monitoring;
 mod openwrt;
 mod options;
 mod process;

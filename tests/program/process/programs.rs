@@ -1,10 +1,14 @@
 //! Programs that tests need, and what happens where they are missing.
 
 use std::collections::BTreeSet;
+use std::ffi::OsString;
 use std::io::{self, Write};
 use std::net::TcpListener;
+use std::os::unix::fs::symlink;
 use std::process::{Command, Stdio};
 use std::sync::{Mutex, PoisonError};
+
+use super::TempDir;
 
 /// Says that a test, or a part of one, is skipped, and why; with CI in the environment, it fails
 /// instead. Each reason is said once, and on stderr itself, since the harness shows what a test
@@ -50,6 +54,62 @@ pub fn has_success(command: &mut Command) -> bool {
 
 pub fn has_netcat() -> bool {
     has("netcat-openbsd", "nc -h 2>&1 | grep -q OpenBSD")
+}
+
+/// One of the programs that are called nc. With busybox' all other programs are busybox', too, as far
+/// as it has them.
+pub struct Netcat {
+    pub package: &'static str,
+    dir: TempDir,
+}
+
+impl Netcat {
+    /// Those that are installed.
+    pub fn all() -> Vec<Netcat> {
+        let programs = [
+            ("netcat-openbsd", "nc.openbsd", "echo nc"),
+            ("netcat-traditional", "nc.traditional", "echo nc"),
+            (
+                "busybox",
+                "busybox",
+                "busybox --list | grep -x nc && busybox --list",
+            ),
+        ];
+        let of = |(package, program, names): (&'static str, &str, &str)| {
+            if !has(package, &format!("command -v {program} && {names}")) {
+                return None;
+            }
+            let shell = |script: &str| {
+                let output = Command::new("sh").args(["-c", script]).output().unwrap();
+                String::from_utf8(output.stdout).unwrap()
+            };
+            let dir = TempDir::new();
+            let target = shell(&format!("command -v {program}"));
+            for name in shell(names).lines().collect::<BTreeSet<_>>() {
+                symlink(target.trim_end(), dir.join(name)).unwrap();
+            }
+            Some(Netcat { package, dir })
+        };
+        programs.into_iter().filter_map(of).collect()
+    }
+
+    pub fn has_unix_sockets(&self) -> bool {
+        self.package == "netcat-openbsd"
+    }
+
+    /// The shell, with this nc.
+    pub fn shell(&self) -> Command {
+        let mut path = OsString::from(self.dir.path());
+        path.push(":");
+        path.push(std::env::var_os("PATH").unwrap_or_default());
+        let shell = match self.dir.join("sh") {
+            own if own.exists() => own,
+            _ => "sh".into(),
+        };
+        let mut command = Command::new(shell);
+        command.env("PATH", path);
+        command
+    }
 }
 
 pub fn has_ipv6() -> bool {
