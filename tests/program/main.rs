@@ -30,6 +30,7 @@ mod signals;
 mod slow;
 mod state;
 mod steps;
+mod supervisors;
 mod systemd;
 mod talk;
 mod telnet;
