@@ -13,9 +13,12 @@ umask 077
 tell() { echo "poll: $*" >&2; }
 fail() { tell "$@"; exit 1; }
 save() { echo "$token $last $log" >"$file.new" && mv "$file.new" "$file" || exit 1; }
-# Sends lines, and accepts the answer only if it is whole: the last reply is the one to PING.
+# Not every system has timeout.
+limit() { if command -v timeout >/dev/null; then timeout 10 "$@"; else "$@"; fi; }
+# Sends lines, and accepts the answer only if it is whole: it has the reply to PING. DETACH keeps the
+# session, and QUIT ends the connection with any netcat.
 ask() {
-    answer=$(printf '%s\n' "$@" 'PING whole' | nc -N -w 10 "$host" "$port" | tr -d '\r')
+    answer=$(printf '%s\n' "$@" 'PING whole' DETACH QUIT | limit nc "$host" "$port" | tr -d '\r')
     case $answer in
         *'
 OK PING whole'*) error=$(pick 's/^ERR /&/p' | head -n 1) ;;
@@ -46,7 +49,8 @@ while :; do
     # If this is killed between showing and saving, the next run shows these events
     # again; in the other order they would be lost.
     pick 's/^LOST \([0-9]*\) .*/poll: \1 events are missing/p' >&2
-    pick '/^MSG /p; /^JOINED /p; /^LEFT /p' || exit 1
+    # busybox' sed would not notice that it cannot write.
+    pick '/^MSG /p; /^JOINED /p; /^LEFT /p' | cat || exit 1
     last=$(field POLL last)
     save
     [ "$(field POLL more)" != 0 ] || exit 0

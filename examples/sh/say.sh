@@ -14,8 +14,10 @@ lines() {
     line "SAY $*"
     echo QUIT
 }
+# Not every system has timeout.
+limit() { if command -v timeout >/dev/null; then timeout 10 "$@"; else "$@"; fi; }
 # The dot keeps the last line end, which tells a whole line from one that was cut off.
-answer=$(lines "$@" | nc -w 10 "$host" "$port" | tr -d '\r'; echo .)
+answer=$(lines "$@" | limit nc "$host" "$port" | tr -d '\r'; echo .)
 case $answer in
     *'
 OK SAY '*'

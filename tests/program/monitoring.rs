@@ -156,7 +156,7 @@ fn the_monitor_needs_a_key_where_others_do_but_not_on_a_unix_socket() {
     }
 }
 
-/// Listens, and says this and no more to each of so many clients.
+/// Listens, and says this and no more to each of a number of clients.
 fn say_to(clients: usize, text: &'static str) -> (String, thread::JoinHandle<()>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap().to_string();

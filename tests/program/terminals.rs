@@ -5,7 +5,7 @@
 //! environment the test fails.
 
 use std::fs;
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::Path;
 use std::process::Command;
@@ -13,7 +13,7 @@ use std::thread;
 use std::time::Duration;
 
 use crate::process::{
-    Client, PATIENCE, Process, Received, Server, TempDir, Watch, has, has_netcat, unix,
+    Client, Netcat, PATIENCE, Process, Received, Server, TempDir, Watch, has, has_netcat, unix,
 };
 
 const CTRL_C: &str = "\x03";
@@ -147,6 +147,8 @@ fn expect_conversation(server: &Server, client: &mut Process) {
 /// A row of the table: what to type, and what keys do then.
 struct Row {
     command: String,
+    /// The nc that it is about, if that is installed.
+    netcat: Option<Netcat>,
     line_end: String,
     interrupt: String,
     end_of_input: String,
@@ -161,8 +163,24 @@ fn rows() -> Vec<Row> {
         let [command, line_end, interrupt, end_of_input, goodbye] = cells[..] else {
             panic!("{line}");
         };
+        let (command, netcat) = command
+            .trim_matches('`')
+            .split_once('`')
+            .unwrap_or((command, ""));
+        let package = match netcat.trim_matches([' ', '(', ')']) {
+            "" => None,
+            "OpenBSD's" => Some("netcat-openbsd"),
+            "traditional" => Some("netcat-traditional"),
+            "busybox'" => Some("busybox"),
+            other => panic!("what is {other}?"),
+        };
+        let netcat = package.and_then(|package| {
+            let mut netcats = Netcat::all().into_iter();
+            netcats.find(|netcat| netcat.package == package)
+        });
         Row {
             command: command.trim_matches('`').to_owned(),
+            netcat,
             line_end: line_end.to_owned(),
             interrupt: interrupt.to_owned(),
             end_of_input: end_of_input.to_owned(),
@@ -178,9 +196,8 @@ impl Row {
         let words = self.command.split(' ');
         let mut programs = words.take_while(|word| !word.starts_with(|c: char| c.is_ascii_digit()));
         let check = |program| match program {
-            "nc" => has_netcat(),
+            "nc" => self.netcat.is_some(),
             "telnet" => has("inetutils-telnet", "telnet --version | grep -q inetutils"),
-            "-N" => true,
             other => has(other, &format!("command -v {other}")),
         };
         has("script", "command -v script") && programs.all(check)
@@ -188,7 +205,12 @@ impl Row {
 
     /// Types the command, with another port.
     fn start(&self, dir: &TempDir, port: &str) -> Process {
-        terminal(dir, &self.command.replace("8255", port))
+        let command = self.command.replace("8255", port);
+        let Some(netcat) = &self.netcat else {
+            return terminal(dir, &command);
+        };
+        let program = format!("{} ", netcat.program().display());
+        terminal(dir, &command.replace("nc ", &program))
     }
 
     fn expect_all(&self) {
@@ -308,7 +330,7 @@ impl Row {
 #[test]
 fn what_the_readme_says_of_programs_in_a_terminal_is_true() {
     let rows = rows();
-    assert_eq!(rows.len(), 5);
+    assert_eq!(rows.len(), 6);
     // Each waits for sessions to expire, so they wait together.
     thread::scope(|scope| {
         for row in rows.iter().filter(|row| row.is_there()) {
@@ -365,26 +387,6 @@ fn rlwrap_edits_lines_and_fetches_earlier_ones() {
     client.type_in(UP);
     client.type_in("\r");
     bob.expect_event("MSG", "ann hello");
-}
-
-#[test]
-fn netcat_gives_up_when_nothing_comes_for_as_long_as_it_was_told() {
-    if !has_netcat() {
-        return;
-    }
-    let shown = clients().replace('\n', " ");
-    assert!(shown.contains("`nc -N -w 10`, which also gives up when nothing comes for 10 s"));
-    let mute = TcpListener::bind("127.0.0.1:0").unwrap();
-    let port = mute.local_addr().unwrap().port().to_string();
-    let client = start(
-        &TempDir::new(),
-        &format!("nc -N -w 1 127.0.0.1 {port} </dev/null"),
-    );
-    let (mut stream, _) = mute.accept().unwrap();
-    stream.set_read_timeout(Some(PATIENCE)).unwrap();
-    // nc ends its side of the stream, and goes by itself.
-    assert_eq!(stream.read(&mut [0]).unwrap(), 0);
-    client.finish();
 }
 
 // Tunnels

@@ -5,6 +5,7 @@ use std::ffi::OsString;
 use std::io::{self, Write};
 use std::net::TcpListener;
 use std::os::unix::fs::symlink;
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::sync::{Mutex, PoisonError};
 
@@ -56,8 +57,8 @@ pub fn has_netcat() -> bool {
     has("netcat-openbsd", "nc -h 2>&1 | grep -q OpenBSD")
 }
 
-/// One of the programs that are called nc. With busybox' all other programs are busybox', too, as far
-/// as it has them.
+/// One of the programs that are called nc. With busybox' nc, all programs that busybox has are
+/// busybox', too.
 pub struct Netcat {
     pub package: &'static str,
     dir: TempDir,
@@ -91,6 +92,11 @@ impl Netcat {
             Some(Netcat { package, dir })
         };
         programs.into_iter().filter_map(of).collect()
+    }
+
+    /// The program, under the name nc.
+    pub fn program(&self) -> PathBuf {
+        self.dir.join("nc")
     }
 
     pub fn has_unix_sockets(&self) -> bool {
