@@ -5,13 +5,19 @@ use std::fs;
 use std::io::IoSlice;
 use std::mem::MaybeUninit;
 use std::os::fd::AsFd;
-use std::os::unix::fs::{FileTypeExt, PermissionsExt, symlink};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt, symlink};
 use std::path::Path;
+use std::process::Command;
 
 use rustix::fs::{FlockOperation, flock};
 use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
+use rustix::process::getuid;
 
-use crate::process::{Client, Process, Server, TempDir, program, program_within, unix};
+use crate::process::{
+    Client, Finished, Netcat, Process, Server, TempDir, has, launch, program, program_within, skip,
+    unix,
+};
+use crate::script::sources::{blocks, document};
 use crate::steps::{failing, flood, try_to_listen};
 
 fn is_socket(path: &Path) -> bool {
@@ -214,6 +220,106 @@ fn a_socket_file_has_the_mode_that_was_asked_for_whatever_the_umask() {
         assert_eq!(mode(&path), expected, "umask {umask} {mode_args:?}");
         server.connect().expect_service();
     }
+}
+
+/// README.md's commands, with numbers in place of names.
+#[test]
+fn a_group_gets_in_as_the_readme_says_and_nobody_else() {
+    const OWNER: &str = "4001";
+    const GROUP: &str = "4002";
+    if !getuid().is_root() {
+        return skip("only root can connect as several users");
+    }
+    if launch().len() > 1 || !has("util-linux", "command -v setpriv") {
+        return;
+    }
+    let script = blocks(&document("README.md"), "sh").into_iter();
+    let mut scripts = script.map(|(_, text)| text);
+    let script = scripts.find(|text| text.contains("--socket-mode")).unwrap();
+    let dir = TempDir::new();
+    let others_may = fs::Permissions::from_mode(0o755);
+    fs::set_permissions(dir.path(), others_may).unwrap();
+    let program = dir.join("chinwag");
+    fs::copy(&launch()[0], &program).unwrap();
+    let folder = dir.join("chat");
+    let with_numbers = script
+        .replace("/run/chat", folder.to_str().unwrap())
+        .replace("-o chinwag -g chat", &format!("-o {OWNER} -g {GROUP}"));
+    let command = |beginning: &str| {
+        let mut lines = with_numbers.lines();
+        let line = lines.find(|line| line.starts_with(beginning)).unwrap();
+        line.split('#').next().unwrap().trim_end().to_owned()
+    };
+    // A shell of a user, who is in this group as well as in a group of their own.
+    let shell_of = |user: &str, group: Option<&str>, command: &str| {
+        let groups = match group {
+            Some(group) => format!("--groups={group}"),
+            None => "--clear-groups".to_owned(),
+        };
+        let mut shell = Command::new("setpriv");
+        shell.args([
+            &format!("--reuid={user}"),
+            &format!("--regid={user}"),
+            &groups,
+        ]);
+        shell.args(["sh", "-c", &format!("umask 022; exec {command}")]);
+        shell
+    };
+
+    let made = Command::new("sh")
+        .args(["-c", &command("install ")])
+        .status();
+    assert!(made.unwrap().success());
+    let serve = command("chinwag ").replacen("chinwag", program.to_str().unwrap(), 1);
+    let mut process = Process::start(&mut shell_of(OWNER, None, &serve));
+    process.expect_error("listening on unix:");
+    let file = fs::metadata(folder.join("socket")).unwrap();
+    assert_eq!(file.mode() & 0o7777, 0o660);
+    assert_eq!(
+        [file.uid(), file.gid()].map(|id| id.to_string()),
+        [OWNER, GROUP]
+    );
+
+    let mut clients = Vec::new();
+    for netcat in Netcat::all() {
+        if netcat.has_unix_sockets() {
+            let nc = format!("{} ", netcat.program().display());
+            clients.push((command("nc -U ").replacen("nc ", &nc, 1), netcat));
+        }
+    }
+    let mut commands: Vec<_> = clients.iter().map(|(command, _)| command.clone()).collect();
+    if has("socat", "command -v socat") {
+        let socket = folder.join("socket");
+        commands.push(format!("socat - UNIX-CONNECT:{}", socket.display()));
+        assert!(
+            document("README.md")
+                .replace('\n', " ")
+                .contains("socat - UNIX-CONNECT:/run/chat/socket")
+        );
+    }
+    for command in commands {
+        let visit = |user: &str, group: Option<&str>| -> Finished {
+            let mut client = Process::start(&mut shell_of(user, group, &command));
+            client.try_to_type_in("PING\nQUIT\n");
+            client.end_input();
+            client.finish()
+        };
+        for (user, group) in [("4003", Some(GROUP)), (OWNER, None)] {
+            let finished = visit(user, group);
+            assert!(finished.out.contains("OK PING"), "{command}: {finished:?}");
+        }
+        for (user, group) in [("4003", None), ("4004", Some("4003"))] {
+            let finished = visit(user, group);
+            assert_ne!(finished.code, Some(0), "{command}: {finished:?}");
+            assert!(finished.err.contains("Permission denied"), "{finished:?}");
+            assert_eq!(finished.out, "");
+        }
+    }
+    // Nor do others see what is in the folder.
+    let list = format!("ls {}", folder.display());
+    let listed = |user: &str, group| Process::start(&mut shell_of(user, group, &list)).finish();
+    assert_eq!(listed("4003", Some(GROUP)).out, "socket\n");
+    assert_eq!(listed("4003", None).out, "");
 }
 
 #[test]
