@@ -393,6 +393,7 @@ impl Remote {
         }
         self.hear(at, Millis(hold.0 / DIGESTS_MISSING_MAX));
         (self.known, self.first) = (next.number, next.number);
+        self.held.retain(|&(number, _)| number < next.number);
         self.roster = Roster::default();
         self.as_of = next.number;
         self.has_room = false;
@@ -522,6 +523,9 @@ impl Remote {
         let coming_places = coming_places + self.coming();
         let is_current = (next.boot, next.log) == (self.next.boot, self.next.log)
             && next.number >= self.next.number;
+        if is_current && next.number - self.next.number > AHEAD_MAX {
+            return Verdict::Absurd;
+        }
         if self.ask_list_at == Millis::NEVER || !is_current {
             return Verdict::Known;
         }

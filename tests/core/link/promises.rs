@@ -1080,6 +1080,30 @@ fn members_for_whom_there_is_no_place_are_counted() {
     boxes.ask(ATTIC, &other, "QUIT");
 }
 
+/// What was saved is checked when it is loaded again.
+#[test]
+fn no_forged_number_keeps_a_box_from_its_upgrade() {
+    let mut boxes = boxes(1);
+    let of_forger = "chinwag/forger/d/kitchen";
+    let id = |number: u64| format!("5f2ce1a09b34d7c8/1/{number}");
+    let digest = |number: u64| format!("DIGEST {} 1 0 0000000000000000 600", id(number));
+    let members = |number: u64| format!("MEMBERS {} 0000000000000000 1 1", id(number));
+    publish(&mut boxes, of_forger, &digest(1));
+    let before = stat(&mut boxes, ATTIC, "link-refused");
+    publish(&mut boxes, of_forger, &members(1 << 61));
+    assert_eq!(stat(&mut boxes, ATTIC, "link-refused"), before + 1);
+    publish(&mut boxes, of_forger, &members(1));
+    // It holds an event that the box then says it will never have had.
+    let event = format!("MSG {} 0 zoe hi", id(5));
+    publish(&mut boxes, "chinwag/forger/e/kitchen", &event);
+    publish(&mut boxes, of_forger, &format!("FREED {}", id(5)));
+    let ann = join(&mut boxes, ATTIC, "ann");
+    boxes.upgrade(ATTIC);
+    boxes.advance(1_000);
+    assert_eq!(stat(&mut boxes, ATTIC, "link-up"), 1);
+    say(&mut boxes, ATTIC, &ann, "hello");
+}
+
 /// A list whose last part does not come is kept until its box is lost, and anybody can begin one.
 #[test]
 fn lists_that_never_end_take_no_more_memory_than_promised() {
