@@ -43,6 +43,29 @@ pub struct Remotes {
     coming: usize,
     held_bytes: usize,
     held: usize,
+    /// How many pairs are lost, which make way for others.
+    lost: usize,
+}
+
+/// What one pair of a room and a box takes of what all have together.
+struct Usage {
+    listed: usize,
+    coming: usize,
+    held: usize,
+    held_bytes: usize,
+    lost: usize,
+}
+
+impl Usage {
+    fn of(remote: &Remote) -> Usage {
+        Usage {
+            listed: remote.roster.members().len(),
+            coming: remote.coming(),
+            held: remote.held.len(),
+            held_bytes: remote.held.iter().map(|(_, event)| event.len()).sum(),
+            lost: usize::from(remote.lost_since().is_some()),
+        }
+    }
 }
 
 impl Remotes {
@@ -88,6 +111,7 @@ impl Remotes {
             self.coming += coming;
             self.held += remote.held.len();
             self.held_bytes += bytes;
+            self.lost += usize::from(remote.lost_since().is_some());
             self.list.push(remote);
         }
         true
@@ -173,18 +197,14 @@ impl Remotes {
     /// Changes the box at an index.
     pub fn change_at<R>(&mut self, at: usize, change: impl FnOnce(&mut Remote) -> R) -> R {
         let remote = &mut self.list[at];
-        let sizes = |remote: &Remote| {
-            let bytes: usize = remote.held.iter().map(|(_, event)| event.len()).sum();
-            let listed = remote.roster.members().len();
-            ((listed, remote.coming()), remote.held.len(), bytes)
-        };
-        let ((listed, coming), held, held_bytes) = sizes(remote);
+        let before = Usage::of(remote);
         let result = change(remote);
-        let now = sizes(remote);
-        self.listed = self.listed - listed + now.0.0;
-        self.coming = self.coming - coming + now.0.1;
-        self.held = self.held - held + now.1;
-        self.held_bytes = self.held_bytes - held_bytes + now.2;
+        let now = Usage::of(remote);
+        self.listed = self.listed - before.listed + now.listed;
+        self.coming = self.coming - before.coming + now.coming;
+        self.held = self.held - before.held + now.held;
+        self.held_bytes = self.held_bytes - before.held_bytes + now.held_bytes;
+        self.lost = self.lost - before.lost + now.lost;
         result
     }
 
@@ -211,6 +231,10 @@ impl Remotes {
     /// false if there is none.
     pub fn add(&mut self, remote: Remote) -> bool {
         if self.list.len() >= self.most {
+            // Most often there is none, however many others speak.
+            if self.lost == 0 {
+                return false;
+            }
             let lost = self.list.iter().enumerate();
             let lost = lost.filter_map(|(at, remote)| Some((remote.lost_since()?, at)));
             let Some((_, at)) = lost.min() else {
@@ -230,7 +254,8 @@ impl Remotes {
     /// Forgets the box at an index.
     pub fn remove_at(&mut self, at: usize) {
         self.change_at(at, Remote::clear);
-        self.list.remove(at);
+        let remote = self.list.remove(at);
+        self.lost -= usize::from(remote.lost_since().is_some());
         if self.list.len() < self.list.capacity() / 4 {
             self.list.shrink_to(2 * self.list.len());
         }
@@ -351,6 +376,8 @@ impl Remotes {
         assert!(listed <= self.most, "{listed}");
         let coming: usize = self.list.iter().map(Remote::coming).sum();
         assert_eq!(coming, self.coming);
+        let lost = self.list.iter().filter(|o| o.lost_since().is_some());
+        assert_eq!(lost.count(), self.lost);
         assert!(coming <= self.most, "{coming}");
         let held = self.list.iter().flat_map(|remote| &remote.held);
         assert_eq!(held.clone().count(), self.held);
