@@ -115,7 +115,7 @@ impl Address {
 
 fn network_address(text: &str) -> Result<Address, &'static str> {
     const UNKNOWN: &str = "this is not IP:PORT, [IPv6]:PORT or unix:/path; names are not looked \
-                           up, so write 127.0.0.1:8255 or the like";
+                           up, so write an IP address and a port";
     let (address, interface) = match text.parse::<SocketAddr>() {
         Ok(address) => (address, None),
         Err(_) => {
