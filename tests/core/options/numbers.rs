@@ -368,7 +368,7 @@ fn figures_of_protocol() -> Vec<(&'static str, Vec<Figure>)> {
             "13 Rooms that span boxes",
             figures![17_u32, 17_u32, 17_u32, 17_u32],
         ),
-        // The digits and bits of a hash, and an example.
+        // The digits and bits of a hash, how many freed rooms are remembered, and an example.
         (
             "Topics and payloads",
             figures![
@@ -376,6 +376,7 @@ fn figures_of_protocol() -> Vec<(&'static str, Vec<Figure>)> {
                 16_u32,
                 EVERY_MAX_S,
                 PARTS_MAX,
+                64_u32,
                 64_u32,
                 64_u32,
                 17_u32,
@@ -390,6 +391,7 @@ fn figures_of_protocol() -> Vec<(&'static str, Vec<Figure>)> {
             figures![
                 u32::from(KEEP_ALIVE_S),
                 PAUSE_MAX_MS as u32 / 1000,
+                5_u32,
                 QUIET_MAX.secs() as u32,
                 SILENCE_MAX.secs() as u32,
                 word(CLAIM_WAIT.secs()),
@@ -405,9 +407,11 @@ fn figures_of_protocol() -> Vec<(&'static str, Vec<Figure>)> {
                 512_u32,
                 LINES_PER_S as u32,
                 (LINES_PER_S * BOX_BURST_S) as u32,
+                (LINES_PER_S * (BOX_BURST_S + 1)) as u32,
                 HELD_BYTES_MAX / 1024,
             ],
         ),
+        ("Events of other boxes", figures![64_u32]),
         ("What the broker has to check", figures![LINES_PER_S as u32]),
     ]
 }
