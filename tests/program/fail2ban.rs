@@ -4,27 +4,29 @@
 //! they fail.
 
 use std::fs;
-use std::path::Path;
 use std::process::Command;
 
 use crate::process::{Client, Finished, Process, TempDir, has, has_ipv6, program};
+use crate::script::sources::{blocks, document};
 
 fn has_fail2ban() -> bool {
     has("fail2ban", "command -v fail2ban-regex")
 }
 
-/// fail2ban's own configuration, with the files from `dist/` where they say they belong.
+/// fail2ban's own configuration, with the files from `dist/` installed as README.md says.
 fn configuration() -> TempDir {
     let dir = TempDir::new();
     let folder = dir.join("etc");
     let mut copy = Command::new("cp");
     let copy = copy.arg("-r").arg("/etc/fail2ban").arg(&folder);
     assert!(copy.status().unwrap().success());
-    let dist = Path::new(env!("CARGO_MANIFEST_DIR")).join("dist/fail2ban");
-    for (file, place) in [("chinwag.conf", "filter.d"), ("jail.conf", "jail.d")] {
-        let place = folder.join(place).join("chinwag.conf");
-        fs::copy(dist.join(file), place).unwrap();
-    }
+    let mut scripts = blocks(&document("README.md"), "sh").into_iter();
+    let (_, script) = scripts.find(|(_, text)| text.contains("fail2ban")).unwrap();
+    let script = script.replace("/etc/fail2ban", folder.to_str().unwrap());
+    let script = script.replace("fail2ban-client reload", "");
+    let mut install = Command::new("sh");
+    let install = install.args(["-euc", &script]);
+    run(install.current_dir(env!("CARGO_MANIFEST_DIR")));
     dir
 }
 

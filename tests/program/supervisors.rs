@@ -221,8 +221,20 @@ impl Service {
         }
     }
 
+    /// All that is left of the log: the names of old files sort by their time, before `current`.
     fn log(&self) -> String {
-        fs::read_to_string(self.log_folder().join("current")).unwrap_or_default()
+        let files = fs::read_dir(self.log_folder()).into_iter().flatten();
+        let mut paths: Vec<_> = files.map(|file| file.unwrap().path()).collect();
+        paths.retain(|path| {
+            let name = path.file_name().unwrap().to_str().unwrap();
+            name == "current" || name.starts_with('@')
+        });
+        paths.sort_unstable_by_key(|path| (path.ends_with("current"), path.clone()));
+        // One may be gone by now.
+        let texts = paths
+            .iter()
+            .filter_map(|path| fs::read_to_string(path).ok());
+        texts.collect()
     }
 
     fn await_log(&self, text: &str) {
