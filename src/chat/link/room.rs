@@ -225,9 +225,7 @@ impl LinkedRoom {
             return;
         }
         let is_done = again.from >= again.to;
-        let is_new = self.again_at + AGAIN_PAUSE <= at;
-        if is_new && (is_done || from < again.begun) {
-            let to = if is_done { to } else { to.max(again.to) };
+        if is_done && (again.to == 0 || self.again_at + AGAIN_PAUSE <= at) {
             *again = Again {
                 begun: from,
                 from,
@@ -235,10 +233,20 @@ impl LinkedRoom {
                 seq: 0,
             };
             self.again_at = at;
+        } else if from < again.begun {
+            // The range gets twice as long at least. So what goes out more often than once is less than
+            // what goes out once, however many ranges are wanted.
+            let as_much = again.begun.saturating_sub(again.to - again.begun);
+            let from = from.min(as_much).max(1);
+            *again = Again {
+                begun: from,
+                from,
+                to: to.max(again.to),
+                seq: 0,
+            };
         } else if to > again.to {
-            // What was published since then is not published once more; others ask for the rest again.
             if is_done {
-                (again.from, again.seq) = (from.max(again.to), 0);
+                (again.from, again.seq) = (again.to, 0);
             }
             again.to = to;
         }
