@@ -644,6 +644,13 @@ impl Remote {
         }
     }
 
+    /// Lets it not be lost before then: the room cannot be told.
+    pub fn keep_until(&mut self, until: Millis) {
+        if self.is_met() {
+            self.lose_at = self.lose_at.max(until);
+        }
+    }
+
     /// Goes on after a time in which nobody could hear it, at `at`.
     pub fn forgive(&mut self, at: Millis) {
         if !matches!(self.standing, Standing::Lost { .. }) {

@@ -165,6 +165,11 @@ impl Remotes {
         self.most.saturating_sub(self.coming)
     }
 
+    /// The one at an index.
+    pub fn at(&self, at: usize) -> &Remote {
+        &self.list[at]
+    }
+
     /// Those in a room, by name.
     pub fn in_room(&self, room: u32) -> &[Remote] {
         let from = self.list.partition_point(|remote| remote.room < room);

@@ -838,7 +838,7 @@ fn the_longest_state_is_as_long_as_the_check_says() {
 }
 
 /// Lowers what the last save has promised of the only room, as if that were used up.
-fn promise(world: &mut World, from: u64, to: u64) {
+pub fn promise(world: &mut World, from: u64, to: u64) {
     let mut state = world.save(Kind::Upgrade);
     let [from, to] = [from, to].map(u64::to_le_bytes);
     let places: Vec<usize> = (0..state.len() - 8)

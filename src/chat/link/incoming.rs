@@ -272,6 +272,11 @@ impl Chat {
         if is_known && !link.remotes.admit_digest(name, bytes, at) {
             return self.refuse_payload(link, "its box speaks too fast", now);
         }
+        if self.check_promised(Some(key), 1).is_err() {
+            // The room could not be told what follows from it, and there are more to come.
+            link.remotes.change(room, name, |o| o.forgive(at));
+            return;
+        }
         let places = (link.remotes.places(), link.remotes.coming_places());
         let (verdict, report) = match read {
             Payload::Digest {
@@ -356,15 +361,15 @@ impl Chat {
                 link.unfinished.push((key, name));
                 break;
             }
+            if self.check_promised(Some(key), 1).is_err() {
+                break;
+            }
             let report = link.remotes.change(room, name, Remote::report).flatten();
             if let Some(report) = report {
                 self.tell_room(link, key, name, report, now);
                 continue;
             }
             if !link.remotes.get(room, name).is_some_and(Remote::is_met) {
-                break;
-            }
-            if self.check_promised(Some(key), 1).is_err() {
                 break;
             }
             let count = link.remotes.change(room, name, |o| o.give_up(now.at));
@@ -512,7 +517,7 @@ impl Chat {
         self.append_at(key, Event::Msg { name, text }, now.unix_ms, now);
     }
 
-    /// Tells a room about another box.
+    /// Tells a room about another box. It must have promised a number for that.
     fn tell_room(&mut self, link: &mut Link, key: RoomKey, at: Name, report: Report, now: Now) {
         let room = self.rooms[key.index()].name;
         let event = match report {
@@ -530,9 +535,7 @@ impl Chat {
             }
         };
         link.wake(now.at);
-        if self.check_promised(Some(key), 1).is_ok() {
-            self.append_at(key, event, now.unix_ms, now);
-        }
+        self.append_at(key, event, now.unix_ms, now);
     }
 
     /// Does what is due for other boxes.
@@ -541,7 +544,12 @@ impl Chat {
         let mut at = 0;
         // What is left has its deadline still before it.
         while at < link.remotes.len() && !self.is_serving_urgent {
+            let room = RoomKey(link.remotes.at(at).room);
+            let is_ready = self.check_promised(Some(room), 1).is_ok();
             let due = link.remotes.change_at(at, |o| {
+                if !is_ready {
+                    o.keep_until(now.at + ROOM_PAUSE);
+                }
                 (o.due(now.past, now.at, hold), o.room, o.name, o.next)
             });
             at += 1;

@@ -1,12 +1,13 @@
 //! What the link promises, one promise at a time.
 
-use chinwag::chat::SessionKey;
+use chinwag::chat::{PROMISED_AHEAD, SessionKey};
 use chinwag::protocol::Limits;
 
 use super::boxes::{Boxes, Setup};
 use super::broker::ELSEWHERE;
 use crate::logged;
 use crate::members::{limits, lines};
+use crate::restart::promise;
 use crate::world::Peer;
 
 /// The place of each box in the lists below.
@@ -19,6 +20,8 @@ const NAMES: [&str; 3] = ["attic", "cellar", "barn"];
 const MEETING_MS: u64 = 5_000;
 /// The time between two digests.
 const EVERY_MS: u64 = 10_000;
+/// How long after its last digest a box is lost at the latest.
+const LOST_MS: u64 = 3 * EVERY_MS;
 /// How long after its will a box is lost.
 const GRACE_MS: u64 = 3_000;
 
@@ -1234,4 +1237,37 @@ fn tab_completes_the_names_of_members_of_other_boxes() {
         chat.completions(session, "an", 1),
         ["ann@attic", "ann@barn"]
     );
+}
+
+/// What it has to say of other boxes waits for that, too.
+#[test]
+fn a_room_that_the_server_cannot_save_hears_later_of_a_box_that_goes_and_comes() {
+    let mut boxes = boxes(2);
+    let ann = join(&mut boxes, ATTIC, "ann");
+    let bob = join(&mut boxes, CELLAR, "bob");
+    boxes.advance(EVERY_MS);
+    heard(&bob);
+    // Enough numbers for a LEFT of the member, and no more.
+    let use_up = |boxes: &mut Boxes, newest: u64| {
+        boxes.save(CELLAR);
+        let world = &mut boxes.boxes[CELLAR].world;
+        promise(world, newest + PROMISED_AHEAD, newest + 1);
+    };
+    use_up(&mut boxes, 3);
+    boxes.ask(ATTIC, &ann, "SAY still here");
+    boxes.advance(2 * LOST_MS);
+    boxes.crash(ATTIC);
+    boxes.advance(2 * LOST_MS);
+    assert_eq!(heard(&bob), [""; 0]);
+    boxes.save(CELLAR);
+    boxes.advance(LOST_MS);
+    assert_eq!(heard(&bob), ["SPLIT attic 1"]);
+    use_up(&mut boxes, 4);
+    boxes.start_again(ATTIC);
+    join(&mut boxes, ATTIC, "cyd");
+    boxes.advance(2 * LOST_MS);
+    assert_eq!(heard(&bob), [""; 0]);
+    boxes.save(CELLAR);
+    boxes.advance(LOST_MS);
+    assert_eq!(heard(&bob), ["HEALED attic 1"]);
 }
