@@ -90,6 +90,15 @@ impl Address {
         matches!(self, Address::Unix(_))
     }
 
+    /// Its port, if it has one; 0 stands for any free one.
+    pub fn port(&self) -> Option<u16> {
+        match self {
+            Address::Tcp(address) => Some(address.port()),
+            Address::LinkLocal { address, .. } => Some(address.port()),
+            Address::Unix(_) => None,
+        }
+    }
+
     /// Names the interface if the address that was asked for, `given`, does.
     pub fn written_like(self, given: &Address) -> Address {
         match (self, given) {

@@ -125,6 +125,11 @@ fn check_link(matches: &Matches, options: &mut Options) -> Result<(), String> {
             None => Ok(()),
         };
     };
+    if broker.port() == Some(0) {
+        return Err(format!(
+            "--link {broker}: give the broker's port, which is mostly 1883"
+        ));
+    }
     if link.name.is_none() {
         return Err(format!(
             "--link {broker}: give this box a name with --link-name"
@@ -388,6 +393,8 @@ mod tests {
             ("-l localhost:8255", ["--listen", "localhost:8255"]),
             ("-l unix:", ["--listen", "unix:"]),
             ("-l 127.0.0.1:1 -l x", ["--listen", "x"]),
+            ("--link 127.0.0.1:0", ["--link 127.0.0.1:0", "1883"]),
+            ("--link [fe80::1%lo]:0", ["--link [fe80::1%lo]:0", "port"]),
             ("--rate 1000001", ["--rate", "from 0 to 1000000"]),
             ("-c 0", ["--max-connections", "from 1 to 1000000"]),
             ("-s 1073741825", ["--max-sessions", "from 1 to 1073741824"]),
