@@ -108,6 +108,10 @@ impl Ledger {
             for (origin, pair) in pairs[home].iter_mut().enumerate() {
                 *pair = Pair::new(logs[origin].lives.len().saturating_sub(1));
             }
+            let is_first = logs[home].lives.len() == 1;
+            for pairs in pairs.iter_mut().filter(|_| !is_first) {
+                pairs[home].origin_begins_life();
+            }
         }
         for sender in self.senders.iter_mut().filter(|s| s.home == home) {
             (sender.first, sender.confirmed, sender.known) =
@@ -391,7 +395,7 @@ impl Ledger {
         Ok(())
     }
 
-    /// A box that says of another that it is lost.
+    /// A box that says of another that it is lost, or does not know that it has begun another life.
     pub fn lost_box(&self) -> Option<String> {
         self.find(|pair, _| (!pair.may_be_linked()).then(|| "is lost".to_owned()))
     }

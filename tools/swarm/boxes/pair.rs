@@ -58,6 +58,8 @@ struct Heard {
 #[derive(Debug)]
 pub struct Pair {
     standing: Standing,
+    /// The origin has begun another life, and the box has not said since then that it hears it.
+    is_behind: bool,
     /// In which life of the origin it is.
     life: usize,
     /// Which event of that life comes next, if that is known.
@@ -88,6 +90,7 @@ impl Pair {
     pub fn new(life: usize) -> Pair {
         Pair {
             standing: Standing::Unknown,
+            is_behind: false,
             life,
             next: None,
             since: None,
@@ -98,9 +101,15 @@ impl Pair {
         }
     }
 
-    /// Whether the box does not say that the origin is lost.
+    /// Whether the box does not say that the origin is lost, nor take it to be in a former life: what the
+    /// present one says before the box has heard of it does not come.
     pub fn may_be_linked(&self) -> bool {
-        self.standing != Standing::Split
+        self.standing != Standing::Split && !self.is_behind
+    }
+
+    /// The origin has begun another life.
+    pub fn origin_begins_life(&mut self) {
+        self.is_behind = true;
     }
 
     /// From now on nothing may be missing, if nothing has come yet. `said` is what the origin's senders have
@@ -130,6 +139,7 @@ impl Pair {
             }
             (Sign::Healed, _) => {
                 self.standing = Standing::Linked;
+                self.is_behind = false;
                 self.may_change = true;
                 self.since = Some(said.clone());
                 Ok(())
@@ -533,6 +543,9 @@ mod tests {
         }
         lives[0].end = Some(said(7));
         lives.push(life(7..9));
+        assert!(pair.may_be_linked());
+        pair.origin_begins_life();
+        assert!(!pair.may_be_linked());
         expect(pair.take(9, deed(7), &lives), &["was never said there"]);
         pair.waiting.clear();
         // The members of the origin never got 5 and 6: it has crashed.
@@ -542,7 +555,7 @@ mod tests {
         pair.waiting.clear();
         pair.take_sign(Sign::Split, &said(7)).unwrap();
         pair.take_sign(Sign::Healed, &said(7)).unwrap();
-        assert!(pair.open(&lives).is_some());
+        assert!(pair.may_be_linked() && pair.open(&lives).is_some());
         for number in 7..9 {
             pair.take(9, deed(number), &lives).unwrap();
         }
