@@ -194,7 +194,15 @@ impl Chat {
     }
 
     /// The session that a token names.
-    fn find_session(&self, token: Option<Token>, now: Now) -> Result<SessionKey, Error> {
+    fn find_session(&mut self, token: Option<Token>, now: Now) -> Result<SessionKey, Error> {
+        let found = self.find_known_session(token, now);
+        if found == Err(Error::UnknownSession) {
+            self.stats.refused_tokens += 1;
+        }
+        found
+    }
+
+    fn find_known_session(&self, token: Option<Token>, now: Now) -> Result<SessionKey, Error> {
         let token = token.ok_or(Error::UnknownSession)?;
         let (key, secret) = (SessionKey(token.slot), SecretHash::of(token.secret));
         let session = self.sessions.get(key.index());
@@ -219,6 +227,7 @@ impl Chat {
         let session = &mut self.sessions[key.index()];
         session.said += 1;
         let (room, name) = (session.room, session.name);
+        self.stats.messages += 1;
         let seq = self.append(
             room,
             Event::Msg {

@@ -4,7 +4,7 @@
 //! A new one is a row here and its explanation in PROTOCOL.md.
 
 use super::Chat;
-use crate::protocol::{LeaveReason, Listing, Output};
+use crate::protocol::{Abuse, LeaveReason, Listing, Output};
 use crate::state::{Fields, Part, Writer, save_text};
 use crate::time::{Millis, Now};
 
@@ -55,6 +55,10 @@ stats! {
     connections_total as "connections-total";
     /// Connections closed because of what their clients did.
     connections_abuse as "connections-abuse";
+    /// Those of them whose clients spoke HTTP.
+    connections_http as "connections-http";
+    /// Those of them whose clients spoke TLS.
+    connections_tls as "connections-tls";
     /// Connections closed because they got no session in time.
     connections_handshake as "connections-handshake";
     "sessions" = |chat, _| chat.sessions.len() as u64;
@@ -82,10 +86,14 @@ stats! {
     refused_rooms as "refused-rooms";
     /// JOINs refused because the key was missing or wrong.
     refused_keys as "refused-keys";
+    /// RESUMEs refused because no session has or had such a token.
+    refused_tokens as "refused-tokens";
     "rooms" = |chat, _| chat.rooms.len() as u64;
     "rooms-kept" = |chat, _| chat.kept.len() as u64;
     /// Rooms that nobody was in and that were freed early, because another needed the place.
     rooms_evicted as "rooms-evicted";
+    /// Messages that members of this server have said.
+    messages as "messages";
     /// Events appended to a room's log.
     events as "events";
     /// Bytes of those events' lines.
@@ -129,8 +137,10 @@ stats! {
     upgrades_failed as "upgrades-failed";
     /// Turns of the loop.
     turns as "turns";
-    /// The longest turn, not counting sleep.
+    /// The longest turn of the last minute, not counting sleep.
     turn_longest_ms as "turn-longest";
+    /// The longest turn of all.
+    turn_longest_ever_ms as "turn-longest-ever";
     "connections-max" = |chat, _| chat.limits.connections_max as u64;
     "sessions-max" = |chat, _| chat.limits.sessions_max as u64;
     "rooms-max" = |chat, _| chat.limits.rooms_max as u64;
@@ -160,6 +170,16 @@ impl Stats {
             self.events_lost,
             self.log_lines_dropped,
         )
+    }
+
+    /// Counts a connection that is closed because of what its client did.
+    pub(super) fn count_abuse(&mut self, abuse: Abuse) {
+        self.connections_abuse += 1;
+        match abuse {
+            Abuse::Http => self.connections_http += 1,
+            Abuse::Tls => self.connections_tls += 1,
+            Abuse::Errors | Abuse::Denials | Abuse::TooLong => {}
+        }
     }
 
     fn ended(&self, reason: LeaveReason) -> u64 {

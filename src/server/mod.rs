@@ -19,6 +19,7 @@ mod saves;
 mod signals;
 mod state_file;
 mod trial;
+mod turn_times;
 mod upgrade;
 
 use std::io;
@@ -47,6 +48,7 @@ use restart::Beginning;
 use saves::Saves;
 use signals::Signals;
 use state_file::StateFile;
+use turn_times::TurnTimes;
 
 /// How many events the poll returns at once.
 const EVENTS_PER_TURN: usize = 1024;
@@ -64,6 +66,7 @@ pub struct Server {
     ceiling: Ceiling,
     service_manager: Option<ServiceManager>,
     report: Report,
+    turn_times: TurnTimes,
     saves: Option<Saves>,
     /// The path of the program that an upgrade executes, or why nobody knows it.
     program: Result<PathBuf, String>,
@@ -121,6 +124,7 @@ impl Server {
             ceiling,
             service_manager,
             report: Report::new(log, now.at),
+            turn_times: TurnTimes::default(),
             program,
             saves,
         })
@@ -191,6 +195,7 @@ impl Server {
             link::open_broker(&mut self.hub, broker, registry, now);
         }
         let heard_all = count < EVENTS_PER_TURN && !has_accepted;
+        self.hub.stats().turn_longest_ms = self.turn_times.longest(now).0;
         self.hub.turn(&self.clock, asked, heard_all);
         if self.hub.take_has_freed_memory() {
             allocator::return_unused();
@@ -200,8 +205,9 @@ impl Server {
         }
         let end = self.clock.now();
         let took = end.at.since(start);
+        self.turn_times.add(took, end);
         let stats = self.hub.stats();
-        stats.turn_longest_ms = stats.turn_longest_ms.max(took.0);
+        stats.turn_longest_ever_ms = stats.turn_longest_ever_ms.max(took.0);
         self.report.turn(stats, end);
         self.tell_service_manager(end);
         Ok(())

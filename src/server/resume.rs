@@ -19,6 +19,7 @@ use super::saves::Saves;
 use super::signals::Signals;
 use super::state_file::StateFile;
 use super::trial::printable;
+use super::turn_times::TurnTimes;
 use super::upgrade::answer;
 use super::{Server, ask_upgrade, cannot_set_up, errand, logging, program, signals};
 use crate::allocator;
@@ -217,6 +218,7 @@ fn go_on(options: Options, state: &File) -> Result<(Server, LogForm, Head), Stri
         ceiling,
         service_manager,
         report: handover.report,
+        turn_times: TurnTimes::default(),
         program: Ok(handover.program),
         saves,
     };
