@@ -35,7 +35,7 @@ macro_rules! stats {
 
         impl Chat {
             /// Gives the name and the value of each row.
-            fn each_stat(&self, now: Now, mut give: impl FnMut(&'static str, u64)) {
+            fn each_stat(&self, now: Now, give: &mut dyn FnMut(&'static str, u64)) {
                 $({
                     let value: fn(&Chat, Now) -> u64 =
                         $(|chat, _| chat.stats.$field)? $($value)?;
@@ -188,11 +188,22 @@ impl Stats {
 }
 
 impl Chat {
+    /// What STATS shows as lines for the log, of several counters each.
+    pub fn stats_for_log(&self, now: Now) -> Vec<String> {
+        const IN_A_LINE: usize = 10;
+        let mut rows = Vec::new();
+        self.each_stat(now, &mut |name, value| rows.push(format!("{name} {value}")));
+        let lines = rows.chunks(IN_A_LINE);
+        lines
+            .map(|rows| format!("stats: {}", rows.join(", ")))
+            .collect()
+    }
+
     /// The lines of a STATS reply.
     pub(super) fn list_stats(&self, now: Now) -> Listing {
         let mut listing = Listing::default();
         listing.add(Output::Version);
-        self.each_stat(now, |name, value| {
+        self.each_stat(now, &mut |name, value| {
             listing.add(Output::Stat { name, value });
         });
         listing
@@ -234,7 +245,7 @@ mod tests {
 
     fn rows(chat: &Chat) -> Vec<(&'static str, u64)> {
         let mut rows = Vec::new();
-        chat.each_stat(Now::exactly(Millis(0), 0), |name, value| {
+        chat.each_stat(Now::exactly(Millis(0), 0), &mut |name, value| {
             rows.push((name, value))
         });
         rows

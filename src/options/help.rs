@@ -24,8 +24,8 @@ pub fn help() -> String {
         "\nA SIZE is in bytes; K or M may follow it.\n\
          RUST_LOG in the environment says what to log, unless -q or -v does.\n\
          SIGTERM and SIGINT make the server say goodbye to everybody and end; SIGHUP\n\
-         makes it read its users file and the system's time zone again; SIGUSR2 makes it\n\
-         go on with the program that is installed now.\n",
+         makes it read its users file and the system's time zone again; SIGUSR1 makes it\n\
+         log its counters; SIGUSR2 makes it go on with the program that is installed now.\n",
     );
     text
 }

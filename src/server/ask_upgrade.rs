@@ -108,11 +108,11 @@ fn own_number(status: &str) -> Option<u32> {
 /// that is something else might end.
 fn is_server(status: &str) -> bool {
     // Those that the C library and the standard library keep for themselves do not count. Another release
-    // may catch SIGUSR1 as well.
+    // may not catch SIGUSR1.
     const ORDINARY: u64 = ((1 << 31) - 1) & !set_of(&[SIGBUS, SIGSEGV, SIGUSR1]);
     let caught = field(status, "SigCgt:");
     let caught = caught.and_then(|caught| u64::from_str_radix(caught.trim(), 16).ok());
-    caught.is_some_and(|caught| caught & ORDINARY == set_of(&CAUGHT))
+    caught.is_some_and(|caught| caught & ORDINARY == set_of(&CAUGHT) & ORDINARY)
 }
 
 /// The value of a field in a process's status.

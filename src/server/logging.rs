@@ -11,6 +11,9 @@ use log::Level;
 use super::log_sink::{LogSink, LogState};
 use crate::options::{LogForm, Options, Verbosity};
 
+/// The target of lines that somebody has asked for, which are logged whatever the verbosity.
+pub const ASKED_FOR: &str = "chinwag::asked_for";
+
 /// Sets up the log on standard error, which goes on with `state`. Returns its form. Options take
 /// precedence over `RUST_LOG`, and that over the default.
 ///
@@ -26,6 +29,7 @@ pub fn set_up(options: &Options, state: LogState) -> Result<LogForm, String> {
         Verbosity::Normal => _ = builder.parse_default_env(),
         Verbosity::Verbose => _ = builder.filter_level(log::LevelFilter::Debug),
     }
+    builder.filter_module(ASKED_FOR, log::LevelFilter::Info);
     let form = options.log_form(is_journal());
     builder.format(move |out, record| {
         let (time, level) = (out.timestamp_seconds(), record.level());

@@ -153,6 +153,9 @@ impl Server {
     fn serve(&mut self, events: &mut Events) -> io::Result<()> {
         while !self.signals.is_to_end() {
             self.turn(events)?;
+            if self.signals.take_stats() {
+                self.log_stats();
+            }
             if self.signals.take_upgrade() {
                 self.upgrade();
             }
@@ -254,6 +257,13 @@ impl Server {
         match &mut self.saves {
             Some(saves) if !self.signals.is_to_end() => saves.ready(&mut self.hub, now),
             _ => {}
+        }
+    }
+
+    /// Logs what STATS shows, even if only warnings are logged: somebody has asked for it.
+    fn log_stats(&self) {
+        for line in self.hub.chat().stats_for_log(self.clock.now()) {
+            log::info!(target: logging::ASKED_FOR, "{line}");
         }
     }
 

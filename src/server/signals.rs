@@ -9,11 +9,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use mio::net::UnixStream;
 use mio::{Interest, Registry, Token};
 use rustix::process::{Signal, getpid, kill_process};
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR2};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1, SIGUSR2};
 use signal_hook::{flag, low_level::pipe};
 
 /// The signals that are caught.
-pub const CAUGHT: [i32; 4] = [SIGHUP, SIGINT, SIGTERM, SIGUSR2];
+pub const CAUGHT: [i32; 5] = [SIGHUP, SIGINT, SIGTERM, SIGUSR1, SIGUSR2];
 
 /// Signals that have arrived.
 pub struct Signals {
@@ -22,6 +22,7 @@ pub struct Signals {
     reload: Arc<AtomicBool>,
     end: Arc<AtomicBool>,
     upgrade: Arc<AtomicBool>,
+    stats: Arc<AtomicBool>,
 }
 
 /// Lets a write beyond the limit on the size of files fail like any other, in the programs and processes that
@@ -33,7 +34,7 @@ fn ignore_long_files() {
 }
 
 impl Signals {
-    /// Catches SIGHUP, SIGINT, SIGTERM and SIGUSR2 from now on. The poll reports them with `token`.
+    /// Catches SIGHUP, SIGINT, SIGTERM, SIGUSR1 and SIGUSR2 from now on. The poll reports them with `token`.
     ///
     /// # Errors
     ///
@@ -50,10 +51,12 @@ impl Signals {
             reload: Arc::default(),
             end: Arc::default(),
             upgrade: Arc::default(),
+            stats: Arc::default(),
         };
         for signal in CAUGHT {
             let flag = match signal {
                 SIGHUP => &signals.reload,
+                SIGUSR1 => &signals.stats,
                 SIGUSR2 => &signals.upgrade,
                 _ => &signals.end,
             };
@@ -85,6 +88,11 @@ impl Signals {
     /// Whether SIGUSR2 has arrived since the last call.
     pub fn take_upgrade(&self) -> bool {
         self.upgrade.swap(false, Ordering::Relaxed)
+    }
+
+    /// Whether SIGUSR1 has arrived since the last call.
+    pub fn take_stats(&self) -> bool {
+        self.stats.swap(false, Ordering::Relaxed)
     }
 
     /// Sends SIGHUP to this process again, if it has arrived and nothing has come of it. Once it is

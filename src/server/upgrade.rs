@@ -60,6 +60,10 @@ impl Server {
             true => Err("the server has to end".to_owned()),
             false => {
                 self.signals.repeat_reload();
+                // The next program may be one that SIGUSR1 ends.
+                if self.signals.take_stats() {
+                    self.log_stats();
+                }
                 self.pass_on(&[&state, &this], true);
                 let error = program::execute(&program, &errand::resume(&state, &this), false);
                 self.pass_on(&[&state, &this], false);

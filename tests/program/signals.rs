@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::process::{Client, PATIENCE, Server, Watch};
+use crate::process::{Client, PATIENCE, Process, Server, TempDir, Watch, program, unix};
 use crate::steps::{SECOND, flood, wait_for_member};
 
 #[test]
@@ -55,4 +55,60 @@ fn a_broken_pipe_is_an_error_and_no_signal() {
     let ignored = server.process.status("SigIgn");
     let ignored = u64::from_str_radix(&ignored, 16).unwrap();
     assert_ne!(ignored & (1 << (SIGPIPE - 1)), 0);
+}
+
+/// A server whose log may say nothing, and a connection to it.
+fn start_quietly(args: &[&str]) -> (Process, Client) {
+    let folder = TempDir::new();
+    let address = unix(&folder.join("chat"));
+    let process = Process::start(program().args(["--listen", &address]).args(args));
+    let watch = Watch::start();
+    loop {
+        if let Ok(mut client) = Client::try_connect(&address) {
+            client.expect("HELLO ");
+            return (process, client);
+        }
+        assert!(!watch.is_over(), "it does not listen");
+        std::thread::yield_now();
+    }
+}
+
+#[test]
+fn usr1_logs_the_counters_whatever_else_is_logged_and_changes_nothing() {
+    for args in [
+        &[][..],
+        &["--quiet"],
+        &["--verbose"],
+        &["--log", "syslog", "--quiet"],
+    ] {
+        let (mut process, mut ann) = start_quietly(args);
+        ann.join("ann");
+        ann.ask("SAY hello", "OK SAY 2 ");
+        ann.expect_event("MSG", "ann hello");
+        process.signal("USR1");
+        let mut lines: Vec<String> = Vec::new();
+        while !lines.concat().contains("memory-ceiling ") {
+            lines.push(process.expect_error("stats: "));
+        }
+        let text = lines.concat();
+        for row in [
+            "uptime ",
+            "connections 1,",
+            "messages 1",
+            "turn-longest-ever ",
+        ] {
+            assert!(text.contains(row), "{args:?}: no {row} in {text}");
+        }
+        assert!(lines.len() < 10, "{text}");
+        if args.contains(&"syslog") {
+            assert!(
+                lines.iter().all(|line| line.starts_with("<6>stats: ")),
+                "{text}"
+            );
+        }
+        ann.expect_service();
+        process.signal("TERM");
+        ann.expect_bye("shutdown");
+        assert_eq!(process.finish().code, Some(0));
+    }
 }
