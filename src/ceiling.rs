@@ -30,7 +30,10 @@ const PROGRAM_BYTES: u64 = 2304 * 1024;
 /// grows; the timers, in the order in which they are filed; sessions and connections, before they have
 /// their places.
 fn saving_bytes_max(limits: &Limits) -> u64 {
-    let (conns, sessions) = (limits.connections_max as u64, limits.sessions_max as u64);
+    let (conns, sessions) = (
+        limits.connections_at_once_max() as u64,
+        limits.sessions_max as u64,
+    );
     let record = buffers_bytes_max(limits) + editor_bytes_max(limits) + limits.event_bytes_max();
     let timers = array_bytes(conns.max(sessions), 2 * size_of::<u64>());
     let lists = 3 * array_bytes(conns, size_of::<u32>());
@@ -83,19 +86,20 @@ impl Ceiling {
             2 * Keys::memory_bytes_max(names) + 2 * USERS_BYTES_MAX
         });
         let names = names.unwrap_or(0) as u64;
+        let operators = limits.operators_max as u64;
+        let all_conns = conns + operators;
         let editors = conns.min(EDITORS_MAX as u64);
         let part = |name, count, bytes| Part { name, count, bytes };
         let conn = buffers_bytes_max(limits) as u64 + 4 * ALLOCATION_OVERHEAD_BYTES;
         let log = EventLog::memory_bytes_max(limits.log_bytes) as u64;
-        // The hub's lists of connections: to read, to write, a room's audience, and a spare one.
-        let lists = 4 * array_bytes(conns, size_of::<u32>());
-        let parts = vec![
+        // Each connection with its place on the hub's lists: to read, to write, a room's audience, and a
+        // spare one.
+        let places = |conns| {
+            slab_bytes::<Conn<Descriptor>>(conns) + 4 * array_bytes(conns, size_of::<u32>())
+        };
+        let mut parts = vec![
             part("the program itself", 1, PROGRAM_BYTES),
-            part(
-                "connections",
-                conns,
-                slab_bytes::<Conn<Descriptor>>(conns) + lists + conns * conn,
-            ),
+            part("connections", conns, places(conns) + conns * conn),
             part(
                 "line editors",
                 editors,
@@ -123,8 +127,14 @@ impl Ceiling {
                 saving_bytes_max(limits),
             ),
         ];
+        if operators > 0 {
+            let more_places = places(all_conns) - places(conns);
+            let texts = (limits.message_bytes_max + limits.event_bytes_max()) as u64;
+            let bytes = more_places + operators * conn + texts;
+            parts.insert(2, part("connections of the operator", operators, bytes));
+        }
         // Two directions, and the system doubles each for its own bookkeeping: socket(7).
-        let kernel_bytes = conns * 2 * 2 * socket_buffer_bytes as u64;
+        let kernel_bytes = all_conns * 2 * 2 * socket_buffer_bytes as u64;
         let sum: u64 = parts.iter().map(|part| part.bytes).sum();
         let loaded = sum - PROGRAM_BYTES;
         Ceiling {
@@ -164,9 +174,14 @@ impl Ceiling {
     }
 
     /// The same for a server with Unix sockets, each of whose clients can keep `bytes` in its own
-    /// socket.
-    pub fn with_unix_clients(self, bytes: u64) -> Ceiling {
-        let client_bytes = Some(self.limits.connections_max as u64 * bytes);
+    /// socket. The operator is always on one; `are_all` says that all clients may be.
+    pub fn with_unix_clients(self, bytes: u64, are_all: bool) -> Ceiling {
+        let limits = &self.limits;
+        let clients = match are_all {
+            true => limits.connections_at_once_max(),
+            false => limits.operators_max,
+        };
+        let client_bytes = Some(clients as u64 * bytes);
         Ceiling {
             client_bytes,
             ..self
@@ -208,7 +223,7 @@ impl Ceiling {
             let clients = Mib(bytes).to_string();
             let _ = writeln!(
                 text,
-                "{clients:>12}  more in the sockets of clients, if all are on Unix sockets"
+                "{clients:>12}  more in the sockets of clients on Unix sockets"
             );
         }
         text
@@ -247,6 +262,7 @@ impl fmt::Display for Mib {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::protocol::OPERATORS_MAX;
 
     const MIB: u64 = 1024 * 1024;
 
@@ -281,7 +297,7 @@ mod tests {
     #[test]
     fn what_clients_of_unix_sockets_can_keep_is_said_apart() {
         let without = ceiling(Limits::default());
-        let with = without.clone().with_unix_clients(MIB / 2);
+        let with = without.clone().with_unix_clients(MIB / 2, true);
         assert_eq!(with.bytes(), without.bytes());
         assert_eq!(with.kernel_bytes, without.kernel_bytes);
         assert_eq!(with.client_bytes, Some(512 * MIB));
@@ -292,6 +308,32 @@ mod tests {
         assert!(
             line.starts_with("   512.0 MiB  more in the sockets of clients"),
             "{line}"
+        );
+    }
+
+    #[test]
+    fn the_operators_connections_are_a_part_of_their_own() {
+        let without = Limits::default();
+        let with = Limits {
+            operators_max: OPERATORS_MAX,
+            ..without
+        };
+        let [without, with] = [without, with].map(ceiling);
+        let part = &with.parts[2];
+        assert_eq!((part.name, part.count), ("connections of the operator", 2));
+        let conn = buffers_bytes_max(&Limits::default()) as u64;
+        assert!(part.bytes > 2 * conn, "{}", part.bytes);
+        assert!(with.bytes() >= without.bytes() + part.bytes);
+        assert_eq!(with.parts.len(), without.parts.len() + 1);
+        assert_eq!(with.kernel_bytes, without.kernel_bytes / 1024 * 1026);
+        // They alone are on a Unix socket, or all are.
+        assert_eq!(
+            with.clone().with_unix_clients(MIB, false).client_bytes,
+            Some(2 * MIB)
+        );
+        assert_eq!(
+            with.with_unix_clients(MIB, true).client_bytes,
+            Some(1026 * MIB)
         );
     }
 

@@ -50,6 +50,7 @@
 //! | the memory ceiling | `ceiling.rs`, `chat/memory.rs` |
 //! | memory that goes back to the system | `shrink.rs`, `allocator.rs` |
 //! | what STATS shows | `chat/stats.rs` |
+//! | the operator's socket: its verbs, what they do, whose place a new connection takes, reserved descriptors | `protocol/operator.rs`, `chat/operator.rs`, `hub/operator.rs`, `server/listeners.rs` |
 //! | what the server logs about clients; where the log goes; dropped lines | `chat/journal.rs`; `server/logging.rs`, `server/log_sink.rs`; `server/report.rs` |
 //! | options: names, ranges, defaults, texts; `--help` | `options/table.rs`; `options/help.rs` |
 //! | start, `--check`, reload, open files | `startup.rs` |

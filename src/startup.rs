@@ -50,6 +50,8 @@ pub(crate) struct Settings {
     pub options: Options,
     /// What joins rooms with those of other boxes, if something does.
     pub link: Option<link::Settings>,
+    /// Whether clients may connect to a Unix socket.
+    is_unix: bool,
     /// The most bytes that a client can keep in its Unix socket; `None` without a Unix socket.
     unix_client_bytes: Option<u64>,
 }
@@ -109,8 +111,11 @@ impl Settings {
         let addresses = options.addresses(!passed.is_empty());
         // A stream to the broker stays open like a listener.
         let listeners = passed.len() + addresses.len() + usize::from(options.limits.is_linked);
-        let connections_max = raise_descriptors(options.limits.connections_max, listeners)?;
-        let unix_client_bytes = match addresses.iter().chain(passed).any(Address::is_unix) {
+        let for_operator = options.admin.iter().len() + operators_descriptors(&options);
+        let connections_max =
+            raise_descriptors(options.limits.connections_max, listeners + for_operator)?;
+        let is_unix = addresses.iter().chain(passed).any(Address::is_unix);
+        let unix_client_bytes = match is_unix || options.admin.is_some() {
             true => Some(client_bytes_max().map_err(|error| {
                 format!("cannot find out the size of Unix sockets' buffers: {error}")
             })?),
@@ -121,6 +126,7 @@ impl Settings {
         Ok(Settings {
             link: options.link.settings(login),
             options,
+            is_unix,
             unix_client_bytes,
         })
     }
@@ -145,7 +151,7 @@ impl Settings {
         let options = &self.options;
         let mut ceiling = Ceiling::of(&options.limits, names, options.socket_buffer_bytes);
         if let Some(bytes) = self.unix_client_bytes {
-            ceiling = ceiling.with_unix_clients(bytes);
+            ceiling = ceiling.with_unix_clients(bytes, self.is_unix);
         }
         if self.link.is_some() {
             ceiling = ceiling.with_link(options.link.members_max);
@@ -254,6 +260,15 @@ fn check_passed(address: &Address, options: &Options) -> Result<(), String> {
         );
     }
     Ok(())
+}
+
+/// How many descriptors are reserved for the operator: those of their connections, and that of a further
+/// connection, to say goodbye on.
+pub(crate) fn operators_descriptors(options: &Options) -> usize {
+    match options.limits.operators_max {
+        0 => 0,
+        most => most + 1,
+    }
 }
 
 /// Raises the soft limit on open files to what `connections` need. Returns how many of them the

@@ -9,7 +9,7 @@ use chinwag::hub::line::Splitter;
 use chinwag::link::mqtt::{self, Packet, Read};
 use chinwag::link::payload::{self, EventId, Payload};
 use chinwag::link::topic::{self, Prefix, Topic, TopicOf};
-use chinwag::protocol::{Abuse, Command, Limits, Mode, Name, Request, is_permitted};
+use chinwag::protocol::{Abuse, Command, Limits, Mode, Name, OPERATORS_MAX, Request, is_permitted};
 
 use super::cuts::{Cut, cut};
 use super::eventful::{self, Record, eventful_state, records, state_of, token};
@@ -345,6 +345,7 @@ pub fn core(bytes: &[u8]) {
         world: World::new(limits(&mut program)),
         peers: vec![None; PEERS],
         is_edited: [false; PEERS],
+        is_operator: [false; PEERS],
         tokens: Vec::new(),
     };
     while !program.0.is_empty() {
@@ -376,6 +377,7 @@ fn limits(program: &mut Program<'_>) -> Limits {
         handshake_s: [1, 4, 30, 100][bits(times, 4, 2)],
         lines_per_s: [0, 1, 7, 5000][bits(times, 6, 2)],
         connections_max: 1 + bits(counts, 0, 3),
+        operators_max: OPERATORS_MAX,
         sessions_max: 1 + bits(counts, 3, 3),
         rooms_max: 1 + bits(counts, 6, 2),
         is_linked: false,
@@ -424,6 +426,8 @@ struct Play {
     peers: Vec<Option<Peer>>,
     /// Those to which the server has offered to edit lines: what it draws is not made of lines.
     is_edited: [bool; PEERS],
+    /// Those that are on the operator's socket.
+    is_operator: [bool; PEERS],
     tokens: Vec<String>,
 }
 
@@ -454,8 +458,15 @@ impl Play {
             }
             _ => {}
         }
-        if let Some(peer) = self.peers[usize::from(who) % PEERS].clone() {
-            self.step_of(&peer, what % 16, program);
+        let slot = usize::from(who) % PEERS;
+        if let Some(peer) = self.peers[slot].clone() {
+            match what % 16 {
+                13.. if self.is_operator[slot] => {
+                    let line = operator_line(program.byte());
+                    self.world.send(&peer, line.as_bytes());
+                }
+                what => self.step_of(&peer, what, program),
+            }
         }
     }
 
@@ -515,7 +526,13 @@ impl Play {
             2 => Origin::V4([127, 0, 0, 1]),
             _ => Origin::V6([who >> 5; 8]),
         };
-        *slot = Some(self.world.connect_with_space(program.space()));
+        let is_operator = who >> 3 == 0b11100;
+        self.is_operator[usize::from(who) % PEERS] = is_operator;
+        let space = program.space();
+        *slot = Some(match is_operator {
+            true => self.world.connect_operator_with_space(space),
+            false => self.world.connect_with_space(space),
+        });
     }
 
     /// Gives some names one of two keys each, or lets anybody join.
@@ -623,6 +640,24 @@ fn talk_line(which: u8) -> String {
             6 => "//\n/again 1000000\n".into(),
             _ => "/quit\n".into(),
         },
+    }
+}
+
+/// What the operator sends, about the same names and rooms.
+fn operator_line(which: u8) -> String {
+    let (name, room, more) = (which & 3, which >> 2 & 3, which >> 5);
+    match which >> 4 & 7 {
+        0 => format!("END r{room} n{name}\n"),
+        1 => format!("END r{room} n{name}@b\nSESSIONS\n"),
+        2 => "SESSIONS\n".into(),
+        3 => format!("SESSIONS after=r{room}/n{name}\n"),
+        4 => format!(
+            "TELL-ALL {}\n",
+            "t".repeat(1 + usize::from(which & 15) * 80)
+        ),
+        5 => format!("TELL-ALL {more}\nTELL-ALL {more}\nSTATS\n"),
+        6 => "STATS\nHELP\nJOIN n0\n".into(),
+        _ => "QUIT\n".into(),
     }
 }
 

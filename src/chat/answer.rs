@@ -184,7 +184,9 @@ impl Chat {
         self.stats.errors += 1;
         // Somebody who pastes text into a room does not attack the server.
         let is_pasted = match caller.form {
-            Form::Lines => error.code() == Code::BadCommand && caller.has_had_session,
+            Form::Lines | Form::Operator => {
+                error.code() == Code::BadCommand && caller.has_had_session
+            }
             Form::Talk => true,
         };
         caller.errors += u32::from(!is_pasted);

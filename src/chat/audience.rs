@@ -146,7 +146,9 @@ impl Chat {
         if session.attachment.is_none() {
             return;
         }
-        self.attached += 1;
+        let mode = session.mode;
+        self.count_attached(mode, true);
+        let session = &mut self.sessions[key.index()];
         let is_listening = !matches!(session.delivery(), Delivery::Kept);
         let audience = &mut self.rooms[session.room.index()].audience;
         let index = is_listening.then_some(audience.len() as u32);

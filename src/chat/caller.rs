@@ -82,6 +82,11 @@ impl Caller {
         }
     }
 
+    /// Whether it is the operator, on their own socket.
+    pub fn is_operator(&self) -> bool {
+        self.form == Form::Operator
+    }
+
     /// Its connection.
     pub fn conn(&self) -> ConnId {
         self.conn
@@ -117,10 +122,12 @@ impl Caller {
         self.keepalive_s = idle_s.filter(|_| session.alive == Alive::Tcp);
     }
 
-    /// Whether it may be like that at a time: at a bound it would be leaving, and a window has columns.
+    /// Whether it may be like that at a time: at a bound it would be leaving, a window has columns, and the
+    /// operator is on this machine.
     pub(super) fn is_sound(&self, at: Millis) -> bool {
         let is_within = self.errors <= ERRORS_MAX && self.denials <= DENIALS_MAX;
-        is_within && self.columns > 0 && self.heard_at <= at
+        let is_local = matches!(self.origin, OriginKey::Local(_));
+        is_within && self.columns > 0 && self.heard_at <= at && (is_local || !self.is_operator())
     }
 
     /// Whether the hub must not read it for now: its client has sent faster than it may, or tries keys
@@ -152,3 +159,28 @@ saved!(struct Caller {
     paid_bytes,
     is_leaving,
 });
+
+#[cfg(test)]
+mod tests {
+    use std::num::NonZeroU32;
+
+    use super::*;
+
+    #[test]
+    fn the_operator_comes_from_this_machine() {
+        let peer = Peer::V4([192, 0, 2, 1], 47480);
+        let origins = [OriginKey::Local(0), OriginKey::Counted(NonZeroU32::MIN)];
+        let is_sound = |form, origin| {
+            let caller = Caller::new(ConnId(0), peer, origin, Millis(0));
+            Caller { form, ..caller }.is_sound(Millis(0))
+        };
+        assert_eq!(
+            origins.map(|origin| is_sound(Form::Lines, origin)),
+            [true, true]
+        );
+        assert_eq!(
+            origins.map(|origin| is_sound(Form::Operator, origin)),
+            [true, false]
+        );
+    }
+}

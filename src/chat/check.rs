@@ -10,7 +10,7 @@ use super::room::Room;
 use super::session::{Delivery, Session};
 use super::usage::{OriginKey, Usage, Usages};
 use super::{Chat, by_room_name};
-use crate::protocol::{LifeId, Name};
+use crate::protocol::{LifeId, Mode, Name};
 use crate::time::{Millis, Now};
 use crate::wheel::Wheel;
 
@@ -47,7 +47,7 @@ impl Chat {
         self.sessions.get(key.index()).and_then(Session::conn)
     }
 
-    /// How many connections there are.
+    /// How many connections of clients there are.
     pub fn connections(&self) -> usize {
         self.connections
     }
@@ -69,7 +69,9 @@ impl Chat {
         self.assert_timers(now);
         self.assert_link(now);
         let attached = self.sessions.iter().filter(|(_, s)| s.conn().is_some());
-        assert_eq!(attached.count() as u64, self.attached);
+        assert_eq!(attached.clone().count() as u64, self.attached);
+        let in_push_mode = attached.filter(|(_, s)| s.mode == Mode::Push);
+        assert_eq!(in_push_mode.count() as u64, self.attached_push);
         let ended: u64 = self.stats.sessions_ended.iter().sum();
         let alive = self.sessions.len() as u64;
         assert_eq!(alive + ended, self.stats.sessions_total);
@@ -90,6 +92,7 @@ impl Chat {
         assert!(self.sessions.len() <= self.limits.sessions_max);
         assert!(self.rooms.len() <= self.limits.rooms_at_once_max());
         assert!(self.connections <= self.limits.connections_max);
+        assert!(self.operators.len() <= self.limits.operators_max);
     }
 
     fn assert_rooms(&self) {

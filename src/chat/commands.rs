@@ -11,7 +11,7 @@ use super::session::Session;
 use super::{Chat, by_name, by_room_name};
 use crate::protocol::{
     Bye, Command, Error, Event, FullName, Join, LeaveReason, Listing, Membership, Mode, Name,
-    Output, Parting, Poll, Query, Reply, Resume, Secret, SecretHash, Token,
+    Order, Output, Parting, Poll, Query, Reply, Resume, Secret, SecretHash, Token,
 };
 use crate::time::Now;
 
@@ -51,6 +51,9 @@ impl Chat {
             Command::Query(Query::Stats) => self.show_stats(caller, now),
             Command::Parting(Parting::Enter { room }) => self.enter(caller, room, now, replaced),
             Command::Query(Query::Help) => self.help(caller, now),
+            Command::Query(Query::Sessions { after }) => self.list_sessions(after, now),
+            Command::Order(Order::End { room, name }) => self.end(room, name, now, replaced),
+            Command::Order(Order::TellAll(text)) => self.begin_to_tell(text),
             Command::Parting(Parting::Leave) => self.leave(caller, now),
             Command::Parting(Parting::Detach) => self.detach_caller(caller, now),
             Command::Parting(Parting::Quit) => self.quit(caller, now),
@@ -355,6 +358,9 @@ impl Chat {
     }
 
     fn help<'a>(&mut self, caller: &mut Caller, now: Now) -> CommandResult<'a> {
+        if caller.is_operator() {
+            return Ok(Reply::OperatorHelp);
+        }
         // People who read it need time for that, but nobody gets it again and again.
         if caller.session.is_none() && !caller.has_had_help {
             caller.has_had_help = true;

@@ -6,6 +6,7 @@ use super::ids::ConnId;
 use super::journal::Full;
 use super::origin::Peer;
 use crate::protocol::{Bye, DENIALS_MAX, HINT_AFTER_S, Output};
+use crate::talk::Form;
 use crate::time::{Millis, Now};
 
 /// How long a connection may take to read its BYE, in seconds, but never longer than the handshake may
@@ -52,12 +53,7 @@ impl Chat {
         now: Now,
         out: &mut Vec<u8>,
     ) -> Option<Caller> {
-        Output::Hello {
-            boot: self.boot,
-            message_bytes_max: self.limits.message_bytes_max,
-            link: self.link_name(),
-        }
-        .write(out);
+        self.greet(false, out);
         let origin = peer.origin();
         let of_origin = self.usages.connections(origin) as usize;
         let refused = if self.connections >= self.limits.connections_max {
@@ -85,6 +81,40 @@ impl Chat {
         Some(caller)
     }
 
+    /// Greets a new connection of the operator's, whose program belongs to this user. If there are as many
+    /// as there may be, says goodbye instead and returns `None`. No other limit applies to it.
+    pub fn connect_operator(
+        &mut self,
+        conn: ConnId,
+        user: u32,
+        now: Now,
+        out: &mut Vec<u8>,
+    ) -> Option<Caller> {
+        self.greet(true, out);
+        if self.operators.len() >= self.limits.operators_max {
+            Output::Bye(Bye::OperatorFull).write(out);
+            return None;
+        }
+        self.operators.push(conn);
+        let peer = Peer::Local { user };
+        let origin = self.usages.connect(&peer, now.at.micros());
+        Some(Caller {
+            form: Form::Operator,
+            ..Caller::new(conn, peer, origin, now.at)
+        })
+    }
+
+    /// Writes the first line on a connection.
+    fn greet(&self, is_operator: bool, out: &mut Vec<u8>) {
+        Output::Hello {
+            boot: self.boot,
+            message_bytes_max: self.limits.message_bytes_max,
+            link: self.link_name(),
+            is_operator,
+        }
+        .write(out);
+    }
+
     /// Forgets a connection that the hub has closed. Its session, if it has one, lives on without it.
     ///
     /// `capacity` is how many connections the hub has memory for. Returns true if so many have gone that
@@ -98,6 +128,10 @@ impl Chat {
         // A client that guesses keys may hang up before the server does, and connect again.
         if (1..DENIALS_MAX).contains(&caller.denials) {
             self.journal.denied(caller.denials, &caller.peer, now);
+        }
+        if caller.is_operator() {
+            self.operators.retain(|&conn| conn != caller.conn);
+            return false;
         }
         self.usages
             .disconnect(caller.origin, caller.arrival_us, now.at.micros());

@@ -111,7 +111,8 @@ impl Chat {
         session.touch(now.at);
         session.arrival_us = session.arrival_us.max(caller.arrival_us);
         caller.arrival_us = session.arrival_us;
-        self.attached += 1;
+        let mode = session.mode;
+        self.count_attached(mode, true);
         self.join_audience(key);
         self.arm(key, now.past);
     }
@@ -127,7 +128,8 @@ impl Chat {
             // A person has no way to say what they have seen.
             session.cursor = talk.taken;
         }
-        self.attached -= 1;
+        let mode = session.mode;
+        self.count_attached(mode, false);
         self.arm(key, now.past);
     }
 
@@ -163,8 +165,15 @@ impl Chat {
     ) -> RoomKey {
         self.leave_audience(key);
         let Session {
-            name, room, mode, ..
+            name,
+            room,
+            mode,
+            ref attachment,
+            ..
         } = self.sessions[key.index()];
+        if attachment.is_some() {
+            self.count_attached(mode, false);
+        }
         let room = &mut self.rooms[room.index()];
         room.members.remove(&by_name(&self.sessions, name));
         if let Some(linked) = &mut room.link {
@@ -172,7 +181,6 @@ impl Chat {
         }
         let session = self.sessions.remove(key.index());
         self.session_timers.cancel(key);
-        self.attached -= u64::from(session.attachment.is_some());
         // Its key may be void when its last session is gone.
         let origin = self.usages.origin(session.origin);
         let one_less = |usage: &mut Usage| usage.sessions -= 1;

@@ -21,10 +21,11 @@ impl Chat {
     /// place in an audience, usage.
     pub fn sessions_memory_bytes_max(limits: &Limits) -> u64 {
         let (conns, sessions) = (limits.connections_max as u64, limits.sessions_max as u64);
+        let timed = limits.connections_at_once_max() as u64;
         let attached = conns.min(sessions);
         slab_bytes::<Session>(sessions)
             + array_bytes(sessions, Wheel::TIMER_BYTES)
-            + array_bytes(2 * conns, Wheel::TIMER_BYTES)
+            + array_bytes(2 * timed, Wheel::TIMER_BYTES)
             + attached * (size_of::<Attachment>() as u64 + size_of::<TalkState>() as u64 + 2 * 32)
             + sessions * SortedIndex::ENTRY_BYTES
             // A room's audience is a growing list too, and at least a quarter full. Only attached

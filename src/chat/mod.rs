@@ -6,7 +6,7 @@
 //!
 //! | the hub | calls | and gets |
 //! |---|---|---|
-//! | has a new connection | [`Chat::connect`] | its `Caller`, unless a limit is reached |
+//! | has a new connection | [`Chat::connect`], [`Chat::connect_operator`] | its `Caller`, unless a limit is reached |
 //! | learns something about it | [`Chat::note`] a [`ConnEvent`] | |
 //! | may read it | [`Chat::listens_to`] | whether to do so |
 //! | has read something from it | [`Chat::admit`], then [`Chat::answer`] | a [`Permit`] to look at it; an [`Outcome`] |
@@ -15,6 +15,7 @@
 //! | may write events | [`Chat::next_audience`] | the connections that may get some |
 //! | can write to one | [`Chat::owed`] | [`Owed`] lines or a POLL's reply, with a [`Receipt`] |
 //! | has written some of it | [`Chat::advance`] | what has to follow |
+//! | may tell everybody something | [`Chat::next_to_tell`] | whom to tell next, and [what](Chat::tell) |
 //! | closes a connection | [`Chat::say_goodbye`], [`Chat::disconnect`] | |
 //! | has nothing to do | [`Chat::next_deadline`] | until when it may sleep |
 //! | ends a turn | [`Chat::take_has_freed_memory`] | whether to return memory to the system |
@@ -41,6 +42,7 @@ mod life;
 mod link;
 mod memory;
 mod notice;
+mod operator;
 mod origin;
 mod owed;
 mod owed_in_talk;
@@ -70,6 +72,7 @@ pub use ids::{ConnId, SessionKey};
 pub use journal::{LINES_MAX as LOG_LINES_MAX, PERIOD as LOG_PERIOD};
 pub use link::FromBroker;
 pub use notice::Notice;
+pub use operator::TellBudget;
 pub use origin::{Origin, Peer};
 pub use owed::{Owed, Receipt};
 pub use rate::Permit;
@@ -77,7 +80,7 @@ pub use restart::{CARRIED_MAX, PROMISED_AHEAD};
 pub use saved::LoadingChat;
 pub use session::STALL_CHECKS_PER_IDLE_TIME;
 
-use crate::protocol::{LifeId, Limits, Name};
+use crate::protocol::{LifeId, Limits, Mode, Name};
 use crate::shrink::ShrinkPolicy;
 use crate::sorted_index::{self, SortedIndex, Target};
 use crate::talk::LocalClock;
@@ -111,9 +114,15 @@ pub struct Chat {
     sessions: Slab<Session>,
     /// How many of them are attached.
     attached: u64,
+    /// How many of those are in push mode.
+    attached_push: u64,
     sessions_shrink: ShrinkPolicy,
-    /// How many connections there are; the hub has them.
+    /// How many connections of clients there are; the hub has them.
     connections: usize,
+    /// The operator's connections.
+    operators: Vec<ConnId>,
+    /// The notice that is on its way to everybody.
+    telling: Option<operator::Telling>,
     connections_shrink: ShrinkPolicy,
     /// Much memory has gone back to the allocator, which may keep it.
     has_freed_memory: bool,
@@ -165,8 +174,11 @@ impl Chat {
             usages: Usages::new(&limits),
             sessions: Slab::new(),
             attached: 0,
+            attached_push: 0,
             sessions_shrink: ShrinkPolicy::default(),
             connections: 0,
+            operators: Vec::with_capacity(limits.operators_max),
+            telling: None,
             connections_shrink: ShrinkPolicy::default(),
             has_freed_memory: false,
             rooms: Slab::new(),
@@ -220,6 +232,21 @@ impl Chat {
     /// Whether much memory has gone back to the allocator since the last call. The allocator may keep it.
     pub fn take_has_freed_memory(&mut self) -> bool {
         std::mem::take(&mut self.has_freed_memory)
+    }
+
+    /// Counts one session more or one less that is attached.
+    fn count_attached(&mut self, mode: Mode, is_more: bool) {
+        let is_push = u64::from(mode == Mode::Push);
+        match is_more {
+            true => {
+                self.attached += 1;
+                self.attached_push += is_push;
+            }
+            false => {
+                self.attached -= 1;
+                self.attached_push -= is_push;
+            }
+        }
     }
 
     fn wheels(&self) -> [&Wheel; 3] {

@@ -23,7 +23,7 @@ impl Notice {
     }
 
     /// Makes a notice that is the last that the connection gets. It has lost its session, if it had one.
-    pub(super) fn goodbye(conn: ConnId, text: Vec<u8>) -> Notice {
+    pub fn goodbye(conn: ConnId, text: Vec<u8>) -> Notice {
         Notice {
             conn,
             text,

@@ -77,6 +77,21 @@ pub enum Origin {
     V6([u8; 8]),
 }
 
+/// As the operator sees it: an IPv4 address, the network of an IPv6 address, or `-`.
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match *self {
+            Origin::Local => f.write_str("-"),
+            Origin::V4(address) => IpAddr::from(address).fmt(f),
+            Origin::V6(network) => {
+                let mut address = [0; 16];
+                address[..network.len()].copy_from_slice(&network);
+                write!(f, "{}/64", IpAddr::from(address))
+            }
+        }
+    }
+}
+
 saved!(enum Peer { 0 = Local { user }, 1 = V4(address, port), 2 = V6(address, port) });
 saved!(enum Origin { 0 = Local, 1 = V4(address), 2 = V6(network) });
 
@@ -92,6 +107,14 @@ mod tests {
         assert_eq!(of("[2001:db8::1]:1"), of("[2001:db8::2:0:0:1]:2"));
         assert_ne!(of("[2001:db8::1]:1"), of("[2001:db8:0:1::1]:1"));
         assert_eq!(of("[::ffff:192.0.2.1]:1"), HERE);
+        for (address, shown) in [
+            ("[2001:db8::1]:1", "2001:db8::/64"),
+            ("[2001:db8:1:2:3::1]:1", "2001:db8:1:2::/64"),
+            ("192.0.2.1:2", "192.0.2.1"),
+        ] {
+            assert_eq!(of(address).to_string(), shown);
+        }
+        assert_eq!(Peer::Local { user: 0 }.origin().to_string(), "-");
         assert_eq!(of("192.0.2.1:2"), HERE);
     }
 }

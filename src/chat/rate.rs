@@ -21,6 +21,9 @@ use crate::time::{Millis, Now};
 /// The shortest time for which a client that sends too fast has to wait, so that the server does not
 /// wake up for each of its lines.
 const THROTTLE_MIN: Millis = Millis(100);
+/// How long the operator's next line waits while a notice is on its way to everybody, before the server
+/// looks again.
+const TELL_PAUSE: Millis = Millis(20);
 /// How long a connection from a suspect address waits before each JOIN with a key.
 const KEY_PAUSE: Millis = Millis(1000);
 const _: () = assert!(
@@ -40,6 +43,9 @@ impl Chat {
     pub fn admit(&mut self, caller: &mut Caller, now: Now) -> Option<Permit> {
         if caller.is_throttled() {
             return None;
+        }
+        if caller.is_operator() {
+            return self.admit_operator(caller, now);
         }
         if caller.session.is_none() && !caller.has_paused {
             caller.has_paused = self.usages.is_suspect(caller.origin, now);
@@ -62,6 +68,15 @@ impl Chat {
         let wait = Millis((latest_us - allowed_us).div_ceil(1000)).max(THROTTLE_MIN);
         self.stats.lines_throttled += 1;
         self.throttle(caller, wait, now)
+    }
+
+    /// Permits the same of the operator, whose rate nobody limits. While a notice is on its way to
+    /// everybody, their next line waits.
+    fn admit_operator(&mut self, caller: &mut Caller, now: Now) -> Option<Permit> {
+        match self.is_telling() {
+            false => Some(Permit(())),
+            true => self.throttle(caller, TELL_PAUSE, now),
+        }
     }
 
     fn throttle(&mut self, caller: &mut Caller, wait: Millis, now: Now) -> Option<Permit> {
@@ -91,7 +106,8 @@ impl Chat {
             // Less than a line's worth of bytes.
             false => (paid + lines * BYTES_PER_LINE - bytes) as u8,
         };
-        if let Some(interval_us) = self.limits.line_interval_us().filter(|_| lines > 0) {
+        let is_counted = lines > 0 && !caller.is_operator();
+        if let Some(interval_us) = self.limits.line_interval_us().filter(|_| is_counted) {
             let from_us = caller.arrival_us.max(now.at.micros());
             caller.arrival_us = from_us + lines as u64 * interval_us;
             if let Some(key) = caller.session {

@@ -37,6 +37,8 @@ const SESSION_TIMERS: Tag = *b"TSES";
 const HANDSHAKES: Tag = *b"THAN";
 const THROTTLES: Tag = *b"TTHR";
 
+const TOO_MANY_CONNECTIONS: Damage =
+    Damage("it has more connections than --max-connections and --admin allow now");
 const TOO_MANY_SESSIONS: Damage = Damage("it has more sessions than --max-sessions allows now");
 const TOO_MANY_ROOMS: Damage = Damage("it has more rooms than --max-rooms allows now");
 const TOO_MANY_OF_ADDRESS: Damage =
@@ -355,10 +357,11 @@ impl LoadingChat {
         if is_known || !self.kind.is_upgrade() || !caller.is_sound(self.now.at) {
             return Err(IMPOSSIBLE);
         }
-        if caller.conn.index() >= self.chat.limits.connections_max {
-            return Err(Damage(
-                "it has more connections than --max-connections allows now",
-            ));
+        if caller.conn.index() >= self.chat.limits.connections_at_once_max() {
+            return Err(TOO_MANY_CONNECTIONS);
+        }
+        if caller.is_operator() {
+            self.chat.operators.push(caller.conn);
         }
         self.check_arrival(caller.arrival_us)?;
         self.usages
@@ -433,7 +436,12 @@ impl LoadingChat {
         // A counter of another version may be missing.
         let ended: u64 = chat.stats.sessions_ended.iter().sum();
         chat.stats.sessions_total = chat.sessions.len() as u64 + ended;
-        chat.connections = self.conns.len();
+        chat.connections = self.conns.len() - chat.operators.len();
+        if chat.connections > chat.limits.connections_max
+            || chat.operators.len() > chat.limits.operators_max
+        {
+            return Err(TOO_MANY_CONNECTIONS);
+        }
         chat.connections_shrink.added(chat.connections);
         chat.sessions_shrink.added(chat.sessions.len());
         chat.rooms_shrink.added(chat.rooms.len());
@@ -596,8 +604,10 @@ impl LoadingChat {
         }
         chat.arm_all(self.now.at);
         let mut without_session = self.conns.iter().filter(|(_, session)| session.is_none());
-        let has_timers = without_session.all(|&(conn, _)| chat.handshakes.when(conn).is_some())
-            && (self.throttled.iter()).all(|&conn| chat.throttles.when(conn).is_some());
+        let has_timers = without_session.all(|&(conn, _)| {
+            chat.operators.contains(&conn) || chat.handshakes.when(conn).is_some()
+        }) && (self.throttled.iter())
+            .all(|&conn| chat.throttles.when(conn).is_some());
         match has_timers {
             true => Ok(()),
             false => Err(IMPOSSIBLE),

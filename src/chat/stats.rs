@@ -73,6 +73,7 @@ stats! {
     "sessions-quit" = |chat, _| chat.stats.ended(LeaveReason::Quit);
     "sessions-slow" = |chat, _| chat.stats.ended(LeaveReason::Slow);
     "sessions-replaced" = |chat, _| chat.stats.ended(LeaveReason::Replaced);
+    "sessions-ended" = |chat, _| chat.stats.ended(LeaveReason::Ended);
     "sessions-crashed" = |chat, _| chat.stats.ended(LeaveReason::Crashed);
     /// Connections refused because there were too many.
     refused_connections as "refused-connections";
@@ -104,6 +105,10 @@ stats! {
     events_delivered_bytes as "events-delivered-bytes";
     /// Events that sessions have lost, as LOST lines say.
     events_lost as "events-lost";
+    /// NOTICEs that members got.
+    notices as "notices";
+    /// NOTICEs that members missed because their connections took nothing.
+    notices_missed as "notices-missed";
     "log-bytes" = |chat, _| chat.log_bytes;
     /// Lines that got an OK.
     commands as "commands";

@@ -15,7 +15,10 @@ impl<T: Transport> Hub<T> {
     /// If something does not agree.
     pub fn assert_consistent(&self, now: Now) {
         self.chat.assert_consistent(now);
-        assert_eq!(self.chat.connections(), self.conns.len());
+        let (clients, operators) = (self.chat.connections(), self.chat.operators());
+        assert_eq!(clients + operators, self.conns.len());
+        let of_operator = self.conns.iter().filter(|(_, c)| c.caller.is_operator());
+        assert_eq!(of_operator.count(), operators);
         let limits = self.chat.limits();
         let editing = self.conns.iter().filter(|(_, c)| c.editing.is_some());
         assert_eq!(editing.count(), self.editors);

@@ -12,6 +12,7 @@ pub mod conn;
 pub mod edit;
 pub mod line;
 mod link;
+mod operator;
 mod read;
 mod saved;
 mod telnet;
@@ -19,6 +20,7 @@ mod write;
 
 pub use saved::Loaded;
 
+use operator::TELL_PER_TURN;
 use read::Budget;
 
 use slab::Slab;
@@ -135,6 +137,7 @@ impl<T: Transport> Hub<T> {
     pub fn vacancy(&mut self) -> Vacancy<'_, T> {
         Vacancy {
             conn: ConnId::at(self.conns.vacant_key()),
+            is_operators: false,
             hub: self,
         }
     }
@@ -186,7 +189,10 @@ impl<T: Transport> Hub<T> {
 
     /// Whether there is something left to do that need not wait for anything.
     pub fn has_work(&self) -> bool {
-        !self.to_read.is_empty() || !self.to_write.is_empty() || self.has_broker_input()
+        !self.to_read.is_empty()
+            || !self.to_write.is_empty()
+            || self.has_broker_input()
+            || self.chat.is_telling()
     }
 
     /// When the next timer is due.
@@ -236,6 +242,9 @@ impl<T: Transport> Hub<T> {
             }
         }
         self.spare = to_write;
+        if self.chat.is_telling() {
+            self.tell_members(TELL_PER_TURN, now);
+        }
         if std::mem::take(&mut self.has_shrunk) {
             for list in [&mut self.to_read, &mut self.to_write, &mut self.spare] {
                 list.shrink_to_fit();
@@ -276,6 +285,7 @@ impl<T: Transport> Hub<T> {
     /// has taken that.
     pub fn shut_down(&mut self, now: Now) {
         self.serve_rooms(now, false);
+        self.finish_telling(now);
         let keys: Vec<_> = self.conns.iter().map(|(key, _)| ConnId::at(key)).collect();
         for key in keys {
             self.say_goodbye(key, Bye::Shutdown, now);
@@ -387,6 +397,8 @@ impl<T: Transport> Hub<T> {
 pub struct Vacancy<'a, T> {
     hub: &'a mut Hub<T>,
     conn: ConnId,
+    /// It is for a connection of the operator's.
+    is_operators: bool,
 }
 
 impl<T: Transport> Vacancy<'_, T> {
@@ -397,9 +409,19 @@ impl<T: Transport> Vacancy<'_, T> {
 
     /// Takes in a new connection, or tells its client that the server is full and closes it.
     pub fn accept(self, mut stream: T, peer: Peer, now: Now) -> Option<ConnId> {
-        let Vacancy { hub, conn } = self;
+        let Vacancy {
+            hub,
+            conn,
+            is_operators,
+        } = self;
         let mut greeting = Vec::new();
-        let Some(caller) = hub.chat.connect(conn, peer, now, &mut greeting) else {
+        let caller = match peer {
+            Peer::Local { user } if is_operators => {
+                (hub.chat).connect_operator(conn, user, now, &mut greeting)
+            }
+            _ => hub.chat.connect(conn, peer, now, &mut greeting),
+        };
+        let Some(caller) = caller else {
             // A new stream has space for this line. If not, nothing can be done about it.
             let _ = stream.write(&greeting);
             hang_up(stream);

@@ -121,6 +121,8 @@ impl LinkOptions {
 pub struct Options {
     /// Where to listen; empty if no option says so. See [`Options::addresses`].
     pub listen: Vec<Address>,
+    /// Where the operator is served, on a Unix socket.
+    pub admin: Option<Address>,
     /// Whether anyone who can reach a network address may join.
     pub is_open: bool,
     /// The limits that the core enforces.
@@ -150,6 +152,7 @@ impl Default for Options {
     fn default() -> Self {
         Options {
             listen: Vec::new(),
+            admin: None,
             is_open: false,
             limits: Limits::default(),
             socket_buffer_bytes: SOCKET_BUFFER_BYTES,

@@ -179,6 +179,15 @@ fn read(matches: &Matches) -> Result<Options, String> {
             "--save {save_s}: name the file for it with --state"
         ));
     }
+    if let Some(admin) = options
+        .admin
+        .as_ref()
+        .filter(|at| options.listen.contains(at))
+    {
+        return Err(format!(
+            "--admin {admin}: --listen has this address, too; give the operator's socket one of its own"
+        ));
+    }
     for address in &options.listen {
         let is_open = options.check_open(address);
         is_open.map_err(|error| format!("--listen {address}: {error}"))?;

@@ -10,7 +10,7 @@ use super::value::{Number, Unit};
 use super::{LogForm, Options, Verbosity};
 use crate::link::Prefix;
 use crate::net::address::Address;
-use crate::protocol::{IDLE_MIN_S, Name};
+use crate::protocol::{IDLE_MIN_S, Name, OPERATORS_MAX};
 
 /// The longest time that an option can set, in seconds: a year.
 const TIME_MAX_S: u64 = 365 * 24 * 3600;
@@ -88,6 +88,17 @@ pub const OPTIONS: &[Row] = &[
             show: |options| Some(options.addresses(false)[0].to_string()),
         },
         help: "listen on IP:PORT, [IPv6]:PORT or unix:/path; may be given several times",
+    },
+    Row {
+        letter: None,
+        name: "admin",
+        kind: Kind::Text {
+            placeholder: "ADDR",
+            is_list: false,
+            store: set_admin,
+            show: |options| Some(options.admin.as_ref()?.to_string()),
+        },
+        help: "serve the operator, even when all else is full, on this socket: unix:/path",
     },
     Row {
         letter: Some('i'),
@@ -432,6 +443,16 @@ fn add_address(options: &mut Options, text: &str) -> Result<(), String> {
         return Err("this address appears twice".into());
     }
     options.listen.push(address);
+    Ok(())
+}
+
+fn set_admin(options: &mut Options, text: &str) -> Result<(), String> {
+    let address = Address::parse(text)?;
+    if !address.is_unix() {
+        return Err("the operator's socket is a Unix socket: give unix:/path".into());
+    }
+    options.admin = Some(address);
+    options.limits.operators_max = OPERATORS_MAX;
     Ok(())
 }
 

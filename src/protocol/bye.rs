@@ -41,10 +41,16 @@ pub enum Bye {
     Replaced,
     /// The client took nothing for the session's idle time, though there was something to send.
     Slow,
+    /// The operator ended the session.
+    Ended,
     /// The client did not JOIN or RESUME in time.
     Handshake,
     /// The server has too many connections.
     Full,
+    /// The operator has as many connections as there may be, and uses all of them.
+    OperatorFull,
+    /// The operator needed the place of this connection of theirs, which was silent.
+    OperatorSilent,
     /// The server is shutting down.
     Shutdown,
     /// The client did what no well-meaning client does.
@@ -52,12 +58,13 @@ pub enum Bye {
 }
 
 impl Bye {
-    /// Every reason; one kind of abuse stands for all.
-    pub const ALL: [Bye; 8] = [
+    /// Every reason that clients get; one kind of abuse stands for all.
+    pub const ALL: [Bye; 9] = [
         Bye::Quit,
         Bye::Expired,
         Bye::Replaced,
         Bye::Slow,
+        Bye::Ended,
         Bye::Handshake,
         Bye::Full,
         Bye::Shutdown,
@@ -83,10 +90,19 @@ impl Bye {
                 "another client has the session now, or the right to its name",
             ),
             Bye::Slow => ("slow", "your client has read nothing for too long"),
+            Bye::Ended => ("ended", "the operator has ended this session"),
             Bye::Handshake => ("handshake", "no TALK, JOIN or RESUME in time"),
             Bye::Full => (
                 "full",
                 "the server has too many connections; try again later",
+            ),
+            Bye::OperatorFull => (
+                "full",
+                "two connections are here already, and both are in use; try again later",
+            ),
+            Bye::OperatorSilent => (
+                "replaced",
+                "another connection needed the place of this one, which was silent",
             ),
             Bye::Shutdown => ("shutdown", "the server is shutting down"),
             Bye::Abuse(abuse) => ("abuse", abuse.text()),

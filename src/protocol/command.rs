@@ -110,6 +110,16 @@ pub enum Command<'a> {
     Ping(&'a str),
     Query(Query),
     Parting(Parting),
+    /// One of the operator's, on their own socket.
+    Order(Order<'a>),
+}
+
+/// What only the operator can have done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the table of verbs documents them")]
+pub enum Order<'a> {
+    End { room: Name, name: FullName },
+    TellAll(&'a str),
 }
 
 /// Commands whose replies may be long. They wait until the connection's output is written, so that
@@ -130,6 +140,20 @@ pub enum Query {
     },
     Stats,
     Help,
+    /// All sessions, in the order of rooms and names, from behind this one on. Only the operator has a
+    /// word for it.
+    Sessions {
+        after: Option<SessionName>,
+    },
+}
+
+/// Where a session is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SessionName {
+    /// The name of its room.
+    pub room: Name,
+    /// Its own.
+    pub name: Name,
 }
 
 /// Commands that take a connection's session away. They wait until its output and the session's
@@ -174,7 +198,8 @@ impl Command<'_> {
             | Command::Join(_)
             | Command::Resume(_)
             | Command::Say(_)
-            | Command::Ping(_) => None,
+            | Command::Ping(_)
+            | Command::Order(_) => None,
         }
     }
 }
@@ -187,6 +212,8 @@ saved!(enum Query {
     3 = Again { events },
     4 = Stats,
     5 = Help,
+    6 = Sessions { after },
 });
+saved!(struct SessionName { room, name });
 saved!(enum Deferred { 0 = Query(query), 1 = Parting(parting) });
 saved!(enum Parting { 0 = Leave, 1 = Detach, 2 = Quit, 3 = Enter { room } });

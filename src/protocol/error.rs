@@ -86,6 +86,18 @@ pub enum Error {
         /// What its sender may have wanted.
         advice: Advice,
     },
+    /// The line's first word is not a verb of the operator's socket.
+    NotForOperators {
+        /// What the line begins with, for people.
+        found: String,
+    },
+    /// Nobody in that room has that name.
+    NoMember,
+    /// The member is on another box, where its session can be ended.
+    OnOtherBox {
+        /// That box.
+        at: Name,
+    },
     /// The line is longer than `bytes_max`.
     LineTooLong {
         /// The longest line that the server accepts.
@@ -154,11 +166,12 @@ impl Error {
     pub const fn code(&self) -> Code {
         match self {
             Error::BadLine(code, _) => *code,
-            Error::UnknownVerb { .. } => Code::BadCommand,
+            Error::UnknownVerb { .. } | Error::NotForOperators { .. } => Code::BadCommand,
             Error::LineTooLong { .. } => Code::LineTooLong,
             Error::NoSession => Code::NoSession,
             Error::AlreadyJoined | Error::InRoom { .. } => Code::AlreadyJoined,
-            Error::UnknownSession => Code::UnknownSession,
+            Error::UnknownSession | Error::NoMember => Code::UnknownSession,
+            Error::OnOtherBox { .. } => Code::BadArgument,
             Error::SessionEnded { .. } => Code::SessionEnded,
             Error::NameTaken { .. } => Code::NameTaken,
             Error::NotAuthorized => Code::NotAuthorized,

@@ -17,6 +17,8 @@ words! {
         Slow = "slow",
         /// The holder of the name's key took the name back.
         Replaced = "replaced",
+        /// The operator ended its session.
+        Ended = "ended",
         /// The server came to no good end. No LEFT says this: there was nobody to write it.
         Crashed = "crashed",
     }

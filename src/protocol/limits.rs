@@ -43,6 +43,10 @@ pub const BURST_S: u32 = 4;
 pub const BYTES_PER_LINE: usize = 96;
 /// A room's log holds at most one event per this many bytes of its size, however short events are.
 pub const LOG_BYTES_PER_EVENT: usize = 32;
+/// How many connections the operator may have, with `--admin`.
+pub const OPERATORS_MAX: usize = 2;
+/// A connection of the operator's that has been silent for this long, in seconds, makes way for another.
+pub const OPERATOR_SILENCE_S: u32 = 10;
 /// How many ended sessions the server remembers.
 pub const ENDED_MAX: usize = 1024;
 
@@ -62,8 +66,10 @@ pub struct Limits {
     pub keep_rooms_s: u32,
     /// The longest message, in bytes.
     pub message_bytes_max: usize,
-    /// The most connections.
+    /// The most connections of clients.
     pub connections_max: usize,
+    /// How many more the operator may have: [`OPERATORS_MAX`], or none.
+    pub operators_max: usize,
     /// The most sessions.
     pub sessions_max: usize,
     /// The most rooms.
@@ -89,6 +95,7 @@ impl Default for Limits {
             keep_rooms_s: 24 * 3600,
             message_bytes_max: 1024,
             connections_max: 1024,
+            operators_max: 0,
             sessions_max: 4096,
             rooms_max: 64,
             is_linked: false,
@@ -103,6 +110,11 @@ impl Limits {
     /// The longest line that a client may send, in bytes without its end.
     pub fn line_bytes_max(&self) -> usize {
         LINE_BYTES_MAX.max(self.message_bytes_max + LINE_OVERHEAD_BYTES)
+    }
+
+    /// The most connections that there can be at once, the operator's included.
+    pub fn connections_at_once_max(&self) -> usize {
+        self.connections_max + self.operators_max
     }
 
     /// The most rooms that there can be. If the server keeps none, each has a member or is always there.

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | which limits clients meet, and their defaults | `limits` |
 //! | which verbs there are, and what may follow each | `verb` (the one table), `args` |
+//! | which verbs the operator has on a socket of their own | `operator` |
 //! | how the server reads a line | `request`, with `http` for lines that no chat client sends |
 //! | what a client wants done | `command` |
 //! | what the server writes, and in which form | `output` |
@@ -28,6 +29,7 @@ mod life_id;
 mod limits;
 mod name;
 mod nearest;
+mod operator;
 mod output;
 mod quote;
 mod request;
@@ -40,7 +42,8 @@ mod words;
 pub use args::bad_name;
 pub use bye::{Abuse, Bye};
 pub use command::{
-    Alive, Command, Deferred, Join, Mode, Parting, Poll, Query, Resume, Since, Talk,
+    Alive, Command, Deferred, Join, Mode, Order, Parting, Poll, Query, Resume, SessionName, Since,
+    Talk,
 };
 pub use error::{Advice, Code, Error, TakenUntil, WayBack};
 pub use event::{Event, LeaveReason, Numbered};
@@ -49,11 +52,12 @@ pub use life_id::LifeId;
 pub use limits::{
     BURST_S, BYTES_PER_LINE, DENIALS_MAX, DENIALS_PER_ADDRESS_MAX, ENDED_MAX, ERRORS_MAX,
     HINT_AFTER_S, IDLE_MIN_S, IDLE_TCP_MIN_S, LINE_BYTES_MAX, LOG_BYTES_PER_EVENT, Limits,
-    NAME_BYTES_MAX, PING_BYTES_MAX, POLL_EVENTS_DEFAULT, POLL_EVENTS_MAX, POLL_WAIT_MAX_S,
-    REPLY_BYTES_MAX, TALK_HISTORY_DEFAULT,
+    NAME_BYTES_MAX, OPERATOR_SILENCE_S, OPERATORS_MAX, PING_BYTES_MAX, POLL_EVENTS_DEFAULT,
+    POLL_EVENTS_MAX, POLL_WAIT_MAX_S, REPLY_BYTES_MAX, TALK_HISTORY_DEFAULT,
 };
 pub use name::{DEFAULT_ROOM, Folded, FullName, Name};
 pub use nearest::nearest;
+pub use operator::OPERATOR_VERBS;
 pub(crate) use output::append_text;
 pub use output::{
     Earlier, Entered, Expiring, Listing, Membership, Output, Presence, Reach, Reply, UNASKED,

@@ -7,15 +7,16 @@
 use std::fmt::{self, Write};
 
 use super::bye::Bye;
-use super::command::{Alive, Mode};
+use super::command::{Alive, Mode, SessionName};
 use super::error::{Advice, Error, TakenUntil, WayBack};
 use super::event::{Event, Numbered};
 use super::life_id::LifeId;
 use super::limits::REPLY_BYTES_MAX;
 use super::name::{FullName, Name};
+use super::operator::{OPERATOR_HELP_END, OPERATOR_VERBS};
 use super::sizes::REPLY_HEAD_BYTES_MAX;
 use super::token::Token;
-use super::verb::{HELP_END, VERBS};
+use super::verb::{HELP_END, VERBS, Verb};
 use super::words::words;
 
 /// What ends each line that the server writes.
@@ -56,8 +57,9 @@ pub fn append_text(out: &mut Vec<u8>, text: fmt::Arguments<'_>) {
 }
 
 /// The first words of all lines that the server sends unasked.
-pub const UNASKED: [&str; 10] = [
-    "MSG", "JOINED", "LEFT", "SPLIT", "HEALED", "MISSED", "LOST", "EXPIRING", "ALIVE", "BYE",
+pub const UNASKED: [&str; 11] = [
+    "MSG", "JOINED", "LEFT", "SPLIT", "HEALED", "MISSED", "LOST", "EXPIRING", "ALIVE", "NOTICE",
+    "BYE",
 ];
 
 /// Something that the server writes. The end of a time's name is its unit; `unix_ms` counts since
@@ -71,6 +73,8 @@ pub enum Output<'a> {
         message_bytes_max: usize,
         /// This box's name, if its rooms span boxes.
         link: Option<Name>,
+        /// Whether the connection is the operator's.
+        is_operator: bool,
     },
     /// The server has carried out a command.
     Reply(&'a Reply<'a>),
@@ -100,6 +104,15 @@ pub enum Output<'a> {
         name: &'a str,
         value: u64,
     },
+    /// A session as the operator sees it.
+    Session {
+        session: SessionName,
+        mode: Mode,
+        presence: Presence,
+        silent_s: u64,
+        origin: &'a dyn fmt::Display,
+        unread: u64,
+    },
     /// A line for people.
     Help(&'a str),
 
@@ -122,6 +135,8 @@ pub enum Output<'a> {
     },
     /// The answer to telnet's AYT, which asks whether the server is there.
     Alive,
+    /// What the operator tells everybody.
+    Notice(&'a str),
     /// The last line on a connection.
     Bye(Bye),
 }
@@ -134,7 +149,9 @@ impl Output<'_> {
                 boot,
                 message_bytes_max,
                 link,
+                is_operator,
             } => {
+                let socket = if is_operator { " socket=admin" } else { "" };
                 let (before, link) = match &link {
                     Some(name) => (" link=", name.as_str()),
                     None => ("", ""),
@@ -142,7 +159,7 @@ impl Output<'_> {
                 write_line!(
                     out,
                     "HELLO chinwag/{VERSION} protocol={PROTOCOL_VERSION} boot={boot} \
-                     max-message={message_bytes_max}{before}{link}"
+                     max-message={message_bytes_max}{before}{link}{socket}"
                 );
             }
             Output::Reply(reply) => reply.write(out),
@@ -168,6 +185,17 @@ impl Output<'_> {
             }
             Output::Version => write_line!(out, "STAT version {VERSION}"),
             Output::Stat { name, value } => write_line!(out, "STAT {name} {value}"),
+            Output::Session {
+                session: SessionName { room, name },
+                mode,
+                presence,
+                silent_s,
+                origin,
+                unread,
+            } => write_line!(
+                out,
+                "SESSION {room} {name} {mode} {presence} {silent_s} {origin} {unread}"
+            ),
             Output::Help(line) => write_line!(out, "{line}"),
             Output::Event(Numbered {
                 seq,
@@ -196,6 +224,7 @@ impl Output<'_> {
                 write_line!(out, "EXPIRING {left_s} {}", what.text());
             }
             Output::Alive => write_line!(out, "ALIVE"),
+            Output::Notice(text) => write_line!(out, "NOTICE {text}"),
             Output::Bye(bye) => write_line!(out, "BYE {} {}", bye.as_str(), bye.text()),
         }
     }
@@ -317,6 +346,18 @@ pub enum Reply<'a> {
     Help,
     Quit,
 
+    // Only the operator gets these.
+    Sessions {
+        sessions: Listing,
+        more: u64,
+    },
+    Ended,
+    /// A notice is on its way to that many members.
+    Telling {
+        members: u64,
+    },
+    OperatorHelp,
+
     // Only people get these.
     Entered(Entered),
     Again {
@@ -382,17 +423,27 @@ impl Reply<'_> {
                 write_line!(out, "OK STATS {}", stats.lines);
                 out.extend_from_slice(&stats.text);
             }
-            Reply::Help => {
-                let lines = VERBS.iter().flat_map(|verb| verb.help).chain(HELP_END);
-                write_line!(out, "OK HELP {}", lines.clone().count());
-                lines.for_each(|line| Output::Help(line).write(out));
+            Reply::Help => write_help(VERBS, HELP_END, out),
+            Reply::OperatorHelp => write_help(OPERATOR_VERBS, OPERATOR_HELP_END, out),
+            Reply::Sessions { sessions, more } => {
+                write_line!(out, "OK SESSIONS {} more={more}", sessions.lines);
+                out.extend_from_slice(&sessions.text);
             }
+            Reply::Ended => write_line!(out, "OK END"),
+            Reply::Telling { members } => write_line!(out, "OK TELL-ALL {members}"),
             Reply::Quit => write_line!(out, "OK QUIT"),
             Reply::Entered(_) | Reply::Again { .. } => {
                 unreachable!("only people have commands with these replies")
             }
         }
     }
+}
+
+/// Appends the reply to HELP.
+fn write_help(verbs: &[Verb], end: &[&'static str], out: &mut Vec<u8>) {
+    let lines = verbs.iter().flat_map(|verb| verb.help).chain(end);
+    write_line!(out, "OK HELP {}", lines.clone().count());
+    lines.for_each(|line| Output::Help(line).write(out));
 }
 
 /// Writes the text after the code, which is one line.
@@ -407,6 +458,17 @@ impl fmt::Display for Error {
                     Advice::Begin => f.write_str("type TALK and your name to chat, or HELP"),
                     Advice::Say => f.write_str("to say something, begin with SAY"),
                 };
+            }
+            Error::NotForOperators { found } => {
+                return write!(
+                    f,
+                    "{found} is not a command here: this is the operator's socket, with STATS, \
+                     SESSIONS, END, TELL-ALL, HELP and QUIT"
+                );
+            }
+            Error::NoMember => "nobody in that room has that name; SESSIONS lists all",
+            Error::OnOtherBox { at } => {
+                return write!(f, "that member is on the box {at}: END the session there");
             }
             Error::LineTooLong { bytes_max } => {
                 return write!(
@@ -568,7 +630,7 @@ mod tests {
     }
 
     /// All replies that have a body, with the largest numbers in their heads.
-    fn with_body(body: &Listing) -> [Reply<'static>; 4] {
+    fn with_body(body: &Listing) -> [Reply<'static>; 5] {
         let max = u64::MAX;
         #[rustfmt::skip]
         let replies = [
@@ -576,6 +638,7 @@ mod tests {
             Reply::Who { members: body.clone(), seq: max, more: max },
             Reply::Rooms { rooms: body.clone(), more: max },
             Reply::Stats { stats: body.clone() },
+            Reply::Sessions { sessions: body.clone(), more: max },
         ];
         replies
     }
@@ -626,6 +689,9 @@ mod tests {
             (Reply::Rooms { rooms: body(), more: 1 }, "OK ROOMS 2 more=1\r\nA 1\r\nB 2\r\n".into()),
             (Reply::Stats { stats: body() }, "OK STATS 2\r\nA 1\r\nB 2\r\n".into()),
             (Reply::Quit, "OK QUIT\r\n".into()),
+            (Reply::Sessions { sessions: body(), more: 1 }, "OK SESSIONS 2 more=1\r\nA 1\r\nB 2\r\n".into()),
+            (Reply::Ended, "OK END\r\n".into()),
+            (Reply::Telling { members: 3 }, "OK TELL-ALL 3\r\n".into()),
         ];
         for (reply, expected) in table {
             assert_eq!(text(Output::Reply(&reply)), expected);
@@ -634,20 +700,22 @@ mod tests {
 
     #[test]
     fn help_fits_a_terminal_and_leaves_a_line_to_type_on() {
-        let text = text(Output::Reply(&Reply::Help));
-        assert!(text.ends_with("\r\n"));
-        let lines: Vec<&str> = text.lines().collect();
-        assert_eq!(lines[0], format!("OK HELP {}", lines.len() - 1));
-        assert!(lines.len() < 24, "{} lines", lines.len());
-        for line in &lines {
-            assert!(line.is_ascii() && line.len() <= 80, "{line}");
+        for reply in [Reply::Help, Reply::OperatorHelp] {
+            let text = text(Output::Reply(&reply));
+            assert!(text.ends_with("\r\n"));
+            let lines: Vec<&str> = text.lines().collect();
+            assert_eq!(lines[0], format!("OK HELP {}", lines.len() - 1));
+            assert!(lines.len() < 24, "{} lines", lines.len());
+            for line in &lines {
+                assert!(line.is_ascii() && line.len() <= 80, "{line}");
+            }
         }
     }
 
     #[test]
     fn help_says_in_one_column_what_each_verb_does() {
         const HELP_COLUMN: usize = 30;
-        for verb in VERBS {
+        for verb in VERBS.iter().chain(OPERATOR_VERBS) {
             let usage = verb.help[0].get(..HELP_COLUMN).expect(verb.name);
             assert!(usage.ends_with("  "), "{usage}");
             assert_ne!(verb.help[0].as_bytes()[HELP_COLUMN], b' ', "{usage}");
@@ -759,10 +827,11 @@ mod tests {
                 event,
             })
         };
-        let hello = |link| Output::Hello {
+        let hello = |link, is_operator| Output::Hello {
             boot: LifeId::new(11),
             message_bytes_max: 1024,
             link,
+            is_operator,
         };
         let at = Name::parse("attic").unwrap();
         let remote = |reach| Output::RemoteMember {
@@ -775,8 +844,11 @@ mod tests {
         let text_of_abuse = Abuse::Http.text();
         #[rustfmt::skip]
         let table = [
-            (hello(None), format!("HELLO chinwag/{VERSION} protocol=1 boot=000000000000000b max-message=1024\r\n")),
-            (hello(Some(at)), format!("HELLO chinwag/{VERSION} protocol=1 boot=000000000000000b max-message=1024 link=attic\r\n")),
+            (hello(None, false), format!("HELLO chinwag/{VERSION} protocol=1 boot=000000000000000b max-message=1024\r\n")),
+            (hello(Some(at), false), format!("HELLO chinwag/{VERSION} protocol=1 boot=000000000000000b max-message=1024 link=attic\r\n")),
+            (hello(None, true), format!("HELLO chinwag/{VERSION} protocol=1 boot=000000000000000b max-message=1024 socket=admin\r\n")),
+            (Output::Session { session: SessionName { room: at, name }, mode: Mode::Push, presence: Presence::Attached, silent_s: 3, origin: &"-", unread: 4 }, "SESSION attic Ann push attached 3 - 4\r\n".into()),
+            (Output::Notice(" a  b"), "NOTICE  a  b\r\n".into()),
             (member(Mode::Push, Presence::Attached, 0), "MEMBER Ann push attached 0\r\n".into()),
             (member(Mode::Pull, Presence::Detached, 60), "MEMBER Ann pull detached 60\r\n".into()),
             (remote(Reach::Linked), "MEMBER Ann@attic push linked 12\r\n".into()),
@@ -830,6 +902,7 @@ mod tests {
                 left_s: 1,
             },
             Output::Alive,
+            Output::Notice("hi"),
             Output::Bye(Bye::Quit),
         ]
         .map(|output| text(output).split_whitespace().next().unwrap().to_owned());

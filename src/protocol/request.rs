@@ -7,9 +7,10 @@ use super::error::{Advice, Error};
 use super::http::is_http;
 use super::limits::Limits;
 use super::nearest::nearest;
+use super::operator::OPERATOR_VERBS;
 use super::quote::{is_short, quote};
 use super::text::decode;
-use super::verb::{Parsed, VERBS, Verb, find};
+use super::verb::{Parsed, VERBS, Verb, find_in};
 
 /// What the server reads in a line, or in a telnet command.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -49,30 +50,62 @@ impl<'a> Request<'a> {
             Err(error) => Request::Bad(error),
         }
     }
+
+    /// Reads a line of the operator's without its end.
+    pub fn read_of_operator(line: &'a [u8], limits: &Limits) -> Request<'a> {
+        if line.is_empty() {
+            return Request::Empty;
+        }
+        match parse_with(line, OPERATOR_VERBS, not_for_operators, limits) {
+            Ok(command) => Request::Command(command),
+            Err(error) => Request::Bad(error),
+        }
+    }
 }
 
 fn parse<'a>(line: &'a [u8], limits: &Limits) -> Parsed<'a> {
+    parse_with(line, VERBS, unknown_verb, limits)
+}
+
+#[inline]
+fn parse_with<'a>(
+    line: &'a [u8],
+    verbs: &[Verb],
+    unknown: fn(&str) -> Error,
+    limits: &Limits,
+) -> Parsed<'a> {
     let line = decode(line)?;
     let mut args = Args {
         rest: line.trim_start_matches(' '),
     };
     let word = args.split_word();
-    let verb = find(word).ok_or_else(|| unknown_verb(word))?;
+    let verb = find_in(verbs, word).ok_or_else(|| unknown(word))?;
     (verb.parse)(args, limits)
 }
 
 #[cold]
-fn unknown_verb(word: &str) -> Error {
-    let found = match word {
+fn not_for_operators(word: &str) -> Error {
+    let found = found(word);
+    Error::NotForOperators { found }
+}
+
+/// Describes a first word that is not a verb.
+fn found(word: &str) -> String {
+    match word {
         "" => "a line of spaces".into(),
         word => unknown(word),
-    };
+    }
+}
+
+#[cold]
+fn unknown_verb(word: &str) -> Error {
+    let found = found(word);
     let nearest = nearest(word, VERBS.iter().map(|verb| verb.name));
     let advice = nearest.map_or(Advice::Begin, Advice::Verb);
     Error::UnknownVerb { found, advice }
 }
 
-/// Describes a first word that is not a verb. It does not show a word or value that may be a key or
+/// Describes a word that is not a verb. It does not show a word or value that may be a key or
 /// a token.
 fn unknown(word: &str) -> String {
     let (key, value) = word.split_at(word.find('=').map_or(word.len(), |at| at + 1));

@@ -126,17 +126,25 @@ pub static VERBS: &[Verb] = &[
 ];
 
 pub(super) fn find(word: &str) -> Option<&'static Verb> {
-    VERBS.iter().find(|v| v.name.eq_ignore_ascii_case(word))
+    find_in(VERBS, word)
 }
 
-fn alone<'a>(args: Args<'a>, command: Command<'a>) -> Parsed<'a> {
+#[inline]
+pub(super) fn find_in<'v>(verbs: &'v [Verb], word: &str) -> Option<&'v Verb> {
+    verbs.iter().find(|v| v.name.eq_ignore_ascii_case(word))
+}
+
+pub(super) fn alone<'a>(args: Args<'a>, command: Command<'a>) -> Parsed<'a> {
     match args.rest.trim_start_matches(' ') {
         "" => Ok(command),
         _ => Err(bad_argument("this command takes no arguments")),
     }
 }
 
-fn after<T>(args: Args<'_>, read: fn(&str) -> Result<T, Error>) -> Result<Option<T>, Error> {
+pub(super) fn after<T>(
+    args: Args<'_>,
+    read: fn(&str) -> Result<T, Error>,
+) -> Result<Option<T>, Error> {
     let mut after = None;
     args.options(|key, value| match key {
         "after" => set(&mut after, key, read(value)?),
@@ -274,6 +282,12 @@ fn resume<'a>(mut args: Args<'a>, _limits: &Limits) -> Parsed<'a> {
 ///
 /// If nothing in the text is visible, or it is too long.
 pub fn message<'a>(text: &'a str, limits: &Limits) -> Result<Command<'a>, Error> {
+    check_message(text, limits)?;
+    Ok(Command::Say(text))
+}
+
+/// Checks that something in a text is visible, and that it is not too long.
+pub(super) fn check_message(text: &str, limits: &Limits) -> Result<(), Error> {
     if !text.chars().any(is_visible) {
         let found = match text.trim_matches(' ') {
             "" => "there is no text",
@@ -286,7 +300,7 @@ pub fn message<'a>(text: &'a str, limits: &Limits) -> Result<Command<'a>, Error>
         let text = format!("a message has at most {max} bytes; this one has {len}");
         return Err(Error::BadLine(Code::MessageTooLong, text.into()));
     }
-    Ok(Command::Say(text))
+    Ok(())
 }
 
 fn poll<'a>(args: Args<'a>, _limits: &Limits) -> Parsed<'a> {

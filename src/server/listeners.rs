@@ -4,10 +4,11 @@ use std::io;
 use std::mem::ManuallyDrop;
 
 use mio::Registry;
+use socket2::{Domain, Socket, Type};
 
 use super::event_source::EventSource;
 use crate::chat::Peer;
-use crate::hub::Hub;
+use crate::hub::{Hub, Vacancy};
 use crate::net::accept_error::NotAccepted;
 use crate::net::address::Address;
 use crate::net::inherited;
@@ -15,6 +16,7 @@ use crate::net::listener::{Listener, SavedListener};
 use crate::net::passed::PassedSocket;
 use crate::net::stream::Stream;
 use crate::options::Options;
+use crate::startup::operators_descriptors;
 use crate::state::{Damage, Fields, Part, Writer};
 use crate::time::{Millis, Now};
 
@@ -23,6 +25,8 @@ const ACCEPTS_PER_TURN: usize = 256;
 /// How long all listeners rest when the system is out of descriptors, unless a connection closes
 /// before; and how long a single one rests that returns nothing but errors.
 const REST: Millis = Millis(1000);
+/// The permissions of the operator's socket, whatever else is set: the user that runs the server alone.
+const ADMIN_MODE: u32 = 0o600;
 /// The shortest time between two warnings about connections that were not accepted.
 const WARNING_PAUSE: Millis = Millis(60_000);
 
@@ -35,6 +39,10 @@ pub struct Listeners {
     is_shortage_logged: bool,
     /// When the log last warned about connections that were not accepted.
     warned_at: Option<Millis>,
+    /// Open descriptors that the operator's connections get when there are no others: as many as they
+    /// may have, and one, less those that they have.
+    reserve: Vec<Socket>,
+    reserve_max: usize,
 }
 
 /// A listener, and whether it may have connections to accept.
@@ -45,6 +53,8 @@ struct Entry {
     /// As the option gives it; `None` if the service manager has passed the socket.
     given: Option<Address>,
     is_ready: bool,
+    /// It is the operator's.
+    is_operators: bool,
     /// It failed on its own account, rests until this time, and has accepted nothing since.
     rest_end: Option<Millis>,
 }
@@ -58,13 +68,19 @@ struct Shortage {
 
 impl Entry {
     /// An entry for a listener with its address; `given` is that as the option gives it.
-    fn new(listener: Listener, address: Address, given: Option<&Address>) -> Entry {
+    fn new(
+        listener: Listener,
+        address: Address,
+        given: Option<&Address>,
+        options: &Options,
+    ) -> Entry {
         Entry {
             listener,
             address: match given {
                 Some(given) => address.written_like(given),
                 None => address,
             },
+            is_operators: given.is_some() && given == options.admin.as_ref(),
             given: given.cloned(),
             is_ready: false,
             rest_end: None,
@@ -126,10 +142,12 @@ impl SavedListeners {
     pub fn check(&self, options: &Options) -> Result<(), String> {
         let given = self.entries.iter().filter(|(_, is_passed, _)| !is_passed);
         let given: Vec<_> = given.map(|(address, ..)| address).collect();
-        let wanted = options.addresses(given.len() < self.entries.len());
+        let admin = options.admin.as_ref();
+        let for_all = options.addresses(given.len() < self.entries.len());
+        let wanted: Vec<_> = for_all.iter().chain(admin).collect();
         let missing = wanted.iter().find(|address| !given.contains(address));
         let unwanted = given.iter().find(|address| !wanted.contains(address));
-        match missing.or(unwanted.copied()) {
+        match missing.or(unwanted) {
             Some(address) => Err(format!(
                 "the server listens on {address} either before or after, and not both"
             )),
@@ -155,21 +173,30 @@ impl Listeners {
         for socket in passed {
             let listener = socket.listen(options.socket_buffer_bytes)?;
             let address = listener.address().map_err(cannot_set_up)?;
-            listeners.add(Entry::new(listener, address, None), registry)?;
+            listeners.add(Entry::new(listener, address, None, options), registry)?;
         }
-        for given in addresses {
-            let listener = Listener::bind(given, options.socket_buffer_bytes, options.socket_mode)?;
+        let for_all = addresses.iter().map(|given| (given, options.socket_mode));
+        let admin = options.admin.iter().map(|given| (given, Some(ADMIN_MODE)));
+        for (given, mode) in for_all.chain(admin) {
+            let listener = Listener::bind(given, options.socket_buffer_bytes, mode)?;
             let address = listener.address().map_err(cannot_set_up)?;
-            listeners.add(Entry::new(listener, address, Some(given)), registry)?;
+            listeners.add(
+                Entry::new(listener, address, Some(given), options),
+                registry,
+            )?;
         }
-        for Entry { address, .. } in &listeners.entries {
-            log::info!("listening on {address}");
+        for entry in &listeners.entries {
+            match entry.is_operators {
+                true => log::info!("serving the operator on {}", entry.address),
+                false => log::info!("listening on {}", entry.address),
+            }
         }
+        listeners.fill_reserve(options, 0);
         Ok(listeners)
     }
 
     /// Goes on with the listeners of the program in whose place this one runs, and registers them with
-    /// the poll.
+    /// the poll. The operator has this many connections.
     ///
     /// # Errors
     ///
@@ -177,6 +204,7 @@ impl Listeners {
     pub fn go_on(
         options: &Options,
         saved: SavedListeners,
+        operators: usize,
         registry: &Registry,
     ) -> Result<Listeners, String> {
         // As long as the other program may have to go on, nothing is closed.
@@ -191,9 +219,31 @@ impl Listeners {
             let listener = ManuallyDrop::new(listener.map_err(cannot_set_up)?);
             let address = listener.address().map_err(cannot_set_up)?;
             let listener = ManuallyDrop::into_inner(listener);
-            listeners.add(Entry::new(listener, address, given), registry)?;
+            listeners.add(Entry::new(listener, address, given, options), registry)?;
         }
-        Ok(ManuallyDrop::into_inner(listeners))
+        let mut listeners = ManuallyDrop::into_inner(listeners);
+        listeners.fill_reserve(options, operators);
+        Ok(listeners)
+    }
+
+    /// Begins to reserve descriptors for the operator, who has this many connections.
+    fn fill_reserve(&mut self, options: &Options, operators: usize) {
+        self.reserve_max = operators_descriptors(options);
+        self.reserve.reserve_exact(self.reserve_max);
+        self.refill(operators);
+    }
+
+    /// Reserves descriptors for those of the operator's connections that there are not, and for no others.
+    fn refill(&mut self, operators: usize) {
+        self.reserve
+            .truncate(self.reserve_max.saturating_sub(operators));
+        while self.reserve.len() + operators < self.reserve_max {
+            // A socket of no kind needs no file, no memory worth mentioning, and no permission.
+            let Ok(socket) = Socket::new(Domain::UNIX, Type::STREAM, None) else {
+                return;
+            };
+            self.reserve.push(socket);
+        }
     }
 
     /// Adds one, and registers it with the poll.
@@ -247,26 +297,33 @@ impl Listeners {
     /// Whether there may be something to accept at once, while there are `connections`.
     pub fn may_accept(&self, connections: usize, now: Now) -> bool {
         let shortage = self.shortage.as_ref();
-        shortage.is_none_or(|shortage| shortage.is_over(connections, now))
-            && self
-                .entries
-                .iter()
-                .any(|entry| entry.is_ready && !entry.rests(now))
+        let has_descriptors = shortage.is_none_or(|shortage| shortage.is_over(connections, now));
+        let mut entries = self.entries.iter();
+        entries.any(|entry| {
+            entry.is_ready && !entry.rests(now) && (has_descriptors || entry.is_operators)
+        })
     }
 
     /// Accepts new connections, from each listener as many as a turn allows. Returns whether there
     /// were any; they may have sent something already.
     pub fn accept(&mut self, hub: &mut Hub<Stream>, registry: &Registry, now: Now) -> bool {
-        let before = hub.len();
+        let before = hub.chat().connections();
         self.shortage
             .take_if(|shortage| shortage.is_over(before, now));
-        for index in 0..self.entries.len() {
-            let entry = &self.entries[index];
-            if self.shortage.is_none() && entry.is_ready && !entry.rests(now) {
-                self.accept_from(index, hub, registry, now);
+        // No client gets a descriptor that is the operator's.
+        self.refill(hub.chat().operators());
+        for is_operators in [true, false] {
+            for index in 0..self.entries.len() {
+                let entry = &self.entries[index];
+                let is_next = entry.is_operators == is_operators && entry.is_ready;
+                let may_accept = is_operators || self.shortage.is_none();
+                if is_next && may_accept && !entry.rests(now) {
+                    self.accept_from(index, hub, registry, now);
+                }
             }
+            self.refill(hub.chat().operators());
         }
-        hub.len() > before
+        hub.chat().connections() > before
     }
 
     /// Accepts connections from one listener. The error of a single connection delays no other; a
@@ -279,7 +336,11 @@ impl Listeners {
                 Ok((stream, peer)) => {
                     entry.rest_end = None;
                     has_accepted = true;
-                    self.admit(stream, peer, hub, registry, now);
+                    let vacancy = match entry.is_operators {
+                        true => hub.operators_vacancy(now),
+                        false => hub.vacancy(),
+                    };
+                    self.admit(vacancy, stream, peer, registry, now);
                     continue;
                 }
                 Err(error) => error,
@@ -288,13 +349,21 @@ impl Listeners {
                 NotAccepted::NoneWaits => {
                     entry.is_ready = false;
                     entry.rest_end = None;
-                    if std::mem::take(&mut self.is_shortage_logged) {
+                    let is_for_all = !entry.is_operators;
+                    if is_for_all && std::mem::take(&mut self.is_shortage_logged) {
                         log::info!("accepting connections again");
                     }
                     return;
                 }
                 NotAccepted::OneFailed => last_error = Some(error),
-                NotAccepted::Shortage => return self.rest_all(&error, hub.len(), now),
+                NotAccepted::Shortage if entry.is_operators => {
+                    if self.reserve.pop().is_none() {
+                        return self.rest(index, &error, now);
+                    }
+                }
+                NotAccepted::Shortage => {
+                    return self.rest_all(&error, hub.chat().connections(), now);
+                }
                 NotAccepted::Unknown => return self.rest(index, &error, now),
             }
         }
@@ -306,13 +375,12 @@ impl Listeners {
     /// Takes a new connection on.
     fn admit(
         &mut self,
+        vacancy: Vacancy<'_, Stream>,
         mut stream: Stream,
         peer: Peer,
-        hub: &mut Hub<Stream>,
         registry: &Registry,
         now: Now,
     ) {
-        let vacancy = hub.vacancy();
         let source = EventSource::Connection(vacancy.conn());
         match stream.register(registry, source.into()) {
             Ok(()) => _ = vacancy.accept(stream, peer, now),

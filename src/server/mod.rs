@@ -219,7 +219,7 @@ impl Server {
     fn tell_service_manager(&mut self, now: Now) {
         if let Some(service_manager) = &mut self.service_manager {
             let status = Status {
-                connections: self.hub.len(),
+                connections: self.hub.chat().connections(),
                 sessions: self.hub.chat().sessions(),
             };
             service_manager.turn(status, now);
@@ -228,7 +228,8 @@ impl Server {
 
     /// Sleeps until something happens or `deadline` has come, unless there is work to do.
     fn wait(&mut self, events: &mut Events, deadline: Option<Millis>, now: Now) -> io::Result<()> {
-        let has_work = self.hub.has_work() || self.listeners.may_accept(self.hub.len(), now);
+        let connections = self.hub.chat().connections();
+        let has_work = self.hub.has_work() || self.listeners.may_accept(connections, now);
         let timeout = match deadline {
             _ if has_work => Some(Duration::ZERO),
             Some(deadline) => Some(self.clock.until(deadline)),

@@ -199,7 +199,9 @@ fn go_on(options: Options, state: &File) -> Result<(Server, LogForm, Head), Stri
         registered.map_err(cannot_set_up)?;
     }
     let clock = SystemClock::going_on_from(head.clock_start_ns);
-    let listeners = Listeners::go_on(&settings.options, handover.listeners, poll.registry())?;
+    let operators = hub.chat().operators();
+    let saved = handover.listeners;
+    let listeners = Listeners::go_on(&settings.options, saved, operators, poll.registry())?;
     let now = clock.now();
     let saves = (settings.options.state.as_deref())
         .zip(lock)

@@ -51,6 +51,7 @@ impl Server {
                 return Err("the disk does not answer, and a save waits for it".to_owned());
             }
         }
+        self.hub.finish_telling(self.clock.now());
         let state = self.save_state(&path, self.clock.now());
         let state = state.map_err(|error| format!("cannot save the state: {error}"))?;
         self.try_out(&program, &state).map_err(about_program)?;

@@ -36,6 +36,8 @@ pub enum Form {
     Lines,
     /// In lines for people, since TALK.
     Talk,
+    /// In lines for programs, about what the operator can do.
+    Operator,
 }
 
 /// Appends a line that the server says to a person.
@@ -49,16 +51,17 @@ impl Form {
         match self {
             Form::Lines => Request::read(line, limits),
             Form::Talk => typed::read(line, limits),
+            Form::Operator => Request::read_of_operator(line, limits),
         }
     }
 
     /// Appends an output other than an event. A [`Viewer`] shows those.
     pub fn write(self, output: &Output<'_>, out: &mut Vec<u8>) {
         match self {
-            Form::Lines => output.write(out),
+            Form::Lines | Form::Operator => output.write(out),
             Form::Talk => shown::write(output, out),
         }
     }
 }
 
-saved!(enum Form { 0 = Lines, 1 = Talk });
+saved!(enum Form { 0 = Lines, 1 = Talk, 2 = Operator });

@@ -98,6 +98,7 @@ pub(super) fn write(output: &Output<'_>, out: &mut Vec<u8>) {
             format_args!("-- the server crashed here; what was said just before may be missing"),
         ),
         Output::Alive => line(out, format_args!("-- the server is here")),
+        Output::Notice(text) => line(out, format_args!("-- the operator says: {text}")),
         Output::Bye(Bye::Quit) => line(out, format_args!("-- goodbye")),
         Output::Bye(Bye::Replaced) => line(
             out,
@@ -110,6 +111,7 @@ pub(super) fn write(output: &Output<'_>, out: &mut Vec<u8>) {
         | Output::Version
         | Output::Stat { .. }
         | Output::Help(_)
+        | Output::Session { .. }
         | Output::Expiring { .. }
         | Output::Event(_) => unreachable!("talk form has no command for it, or no need"),
     }
@@ -173,7 +175,11 @@ fn write_reply(reply: &Reply<'_>, out: &mut Vec<u8>) {
         | Reply::Pong { .. }
         | Reply::Left
         | Reply::Detached
-        | Reply::Stats { .. } => unreachable!("talk form has no command with this reply"),
+        | Reply::Stats { .. }
+        | Reply::Sessions { .. }
+        | Reply::Ended
+        | Reply::Telling { .. }
+        | Reply::OperatorHelp => unreachable!("talk form has no command with this reply"),
     }
 }
 

@@ -191,6 +191,7 @@ fn left(reason: LeaveReason) -> &'static str {
         LeaveReason::Expired => " timed out",
         LeaveReason::Slow => " left: read nothing for too long",
         LeaveReason::Replaced => " left: the name was taken back",
+        LeaveReason::Ended => " left: the operator ended it",
         LeaveReason::Crashed => " left: the server crashed",
     }
 }

@@ -12,7 +12,7 @@ use chinwag::options::{self, Action, Options};
 use chinwag::protocol::Limits;
 
 use crate::script::sources::{documents, transcripts};
-use crate::script::{Op, Script, Stage};
+use crate::script::{Op, Script, Stage, is_operator};
 use crate::world::{BOOT, Peer, UNIX_MS, Wire, World};
 
 /// The core's world as a stage.
@@ -25,6 +25,8 @@ pub struct CoreStage {
     peers: HashMap<String, Peer>,
     /// What all clients have sent.
     pub sent: Vec<u8>,
+    /// What the operator has sent.
+    pub ordered: Vec<u8>,
     /// What each client has received.
     pub received: HashMap<String, Vec<u8>>,
 }
@@ -41,6 +43,7 @@ impl CoreStage {
             published: VecDeque::new(),
             peers: HashMap::new(),
             sent: Vec::new(),
+            ordered: Vec::new(),
             received: HashMap::new(),
         };
         // As over TCP, all clients come from one address.
@@ -124,7 +127,11 @@ impl CoreStage {
 
 impl Stage for CoreStage {
     fn connect(&mut self, who: &str) {
-        self.peers.insert(who.into(), self.world.connect());
+        let peer = match is_operator(who) {
+            true => self.world.connect_operator(),
+            false => self.world.connect(),
+        };
+        self.peers.insert(who.into(), peer);
     }
 
     fn is_connected(&self, who: &str) -> bool {
@@ -132,7 +139,10 @@ impl Stage for CoreStage {
     }
 
     fn send(&mut self, who: &str, bytes: &[u8]) {
-        self.sent.extend(bytes);
+        match is_operator(who) {
+            true => self.ordered.extend(bytes),
+            false => self.sent.extend(bytes),
+        }
         self.world.send(&self.peers[who], bytes);
     }
 

@@ -15,8 +15,8 @@ use chinwag::options::{self, Action, LinkOptions, SOCKET_BUFFER_BYTES};
 use chinwag::protocol::{
     self, BURST_S, BYTES_PER_LINE, Bye, Code, DENIALS_MAX, DENIALS_PER_ADDRESS_MAX, ENDED_MAX,
     ERRORS_MAX, HINT_AFTER_S, IDLE_TCP_MIN_S, LINE_BYTES_MAX, LeaveReason, Limits, NAME_BYTES_MAX,
-    POLL_EVENTS_DEFAULT, POLL_EVENTS_MAX, POLL_WAIT_MAX_S, REPLY_BYTES_MAX, Request, UNASKED,
-    VERBS,
+    OPERATOR_SILENCE_S, OPERATOR_VERBS, OPERATORS_MAX, POLL_EVENTS_DEFAULT, POLL_EVENTS_MAX,
+    POLL_WAIT_MAX_S, REPLY_BYTES_MAX, Request, UNASKED, VERBS,
 };
 use chinwag::talk::COMMANDS;
 
@@ -51,7 +51,7 @@ fn the_readme_shows_the_memory_as_it_is() {
     let line = format!("memory: {ceiling}");
     assert!(words.join(" ").contains(&line), "{line}");
     // Twice what the system allows, and a message more.
-    let with_unix = ceiling.with_unix_clients(2 * 212_992 + 64 * 1024);
+    let with_unix = ceiling.with_unix_clients(2 * 212_992 + 64 * 1024, true);
     let line_with_unix = format!("memory: {with_unix}");
     assert!(
         words.join(" ").contains(&line_with_unix),
@@ -83,7 +83,7 @@ fn the_protocol_document_names_all_that_goes_over_the_wire() {
             missing.push(what);
         }
     };
-    for verb in VERBS {
+    for verb in VERBS.iter().chain(OPERATOR_VERBS) {
         need(format!("### {}", verb.name));
         let syntax = format!("{} {}", verb.name, verb.syntax);
         need(format!("    {}\n", syntax.trim_end()));
@@ -127,7 +127,7 @@ fn every_option_verb_error_and_event_is_named_for_people() {
             "PROTOCOL.md does not have {option}"
         );
     }
-    let verbs = VERBS.iter().map(|verb| verb.name);
+    let verbs = VERBS.iter().chain(OPERATOR_VERBS).map(|verb| verb.name);
     let codes = Code::ALL.iter().map(|code| code.as_str());
     for word in verbs.chain(codes).chain(UNASKED) {
         assert!(
@@ -381,6 +381,14 @@ fn the_table_of_limits_agrees_with_the_code() {
         ("errors in a row", ERRORS_MAX.into()),
         ("ended sessions remembered", ENDED_MAX as u64),
         ("connections", defaults.connections_max as u64),
+        (
+            "connections of the operator, with `--admin`",
+            OPERATORS_MAX as u64,
+        ),
+        (
+            "silence after which one of them makes way for another, seconds",
+            OPERATOR_SILENCE_S.into(),
+        ),
         ("sessions", defaults.sessions_max as u64),
         ("rooms", defaults.rooms_max as u64),
         (

@@ -35,7 +35,7 @@ impl Grammar {
     /// The one of PROTOCOL.md.
     fn of_the_document() -> Grammar {
         let blocks = blocks(&document("PROTOCOL.md"), "abnf");
-        assert_eq!(blocks.len(), 4);
+        assert_eq!(blocks.len(), 5);
         let text: String = blocks.into_iter().map(|(_, text)| text).collect();
         let core = "ALPHA = %x41-5A / %x61-7A\nDIGIT = %x30-39\nHEXDIG = DIGIT / \"A\" / \"B\" / \
                     \"C\" / \"D\" / \"E\" / \"F\"\nHTAB = %x09\nSP = %x20\nCR = %x0D\nLF = %x0A\n\
@@ -292,6 +292,24 @@ fn check_line(line: &[u8]) {
     assert!(may_fit || !fits, "the grammar has \"{shown}\": {request:?}");
 }
 
+/// The same for a line on the operator's socket.
+fn check_order(line: &[u8]) {
+    let fits = GRAMMAR.matches("order", line);
+    let may_fit = match Request::read_of_operator(line, &Limits::default()) {
+        Request::Command(_) | Request::Empty => {
+            assert!(fits, "the grammar lacks \"{}\"", line.escape_ascii());
+            true
+        }
+        Request::Bad(error) => !matches!(error.code(), Code::BadCommand | Code::BadName),
+        _ => false,
+    };
+    assert!(
+        may_fit || !fits,
+        "the grammar has \"{}\"",
+        line.escape_ascii()
+    );
+}
+
 /// The replies in a stream with their bodies, and its other lines, up to where talk form begins or the
 /// last line has no end.
 fn units(stream: &[u8]) -> Vec<Vec<u8>> {
@@ -305,7 +323,7 @@ fn units(stream: &[u8]) -> Vec<Vec<u8>> {
         let words: Vec<_> = line.splitn(4, |&byte| byte == b' ').collect();
         if let [
             b"OK",
-            b"POLL" | b"WHO" | b"ROOMS" | b"STATS" | b"HELP",
+            b"POLL" | b"WHO" | b"ROOMS" | b"STATS" | b"HELP" | b"SESSIONS",
             count,
             ..,
         ] = words[..]
@@ -341,6 +359,9 @@ fn all_that_is_said_in_a_dialogue_is_in_the_grammar_and_no_line_is_too_long() {
         let overhead = if limits.is_linked { 96 } else { 71 };
         let line_bytes_max = 2051.max(limits.message_bytes_max + overhead);
         script.play(&mut stage).unwrap();
+        for line in stage.ordered.split(|&byte| byte == b'\n') {
+            check_order(line.strip_suffix(b"\r").unwrap_or(line));
+        }
         for line in stage.sent.split(|&byte| byte == b'\n') {
             let line = line.strip_suffix(b"\r").unwrap_or(line);
             // What erases, telnet's commands, and the mark before a first line are not in the line.
@@ -533,6 +554,7 @@ proptest! {
     ) {
         let line = pieces.join(if is_spaced { " " } else { "" });
         check_line(line.as_bytes());
+        check_order(line.as_bytes());
     }
 }
 
@@ -550,6 +572,12 @@ const PIECES: &[&str] = &[
     "STATS",
     "HELP",
     "QUIT",
+    "SESSIONS",
+    "end",
+    "Tell-All",
+    "after=den/ann",
+    "after=den/",
+    "after=/ann",
     " ",
     "  ",
     "\t",

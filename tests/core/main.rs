@@ -20,6 +20,7 @@ mod limits;
 mod link;
 mod logged;
 mod members;
+mod operator;
 mod options;
 mod properties;
 mod rate;

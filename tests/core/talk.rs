@@ -67,6 +67,7 @@ fn moves() -> impl Iterator<Item = (&'static str, Option<LeaveReason>)> {
         LeaveReason::Expired => " timed out",
         LeaveReason::Slow => " left: read nothing for too long",
         LeaveReason::Replaced => " left: the name was taken back",
+        LeaveReason::Ended => " left: the operator ended it",
         LeaveReason::Crashed => " left: the server crashed",
     };
     let leaving = LeaveReason::ALL.map(|reason| (left(reason), Some(reason)));

@@ -232,15 +232,35 @@ impl World {
         })
     }
 
+    /// Connects to the operator's socket.
+    pub fn connect_operator(&mut self) -> Peer {
+        self.connect_operator_with_space(usize::MAX)
+    }
+
+    /// Connects to the operator's socket with a stream that takes only `space` bytes at first.
+    pub fn connect_operator_with_space(&mut self, space: usize) -> Peer {
+        let wire = Wire {
+            space,
+            ..Wire::default()
+        };
+        self.connect_to(true, wire)
+    }
+
     fn connect_as(&mut self, wire: Wire) -> Peer {
+        self.connect_to(false, wire)
+    }
+
+    fn connect_to(&mut self, is_operators: bool, wire: Wire) -> Peer {
         let number = self.wires.len() as u32;
         let wire = Rc::new(RefCell::new(Wire { number, ..wire }));
         self.wires.push(wire.clone());
-        let address = address_in(self.origin, self.user);
-        let conn = {
-            let now = self.now();
-            self.hub.vacancy().accept(End(wire.clone()), address, now)
+        let now = self.now();
+        let (vacancy, origin) = match is_operators {
+            true => (self.hub.operators_vacancy(now), Origin::Local),
+            false => (self.hub.vacancy(), self.origin),
         };
+        let address = address_in(origin, self.user);
+        let conn = vacancy.accept(End(wire.clone()), address, now);
         // A refused one gets a number that no connection has.
         let conn = conn.unwrap_or(ConnId(u32::MAX));
         let peer = Peer { conn, wire };

@@ -4,18 +4,22 @@ use std::collections::HashMap;
 use std::fs::{self, Permissions};
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpStream};
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 
-use crate::process::{PATIENCE, Server, TempDir, is_hint};
+use crate::process::{PATIENCE, Server, TempDir, is_hint, unix};
 use crate::script::sources::{documents, transcripts};
-use crate::script::{Op, Script, Stage};
+use crate::script::{Op, Script, Stage, is_operator};
 
 /// A server of its own for each script.
 struct TcpStage {
     server: Server,
     streams: HashMap<String, (TcpStream, Vec<u8>)>,
     users: PathBuf,
+    /// The path of the operator's socket, if there is one.
+    admin: PathBuf,
     _folder: TempDir,
 }
 
@@ -23,7 +27,12 @@ impl TcpStage {
     fn new(script: &Script) -> Self {
         let folder = TempDir::new();
         let users = folder.join("users");
+        let admin = folder.join("admin");
+        let own_admin = unix(&admin);
         let mut args: Vec<_> = script.args.iter().map(String::as_str).collect();
+        if let Some(at) = args.iter().position(|arg| *arg == "--admin") {
+            args[at + 1] = &own_admin;
+        }
         if let Some(text) = &script.users {
             write_users(&users, text);
             args.extend(["--users", users.to_str().unwrap()]);
@@ -32,6 +41,7 @@ impl TcpStage {
             server: Server::start_bounded(&args),
             streams: HashMap::new(),
             users,
+            admin,
             _folder: folder,
         }
     }
@@ -44,9 +54,14 @@ fn write_users(path: &Path, text: &str) {
 
 impl Stage for TcpStage {
     fn connect(&mut self, who: &str) {
-        let stream = TcpStream::connect(self.server.address()).unwrap();
+        let stream = match is_operator(who) {
+            true => UnixStream::connect(&self.admin).unwrap().into(),
+            false => OwnedFd::from(TcpStream::connect(self.server.address()).unwrap()),
+        };
+        // A Unix socket can do all that this test does with a stream.
+        let stream = TcpStream::from(stream);
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
-        stream.set_nodelay(true).unwrap();
+        let _ = stream.set_nodelay(true);
         self.streams.insert(who.into(), (stream, Vec::new()));
     }
 

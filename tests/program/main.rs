@@ -1,6 +1,7 @@
 //! Tests that start the program. The name of each module is a filter: `cargo test slow::`.
 
 mod abuse;
+mod admin;
 mod clients;
 mod descriptors;
 mod dialogues;

@@ -37,6 +37,7 @@ fn lines(users: &str) -> Vec<(String, String)> {
             "socket-mode" => "0660".to_owned(),
             "users" => users.to_owned(),
             "state" => format!("{users}-state"),
+            "admin" => format!("unix:{users}-admin"),
             "save" => "60".to_owned(),
             "link" => "127.0.0.1:1".to_owned(),
             "link-name" => "attic".to_owned(),
@@ -244,7 +245,7 @@ fn the_configuration_as_it_comes_names_the_defaults() {
         .replace("\t#\toption", "\toption")
         .replace("\t#\tlist", "\tlist");
     let told = start(&examples);
-    assert_eq!(told.arguments().len(), 12, "{told:?}");
+    assert_eq!(told.arguments().len(), 13, "{told:?}");
     assert!(understood(&told.arguments()).is_ok(), "{told:?}");
 }
 

@@ -10,6 +10,7 @@
 //! ann< OK SAY 2 <ms>      ann receives exactly this line next
 //! ann>> "\xff\xf4"        ann sends these bytes
 //! ann<< "\xff\xfc\x06"    ann receives exactly these bytes next
+//! operator> STATS         a client whose name begins like this is on the socket of --admin
 //! ann ends                ann ends her side of the stream
 //! ann hangs up            ann's connection goes away
 //! ann closed              the server has closed ann's connection
@@ -58,6 +59,11 @@ pub enum Op {
     Publish(String, String),
     /// The server publishes a payload like this under a topic.
     Published(String, String),
+}
+
+/// Whether a client is the operator, on the socket of `--admin`.
+pub fn is_operator(who: &str) -> bool {
+    who.starts_with("operator")
 }
 
 #[derive(Clone, Debug)]

@@ -23,8 +23,8 @@ use chinwag::options::{DEFAULT_ADDRESS, Options, SOCKET_BUFFER_BYTES};
 use chinwag::protocol::{
     BURST_S, BYTES_PER_LINE, DENIALS_MAX, DENIALS_PER_ADDRESS_MAX, ENDED_MAX, ERRORS_MAX,
     HINT_AFTER_S, IDLE_MIN_S, IDLE_TCP_MIN_S, LINE_BYTES_MAX, Limits, NAME_BYTES_MAX,
-    PING_BYTES_MAX, POLL_EVENTS_DEFAULT, POLL_EVENTS_MAX, POLL_WAIT_MAX_S, QUOTE_CHARS_MAX,
-    REPLY_BYTES_MAX, TALK_HISTORY_DEFAULT,
+    OPERATOR_SILENCE_S, OPERATORS_MAX, PING_BYTES_MAX, POLL_EVENTS_DEFAULT, POLL_EVENTS_MAX,
+    POLL_WAIT_MAX_S, QUOTE_CHARS_MAX, REPLY_BYTES_MAX, TALK_HISTORY_DEFAULT,
 };
 use chinwag::talk::{COLUMNS_DEFAULT, COLUMNS_MIN, HISTORY_LINES_MAX};
 
@@ -172,10 +172,10 @@ fn figures_of_protocol() -> Vec<(&'static str, Vec<Figure>)> {
     let log_overhead = huge.log_bytes_min() - 2 * huge.message_bytes_max;
     let linked_log_overhead = linked.log_bytes_min() - 2 * linked.message_bytes_max;
     vec![
-        // The other number is a section's.
+        // The other numbers are sections'.
         (
             "The chinwag protocol, version 1",
-            figures![limits.idle_s, 13_u32],
+            figures![limits.idle_s, 13_u32, 14_u32],
         ),
         // The digits of a token.
         ("Words", figures![40_u32]),
@@ -413,6 +413,18 @@ fn figures_of_protocol() -> Vec<(&'static str, Vec<Figure>)> {
         ),
         ("Events of other boxes", figures![64_u32]),
         ("What the broker has to check", figures![LINES_PER_S as u32]),
+        // A mode, in octal.
+        (
+            "14 The operator's socket",
+            figures![
+                600_u32,
+                word(OPERATORS_MAX as u64),
+                OPERATOR_SILENCE_S,
+                ERRORS_MAX
+            ],
+        ),
+        // An address.
+        ("SESSIONS", figures![2001_u32]),
     ]
 }
 
@@ -517,7 +529,7 @@ fn the_readme_says_what_unix_sockets_take_with_other_settings() {
     let readme = document("README.md");
     let wmem_max: u64 = between(&readme, "; with ", ",").parse().unwrap();
     // Twice what the system allows, and a message more.
-    let ceiling = ceiling.with_unix_clients(2 * wmem_max + 64 * 1024);
+    let ceiling = ceiling.with_unix_clients(2 * wmem_max + 64 * 1024, true);
     let shown = Mib(ceiling.client_bytes.unwrap()).to_string();
     assert!(readme.contains(&shown), "{shown}");
 }

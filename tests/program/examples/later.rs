@@ -16,7 +16,7 @@ const WORDS: [&str; 8] = [
     "colour=a=b",
 ];
 
-/// Lines whose first word is unknown, though it or the second may look like a known one.
+/// Lines whose first word most clients do not know, though it or the second may look like a known one.
 const LINES: [&str; 12] = [
     "NOTICE hello",
     "SPLIT 4 1763800000000 attic 2",
