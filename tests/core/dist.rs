@@ -34,10 +34,14 @@ fn size(text: &str) -> u64 {
 #[test]
 fn the_service_gets_the_memory_that_the_default_options_can_need() {
     use chinwag::ceiling::{Ceiling, Mib};
-    use chinwag::protocol::Limits;
+    use chinwag::protocol::{Limits, OPERATORS_MAX};
 
     let unit = "dist/chinwag.service";
-    let ceiling = Ceiling::of(&Limits::default(), None, SOCKET_BUFFER_BYTES);
+    let limits = Limits {
+        operators_max: OPERATORS_MAX,
+        ..Limits::default()
+    };
+    let ceiling = Ceiling::of(&limits, None, SOCKET_BUFFER_BYTES);
     let (own, system) = (ceiling.bytes(), ceiling.kernel_bytes);
     let all = own + system + ceiling.upgrade_bytes;
     let max = settings(unit, "MemoryMax");
@@ -106,17 +110,23 @@ fn the_options_of_the_service_are_understood() {
     let command = settings(unit, "ExecStart");
     assert_eq!(
         command,
-        ["/usr/bin/chinwag $CHINWAG_STATE $CHINWAG_OPTIONS"]
+        ["/usr/bin/chinwag $CHINWAG_STATE $CHINWAG_ADMIN $CHINWAG_OPTIONS"]
     );
     let (options, states) = (values_of("CHINWAG_OPTIONS"), values_of("CHINWAG_STATE"));
     assert_eq!([options.len(), states.len()], [3, 3]);
-    // The unit has the same state as the first of them.
+    // The unit has the same state as the first of them, and a socket in a folder of its own.
     let own = settings(unit, "Environment");
-    let own = own[0].replace("%S", "/var/lib");
-    assert_eq!(own, format!("\"CHINWAG_STATE={}\"", states[0]));
+    let state = own[0].replace("%S", "/var/lib");
+    assert_eq!(state, format!("\"CHINWAG_STATE={}\"", states[0]));
+    let admin = own[1].replace("%t", "/run");
+    assert_eq!(admin, "\"CHINWAG_ADMIN=--admin unix:/run/chinwag/admin\"");
+    assert_eq!(settings(unit, "RuntimeDirectory"), ["chinwag"]);
+    let admins = values_of("CHINWAG_ADMIN");
+    assert_eq!(admins, ["--admin unix:/run/chinwag/admin", ""]);
+    let admin = &admins[0];
     for state in &states {
         for options in &options {
-            let words = [state.as_str(), options].join(" ");
+            let words = [state.as_str(), admin, options].join(" ");
             let words: Vec<_> = words.split_whitespace().map(str::to_owned).collect();
             let action = options::parse(&words);
             assert!(matches!(action, Ok(Action::Run(_))), "{action:?}");
