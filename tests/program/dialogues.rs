@@ -90,6 +90,8 @@ impl Stage for TcpStage {
             let mut buffer = [0; 4096];
             match stream.read(&mut buffer) {
                 Ok(len @ 1..) => received.extend(&buffer[..len]),
+                // With a deadline, the system does not begin the read again by itself.
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 _ => return Err(received.clone()),
             }
         }
@@ -106,9 +108,12 @@ impl Stage for TcpStage {
 
     fn is_closed(&mut self, who: &str) -> bool {
         let (stream, received) = self.streams.get_mut(who).unwrap();
-        match stream.read(&mut [0]) {
-            Ok(len) => len == 0 && received.is_empty(),
-            Err(error) => error.kind() == ErrorKind::ConnectionReset && received.is_empty(),
+        loop {
+            return match stream.read(&mut [0]) {
+                Ok(len) => len == 0 && received.is_empty(),
+                Err(error) if error.kind() == ErrorKind::Interrupted => continue,
+                Err(error) => error.kind() == ErrorKind::ConnectionReset && received.is_empty(),
+            };
         }
     }
 
