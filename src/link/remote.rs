@@ -644,7 +644,7 @@ impl Remote {
         }
     }
 
-    /// Lets it not be lost before then: the room cannot be told.
+    /// Keeps it from being lost before then, since the room cannot hear of that yet.
     pub fn keep_until(&mut self, until: Millis) {
         if self.is_met() {
             self.lose_at = self.lose_at.max(until);

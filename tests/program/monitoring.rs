@@ -128,6 +128,24 @@ fn the_monitor_warns_when_the_server_is_full() {
 }
 
 #[test]
+fn the_monitor_sees_on_the_operators_socket_that_the_server_is_full() {
+    for netcat in Netcat::all() {
+        if !can_ask_unix(&netcat) {
+            continue;
+        }
+        let dir = TempDir::new();
+        let admin = unix(&dir.join("admin"));
+        let server = Server::start(&["--max-connections", "1", "--admin", &admin]);
+        let ann = server.connect();
+        let text = format!("WARNING - {}: BYE full ", server.address());
+        expect(&netcat, &patiently(&[server.address()]), 1, &text);
+        let text = "WARNING - full: 1 of 1 connections, 0 of 4096 sessions, ";
+        expect(&netcat, &patiently(&[&admin]), 1, text);
+        drop(ann);
+    }
+}
+
+#[test]
 fn the_monitor_needs_a_key_where_others_do_but_not_on_a_unix_socket() {
     for netcat in Netcat::all() {
         let dir = TempDir::new();

@@ -273,7 +273,7 @@ impl Chat {
             return self.refuse_payload(link, "its box speaks too fast", now);
         }
         if self.check_promised(Some(key), 1).is_err() {
-            // The room could not be told what follows from it, and there are more to come.
+            // The room cannot hear of what follows from it. The box will send more of them.
             link.remotes.change(room, name, |o| o.forgive(at));
             return;
         }
