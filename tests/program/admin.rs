@@ -130,6 +130,7 @@ fn the_socket_of_a_dead_server_is_replaced() {
     expect_help(&mut started.operator());
 }
 
+/// G56.
 #[test]
 fn a_full_server_serves_the_operator_and_a_third_connection_is_refused() {
     let started = Admin::start(&[
@@ -165,6 +166,7 @@ fn a_full_server_serves_the_operator_and_a_third_connection_is_refused() {
 }
 
 /// Even an accepted connection needs a descriptor; those of the operator are reserved.
+/// G56.
 #[test]
 fn a_server_without_descriptors_serves_the_operator() {
     const SPARE: usize = 5;
@@ -202,6 +204,7 @@ fn a_server_without_descriptors_serves_the_operator() {
     expect_help(&mut started.operator());
 }
 
+/// G56.
 #[test]
 fn a_flooded_server_serves_the_operator() {
     let started = Admin::start(&["--rate", "0", "--max-per-address", "1000"]);
