@@ -408,7 +408,7 @@ mod tests {
         const STEP: usize = 11;
         let folder = Folder::new();
         let path = folder.0.join("state");
-        let state = fs::read("tests/states/0.1.0-stop.state").unwrap();
+        let state = fs::read("tests/states/0.2.0-stop.state").unwrap();
         let good = [&state[..], &Sha256::digest(&state)].concat();
         fs::write(&path, &good).unwrap();
         let mut options = OpenOptions::new();

@@ -1194,5 +1194,5 @@ fn secret(name: u8, version: u8) -> String {
 /// The line with which the server greets every client.
 fn hello(limits: &Limits) -> String {
     let max = limits.message_bytes_max;
-    format!("HELLO chinwag/0.1.0 protocol=1 boot={BOOT} max-message={max}")
+    format!("HELLO chinwag/0.2.0 protocol=1 boot={BOOT} max-message={max}")
 }

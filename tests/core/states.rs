@@ -38,7 +38,7 @@ struct Release {
 }
 
 const RELEASES: [Release; 1] = [Release {
-    version: "0.1.0",
+    version: "0.2.0",
     summary: "12 8 3 a5b4a29756f473e9",
     linked_summary: "1 1 1 08317e664c93cec6",
 }];

@@ -192,12 +192,12 @@ fn say_to(clients: usize, text: &'static str) -> (String, thread::JoinHandle<()>
 
 #[test]
 fn the_monitor_is_not_content_with_any_answer() {
-    let cut_off = "HELLO chinwag/0.1.0 protocol=1\r\nOK STATS 2\r\nSTAT version 0.1.0\r\n";
+    let cut_off = "HELLO chinwag/0.2.0 protocol=1\r\nOK STATS 2\r\nSTAT version 0.2.0\r\n";
     for (said, text) in [
         ("SSH-2.0-OpenSSH_9.2\r\n", "this is no chinwag\n"),
         (cut_off, "the answer was cut off\n"),
         (
-            "HELLO chinwag/0.1.0 protocol=1\r\nBYE shutdown goodbye\r\n",
+            "HELLO chinwag/0.2.0 protocol=1\r\nBYE shutdown goodbye\r\n",
             "BYE shutdown goodbye\n",
         ),
     ] {
