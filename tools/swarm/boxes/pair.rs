@@ -58,7 +58,8 @@ struct Heard {
 #[derive(Debug)]
 pub struct Pair {
     standing: Standing,
-    /// The origin has begun another life, and the box has not said since then that it hears it.
+    /// The origin has begun another life, and since then the box has neither said that it hears it nor
+    /// passed on anything of it.
     is_behind: bool,
     /// In which life of the origin it is.
     life: usize,
@@ -177,6 +178,7 @@ impl Pair {
                 Place::At { life, index } => {
                     if life != self.life {
                         self.last_words.clear();
+                        self.is_behind &= life + 1 < lives.len();
                     }
                     (self.life, self.next) = (life, Some(index + 1));
                 }
