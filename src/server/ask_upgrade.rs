@@ -23,8 +23,11 @@ use crate::time::{Clock, Millis};
 
 /// How long to wait for the answer.
 const ANSWER_MAX: Millis = Millis(30_000);
-/// How long to wait between two looks, in milliseconds.
-const LOOK_PAUSE_MS: i64 = 250;
+/// How long to wait between two looks.
+const LOOK_PAUSE: Timespec = Timespec {
+    tv_sec: 0,
+    tv_nsec: 250_000_000,
+};
 /// How the answer begins if the upgrade has succeeded.
 const SUCCESS: &str = "upgraded ";
 /// The longest answer, in bytes.
@@ -132,14 +135,10 @@ const fn set_of(signals: &[i32]) -> u64 {
 }
 
 fn await_answer(listener: &UnixListener, process: Pid) -> Result<String, String> {
-    let pause = Timespec {
-        tv_sec: 0,
-        tv_nsec: LOOK_PAUSE_MS * 1_000_000,
-    };
     let clock = SystemClock::start();
     while clock.now().past < ANSWER_MAX {
         let mut asked = [PollFd::new(listener, PollFlags::IN)];
-        let _ = poll(&mut asked, Some(&pause));
+        let _ = poll(&mut asked, Some(&LOOK_PAUSE));
         while let Ok((mut stream, _)) = listener.accept() {
             // Anybody may connect.
             if socket_peercred(&stream).is_ok_and(|peer| peer.pid == process) {
