@@ -182,6 +182,22 @@ impl fmt::Display for Day {
     }
 }
 
+/// A moment of universal time, in seconds since 1970-01-01.
+pub struct Utc(pub u64);
+
+/// Shows it as RFC 3339 has it: `2026-11-27T17:32:09Z`.
+impl fmt::Display for Utc {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (year, month, day) = Day(self.0 / DAY_S).civil();
+        let of_day = self.0 % DAY_S;
+        let (hour, minute, second) = (of_day / 3600, of_day / 60 % 60, of_day % 60);
+        write!(
+            f,
+            "{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z"
+        )
+    }
+}
+
 /// Shows it as `17:32`.
 impl fmt::Display for LocalTime {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -207,6 +223,18 @@ mod tests {
             (4_107_542_400, "Monday 1 March 2100"),
         ] {
             assert_eq!(Day(unix_s / DAY_S).to_string(), date);
+        }
+    }
+
+    #[test]
+    fn a_moment_is_shown_as_logs_have_it() {
+        for (unix_s, shown) in [
+            (0, "1970-01-01T00:00:00Z"),
+            (1_764_264_729, "2025-11-27T17:32:09Z"),
+            (2_147_483_647, "2038-01-19T03:14:07Z"),
+            (4_294_967_296, "2106-02-07T06:28:16Z"),
+        ] {
+            assert_eq!(Utc(unix_s).to_string(), shown);
         }
     }
 

@@ -1,6 +1,6 @@
 //! The system's clocks, read here and nowhere else.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use crate::time::{Clock, Millis, Now, Zone};
 
@@ -50,14 +50,12 @@ impl SystemClock {
 }
 
 impl Clock for SystemClock {
-    #[expect(clippy::disallowed_methods, reason = "the edge where time comes in")]
     fn now(&self) -> Now {
         let elapsed_ns = self.elapsed_ns();
-        let unix = SystemTime::now().duration_since(UNIX_EPOCH);
         Now {
             at: Millis(elapsed_ns.div_ceil(NANOS_PER_MILLI)),
             past: Millis(elapsed_ns / NANOS_PER_MILLI),
-            unix_ms: unix.map_or(0, |unix| unix.as_millis() as u64),
+            unix_ms: since_1970().as_millis() as u64,
         }
     }
 }
@@ -70,6 +68,40 @@ fn monotonic_ns() -> u64 {
     // SAFETY: the pointer is to a value of the right type. Linux always has this clock.
     unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &raw mut time) };
     time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64
+}
+
+/// The time since the beginning of 1970; 0 before that.
+#[cfg(not(all(target_env = "musl", target_pointer_width = "32")))]
+#[expect(clippy::disallowed_methods, reason = "the edge where time comes in")]
+pub fn since_1970() -> Duration {
+    use std::time::{SystemTime, UNIX_EPOCH};
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    since.unwrap_or(Duration::ZERO)
+}
+
+/// The same from musl's call that counts in 64 bits. On a processor with 32, `SystemTime` still asks the
+/// one that counts in 32, which fails after January 2038, and panics then.
+#[cfg(all(target_env = "musl", target_pointer_width = "32"))]
+#[expect(unsafe_code, reason = "no crate has this call")]
+pub fn since_1970() -> Duration {
+    /// `struct timespec` since musl 1.2, with the bytes that fill up its nanoseconds.
+    #[repr(C)]
+    struct Timespec {
+        seconds: i64,
+        nanoseconds: i64,
+    }
+    unsafe extern "C" {
+        fn __clock_gettime64(clock: libc::clockid_t, time: *mut Timespec) -> libc::c_int;
+    }
+    let mut time = Timespec {
+        seconds: 0,
+        nanoseconds: 0,
+    };
+    // SAFETY: the pointer is to a value of the right type. Linux always has this clock.
+    unsafe { __clock_gettime64(libc::CLOCK_REALTIME, &raw mut time) };
+    let seconds = u64::try_from(time.seconds).unwrap_or(0);
+    // At most 999,999,999, of which a big-endian processor may leave the upper half as it was: 0.
+    Duration::new(seconds, time.nanoseconds as u32)
 }
 
 /// The system's time zone: that of TZ in the environment, or of /etc/localtime.
@@ -104,6 +136,10 @@ pub fn read_zone() {
 
 /// The time as the C library counts it. Where it has 32 bits for that, a time after January 2038 stands
 /// for one whole cycles of 28 years earlier: the calendar of these years is the same until 2100.
+#[allow(
+    deprecated,
+    reason = "libc will give musl 64 bits, and this works with either"
+)]
 fn as_time_t(unix_s: u64) -> Option<libc::time_t> {
     const CYCLE_S: u64 = (28 * 365 + 7) * 24 * 3600;
     let latest = libc::time_t::MAX as u64;

@@ -8,8 +8,10 @@ use std::os::unix::fs::MetadataExt;
 use env_logger::Target;
 use log::Level;
 
+use super::clock::since_1970;
 use super::log_sink::{LogSink, LogState};
 use crate::options::{LogForm, Options, Verbosity};
+use crate::time::Utc;
 
 /// The target of lines that somebody has asked for, which are logged whatever the verbosity.
 pub const ASKED_FOR: &str = "chinwag::asked_for";
@@ -32,7 +34,7 @@ pub fn set_up(options: &Options, state: LogState) -> Result<LogForm, String> {
     builder.filter_module(ASKED_FOR, log::LevelFilter::Info);
     let form = options.log_form(is_journal());
     builder.format(move |out, record| {
-        let (time, level) = (out.timestamp_seconds(), record.level());
+        let (time, level) = (Utc(since_1970().as_secs()), record.level());
         // An error may have several lines.
         let text = record.args().to_string();
         text.lines().try_for_each(|line| match form {
