@@ -441,3 +441,29 @@ fn the_table_of_limits_agrees_with_the_code() {
     }
     assert_eq!(table.len(), expected.len(), "a limit that is not checked");
 }
+
+/// `.ci/figures` compares the numbers.
+#[test]
+fn every_build_in_the_readme_is_one_that_ci_measures() {
+    let scripts = ["cross", "package", "static"].map(|name| Path::new(".ci").join(name));
+    if !Path::new(env!("CARGO_MANIFEST_DIR")).join(".ci").exists() {
+        return;
+    }
+    let scripts = scripts
+        .map(|script| document(script.to_str().unwrap()))
+        .concat();
+    let readme = document("README.md");
+    let (_, table) = readme.split_once("| build | bytes |").unwrap();
+    let rows = table
+        .lines()
+        .skip(2)
+        .map_while(|row| row.strip_prefix("| "));
+    let builds: Vec<_> = rows.map(|row| row.split(" |").next().unwrap()).collect();
+    assert!(builds.len() > 1);
+    for build in builds {
+        let is_measured = [format!("'{build}'"), format!("\"{build}\"")]
+            .iter()
+            .any(|quoted| scripts.contains(quoted));
+        assert!(is_measured, "{build}");
+    }
+}
