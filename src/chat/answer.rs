@@ -203,8 +203,11 @@ impl Chat {
     /// Says goodbye to a client that does what no chat client does, and counts and logs that. Every case
     /// of abuse ends here.
     fn expel(&mut self, caller: &mut Caller, abuse: Abuse, now: Now, out: &mut Vec<u8>) -> Outcome {
-        self.stats.count_abuse(abuse);
-        self.journal.abuse(abuse, &caller.peer, now);
+        // The operator is no client.
+        if !caller.is_operator() {
+            self.stats.count_abuse(abuse);
+            self.journal.abuse(abuse, &caller.peer, now);
+        }
         self.say_goodbye(caller, Bye::Abuse(abuse), now, out);
         Outcome::Closes
     }

@@ -22,6 +22,7 @@ impl<T: Transport> Hub<T> {
     /// Gives the place of the next connection, which is one of the operator's. If they have as many as
     /// they may have, the one that has been silent for longest closes, if that is long enough.
     pub fn operators_vacancy(&mut self, now: Now) -> Vacancy<'_, T> {
+        self.read_operators(now);
         if let Some(conn) = self.silent_operator(now) {
             self.make_way(conn, now);
         }
@@ -29,6 +30,17 @@ impl<T: Transport> Hub<T> {
             conn: ConnId::at(self.conns.vacant_key()),
             is_operators: true,
             hub: self,
+        }
+    }
+
+    /// Looks at the operator's connections if none is to spare: a client that has just closed its own may
+    /// have done so before the next one came.
+    fn read_operators(&mut self, now: Now) {
+        for conn in self.chat.operators_without_place().to_vec() {
+            if self.conns.contains(conn.index()) {
+                self.read_at_last(conn, &now);
+                self.write_and_finish(conn, now, WRITE_BYTES_PER_TURN);
+            }
         }
     }
 
@@ -59,6 +71,7 @@ impl<T: Transport> Hub<T> {
     /// Tells everybody what the operator says, within a budget.
     pub(super) fn tell_members(&mut self, mut budget: TellBudget, now: Now) {
         while let Some(key) = self.chat.next_to_tell(&mut budget) {
+            self.write(key, now, WRITE_BYTES_PER_TURN);
             let conn = &mut self.conns[key.index()];
             // Then nothing of it has to wait behind what the stream does not take.
             let takes = conn.out_len() == 0 && !conn.is_closing() && !conn.is_unreachable();

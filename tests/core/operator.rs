@@ -124,6 +124,39 @@ fn a_third_connection_is_refused_while_both_others_are_in_use() {
     }
 }
 
+/// Its client closes one connection and opens the next before the server looks at either.
+#[test]
+fn a_connection_that_has_just_been_closed_makes_room_for_the_next() {
+    let mut world = world();
+    let terminal = operator(&mut world);
+    for _ in 0..10 {
+        let script = operator(&mut world);
+        world.post(&script, b"STATS\n");
+        world.end_later(&script);
+        let next = world.connect_operator();
+        assert!(output(&script).starts_with("OK STATS ") && is_closed(&script));
+        assert!(!is_closed(&next), "{}", output(&next));
+        world.close(&next);
+    }
+    // The poll need not have reported it yet.
+    let script = operator(&mut world);
+    script.wire.borrow_mut().has_ended = true;
+    assert!(!is_closed(&world.connect_operator()));
+    assert!(ask(&mut world, &terminal, "HELP").starts_with("OK HELP "));
+}
+
+/// What the operator does wrong is nobody's abuse.
+#[test]
+fn an_operator_who_is_left_counts_as_no_client_that_is() {
+    let mut world = world();
+    let clumsy = operator(&mut world);
+    world.send(&clumsy, b"NONSENSE\n".repeat(200).as_slice());
+    assert!(output(&clumsy).contains("BYE abuse ") && is_closed(&clumsy));
+    let operator = operator(&mut world);
+    let stats = ask(&mut world, &operator, "STATS");
+    assert!(stats.contains("STAT connections-abuse 0\r\n"), "{stats}");
+}
+
 #[test]
 fn a_new_connection_takes_the_place_of_the_one_that_has_been_silent_for_longest() {
     let mut world = world();
