@@ -132,6 +132,11 @@ impl Chat {
         let room = self.room_named(room);
         let key = room.and_then(|room| self.member_named(room, name.name));
         let key = key.ok_or(Error::NoMember)?;
+        log::info!(
+            "the operator has ended {} in {}",
+            self.sessions[key.index()].name,
+            self.rooms[self.sessions[key.index()].room.index()].name
+        );
         *ended = self.goodbye_notice(key, Bye::Ended, OwedEvents::Written, now);
         self.destroy(key, LeaveReason::Ended, now);
         Ok(Reply::Ended)
@@ -141,6 +146,7 @@ impl Chat {
     pub(super) fn begin_to_tell<'a>(&mut self, text: &str) -> CommandResult<'a> {
         debug_assert!(!self.is_telling(), "the operator's lines wait for that");
         let members = self.attached_push;
+        log::info!("the operator tells {members} members something");
         if members > 0 {
             self.telling = Some(Telling {
                 text: text.to_owned(),

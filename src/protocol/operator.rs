@@ -44,7 +44,7 @@ pub static OPERATOR_VERBS: &[Verb] = &[
     Verb {
         name: "TELL-ALL",
         syntax: "<text>",
-        help: &["TELL-ALL <text>               tell everybody who is connected"],
+        help: &["TELL-ALL <text>               tell all push members who are attached"],
         parse: |args, limits| {
             check_message(args.rest, limits)?;
             Ok(Command::Order(Order::TellAll(args.rest)))
@@ -81,7 +81,12 @@ fn session_name(word: &str) -> Result<SessionName, Error> {
 fn end<'a>(mut args: Args<'a>, _limits: &Limits) -> Parsed<'a> {
     let room = name(args.positional("the room, as in END lobby ann,")?)?;
     let name = full_name(args.positional("the name, as in END lobby ann,")?)?;
-    alone(args, Command::Order(Order::End { room, name }))
+    if !args.rest.trim_start_matches(' ').is_empty() {
+        return Err(bad_argument(
+            "END takes a room and a name, and nothing more",
+        ));
+    }
+    Ok(Command::Order(Order::End { room, name }))
 }
 
 #[cfg(test)]
