@@ -27,10 +27,10 @@ use crate::secret_file::SecretFile;
 use crate::users;
 
 /// Descriptors besides those of connections and listeners: three standard streams, one of the log,
-/// one of the poll, five of the signals, the socket to the service manager, the lock on the state's file,
+/// one of the poll, six of the signals, the socket to the service manager, the lock on the state's file,
 /// two ends of a stream from the process that saves the state, and those that are open for a moment. Of
 /// these an upgrade has the most: the state, two programs, and two ends of a stream.
-const OTHER_DESCRIPTORS: usize = 19;
+const OTHER_DESCRIPTORS: usize = 20;
 
 /// The longest login file, in bytes.
 const LOGIN_BYTES_MAX: u64 = 1024;

@@ -92,7 +92,7 @@ fn the_limit_on_open_files_is_raised_as_far_as_needed() {
 
 #[test]
 fn connections_that_open_files_do_not_allow_are_not_promised() {
-    const LIMIT: usize = 40;
+    const LIMIT: usize = 42;
     let mut command = program_within(&alone(&format!("ulimit -n {LIMIT}")));
     let server = Server::start_as(command.args(["--listen", "127.0.0.1:0"]));
     let words: Vec<_> = server.memory.split(' ').collect();
