@@ -63,7 +63,7 @@ fn the_monitor_finds_a_healthy_server_on_tcp_and_on_unix_sockets() {
     for netcat in Netcat::all() {
         let dir = TempDir::new();
         let (server, socket) = start(&dir, &[]);
-        let text = "OK - 1 of 1024 connections, 0 of 4096 sessions, 0 rooms | uptime=";
+        let text = "OK - 1 of 1024 connections, 0 of 4096 sessions, 0 of 64 rooms | uptime=";
         expect(&netcat, &patiently(&[server.address()]), 0, text);
         if can_ask_unix(&netcat) {
             expect(&netcat, &patiently(&[&socket]), 0, text);
@@ -281,10 +281,10 @@ fn prometheus(netcat: &Netcat, dir: &TempDir, address: &str) -> Finished {
     let mut scripts = scripts.map(|(_, text)| text);
     let script = scripts.find(|text| text.contains("# TYPE")).unwrap();
     let place = "/var/lib/prometheus/node-exporter";
-    assert!(script.contains(place) && script.contains("\nchinwag-monitor |"));
+    assert!(script.contains(place) && script.contains("\n/usr/local/bin/chinwag-monitor |"));
     let script = script.replace(place, dir.path().to_str().unwrap());
     let monitor = format!("'{}' -t 60 {address}", dist("monitor").display());
-    let script = script.replace("chinwag-monitor", &monitor);
+    let script = script.replace("/usr/local/bin/chinwag-monitor", &monitor);
     Process::start(netcat.shell().args(["-c", &script])).finish()
 }
 
