@@ -113,7 +113,10 @@ impl Service {
         };
         let dir = self.dir.path().to_str().unwrap();
         let text = match name {
-            "run" => part(&text, "/var/lib/chinwag", &format!("{dir}/state")),
+            "run" => {
+                let text = part(&text, "/var/lib/chinwag", &format!("{dir}/state"));
+                part(&text, "/run/chinwag", &format!("{dir}/run"))
+            }
             _ => part(&text, "/var/log/chinwag", &format!("{dir}/log")),
         };
         let text = part(&text, "-o chinwag -g chinwag", "-o 65534 -g 65534");
