@@ -179,6 +179,45 @@ fn every_netcat_and_socat_show_the_counters() {
     }
 }
 
+/// The README's commands on the operator's socket, with each nc that can, and with socat in its place.
+#[test]
+fn the_operators_commands_do_what_the_readme_says() {
+    let script = readme_script("END lobby mallory");
+    for netcat in Netcat::all() {
+        let mut clients = Vec::new();
+        if netcat.has_unix_sockets() {
+            clients.push("nc -U ");
+        }
+        if has("socat", "command -v socat") {
+            clients.push("socat -t 10 - UNIX-CONNECT:");
+        }
+        for client in clients {
+            let dir = TempDir::new();
+            let path = dir.join("admin");
+            let server = Server::start(&["--admin", &unix(&path)]);
+            let mut mallory = server.join("mallory");
+            let mut ann = server.join("ann");
+            let commands = script.lines().filter(|line| line.contains("printf"));
+            let said: String = commands
+                .map(|command| {
+                    let command = command.replace("nc -U ", client);
+                    let command = command.replace("/run/chinwag/admin", path.to_str().unwrap());
+                    let finished = run(&netcat, &command, &[]).finish();
+                    assert_eq!(finished.code, Some(0), "{finished:?}");
+                    finished.out
+                })
+                .collect();
+            for line in ["OK SESSIONS 2 more=0", "OK END", "OK TELL-ALL 1"] {
+                assert!(said.contains(&format!("{line}\r\n")), "{line}: {said}");
+            }
+            mallory.expect("JOINED 2 ");
+            mallory.expect_bye("ended");
+            ann.expect("LEFT 3 ");
+            ann.expect("NOTICE We restart at noon.");
+        }
+    }
+}
+
 #[test]
 fn every_netcat_gives_up_when_timeout_says_so() {
     let clients = document("README.md").replace('\n', " ");
