@@ -357,6 +357,13 @@ fn a_server_has_no_rights_and_sees_no_files_but_its_own() {
     // Of two mounts in one place procd takes the last, and a socket has to be made there.
     let (read, write) = (format!("mount {folder}"), format!("mount_rw {folder}"));
     assert!(told.place(&read) < told.place(&write), "{told:?}");
+    // The operator's socket, too.
+    let told = start(&section(&format!(
+        "option admin 'unix:{folder}/admin/socket'"
+    )));
+    assert_eq!(told.of("mount_rw"), [format!("{folder}/admin")]);
+    let owned = format!("{owner} {folder}/admin");
+    assert_eq!(told.of("chown"), [owned]);
 }
 
 #[test]
