@@ -171,7 +171,7 @@ mod tests {
             (
                 "END den ann now",
                 Code::BadArgument,
-                "this command takes no",
+                "END takes a room and a name",
             ),
             ("END den _ann", Code::BadName, "begins with"),
             ("SESSIONS den", Code::BadArgument, "key=value"),
