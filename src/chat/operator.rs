@@ -132,11 +132,8 @@ impl Chat {
         let room = self.room_named(room);
         let key = room.and_then(|room| self.member_named(room, name.name));
         let key = key.ok_or(Error::NoMember)?;
-        log::info!(
-            "the operator has ended {} in {}",
-            self.sessions[key.index()].name,
-            self.rooms[self.sessions[key.index()].room.index()].name
-        );
+        let (session, room) = self.session_and_room(key);
+        log::info!("the operator has ended {} in {}", session.name, room.name);
         *ended = self.goodbye_notice(key, Bye::Ended, OwedEvents::Written, now);
         self.destroy(key, LeaveReason::Ended, now);
         Ok(Reply::Ended)

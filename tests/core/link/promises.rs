@@ -42,6 +42,18 @@ fn boxes_with(count: usize, limits: Limits) -> Boxes {
     boxes
 }
 
+/// The attic and the cellar, all of whose rooms span boxes, and are freed when nobody has been there for this
+/// long.
+fn boxes_that_free_rooms(keep_rooms_s: u32) -> Boxes {
+    let mut boxes = boxes(0);
+    for name in ["attic", "cellar"] {
+        let mut setup = Setup::new(name, &["*"]);
+        setup.limits.keep_rooms_s = keep_rooms_s;
+        boxes.start(setup);
+    }
+    boxes
+}
+
 /// A member of the kitchen, who has read everything up to now.
 fn join(boxes: &mut Boxes, index: usize, join: &str) -> Peer {
     let peer = boxes.connect(index);
@@ -538,12 +550,7 @@ fn the_members_of_a_lost_box_are_listed_for_the_hold_time() {
 /// With `*`, a room is linked while it exists.
 #[test]
 fn a_room_that_is_freed_and_made_again_begins_again() {
-    let mut boxes = boxes(0);
-    for name in ["attic", "cellar"] {
-        let mut setup = Setup::new(name, &["*"]);
-        setup.limits.keep_rooms_s = 5;
-        boxes.start(setup);
-    }
+    let mut boxes = boxes_that_free_rooms(5);
     let ann = join(&mut boxes, ATTIC, "ann");
     let bob = join(&mut boxes, CELLAR, "bob");
     boxes.advance(MEETING_MS);
@@ -565,12 +572,7 @@ fn a_room_that_is_freed_and_made_again_begins_again() {
 /// It has had the room in its former life, and freed it.
 #[test]
 fn a_box_that_has_the_room_again_in_another_life_is_met_at_once() {
-    let mut boxes = boxes(0);
-    for name in ["attic", "cellar"] {
-        let mut setup = Setup::new(name, &["*"]);
-        setup.limits.keep_rooms_s = 0;
-        boxes.start(setup);
-    }
+    let mut boxes = boxes_that_free_rooms(0);
     let ann = join(&mut boxes, ATTIC, "ann");
     let bob = join(&mut boxes, CELLAR, "bob");
     boxes.advance(MEETING_MS);
@@ -599,12 +601,7 @@ fn a_box_that_has_the_room_again_in_another_life_is_met_at_once() {
 /// Others have its events up to its end, or know how many they have missed.
 #[test]
 fn a_room_that_is_freed_while_its_box_is_away_leaves_nothing_uncounted() {
-    let mut boxes = boxes(0);
-    for name in ["attic", "cellar"] {
-        let mut setup = Setup::new(name, &["*"]);
-        setup.limits.keep_rooms_s = 0;
-        boxes.start(setup);
-    }
+    let mut boxes = boxes_that_free_rooms(0);
     let ann = join(&mut boxes, ATTIC, "ann");
     let bob = join(&mut boxes, CELLAR, "bob");
     boxes.advance(MEETING_MS);
@@ -630,12 +627,7 @@ fn a_room_that_is_freed_while_its_box_is_away_leaves_nothing_uncounted() {
 /// Each log of a room has another number, in every life of the server.
 #[test]
 fn a_room_that_is_made_again_after_a_crash_is_another_one() {
-    let mut boxes = boxes(0);
-    for name in ["attic", "cellar"] {
-        let mut setup = Setup::new(name, &["*"]);
-        setup.limits.keep_rooms_s = 5;
-        boxes.start(setup);
-    }
+    let mut boxes = boxes_that_free_rooms(5);
     join(&mut boxes, ATTIC, "ann");
     let bob = join(&mut boxes, CELLAR, "bob");
     boxes.advance(MEETING_MS);
