@@ -3,6 +3,10 @@
 //! Everything that clients can make it keep has a limit. Here each limit is multiplied by the most
 //! that one such thing takes: arrays at their largest, with the copy that growing makes, and full
 //! buffers.
+//!
+//! Pages of files are not counted, which are the program's own and those of its libraries: the system
+//! chooses how many of them are resident, shares them among processes, and may drop and read them again
+//! at any time.
 
 use std::fmt;
 
@@ -22,8 +26,9 @@ const ALLOCATION_OVERHEAD_BYTES: u64 = 32;
 /// A stream as a release build has it; a debug build adds fields that check its use.
 type Descriptor = u64;
 
-/// What the program takes before any client connects: itself, its libraries, the poll's events.
-const PROGRAM_BYTES: u64 = 2304 * 1024;
+/// What the program takes before any client connects: its variables and those of its libraries, the stack,
+/// the poll's events.
+const PROGRAM_BYTES: u64 = 512 * 1024;
 
 /// The most that the server takes itself while it saves or loads a state, in bytes: what goes to a file at
 /// once, with a record that may be as long as a connection's buffers and an event, each twice while it

@@ -255,7 +255,7 @@ fn vanished_pull_sessions_and_a_hundred_thousand_messages_take_bounded_memory() 
         }
     }
     ann.await_stat("connections", 1);
-    let before = server.process.data_kibibytes();
+    let before = server.process.kibibytes();
     let polite = polite(&server);
     let line = format!("SAY {}\r\n", "x".repeat(20)).repeat(BATCH);
     let watch = Watch::start();
@@ -265,7 +265,7 @@ fn vanished_pull_sessions_and_a_hundred_thousand_messages_take_bounded_memory() 
         for _ in 0..BATCH {
             ann.expect("OK SAY ");
         }
-        most = most.max(server.process.data_kibibytes());
+        most = most.max(server.process.kibibytes());
     }
     let took = watch.elapsed();
     tell_slowest("100,000 messages to 1,000 vanished sessions", polite);

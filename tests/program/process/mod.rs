@@ -32,9 +32,6 @@ const BINARY: &str = "CHINWAG_BINARY";
 /// Names the qemu emulator to run the program with.
 const RUNNER: &str = "CHINWAG_RUNNER";
 
-/// About how much of its own file and of libraries a release build has resident.
-const RELEASE_FILES_KIBIBYTES: u64 = 2048;
-
 /// Measures the time since it was made.
 #[derive(Clone, Copy)]
 pub struct Watch(Instant);
@@ -278,43 +275,24 @@ impl Process {
         self.status("voluntary_ctxt_switches").parse().unwrap()
     }
 
-    /// Resident memory, without the emulator's own.
+    /// Resident memory that the program took for its data, without the pages of its files, which the
+    /// ceiling does not count: the system chooses how many of those are resident, and their number
+    /// may grow long after the start, when code runs for the first time. Without an emulator's own.
     pub fn kibibytes(&self) -> u64 {
-        match given(RUNNER) {
-            None => self.status("VmRSS").parse().unwrap(),
-            Some(_) => emulated_kibibytes(&self.proc("smaps"), "Rss:"),
-        }
-    }
-
-    /// Resident memory that the program took for its data, without the pages of its files: the
-    /// system chooses how many of those are resident, and their number may grow long after the
-    /// start, when code runs for the first time.
-    pub fn data_kibibytes(&self) -> u64 {
         match given(RUNNER) {
             None => self.status("RssAnon").parse().unwrap(),
             Some(_) => emulated_kibibytes(&self.proc("smaps"), "Anonymous:"),
         }
     }
 
-    /// The most memory that was ever resident. Under an emulator nobody records that, so this is
-    /// what is resident now.
+    /// The most of it that there ever was. Under an emulator nobody records that, so this is what
+    /// there is now.
     pub fn peak_kibibytes(&self) -> u64 {
-        match given(RUNNER) {
-            None => self.status("VmHWM").parse().unwrap(),
-            Some(_) => self.kibibytes(),
-        }
-    }
-
-    /// The same for a release build: a debug build has more of its own file resident, which the
-    /// ceiling does not count.
-    pub fn peak_as_released_kibibytes(&self) -> u64 {
-        let is_debug_build = cfg!(debug_assertions) && given(BINARY).is_none();
-        let files: u64 = self.status("RssFile").parse().unwrap();
-        let unusual = match is_debug_build {
-            true => files.saturating_sub(RELEASE_FILES_KIBIBYTES),
-            false => 0,
+        let [peak, files] = match given(RUNNER) {
+            None => ["VmHWM", "RssFile"].map(|name| self.status(name).parse().unwrap()),
+            Some(_) => [self.kibibytes(), 0],
         };
-        self.peak_kibibytes() - unusual
+        peak - files
     }
 
     /// The soft limit on open files.

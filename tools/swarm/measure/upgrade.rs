@@ -107,6 +107,8 @@ struct Seen {
     until_exec: u64,
     /// The program on trial.
     trial: u64,
+    /// How much of these two were pages of files, which no bound of the server's counts.
+    files: [u64; 2],
 }
 
 impl Place<'_> {
@@ -135,10 +137,10 @@ impl Place<'_> {
         let [before, after] = [before as u64, after as u64];
         let ceiling = self.server.control.stat("memory-ceiling")?;
         for (what, taken, allowed) in [
-            ("the server", until_exec.max(after), ceiling),
+            ("the server", until_exec.max(after) - most.files[0], ceiling),
             (
                 "the state and the trial",
-                state + trial,
+                state + trial - most.files[1],
                 self.server.upgrade_bytes_max,
             ),
         ] {
@@ -216,16 +218,21 @@ impl Seen {
         let state = errand.filter_map(|text| text.strip_prefix(ERRAND)).next()?;
         let state = format!("/proc/{child}/fd/{}", std::str::from_utf8(state).ok()?);
         self.state = fs::metadata(state).ok()?.len().max(self.state);
-        let peak = |pid: &str| {
+        let peak_and_files = |pid: &str| {
             let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
-            let peak = status
-                .lines()
-                .find_map(|line| line.strip_prefix("VmHWM:"))?;
-            let kib: u64 = peak.split_whitespace().next()?.parse().ok()?;
-            Some(kib * 1024)
+            let bytes = |field: &str| {
+                let value = status.lines().find_map(|line| line.strip_prefix(field))?;
+                let kib: u64 = value.split_whitespace().next()?.parse().ok()?;
+                Some(kib * 1024)
+            };
+            Some((bytes("VmHWM:")?, bytes("RssFile:")?))
         };
-        self.trial = peak(child)?.max(self.trial);
-        self.until_exec = peak(&server.to_string())?.max(self.until_exec);
+        let (until_exec, server_files) = peak_and_files(&server.to_string())?;
+        let (trial, trial_files) = peak_and_files(child)?;
+        self.until_exec = until_exec.max(self.until_exec);
+        self.trial = trial.max(self.trial);
+        self.files[0] = server_files.max(self.files[0]);
+        self.files[1] = trial_files.max(self.files[1]);
         Some(())
     }
 }
