@@ -56,18 +56,20 @@ impl Chat {
         self.greet(false, out);
         let origin = peer.origin();
         let of_origin = self.usages.connections(origin) as usize;
+        let stats = &mut self.stats;
         let refused = if self.connections >= self.limits.connections_max {
-            Some((&mut self.stats.refused_connections, Full::Connections))
+            let count = &mut stats.refused_connections;
+            Some((count, Full::Connections, Bye::Full))
         } else if of_origin >= self.limits.per_address_max {
-            let count = &mut self.stats.refused_connections_address;
-            Some((count, Full::ConnectionsOfAddress))
+            let count = &mut stats.refused_connections_address;
+            Some((count, Full::ConnectionsOfAddress, Bye::AddressFull))
         } else {
             None
         };
-        if let Some((count, full)) = refused {
+        if let Some((count, full, bye)) = refused {
             *count += 1;
             self.journal.full(full, &peer, &self.limits, now);
-            Output::Bye(Bye::Full).write(out);
+            Output::Bye(bye).write(out);
             return None;
         }
         self.connections += 1;

@@ -45,6 +45,8 @@ pub enum Bye {
     Ended,
     /// The client did not JOIN or RESUME in time.
     Handshake,
+    /// The server has too many connections from the client's address.
+    AddressFull,
     /// The server has too many connections.
     Full,
     /// The operator has as many connections as there may be, and uses all of them.
@@ -95,6 +97,10 @@ impl Bye {
             Bye::Full => (
                 "full",
                 "the server has too many connections; try again later",
+            ),
+            Bye::AddressFull => (
+                "full",
+                "there are too many connections from your address; close one, or try again later",
             ),
             Bye::OperatorFull => (
                 "full",
