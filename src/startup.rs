@@ -80,6 +80,11 @@ impl Prepared {
         if let Some(path) = &options.state {
             check_state(path)?;
         }
+        for (option, address) in options.sockets_of_its_own() {
+            if let Address::Unix(path) = address {
+                check_folder(&format!("--{option} {address}"), path, Access::empty())?;
+            }
+        }
         let addresses: Vec<_> = passed.iter().map(|socket| socket.address.clone()).collect();
         let settings = Settings::new(options, &addresses)?;
         Ok(Prepared {
@@ -198,18 +203,28 @@ fn read_login(path: &Path) -> Result<Login, String> {
 
 /// Checks that the state's file, if there is one, can be read, and that its folder can be written to.
 fn check_state(path: &Path) -> Result<(), String> {
+    // Whoever replaces a file safely opens its folder too.
+    check_folder(
+        &format!("--state {}", path.display()),
+        path,
+        Access::READ_OK,
+    )?;
+    open_state(path).map(|_| ())
+}
+
+/// Checks that files can be made and removed in the folder of this one, which an option names, and that it
+/// gives this user `more` access.
+fn check_folder(option: &str, path: &Path, more: Access) -> Result<(), String> {
     let folder = folder_of(path);
     // The dot makes it an error if this is no folder.
-    let needed = Access::READ_OK | Access::WRITE_OK | Access::EXEC_OK;
+    let needed = more | Access::WRITE_OK | Access::EXEC_OK;
     access(folder.join("."), needed).map_err(|error| {
         format!(
-            "--state {}: cannot write to the folder {}: {error}; make the folder and let this user \
+            "{option}: cannot write to the folder {}: {error}; make the folder and let this user \
              write to it, or choose another path",
-            path.display(),
             folder.display()
         )
-    })?;
-    open_state(path).map(|_| ())
+    })
 }
 
 /// The folder that a file is in.

@@ -277,13 +277,6 @@ fn explain(address: &Address, error: &io::Error) -> String {
         (Address::Unix(_), ErrorKind::PermissionDenied, _) => {
             "this user may not make it; choose a path in a folder of its own"
         }
-        (Address::Unix(_), ErrorKind::NotFound, _) => "the folder does not exist; make it",
-        (Address::Unix(_), ErrorKind::NotADirectory, _) => {
-            "its parent is not a folder; choose another path"
-        }
-        (Address::Unix(_), ErrorKind::ReadOnlyFilesystem, _) => {
-            "choose a path in a folder that can be written to"
-        }
         (_, ErrorKind::AddrInUse, _) => {
             "another program, or another --listen, has that port; choose another port"
         }

@@ -99,8 +99,10 @@ fn it_is_a_unix_socket_of_its_own() {
     run(&["--admin", &long]).expect_refusal(2, &["at most 107 bytes"]);
     let nowhere = "unix:/nowhere/admin";
     let listen = ["--listen", "127.0.0.1:0", "--admin"];
-    let refusal = run(&[&listen[..], &[nowhere]].concat());
-    refusal.expect_refusal(1, &[nowhere, "the folder does not exist"]);
+    for check in [&[][..], &["--check"]] {
+        let refusal = run(&[&listen[..], &[nowhere], check].concat());
+        refusal.expect_refusal(1, &[nowhere, "the folder /nowhere", "make the folder"]);
+    }
     let folder = TempDir::new();
     let file = folder.join("file");
     fs::write(&file, "precious").unwrap();

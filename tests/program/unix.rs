@@ -18,7 +18,7 @@ use crate::process::{
     unix,
 };
 use crate::script::sources::{blocks, document};
-use crate::steps::{failing, flood, try_to_listen};
+use crate::steps::{failing, flood, run, try_to_listen};
 
 fn is_socket(path: &Path) -> bool {
     fs::symlink_metadata(path).is_ok_and(|file| file.file_type().is_socket())
@@ -68,11 +68,24 @@ fn a_file_that_is_no_socket_is_refused_and_kept() {
 }
 
 #[test]
-fn a_socket_in_a_missing_folder_is_refused() {
+fn a_socket_in_a_folder_that_is_missing_or_is_none_is_refused_and_a_check_says_so() {
     let dir = TempDir::new();
-    let address = unix(&dir.join("missing/chat"));
-    let finished = try_to_listen(&address);
-    finished.expect_refusal(1, &[&address, "the folder does not exist"]);
+    let file = dir.join("file");
+    fs::write(&file, "precious").unwrap();
+    for (folder, reason) in [
+        (dir.join("missing"), "No such file"),
+        (file, "Not a directory"),
+    ] {
+        let address = unix(&folder.join("chat"));
+        let texts = [
+            &*address,
+            folder.to_str().unwrap(),
+            reason,
+            "make the folder",
+        ];
+        try_to_listen(&address).expect_refusal(1, &texts);
+        run(&["--check", "--listen", &address]).expect_refusal(1, &texts);
+    }
 }
 
 #[test]
