@@ -240,8 +240,7 @@ fn the_monitor_says_how_to_call_it() {
     }
 }
 
-/// What PROTOCOL.md says of each row of STATS: whether it is a gauge to programs that draw curves,
-/// where the most of something is no counter.
+/// What PROTOCOL.md says of each row of STATS: whether it is a gauge.
 fn kinds() -> BTreeMap<String, bool> {
     let text = document("PROTOCOL.md");
     let (_, table) = text
@@ -251,8 +250,7 @@ fn kinds() -> BTreeMap<String, bool> {
     rows.filter_map(|row| {
         let cells: Vec<_> = row.split('|').map(str::trim).collect();
         let name = cells[1].trim_matches('`').to_owned();
-        let is_most = name == "uptime" || name.ends_with("-most") || name.contains("-longest");
-        (cells[2] != "word").then_some((name, cells[2] == "gauge" || is_most))
+        (cells[2] != "word").then_some((name, cells[2] == "gauge"))
     })
     .collect()
 }
@@ -394,4 +392,75 @@ fn collectd_gets_every_row_of_stats() {
     assert_eq!(collectd.finish().code, Some(0));
     // Its script is gone with it.
     ann.await_stat("connections", 1);
+}
+
+/// A folder with a program called sleep that does this.
+fn with_sleep(script: &str) -> TempDir {
+    let dir = TempDir::new();
+    let path = dir.join("sleep");
+    fs::write(&path, format!("#!/bin/sh\n{script}\n")).unwrap();
+    fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
+    dir
+}
+
+/// Runs a script from `dist` with the folder's programs before all others.
+fn run_with(dir: &TempDir, name: &str, args: &[&str]) -> Command {
+    let path = std::env::var("PATH").unwrap();
+    let mut command = Command::new("/bin/sh");
+    command.arg(dist(name)).args(args);
+    command.env("PATH", format!("{}:{path}", dir.path().display()));
+    command
+}
+
+#[test]
+fn the_monitor_leaves_no_process_behind() {
+    let server = Server::start(&[]);
+    let dir = with_sleep("echo $$ >\"${0%/*}/process\"; exec /bin/sleep \"$@\"");
+    let mut command = run_with(&dir, "monitor", &patiently(&[server.address()]));
+    // So that it sleeps before the server answers.
+    server.process.pause();
+    let monitor = Process::start(&mut command);
+    let watch = Watch::start();
+    let number = loop {
+        let text = fs::read_to_string(dir.join("process")).unwrap_or_default();
+        match text.trim_end().parse::<u32>() {
+            Ok(number) => break number,
+            Err(_) => assert!(!watch.is_over()),
+        }
+    };
+    server.process.go_on();
+    assert_eq!(monitor.finish().code, Some(0));
+    let process = format!("/proc/{number}");
+    while Path::new(&process).exists() {
+        assert!(!watch.is_over(), "{process} is still there");
+    }
+}
+
+#[test]
+fn collectds_script_waits_at_least_a_second_between_two_questions() {
+    let dir = with_sleep("echo \"slept $1\"; kill \"$PPID\"");
+    for (interval, pause) in [("0.500", "1"), ("1.000", "1"), ("10.000", "10")] {
+        let mut command = run_with(&dir, "collectd", &[]);
+        // It asks a monitor that has no server.
+        let monitor = dir.join("monitor");
+        fs::write(&monitor, "#!/bin/sh\necho 'chinwag CRITICAL'\n").unwrap();
+        fs::set_permissions(&monitor, fs::Permissions::from_mode(0o755)).unwrap();
+        command.env("CHINWAG_MONITOR", &monitor);
+        command.env("COLLECTD_INTERVAL", interval);
+        let finished = Process::start(&mut command).finish();
+        assert_eq!(finished.out, format!("slept {pause}\n"), "{finished:?}");
+        assert_eq!(finished.err, "chinwag CRITICAL\n");
+    }
+}
+
+#[test]
+fn collectds_script_ends_if_there_is_no_monitor() {
+    let dir = TempDir::new();
+    let mut command = run_with(&dir, "collectd", &[]);
+    let nowhere = dir.join("nowhere");
+    command.env("CHINWAG_MONITOR", &nowhere);
+    let finished = Process::start(&mut command).finish();
+    assert_eq!(finished.code, Some(1));
+    let text = format!("chinwag: there is no script {}\n", nowhere.display());
+    assert_eq!(finished.err, text);
 }
