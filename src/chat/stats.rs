@@ -1,6 +1,7 @@
 //! What the server counts, and the names under which STATS shows it.
 //!
-//! Counters start at 0 and only go up. Gauges are computed from the server's state when a client asks.
+//! Counters start at 0 and only go up. Gauges are computed from the server's state when a client asks, but
+//! for the most that there has been of something, which is kept like a counter.
 //! A new one is a row here and its explanation in PROTOCOL.md.
 
 use super::Chat;
