@@ -228,7 +228,7 @@ pub const OPTIONS: &[Row] = &[
             range: 0..=0o777,
             field: |options| &mut options.socket_mode,
         }),
-        help: "permissions of Unix sockets' files, like 0660; without it, the umask decides",
+        help: "permissions of Unix sockets' files but that of --admin, like 0660; without it, the umask decides",
     },
     Row {
         letter: None,
