@@ -8,6 +8,8 @@ use crate::protocol::Name;
 /// How a box takes part in the link.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
+    /// Where the broker is, as people write it. Only the log shows it.
+    pub broker: String,
     /// The box's name, in small letters.
     pub name: Name,
     /// The rooms that span boxes.

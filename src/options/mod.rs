@@ -101,8 +101,8 @@ impl Default for LinkOptions {
 impl LinkOptions {
     /// What the link's parts have to know; `None` without a link.
     pub fn settings(&self, login: Option<Login>) -> Option<Settings> {
-        self.broker.as_ref()?;
         Some(Settings {
+            broker: self.broker.as_ref()?.to_string(),
             name: self.name?,
             rooms: match self.has_all_rooms {
                 true => LinkedRooms::All,

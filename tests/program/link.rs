@@ -487,7 +487,7 @@ fn a_broker_that_is_not_there_is_said_once_and_tried_again() {
     let mut server = Server::start(&args);
     let line = server
         .process
-        .expect_error("there is no link to the broker");
+        .expect_error(&format!("there is no link through {link}: "));
     assert!(line.contains("No such file"), "{line}");
     join(&server, "ann").expect_service();
 }

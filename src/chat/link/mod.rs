@@ -258,7 +258,10 @@ impl Chat {
                 // may say why.
                 let is_first = lasted(WARNING_PAUSE);
                 if is_first || Link::may_warn(&mut link.failed_at, now.at) {
-                    log::warn!("the link is down: {reason}");
+                    log::warn!(
+                        "the link through {} is down: {reason}",
+                        link.settings.broker
+                    );
                     link.is_logged_up = false;
                 }
                 if is_first {
@@ -268,7 +271,8 @@ impl Chat {
             }
             Stage::Closed { .. } | Stage::Greeting { .. } | Stage::Claiming { .. } => {
                 if Link::may_warn(&mut link.failed_at, now.at) {
-                    log::warn!("there is no link to the broker: {reason}; trying again");
+                    let broker = &link.settings.broker;
+                    log::warn!("there is no link through {broker}: {reason}; trying again");
                     link.is_logged_up = false;
                 }
                 link.broker.close(luck, now.at);

@@ -43,6 +43,7 @@ impl Setup {
     pub fn settings(&self) -> Settings {
         let name = |name: &&str| Name::parse(name).unwrap();
         Settings {
+            broker: "192.0.2.1:1883".to_owned(),
             name: name(&self.name),
             rooms: match self.rooms.is_empty() {
                 true => LinkedRooms::All,

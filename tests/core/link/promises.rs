@@ -813,7 +813,7 @@ fn a_broker_that_accepts_and_then_breaks_is_not_tried_often_and_fills_no_log() {
     let attempts = boxes.boxes[ATTIC].opened - opened;
     assert!((40..100).contains(&attempts), "{attempts}");
     let lines = logged::take();
-    let of_link = |line: &&String| line.contains("link is") || line.contains("linked");
+    let of_link = |line: &&String| line.contains("link through") || line.contains("linked");
     let count = lines.iter().filter(of_link).count();
     assert!((10..=22).contains(&count), "{lines:#?}");
 }
