@@ -1,16 +1,17 @@
 //! Rooms that span boxes: what joins the core to the link.
 //!
 //! The link is one more reader of each linked room's log, with a cursor of its own: see `outgoing`. What
-//! other boxes say is appended to the log like anything else: see `incoming`. `link` knows how boxes
-//! speak with each other, and nothing of sessions and rooms.
+//! other boxes say is appended to the log like anything else: see `packets` and `incoming`. `link` knows how
+//! boxes speak with each other, and nothing of sessions and rooms.
 
 mod check;
 mod incoming;
 mod outgoing;
+mod packets;
 mod room;
 mod saved;
 
-pub use incoming::FromBroker;
+pub use packets::FromBroker;
 pub(super) use room::LinkedRoom;
 pub(super) use saved::LoadingLink;
 
