@@ -11,6 +11,8 @@ use std::ops::Range;
 use chinwag::talk::editor::{Editor, Key, Typed};
 use fastrand::Rng;
 
+use crate::seeds::play_seeds;
+
 const COLUMNS: [u16; 7] = [1, 2, 3, 10, 40, 80, 132];
 const LINE_BYTES_MAX: usize = 300;
 const SEEDS: u64 = 20;
@@ -520,17 +522,12 @@ fn has_marks(model: &Model) -> bool {
 
 /// Runs a test for each width of the window and for each seed.
 fn for_seeds(test: impl Fn(u16, &mut Rng)) {
-    let seeds = match std::env::var("CHINWAG_SEED") {
-        Ok(seed) => vec![seed.parse().unwrap()],
-        Err(_) => (0..SEEDS).collect(),
-    };
-    for seed in seeds {
+    play_seeds(SEEDS, |seed, steps| {
         for columns in COLUMNS {
-            let test = || test(columns, &mut Rng::with_seed(seed));
-            let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(test));
-            assert!(result.is_ok(), "seed {seed} failed in {columns} columns");
+            steps.push(format!("{columns} columns"));
+            test(columns, &mut Rng::with_seed(seed));
         }
-    }
+    });
 }
 
 /// Takes one step of a person or of the room.

@@ -6,15 +6,22 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 /// How many of its last steps a failure shows.
 const STEPS_SHOWN: usize = 30;
 
-/// Plays with each seed below `count`, or only with the one in CHINWAG_SEED. `play` notes its steps; a
-/// failure shows the last of them, and the seed.
-pub fn play_seeds(count: u64, play: impl Fn(u64, &mut Vec<String>)) {
-    play_with(0..count, |seed, steps| play(seed, steps));
+/// How much of `count` is played: all where every change is tested, and a quarter elsewhere.
+fn share(count: u64) -> u64 {
+    let in_ci = std::env::var_os("CI").is_some_and(|ci| !ci.is_empty());
+    if in_ci { count } else { count.div_ceil(4) }
 }
 
-/// Plays with one seed after the other until that has come to this many steps, or only with the one in
-/// CHINWAG_SEED. `play` notes its steps, and returns how many it counts.
+/// Plays with each seed below `count`, or with a quarter of them outside of CI, or only with the one in
+/// CHINWAG_SEED. `play` notes its steps; a failure shows the last of them, and the seed.
+pub fn play_seeds(count: u64, mut play: impl FnMut(u64, &mut Vec<String>)) {
+    play_with(0..share(count), |seed, steps| play(seed, steps));
+}
+
+/// Plays with one seed after the other until that has come to this many steps, or to a quarter of them
+/// outside of CI, or only with the one in CHINWAG_SEED. `play` notes its steps, and returns how many it counts.
 pub fn play_steps(count: u64, mut play: impl FnMut(u64, &mut Vec<String>) -> u64) {
+    let count = share(count);
     let played = Cell::new(0);
     let seeds = (0..).take_while(|_| played.get() < count);
     play_with(seeds, |seed, steps| {
