@@ -211,6 +211,26 @@ fn the_monitor_is_not_content_with_any_answer() {
     }
 }
 
+/// As a program may that is no chinwag, or has gone mad.
+#[test]
+fn the_monitor_reads_no_endless_answer() {
+    for netcat in Netcat::all() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        let thread = thread::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            stream
+                .write_all(b"HELLO chinwag/0.2.0\r\nOK STATS 70\r\n")
+                .unwrap();
+            let line = b"STAT sessions 1\r\nSTAT x \0\xff\r\n".repeat(1000);
+            while stream.write_all(&line).is_ok() {}
+        });
+        let text = format!("CRITICAL - {address}: the answer was cut off\n");
+        expect(&netcat, &patiently(&[&address]), 2, &text);
+        thread.join().unwrap();
+    }
+}
+
 #[test]
 fn the_monitor_takes_a_server_that_counts_less() {
     let said = "HELLO chinwag/0.0.9 protocol=1\r\nOK STATS 4\r\nSTAT version 0.0.9\r\n\
