@@ -60,13 +60,18 @@ impl<T: Transport> Hub<T> {
         if !kind.is_upgrade() {
             return;
         }
+        // A turn may close a connection that it has listed for the next.
+        let open = |list: &[ConnId]| {
+            let is_open = |key: &ConnId| self.conns.contains(key.index());
+            list.iter().copied().filter(is_open).collect()
+        };
         out.record(HUB, |out| {
             HubFields {
                 horizon: self.horizon,
                 held_back: self.held_back,
                 turn: self.turn,
-                to_read: self.to_read.clone(),
-                to_write: self.to_write.clone(),
+                to_read: open(&self.to_read),
+                to_write: open(&self.to_write),
                 broker: self.broker.as_ref().map(|broker| BrokerFields {
                     number: broker.stream.number(),
                     is_unix: broker.stream.may_read_in_part(),

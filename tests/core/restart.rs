@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use chinwag::chat::keys::{KeyHash, Keys};
 use chinwag::chat::{Chat, Kind, Origin};
 use chinwag::protocol::Limits;
+use chinwag::time::Millis;
 use fastrand::Rng;
 
 use crate::members::{limits, lines, messages_and_lost, text};
@@ -1077,4 +1078,30 @@ fn join_any(world: &mut World, line: &str) -> Peer {
     let (peer, said) = ask(world, line);
     assert!(said[0].starts_with("OK JOIN "), "{said:?}");
     peer
+}
+
+/// As many lines as one turn does not answer, so that the rest is left for the next; a connection that is
+/// closed in the same turn is on the list of that turn all the same.
+#[test]
+fn an_upgrade_after_a_turn_that_closed_a_connection_with_lines_left_is_no_trouble() {
+    for ends in ["END lobby ann\n", "JOIN ann key=mine quiet=yes\n"] {
+        let mut world = World::new(Limits {
+            operators_max: 1,
+            ..limits()
+        });
+        let (ann, _) = join(&mut world, "JOIN ann key=mine");
+        let (bob, _) = join(&mut world, "JOIN bob");
+        let other = match ends.starts_with("END") {
+            true => world.connect_operator(),
+            false => world.connect(),
+        };
+        world.post(&ann, "\n".repeat(10_000).as_bytes());
+        world.post(&other, ends.as_bytes());
+        world.hub.turn(&world.now(), Millis(world.at), true);
+        assert!(ann.wire.borrow().is_closed);
+        world.upgrade();
+        world.run();
+        let said = again(&mut world, &bob, "PING");
+        assert_eq!(said.last().unwrap(), "OK PING", "{ends}{said:?}");
+    }
 }

@@ -52,6 +52,7 @@ fn a_hub_that_is_replaced_by_what_it_saved_goes_on_as_if_nothing_had_been() {
         log.clear();
         let mut upgraded = Simulation::new(seed);
         upgraded.upgrades = Some(Rng::with_seed(seed));
+        upgraded.world.upgrades = Some(Rng::with_seed(!seed));
         upgraded.play(log);
         for (number, (plain, upgraded)) in plain.heard().iter().zip(upgraded.heard()).enumerate() {
             let from = (plain.lines().zip(upgraded.lines())).position(|(a, b)| a != b);

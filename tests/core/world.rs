@@ -12,6 +12,7 @@ use chinwag::link::Settings;
 use chinwag::protocol::{LifeId, Limits};
 use chinwag::state::{Damage, Reader, Writer};
 use chinwag::time::{Millis, Now, Zone};
+use fastrand::Rng;
 
 /// The wall clock's time at the start of every world.
 pub const UNIX_MS: u64 = 1_763_800_000_000;
@@ -178,6 +179,8 @@ pub struct World {
     pub wires: Vec<Rc<RefCell<Wire>>>,
     /// How its rooms span boxes, if they do.
     pub link: Option<Settings>,
+    /// With it, another program takes its place now and then, between two turns.
+    pub upgrades: Option<Rng>,
 }
 
 impl World {
@@ -191,6 +194,7 @@ impl World {
             turns: 0,
             wires: Vec::new(),
             link: None,
+            upgrades: None,
         }
     }
 
@@ -483,6 +487,9 @@ impl World {
             }
             self.turns += 1;
             self.hub.turn(&self.now(), Millis(self.at), true);
+            if self.upgrades.as_mut().is_some_and(|rng| rng.u8(..8) == 0) {
+                self.upgrade();
+            }
         }
         panic!("the loop spins");
     }
