@@ -13,6 +13,9 @@ use crate::state::saved;
 use crate::talk::Form;
 use crate::time::Now;
 
+/// How many rooms SESSIONS looks at in about the time that a line takes.
+const ROOMS_PER_LINE: usize = 16;
+
 /// A piece of a connection's input.
 #[derive(Debug)]
 pub struct Input<'a> {
@@ -29,7 +32,7 @@ pub struct Input<'a> {
 /// What the core made of an [`Input`].
 #[derive(Debug)]
 pub struct Answered {
-    /// How many lines its bytes count as.
+    /// How many lines it counts as for the turn: its bytes, and how long the answer takes.
     pub lines: usize,
     /// What the hub has to do next.
     pub outcome: Outcome,
@@ -68,7 +71,11 @@ impl Chat {
         if !input.is_negotiation {
             self.end_silence(caller, now);
         }
-        let lines = self.count(permit, caller, input.bytes, input.ends_line, now);
+        let lines = self.count(permit, caller, input.bytes, input.ends_line, now)
+            + input
+                .request
+                .as_ref()
+                .map_or(0, |request| self.cost(request));
         let outcome = match input.request {
             None => Outcome::Done,
             Some(request) => match self.defer(caller, &request, out) {
@@ -77,6 +84,16 @@ impl Chat {
             },
         };
         Answered { lines, outcome }
+    }
+
+    /// What a request costs besides its bytes, in lines. All but one cost little more than their replies.
+    fn cost(&self, request: &Request<'_>) -> usize {
+        match request {
+            Request::Command(Command::Query(Query::Sessions { .. })) => {
+                self.rooms.len() / ROOMS_PER_LINE
+            }
+            _ => 0,
+        }
     }
 
     /// Carries out a command that has waited until output was written. If some output is left and the

@@ -284,6 +284,32 @@ fn all_sessions_are_listed_in_pages_of_a_bounded_size() {
     assert_eq!(found.len(), ROOMS * MEMBERS);
 }
 
+/// It looks at each room, even those that nobody is in.
+#[test]
+fn listing_sessions_among_very_many_rooms_holds_nobody_up() {
+    const ROOMS: usize = 20_000;
+    let mut world = World::new(Limits {
+        rooms_max: ROOMS,
+        lines_per_s: 0,
+        ..limits()
+    });
+    let ann = join(&mut world, "JOIN ann");
+    let bob = world.connect();
+    for room in 1..ROOMS {
+        world.send(&bob, format!("JOIN bob room=r{room}\nLEAVE\n").as_bytes());
+    }
+    let operator = operator(&mut world);
+    let before = world.turns;
+    world.post(&operator, "SESSIONS\n".repeat(50).as_bytes());
+    world.run();
+    assert!(world.turns - before >= 25, "{}", world.turns - before);
+    assert_eq!(
+        output(&operator).matches("OK SESSIONS 1 more=0").count(),
+        50
+    );
+    assert!(ask(&mut world, &ann, "PING").ends_with("OK PING\r\n"));
+}
+
 #[test]
 fn end_ends_a_session_and_its_connection_and_frees_the_name() {
     let mut world = world();
