@@ -1,7 +1,8 @@
 //! `--upgrade`: asks a server to upgrade itself, and waits for what comes of it.
 //!
 //! The server answers on a socket that is named after its process. It answers whether or not anybody has
-//! asked like this, and never waits.
+//! asked like this, and never waits. Anybody can take that name before: then it shows in the process
+//! whether another program has taken the old one's place.
 
 use std::fs;
 use std::io::{self, ErrorKind, Read};
@@ -60,24 +61,45 @@ fn ask_process(process: Pid) -> Result<String, String> {
                 .to_owned(),
         );
     }
-    let listener = SocketAddr::from_abstract_name(name(own_number(&status).unwrap_or(pid)))
-        .and_then(|address| UnixListener::bind_addr(&address))
-        .map_err(|error| match error.kind() {
-            ErrorKind::AddrInUse => {
-                "somebody else is asking it already; look into its log".to_owned()
-            }
-            _ => format!("cannot set up a socket for the answer: {error}"),
-        })?;
-    let set = listener.set_nonblocking(true);
-    set.map_err(|error| format!("cannot set up a socket for the answer: {error}"))?;
+    let listener = match listen(own_number(&status).unwrap_or(pid)) {
+        Err(error) if error.kind() == ErrorKind::AddrInUse => None,
+        result => {
+            let error = |error| format!("cannot set up a socket for the answer: {error}");
+            Some(result.map_err(error)?)
+        }
+    };
+    let before = program_mark(pid);
+    if listener.is_none() && before.is_empty() {
+        return Err(
+            "somebody else is asking it already, and this user cannot see what comes of it; be root"
+                .to_owned(),
+        );
+    }
     kill_process(process, Signal::USR2).map_err(|error| match error {
         Errno::PERM => "this user may not send signals to it; be root, or its user".to_owned(),
         _ => format!("cannot send it a signal: {error}"),
     })?;
-    match await_answer(&listener, process)? {
-        answer if answer.starts_with(SUCCESS) => Ok(answer),
-        refusal => Err(refusal),
+    let answer = match &listener {
+        Some(listener) => await_answer(listener, process)?,
+        None => await_change(process, &before)?,
+    };
+    match answer.starts_with(SUCCESS) {
+        true => Ok(answer),
+        false => Err(answer),
     }
+}
+
+/// Listens for the answer of the server that goes by the number `pid`.
+fn listen(pid: u32) -> io::Result<UnixListener> {
+    let listener = UnixListener::bind_addr(&SocketAddr::from_abstract_name(name(pid))?)?;
+    listener.set_nonblocking(true)?;
+    Ok(listener)
+}
+
+/// What no two programs that a process runs have in common, because the system places each elsewhere in
+/// memory; empty if this user may not see it.
+fn program_mark(pid: u32) -> Vec<u8> {
+    fs::read(format!("/proc/{pid}/auxv")).unwrap_or_default()
 }
 
 /// Sends what has come of an upgrade to whoever has asked for it, if anybody listens.
@@ -135,10 +157,7 @@ const fn set_of(signals: &[i32]) -> u64 {
 }
 
 fn await_answer(listener: &UnixListener, process: Pid) -> Result<String, String> {
-    let clock = SystemClock::start();
-    while clock.now().past < ANSWER_MAX {
-        let mut asked = [PollFd::new(listener, PollFlags::IN)];
-        let _ = poll(&mut asked, Some(&LOOK_PAUSE));
+    watch(process, Some(listener), || {
         while let Ok((mut stream, _)) = listener.accept() {
             // Anybody may connect.
             if socket_peercred(&stream).is_ok_and(|peer| peer.pid == process) {
@@ -146,9 +165,42 @@ fn await_answer(listener: &UnixListener, process: Pid) -> Result<String, String>
                 // The server sends its answer as a whole, and at once.
                 let _ = stream.set_read_timeout(Some(Duration::from_secs(1)));
                 let read = stream.read(&mut answer);
-                let len = read.map_err(|error| format!("cannot read its answer: {error}"))?;
-                return Ok(String::from_utf8_lossy(&answer[..len]).into_owned());
+                let answer = read.map(|len| String::from_utf8_lossy(&answer[..len]).into_owned());
+                return Some(answer.map_err(|error| format!("cannot read its answer: {error}")));
             }
+        }
+        None
+    })
+}
+
+/// Waits until the process runs another program than the one with the mark `before`.
+fn await_change(process: Pid, before: &[u8]) -> Result<String, String> {
+    let pid = process.as_raw_nonzero().get() as u32;
+    watch(process, None, || {
+        let mark = program_mark(pid);
+        (!mark.is_empty() && mark != before).then(|| {
+            Ok(format!(
+                "{SUCCESS}(its log says more: somebody else listens for its answer)"
+            ))
+        })
+    })
+}
+
+/// Looks again and again, and whenever somebody connects, for what has come of it.
+fn watch(
+    process: Pid,
+    listener: Option<&UnixListener>,
+    mut look: impl FnMut() -> Option<Result<String, String>>,
+) -> Result<String, String> {
+    let clock = SystemClock::start();
+    while clock.now().past < ANSWER_MAX {
+        let mut asked: Vec<_> = listener
+            .iter()
+            .map(|listener| PollFd::new(listener, PollFlags::IN))
+            .collect();
+        let _ = poll(&mut asked, Some(&LOOK_PAUSE));
+        if let Some(result) = look() {
+            return result;
         }
         if test_kill_process(process) == Err(Errno::SRCH) {
             return Err("it has ended; look into its log".to_owned());
