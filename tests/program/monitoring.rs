@@ -200,6 +200,11 @@ fn the_monitor_is_not_content_with_any_answer() {
             "HELLO chinwag/0.2.0 protocol=1\r\nBYE shutdown goodbye\r\n",
             "BYE shutdown goodbye\n",
         ),
+        // It cannot pass for numbers, nor for what the script says itself.
+        (
+            "HELLO chinwag/0.2.0\r\nBYE slow \x1b[1m | evil=1 * a\\nb \\0101 \\c%s\r\n",
+            "BYE slow [1m / evil=1 * a\\nb \\0101 \\c%s\n",
+        ),
     ] {
         let netcats = Netcat::all();
         let (address, thread) = say_to(netcats.len(), said);
@@ -209,6 +214,36 @@ fn the_monitor_is_not_content_with_any_answer() {
         }
         thread.join().unwrap();
     }
+}
+
+#[test]
+fn the_monitor_waits_for_the_rest_of_an_answer_no_longer_than_for_all_of_it() {
+    let said = "HELLO chinwag/0.2.0 protocol=1\r\nOK STATS 2\r\nSTAT ver";
+    for netcat in Netcat::all() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        let thread = thread::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            stream.write_all(said.as_bytes()).unwrap();
+            stream
+        });
+        let text = format!("CRITICAL - {address}: no whole answer within 1 s\n");
+        expect(&netcat, &[&address], 2, &text);
+        drop(thread.join().unwrap());
+    }
+}
+
+#[test]
+fn the_monitor_knows_nothing_without_the_programs_that_it_needs() {
+    let dir = TempDir::new();
+    for name in ["head", "sleep", "tr"] {
+        std::os::unix::fs::symlink("/bin/true", dir.join(name)).unwrap();
+    }
+    let mut command = run_with(&dir, "monitor", &[]);
+    command.env("PATH", dir.path());
+    let finished = Process::start(&mut command).finish();
+    assert_eq!(finished.code, Some(3), "{finished:?}");
+    assert_eq!(finished.out, "chinwag UNKNOWN - awk is missing\n");
 }
 
 /// As a program may that is no chinwag, or has gone mad.
@@ -459,17 +494,19 @@ fn the_monitor_leaves_no_process_behind() {
 #[test]
 fn collectds_script_waits_at_least_a_second_between_two_questions() {
     let dir = with_sleep("echo \"slept $1\"; kill \"$PPID\"");
+    // What a server says is not for collectd, even if it looks like numbers.
+    let said = "chinwag CRITICAL - 127.0.0.1:1: BYE slow | evil=1 *";
     for (interval, pause) in [("0.500", "1"), ("1.000", "1"), ("10.000", "10")] {
         let mut command = run_with(&dir, "collectd", &[]);
         // It asks a monitor that has no server.
         let monitor = dir.join("monitor");
-        fs::write(&monitor, "#!/bin/sh\necho 'chinwag CRITICAL'\n").unwrap();
+        fs::write(&monitor, format!("#!/bin/sh\necho '{said}'\n")).unwrap();
         fs::set_permissions(&monitor, fs::Permissions::from_mode(0o755)).unwrap();
         command.env("CHINWAG_MONITOR", &monitor);
         command.env("COLLECTD_INTERVAL", interval);
         let finished = Process::start(&mut command).finish();
         assert_eq!(finished.out, format!("slept {pause}\n"), "{finished:?}");
-        assert_eq!(finished.err, "chinwag CRITICAL\n");
+        assert_eq!(finished.err, format!("{said}\n"));
     }
 }
 
