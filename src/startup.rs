@@ -8,7 +8,7 @@ use std::fmt::Display;
 use std::fs::{File, OpenOptions};
 use std::io::ErrorKind;
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use rustix::fs::{Access, access};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -21,6 +21,7 @@ use crate::net::address::Address;
 use crate::net::passed::{self, PassedSocket};
 use crate::net::service_manager::ServiceManager;
 use crate::net::stream::client_bytes_max;
+use crate::net::unix_socket::has_socket;
 use crate::options::Options;
 use crate::protocol::LifeId;
 use crate::secret_file::SecretFile;
@@ -80,11 +81,7 @@ impl Prepared {
         if let Some(path) = &options.state {
             check_state(path)?;
         }
-        for (option, address) in options.sockets_of_its_own() {
-            if let Address::Unix(path) = address {
-                check_folder(&format!("--{option} {address}"), path, Access::empty())?;
-            }
-        }
+        check_sockets(&options)?;
         let addresses: Vec<_> = passed.iter().map(|socket| socket.address.clone()).collect();
         let settings = Settings::new(options, &addresses)?;
         Ok(Prepared {
@@ -210,6 +207,41 @@ fn check_state(path: &Path) -> Result<(), String> {
         Access::READ_OK,
     )?;
     open_state(path).map(|_| ())
+}
+
+/// Checks that the server can make its Unix sockets, each at a place of its own.
+fn check_sockets(options: &Options) -> Result<(), String> {
+    let mut taken = Vec::new();
+    if let Some(state) = &options.state {
+        for ending in ["", ".new", ".refused", ".chinwag-lock"] {
+            let mut file = state.clone().into_os_string();
+            file.push(ending);
+            taken.push((place_of(Path::new(&file)), "--state"));
+        }
+    }
+    for (option, address) in options.sockets_of_its_own() {
+        let Address::Unix(path) = address else {
+            continue;
+        };
+        let shown = format!("{option} {address}");
+        check_folder(&shown, path, Access::empty())?;
+        has_socket(path).map_err(|error| format!("{shown}: {error}"))?;
+        let place = place_of(path);
+        if let Some((_, other)) = taken.iter().find(|(taken, _)| *taken == place) {
+            return Err(format!(
+                "{shown}: {other} needs that file; choose another path"
+            ));
+        }
+        taken.push((place, option));
+    }
+    Ok(())
+}
+
+/// Where a file is, or would be, however its folder is written.
+fn place_of(path: &Path) -> PathBuf {
+    let folder = folder_of(path);
+    let folder = folder.canonicalize().unwrap_or_else(|_| folder.to_owned());
+    folder.join(path.file_name().unwrap_or_default())
 }
 
 /// Checks that files can be made and removed in the folder of this one, which an option names, and that it

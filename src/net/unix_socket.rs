@@ -124,15 +124,25 @@ fn create(address: &SockAddr, mode: Option<u32>) -> io::Result<Socket> {
     result.map(|()| socket)
 }
 
+/// Whether there is a socket at `path`, of whatever server.
+///
+/// # Errors
+///
+/// If there is something else, or if the system does not tell.
+pub fn has_socket(path: &Path) -> io::Result<bool> {
+    match fs::symlink_metadata(path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
+        Ok(file) if !file.file_type().is_socket() => Err(io::Error::other(
+            "there is a file of that name that is not a socket; choose another path",
+        )),
+        result => result.map(|_| true),
+    }
+}
+
 /// Removes the file at `path` if it is the socket of a dead server.
 fn remove_stale(path: &Path, address: &SockAddr) -> io::Result<()> {
-    let file = match fs::symlink_metadata(path) {
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
-        result => result?,
-    };
-    let refuse = |text| Err(io::Error::other(text));
-    if !file.file_type().is_socket() {
-        return refuse("there is a file of that name that is not a socket; choose another path");
+    if !has_socket(path)? {
+        return Ok(());
     }
     // Without blocking, so that a server which is alive but busy keeps nobody waiting.
     let probe = Socket::new(Domain::UNIX, Type::STREAM, None)?;
@@ -140,7 +150,9 @@ fn remove_stale(path: &Path, address: &SockAddr) -> io::Result<()> {
     match probe.connect(address) {
         Err(error) if error.kind() == ErrorKind::ConnectionRefused => fs::remove_file(path),
         Err(error) if error.kind() == ErrorKind::PermissionDenied => Err(error),
-        _ => refuse("a server is listening there already; stop it or choose another path"),
+        _ => Err(io::Error::other(
+            "a server is listening there already; stop it or choose another path",
+        )),
     }
 }
 

@@ -179,10 +179,10 @@ impl Options {
         }
     }
 
-    /// The addresses whose sockets the server makes itself, each with the name of its option.
+    /// The addresses whose sockets the server makes itself, each with its option.
     pub fn sockets_of_its_own(&self) -> impl Iterator<Item = (&'static str, &Address)> {
-        let listen = self.listen.iter().map(|address| ("listen", address));
-        listen.chain(self.admin.iter().map(|address| ("admin", address)))
+        let listen = self.listen.iter().map(|address| ("--listen", address));
+        listen.chain(self.admin.iter().map(|address| ("--admin", address)))
     }
 
     /// The form of the log: the given one, or else the one that suits its reader.

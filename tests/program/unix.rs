@@ -62,8 +62,10 @@ fn a_file_that_is_no_socket_is_refused_and_kept() {
     let dir = TempDir::new();
     let path = dir.join("chat");
     fs::write(&path, "precious").unwrap();
-    let finished = try_to_listen(&unix(&path));
-    finished.expect_refusal(1, &[&unix(&path), "choose another path"]);
+    let address = unix(&path);
+    let texts = [&*address, "not a socket; choose another path"];
+    try_to_listen(&address).expect_refusal(1, &texts);
+    run(&["--check", "--listen", &address]).expect_refusal(1, &texts);
     assert_eq!(fs::read_to_string(&path).unwrap(), "precious");
 }
 
@@ -86,6 +88,29 @@ fn a_socket_in_a_folder_that_is_missing_or_is_none_is_refused_and_a_check_says_s
         try_to_listen(&address).expect_refusal(1, &texts);
         run(&["--check", "--listen", &address]).expect_refusal(1, &texts);
     }
+}
+
+/// Before it makes or removes any of them.
+#[test]
+fn no_two_options_may_have_the_same_file() {
+    let dir = TempDir::new();
+    let (state, name) = (dir.join("state"), dir.path().file_name().unwrap());
+    let here = format!("{}/../{}", dir.path().display(), name.to_str().unwrap());
+    let state = state.to_str().unwrap();
+    for ending in ["", ".new", ".refused", ".chinwag-lock"] {
+        let address = format!("unix:{here}/state{ending}");
+        for option in ["--listen", "--admin"] {
+            for check in [&[][..], &["--check"]] {
+                let args = [&["--state", state, option, &address], check].concat();
+                let texts = [option, &address, "--state needs that file"];
+                run(&args).expect_refusal(1, &texts);
+            }
+        }
+    }
+    let one = unix(&dir.join("chat"));
+    let other = format!("unix:{here}/chat");
+    let args = ["--check", "--listen", &one, "--admin", &other];
+    run(&args).expect_refusal(1, &["--admin", &other, "--listen needs that file"]);
 }
 
 #[test]
