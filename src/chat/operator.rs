@@ -12,10 +12,12 @@ use super::origin::Origin;
 use super::room::Room;
 use super::session::Session;
 use super::{Chat, by_name, by_room_name};
+use crate::plural::count;
 use crate::protocol::{
     Bye, Error, FullName, LeaveReason, Listing, Mode, Name, OPERATOR_SILENCE_S, Output, Reply,
     SessionName,
 };
+use crate::talk::{Form, write_notice};
 use crate::time::{Millis, Now};
 
 /// The notice that is on its way to everybody, and who gets it next.
@@ -143,7 +145,7 @@ impl Chat {
     pub(super) fn begin_to_tell<'a>(&mut self, text: &str) -> CommandResult<'a> {
         debug_assert!(!self.is_telling(), "the operator's lines wait for that");
         let members = self.attached_push;
-        log::info!("the operator tells {members} members something");
+        log::info!("the operator tells {} something", count(members, "member"));
         if members > 0 {
             self.telling = Some(Telling {
                 text: text.to_owned(),
@@ -183,7 +185,10 @@ impl Chat {
     /// Appends the notice to the output of a connection.
     pub fn tell(&mut self, caller: &Caller, out: &mut Vec<u8>) {
         if let Some(telling) = &self.telling {
-            caller.form.write(&Output::Notice(&telling.text), out);
+            match caller.form {
+                Form::Talk => write_notice(&telling.text, caller.columns, out),
+                form => form.write(&Output::Notice(&telling.text), out),
+            }
             self.stats.notices += 1;
         }
     }

@@ -45,6 +45,14 @@ pub fn write_line(text: &str, out: &mut Vec<u8>) {
     shown::line(out, format_args!("-- {text}"));
 }
 
+/// Appends what the operator says, in rows for a person's window of `columns`.
+pub fn write_notice(text: &str, columns: u16, out: &mut Vec<u8>) {
+    const BEGINNING: &str = "-- the operator says: ";
+    out.extend_from_slice(BEGINNING.as_bytes());
+    wrap::wrap(text, BEGINNING.len(), columns, out);
+    out.extend_from_slice(b"\r\n");
+}
+
 impl Form {
     /// Reads a line without its end.
     pub fn read<'a>(self, line: &'a [u8], limits: &Limits) -> Request<'a> {
@@ -55,7 +63,8 @@ impl Form {
         }
     }
 
-    /// Appends an output other than an event. A [`Viewer`] shows those.
+    /// Appends an output other than an event, which a [`Viewer`] shows, and to a person other than a NOTICE:
+    /// see [`write_notice`].
     pub fn write(self, output: &Output<'_>, out: &mut Vec<u8>) {
         match self {
             Form::Lines | Form::Operator => output.write(out),

@@ -98,7 +98,6 @@ pub(super) fn write(output: &Output<'_>, out: &mut Vec<u8>) {
             format_args!("-- the server crashed here; what was said just before may be missing"),
         ),
         Output::Alive => line(out, format_args!("-- the server is here")),
-        Output::Notice(text) => line(out, format_args!("-- the operator says: {text}")),
         Output::Bye(Bye::Quit) => line(out, format_args!("-- goodbye")),
         Output::Bye(Bye::Replaced) => line(
             out,
@@ -113,7 +112,10 @@ pub(super) fn write(output: &Output<'_>, out: &mut Vec<u8>) {
         | Output::Help(_)
         | Output::Session { .. }
         | Output::Expiring { .. }
-        | Output::Event(_) => unreachable!("talk form has no command for it, or no need"),
+        | Output::Notice(_)
+        | Output::Event(_) => {
+            unreachable!("talk form has no command for it, no need, or another way to show it")
+        }
     }
 }
 

@@ -404,6 +404,15 @@ fn a_person_reads_who_has_ended_a_session_and_what_the_operator_says() {
             "-- the operator says: We restart at noon.\r\n"
         );
     }
+    let long = format!("TELL-ALL {}\tend", "for a long time ".repeat(6));
+    ask(&mut world, &operator, &long);
+    for peer in [&ann, &bob] {
+        assert_eq!(
+            output(peer),
+            "-- the operator says: for a long time for a long time for a long time for a\r\n      \
+             long time for a long time for a long time  end\r\n"
+        );
+    }
     ask(&mut world, &operator, "END lobby bob");
     assert_eq!(
         output(&bob),
