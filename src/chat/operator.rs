@@ -1,4 +1,4 @@
-//! What only the operator can have done: see and end sessions, and tell everybody something.
+//! What only the operator can do: list sessions, end them, and tell everybody something.
 //!
 //! Telling goes through the sessions in the order of their keys, some in each turn. Nothing waits for a
 //! member: one whose connection has taken nothing of what was written to it before misses the notice.
@@ -25,14 +25,14 @@ use crate::time::{Millis, Now};
 pub(super) struct Telling {
     text: String,
     next: SessionKey,
-    /// The key behind the last session that there was at the start.
+    /// No session had this key or a later one at the start.
     end: SessionKey,
 }
 
 /// How many sessions may still be looked at, and how many members may get the notice.
 #[derive(Debug)]
 pub struct TellBudget {
-    /// How many keys of sessions, whether there is such a session or not.
+    /// How many keys of sessions, in use or not.
     pub keys: usize,
     /// How many members.
     pub members: usize,
@@ -44,16 +44,16 @@ impl Chat {
         self.operators.len()
     }
 
-    /// The operator's connections, if a new one could only have the place of one of them.
-    pub fn operators_without_place(&self) -> &[ConnId] {
+    /// The operator's connections if there are as many as there may be; otherwise none.
+    pub fn operators_if_full(&self) -> &[ConnId] {
         match self.operators.len() < self.limits.operators_max {
             true => &[],
             false => &self.operators,
         }
     }
 
-    /// Lists sessions in the order of rooms and names, from behind the given one on. Takes one look at
-    /// each room behind it, to count them, and one at each session that fits.
+    /// Lists sessions in the order of rooms and names, from behind the given one on. Looks once at
+    /// each room behind it, to count its members, and once at each session that fits.
     pub(super) fn list_sessions<'a>(
         &self,
         after: Option<SessionName>,

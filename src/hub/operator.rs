@@ -33,10 +33,10 @@ impl<T: Transport> Hub<T> {
         }
     }
 
-    /// Looks at the operator's connections if none is to spare: a client that has just closed its own may
-    /// have done so before the next one came.
+    /// Reads the operator's connections if all places are taken: a client that has just closed one may have
+    /// done so before it opened the next.
     fn read_operators(&mut self, now: Now) {
-        for conn in self.chat.operators_without_place().to_vec() {
+        for conn in self.chat.operators_if_full().to_vec() {
             if self.conns.contains(conn.index()) {
                 self.read_at_last(conn, &now);
                 self.write_and_finish(conn, now, WRITE_BYTES_PER_TURN);
@@ -45,7 +45,7 @@ impl<T: Transport> Hub<T> {
     }
 
     fn silent_operator(&self, now: Now) -> Option<ConnId> {
-        let operators = self.chat.operators_without_place().iter();
+        let operators = self.chat.operators_if_full().iter();
         let silent = operators.filter_map(|&conn| {
             let caller = &self.conns[conn.index()].caller;
             Some((caller.silent_operator_since(now)?, conn))
@@ -62,8 +62,7 @@ impl<T: Transport> Hub<T> {
         self.deliver(Notice::goodbye(conn, text), now);
     }
 
-    /// Tells the rest of everybody what the operator says, if there is something left of that: it is not
-    /// saved.
+    /// Tells those whom the operator's notice has not reached yet: one on its way is not saved.
     pub fn finish_telling(&mut self, now: Now) {
         self.tell_members(TELL_ALL, now);
     }
@@ -73,9 +72,9 @@ impl<T: Transport> Hub<T> {
         while let Some(key) = self.chat.next_to_tell(&mut budget) {
             self.write(key, now, WRITE_BYTES_PER_TURN);
             let conn = &mut self.conns[key.index()];
-            // Then nothing of it has to wait behind what the stream does not take.
-            let takes = conn.out_len() == 0 && !conn.is_closing() && !conn.is_unreachable();
-            if !takes {
+            // Then nothing of it has to wait behind what the stream does not take, output or events.
+            let takes = conn.out_len() == 0 && !conn.is_stalled();
+            if !takes || conn.is_closing() || conn.is_unreachable() {
                 self.chat.count_untold();
                 continue;
             }
