@@ -10,7 +10,7 @@ use crate::chat::session::Session;
 use crate::chat::stats::Stats;
 use crate::chat::{Chat, by_name};
 use crate::link::broker::Broker;
-use crate::link::payload::{EventId, Happened, Payload};
+use crate::link::payload::{EVERY_MAX_S, EventId, Happened, Payload};
 use crate::link::topic::{Topic, TopicOf};
 use crate::link::{LinkedRooms, Settings, mqtt, topic};
 use crate::protocol::{Event, LifeId, Mode, Name, Numbered};
@@ -20,9 +20,8 @@ use crate::time::{Millis, Now};
 const EVENTS_AT_ONCE: usize = 16;
 /// How many names one part of a list of members has.
 const NAMES_PER_PART: usize = 64;
-/// The shortest and the longest time between two digests of a room in which nothing happens, in seconds.
+/// The shortest time between two digests of a room in which nothing happens, in seconds.
 const EVERY_MIN_S: usize = 10;
-const EVERY_MAX_S: usize = 600;
 /// A digest that waits for events to go out goes before them when it is this late.
 const DIGEST_LATE: Millis = Millis(10_000);
 
@@ -55,7 +54,7 @@ fn publish(settings: &Settings, broker: &mut Broker, of: Topic, payload: &Payloa
 /// The longest time between two digests of a room, in seconds: with more rooms it is longer, so that a
 /// link on which nothing happens costs the same.
 fn every_s(rooms: usize) -> u32 {
-    (3 * rooms / 5).clamp(EVERY_MIN_S, EVERY_MAX_S) as u32
+    (3 * rooms / 5).clamp(EVERY_MIN_S, EVERY_MAX_S as usize) as u32
 }
 
 impl Link {
@@ -166,7 +165,14 @@ impl Chat {
             // Nobody is there any more.
             mode_of: |_| Mode::Push,
         };
-        writer.write_new(linked, &room.log, boot);
+        // In several pieces, since one turn can end many sessions.
+        loop {
+            let before = linked.cursor_own;
+            writer.write_new(linked, &room.log, boot);
+            if linked.cursor_own == before || !writer.broker.has_space() {
+                return;
+            }
+        }
     }
 
     /// Tells which rooms were freed.

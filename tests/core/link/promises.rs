@@ -569,6 +569,25 @@ fn a_room_that_is_freed_and_made_again_begins_again() {
     assert_eq!(said, ["bob push attached", "bea@attic push linked"]);
 }
 
+/// A room that is freed in the same turn does not take their last events with it.
+#[test]
+fn members_that_all_expire_at_once_are_seen_to_leave_on_other_boxes() {
+    const MEMBERS: usize = 50;
+    let mut boxes = boxes_that_free_rooms(0);
+    let bob = join(&mut boxes, CELLAR, "bob idle=3600");
+    for member in 0..MEMBERS {
+        let peer = join(&mut boxes, ATTIC, &format!("m{member} idle=30 mode=pull"));
+        boxes.ask(ATTIC, &peer, "DETACH");
+    }
+    boxes.advance(MEETING_MS);
+    heard(&bob);
+    boxes.advance(60_000);
+    let said = heard(&bob);
+    let left = |line: &&String| line.starts_with("LEFT m") && line.ends_with("@attic expired");
+    assert_eq!(said.iter().filter(left).count(), MEMBERS, "{said:#?}");
+    assert_eq!(said.len(), MEMBERS, "{said:#?}");
+}
+
 /// It has had the room in its former life, and freed it.
 #[test]
 fn a_box_that_has_the_room_again_in_another_life_is_met_at_once() {
