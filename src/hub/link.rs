@@ -21,6 +21,8 @@ pub(super) struct BrokerStream<T> {
     pub is_readable: bool,
     /// It may take something.
     pub is_writable: bool,
+    /// The last turn has not offered it all that it might take.
+    pub has_output: bool,
 }
 
 impl<T: Transport> Hub<T> {
@@ -40,6 +42,7 @@ impl<T: Transport> Hub<T> {
             stream,
             is_readable: false,
             is_writable: true,
+            has_output: false,
         });
         self.chat.open_broker(now);
     }
@@ -55,7 +58,7 @@ impl<T: Transport> Hub<T> {
     }
 
     /// Notes what the poll reports about the broker's stream.
-    pub fn ready_broker(&mut self, readiness: Readiness, _now: Now) {
+    pub fn ready_broker(&mut self, readiness: Readiness) {
         if let Some(broker) = &mut self.broker {
             let Readiness {
                 readable,
@@ -125,12 +128,21 @@ impl<T: Transport> Hub<T> {
         }
     }
 
-    /// Writes to the broker until its stream takes no more.
+    /// Whether the stream to the broker may take more at once.
+    pub(super) fn has_broker_output(&self) -> bool {
+        self.broker.as_ref().is_some_and(|broker| broker.has_output)
+    }
+
+    /// Writes to the broker until its stream takes no more, or the turn's writes are used up.
     pub(super) fn write_broker(&mut self, now: Now) {
         for _ in 0..WRITES_PER_TURN {
-            let Some(broker) = self.broker.as_mut().filter(|broker| broker.is_writable) else {
+            let Some(broker) = self.broker.as_mut() else {
                 return;
             };
+            broker.has_output = false;
+            if !broker.is_writable {
+                return;
+            }
             self.chat.fill_broker(now);
             let output = self.chat.broker_output();
             if output.is_empty() {
@@ -144,6 +156,9 @@ impl<T: Transport> Hub<T> {
                     _ => return self.close_broker(&error.to_string(), now),
                 },
             }
+        }
+        if let Some(broker) = &mut self.broker {
+            broker.has_output = true;
         }
     }
 

@@ -192,6 +192,7 @@ impl<T: Transport> Hub<T> {
         !self.to_read.is_empty()
             || !self.to_write.is_empty()
             || self.has_broker_input()
+            || self.has_broker_output()
             || self.chat.is_telling()
     }
 

@@ -131,6 +131,7 @@ impl<T: Transport> Hub<T> {
                 stream: stream_of(broker.number, &peer),
                 is_readable: broker.is_readable,
                 is_writable: broker.is_writable,
+                has_output: broker.is_writable,
             })
         });
         let is_edited = |conn: &&Conn<T>| conn.editing.is_some();

@@ -246,7 +246,7 @@ impl Server {
         match event.token().into() {
             EventSource::Signals => self.signals.clear(),
             EventSource::Save => self.note_save(now),
-            EventSource::Broker => self.hub.ready_broker(readiness(event), now),
+            EventSource::Broker => self.hub.ready_broker(readiness(event)),
             EventSource::Listener(index) => self.listeners.ready(index),
             EventSource::Connection(conn) => self.hub.ready(conn, readiness(event), now),
         }

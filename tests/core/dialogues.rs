@@ -86,13 +86,12 @@ impl CoreStage {
     fn give(&mut self, bytes: &[u8], readiness: Readiness) {
         let wire = self.broker.as_ref().expect("the link is up");
         wire.borrow_mut().input.extend(bytes);
-        let now = self.world.now();
         let readable = true;
         let readiness = Readiness {
             readable,
             ..readiness
         };
-        self.world.hub.ready_broker(readiness, now);
+        self.world.hub.ready_broker(readiness);
         self.world.run();
     }
 

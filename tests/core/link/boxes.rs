@@ -362,16 +362,16 @@ impl Boxes {
             (readiness.readable, readiness.read_closed) = (true, true);
         }
         if readiness.readable {
-            let now = self.tell_time(index);
+            self.tell_time(index);
             let linked = &mut self.boxes[index];
-            linked.world.hub.ready_broker(readiness, now);
+            linked.world.hub.ready_broker(readiness);
             linked.is_woken = true;
         }
     }
 
     /// Lets a box's stream to the broker take this many bytes, and each that it opens later.
     pub fn set_space(&mut self, index: usize, space: usize) {
-        let now = self.tell_time(index);
+        self.tell_time(index);
         let linked = &mut self.boxes[index];
         linked.space = space;
         if let Some((_, wire)) = &linked.stream {
@@ -381,7 +381,7 @@ impl Boxes {
                     writable: true,
                     ..Readiness::default()
                 };
-                linked.world.hub.ready_broker(readiness, now);
+                linked.world.hub.ready_broker(readiness);
                 linked.is_woken = true;
             }
         }
