@@ -39,8 +39,8 @@ pub struct Listeners {
     is_shortage_logged: bool,
     /// When the log last warned about connections that were not accepted.
     warned_at: Option<Millis>,
-    /// Open descriptors that the operator's connections get when there are no others: as many as they
-    /// may have, and one, less those that they have.
+    /// Descriptors for the operator's connections when the system has no others: `reserve_max`, less one for
+    /// each connection that the operator has.
     reserve: Vec<Socket>,
     reserve_max: usize,
 }
@@ -233,7 +233,7 @@ impl Listeners {
         self.refill(operators);
     }
 
-    /// Reserves descriptors for those of the operator's connections that there are not, and for no others.
+    /// Reserves a descriptor for each connection that the operator may still open, and one to say goodbye on.
     fn refill(&mut self, operators: usize) {
         self.reserve
             .truncate(self.reserve_max.saturating_sub(operators));
@@ -307,30 +307,42 @@ impl Listeners {
     /// Accepts new connections, from each listener as many as a turn allows. Returns whether there
     /// were any; they may have sent something already.
     pub fn accept(&mut self, hub: &mut Hub<Stream>, registry: &Registry, now: Now) -> bool {
-        let before = hub.chat().connections();
+        let connections = hub.chat().connections();
         self.shortage
-            .take_if(|shortage| shortage.is_over(before, now));
+            .take_if(|shortage| shortage.is_over(connections, now));
         // No client gets a descriptor that is the operator's.
         self.refill(hub.chat().operators());
+        let mut has_accepted = false;
         for is_operators in [true, false] {
             for index in 0..self.entries.len() {
                 let entry = &self.entries[index];
                 let is_next = entry.is_operators == is_operators && entry.is_ready;
                 let may_accept = is_operators || self.shortage.is_none();
                 if is_next && may_accept && !entry.rests(now) {
-                    self.accept_from(index, hub, registry, now);
+                    has_accepted |= self.accept_from(index, hub, registry, now);
                 }
             }
             self.refill(hub.chat().operators());
         }
-        hub.chat().connections() > before
+        has_accepted
     }
 
-    /// Accepts connections from one listener. The error of a single connection delays no other; a
-    /// listener that returns nothing but such errors rests.
-    fn accept_from(&mut self, index: usize, hub: &mut Hub<Stream>, registry: &Registry, now: Now) {
+    /// Accepts connections from one listener, and returns whether there were any. The error of a single
+    /// connection delays no other; a listener that returns nothing but such errors rests.
+    fn accept_from(
+        &mut self,
+        index: usize,
+        hub: &mut Hub<Stream>,
+        registry: &Registry,
+        now: Now,
+    ) -> bool {
         let (mut has_accepted, mut last_error) = (false, None);
-        for _ in 0..ACCEPTS_PER_TURN {
+        // Each of the operator's may cost a look at those that they have.
+        let most = match self.entries[index].is_operators {
+            true => self.reserve_max,
+            false => ACCEPTS_PER_TURN,
+        };
+        for _ in 0..most {
             let entry = &mut self.entries[index];
             let error = match entry.listener.accept() {
                 Ok((stream, peer)) => {
@@ -353,23 +365,29 @@ impl Listeners {
                     if is_for_all && std::mem::take(&mut self.is_shortage_logged) {
                         log::info!("accepting connections again");
                     }
-                    return;
+                    return has_accepted;
                 }
                 NotAccepted::OneFailed => last_error = Some(error),
                 NotAccepted::Shortage if entry.is_operators => {
                     if self.reserve.pop().is_none() {
-                        return self.rest(index, &error, now);
+                        self.rest(index, &error, now);
+                        return has_accepted;
                     }
                 }
                 NotAccepted::Shortage => {
-                    return self.rest_all(&error, hub.chat().connections(), now);
+                    self.rest_all(&error, hub.chat().connections(), now);
+                    return has_accepted;
                 }
-                NotAccepted::Unknown => return self.rest(index, &error, now),
+                NotAccepted::Unknown => {
+                    self.rest(index, &error, now);
+                    return has_accepted;
+                }
             }
         }
         if let Some(error) = last_error.filter(|_| !has_accepted) {
             self.rest(index, &error, now);
         }
+        has_accepted
     }
 
     /// Takes a new connection on.
