@@ -35,9 +35,7 @@ pub enum Packet<'a> {
     },
     /// The answer to SUBSCRIBE (3.9).
     SubAck {
-        /// The number of the SUBSCRIBE.
-        id: u16,
-        /// One for each filter; from 0x80 on the broker refuses it.
+        /// One for each filter; 0x80 if the broker refuses it.
         codes: &'a [u8],
     },
     /// The answer to UNSUBSCRIBE (3.11).
@@ -63,8 +61,8 @@ pub enum Read<'a> {
         /// How many bytes of the stream it takes.
         bytes: usize,
     },
-    /// A packet that does not count: it is too long, or the broker had retained the message, so that
-    /// it is from some time ago and comes again with each subscription.
+    /// A packet that does not count: it is too long, its topic is no text, or the broker had retained the
+    /// message, so that it is from some time ago and comes again with each subscription.
     Skip {
         /// How many bytes of the stream it takes, of which some may still have to come.
         bytes: usize,
@@ -113,10 +111,8 @@ pub fn read(bytes: &[u8], bytes_max: usize) -> Result<Read<'_>, Malformed> {
     };
     let packet = match (kind, body) {
         (CONNACK, &[flags, code]) if flags & !1 == 0 => Packet::ConnAck { code },
-        (SUBACK, &[high, low, ref codes @ ..]) => Packet::SubAck {
-            id: u16::from_be_bytes([high, low]),
-            codes,
-        },
+        // The number of the SUBSCRIBE comes first.
+        (SUBACK, &[_, _, ref codes @ ..]) => Packet::SubAck { codes },
         (UNSUBACK, _) => Packet::UnsubAck,
         (PINGRESP, _) => Packet::Pong,
         (PUBLISH, &[high, low, ref rest @ ..]) => {
@@ -387,10 +383,8 @@ mod tests {
 
     /// Everything that a broker sends, packet by packet.
     fn from_broker() -> Vec<(&'static [u8], Option<Packet<'static>>)> {
-        let suback = Packet::SubAck {
-            id: 0x1234,
-            codes: &[0, 2, 0x80],
-        };
+        let codes = &[0, 2, 0x80];
+        let suback = Packet::SubAck { codes };
         let message = |topic, payload| Some(Packet::Publish { topic, payload });
         vec![
             (b"\x20\x02\0\0", Some(Packet::ConnAck { code: 0 })),

@@ -17,7 +17,7 @@ pub const GONE_GRACE: Millis = Millis(3000);
 const HOLE_GRACE: Millis = Millis(100);
 /// After this time a box is asked again, and after twice as long each further time.
 const ASK_AGAIN: Millis = Millis(1000);
-/// How often it doubles.
+/// How many times the pause doubles.
 const DOUBLINGS_MAX: u32 = 3;
 /// After this many questions without an answer, a box is not there: others may say that it is.
 const LISTS_ASKED_MAX: u32 = 5;
@@ -241,7 +241,7 @@ impl Remote {
         self.heard_at
     }
 
-    /// Whether its members are to be listed.
+    /// Whether it has members, listed or not.
     pub fn has_members(&self) -> bool {
         self.roster.count() > 0
     }
@@ -289,10 +289,10 @@ impl Remote {
             false => self.next.number,
         };
         if next.log < self.next.log || next.number < known {
-            return (Verdict::Known, None);
+            return (Verdict::Known, report);
         }
         if next.number - known > AHEAD_MAX || next.log - self.next.log > AHEAD_MAX {
-            return (Verdict::Absurd, None);
+            return (Verdict::Absurd, report);
         }
         if next.log > self.next.log {
             report = self.begin_log(next, at);
@@ -665,7 +665,7 @@ impl Remote {
         held + places + self.roster.heap_bytes() + self.incoming.roster.heap_bytes()
     }
 
-    /// Whether it could have come about by `at`.
+    /// Whether a box could be like that.
     pub fn is_sound(&self) -> bool {
         let next = self.next.number;
         let is_held = |&(number, ref event): &(u64, Vec<u8>)| number >= next && !event.is_empty();

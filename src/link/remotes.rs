@@ -9,10 +9,10 @@ use crate::time::Millis;
 pub const HELD_BYTES_MAX: usize = 64 * 1024;
 /// The most such events.
 pub const HELD_MAX: usize = 512;
-/// How many lines a second a box may send, after a burst of as many as in [`BURST_S`] seconds.
+/// How many lines a second a box may send, after a burst of as many as in [`BOX_BURST_S`] seconds.
 pub const LINES_PER_S: u64 = 10_000;
 /// See [`LINES_PER_S`].
-pub const BURST_S: u64 = 2;
+pub const BOX_BURST_S: u64 = 2;
 /// A box in no room that is silent for this long is forgotten.
 const SILENCE_MAX: Millis = Millis(60_000);
 
@@ -36,7 +36,7 @@ pub struct Remotes {
     list: Vec<Remote>,
     /// By name.
     senders: Vec<Sender>,
-    /// The most of each, and the most members that are listed.
+    /// The most entries in each list, and the most members that are listed.
     most: usize,
     /// How many members are listed, and how many are in lists of which parts are still to come.
     listed: usize,
@@ -98,20 +98,18 @@ impl Remotes {
         {
             return false;
         }
-        let listed = remote.roster.members().len();
-        let bytes: usize = remote.held.iter().map(|(_, event)| event.len()).sum();
-        let coming = remote.coming();
+        let more = Usage::of(&remote);
         let has_place = self.list.len() < self.most
-            && listed <= self.places()
-            && coming <= self.coming_places();
-        let can_hold =
-            self.held + remote.held.len() <= HELD_MAX && self.held_bytes + bytes <= HELD_BYTES_MAX;
+            && more.listed <= self.places()
+            && more.coming <= self.coming_places();
+        let can_hold = self.held + more.held <= HELD_MAX
+            && self.held_bytes + more.held_bytes <= HELD_BYTES_MAX;
         if has_place && can_hold {
-            self.listed += listed;
-            self.coming += coming;
-            self.held += remote.held.len();
-            self.held_bytes += bytes;
-            self.lost += usize::from(remote.lost_since().is_some());
+            self.listed += more.listed;
+            self.coming += more.coming;
+            self.held += more.held;
+            self.held_bytes += more.held_bytes;
+            self.lost += more.lost;
             self.list.push(remote);
         }
         true
@@ -213,7 +211,7 @@ impl Remotes {
         result
     }
 
-    /// Takes a box's will in all rooms. Returns when it is lost.
+    /// Takes a box's will in all rooms. Returns when something is next due for it.
     pub fn take_will(&mut self, name: Name, boot: LifeId, at: Millis) -> Millis {
         let of_box = self.list.iter_mut().filter(|remote| remote.name == name);
         of_box.fold(Millis::NEVER, |earliest, remote| {
@@ -261,27 +259,40 @@ impl Remotes {
         self.change_at(at, Remote::clear);
         let remote = self.list.remove(at);
         self.lost -= usize::from(remote.lost_since().is_some());
+        self.fit_list();
+    }
+
+    /// Forgets all boxes in a room.
+    pub fn remove_room(&mut self, room: u32) {
+        let from = self.list.partition_point(|remote| remote.room < room);
+        let to = self.list.partition_point(|remote| remote.room <= room);
+        for remote in self.list.drain(from..to) {
+            let gone = Usage::of(&remote);
+            self.listed -= gone.listed;
+            self.coming -= gone.coming;
+            self.held -= gone.held;
+            self.held_bytes -= gone.held_bytes;
+            self.lost -= gone.lost;
+        }
+        self.fit_list();
+    }
+
+    /// Gives memory back that the list has not needed for long.
+    fn fit_list(&mut self) {
         if self.list.len() < self.list.capacity() / 4 {
             self.list.shrink_to(2 * self.list.len());
         }
     }
 
-    /// Forgets all boxes in a room.
-    pub fn remove_room(&mut self, room: u32) {
-        while let Some(at) = self.list.iter().position(|remote| remote.room == room) {
-            self.remove_at(at);
-        }
-    }
-
     /// Whether a box may send this many bytes of events now; if not, when.
     pub fn admit_event(&mut self, name: Name, bytes: usize, at: Millis) -> Result<(), Millis> {
-        self.admit_line(name, bytes, BURST_S, at)
+        self.admit_line(name, bytes, BOX_BURST_S, at)
     }
 
     /// Whether a box may say this many bytes about itself now: its members and lost events are lines in
     /// the room, too. It still may a little longer than it may send events.
     pub fn admit_digest(&mut self, name: Name, bytes: usize, at: Millis) -> bool {
-        self.admit_line(name, bytes, BURST_S + 1, at).is_ok()
+        self.admit_line(name, bytes, BOX_BURST_S + 1, at).is_ok()
     }
 
     fn admit_line(
@@ -477,7 +488,7 @@ mod tests {
     fn a_box_that_sends_too_fast_learns_when_it_may() {
         let attic = Name::parse("attic").unwrap();
         let mut remotes = Remotes::new(2);
-        let burst = (LINES_PER_S * BURST_S) as usize;
+        let burst = (LINES_PER_S * BOX_BURST_S) as usize;
         for _ in 0..burst {
             assert_eq!(
                 remotes.admit_event(attic, BYTES_PER_LINE, Millis(0)),

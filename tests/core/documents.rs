@@ -9,7 +9,7 @@ use crate::world::World;
 #[cfg(target_pointer_width = "64")]
 use chinwag::ceiling::Ceiling;
 use chinwag::link::payload::Payload;
-use chinwag::link::remotes::{BURST_S as BOX_BURST_S, LINES_PER_S};
+use chinwag::link::remotes::{BOX_BURST_S, LINES_PER_S};
 use chinwag::link::{Prefix, mqtt, topic};
 use chinwag::options::{self, Action, LinkOptions, SOCKET_BUFFER_BYTES};
 use chinwag::protocol::{

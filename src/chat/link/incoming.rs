@@ -246,7 +246,6 @@ impl Chat {
             return;
         };
         link.wake(deadline);
-        self.stats.link_events_in += 1;
         let full = |member| FullName {
             name: member,
             at: Some(name),
@@ -268,10 +267,13 @@ impl Chat {
             }
             // It is longer than this box allows, or of a kind that it does not know.
             Some((_, _, Happened::Msg { .. })) | None => {
-                self.stats.link_missed += 1;
                 (now.unix_ms, Event::Missed { at: name, count: 1 })
             }
         };
+        match event {
+            Event::Missed { count, .. } => self.stats.link_missed += count,
+            _ => self.stats.link_events_in += 1,
+        }
         self.append_at(key, event, unix_ms, now);
     }
 

@@ -109,8 +109,8 @@ impl Chat {
         }
         match (topic, read) {
             (Topic::Gone, Payload::Gone { boot }) => {
-                let lost_at = link.remotes.take_will(name, boot, now.at);
-                link.wake(lost_at);
+                let due_at = link.remotes.take_will(name, boot, now.at);
+                link.wake(due_at);
             }
             (
                 Topic::Events { room },
@@ -133,7 +133,7 @@ impl Chat {
                     self.hear_digest(link, key, name, (read, bytes), now);
                 }
             }
-            // What concerns another box of which this one hears only because the broker says so.
+            // It is for another box; the broker need not have passed it on.
             _ => {}
         }
         FromBroker::Handled

@@ -14,7 +14,7 @@ use crate::time::Millis;
 
 /// What belongs to no single room or box. Only an upgrade goes on with it.
 const LINK: Tag = *b"LINK";
-/// What a room that spans boxes has besides.
+/// The part of a room that spans boxes.
 const LINKED_ROOM: Tag = *b"LROM";
 /// Another box in a room.
 const BOX: Tag = *b"LBOX";
@@ -214,9 +214,14 @@ impl LoadingLink {
             });
             let listed = chat.rooms.iter().filter_map(|(_, room)| room.link.as_ref());
             let listed = listed.filter(|linked| linked.is_listed).count();
+            let mut once = fields.to_publish.clone();
+            once.sort_unstable();
+            once.dedup();
             if !fields.broker.is_sound(packet_bytes_max)
                 || !are_listed
-                || listed != fields.to_publish.len()
+                || listed != once.len()
+                || once.len() != fields.to_publish.len()
+                || fields.ended.len() > ENDED_ROOMS_MAX
             {
                 return Err(IMPOSSIBLE);
             }

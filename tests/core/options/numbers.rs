@@ -18,7 +18,7 @@ use chinwag::link::Prefix;
 use chinwag::link::broker::{CLAIM_WAIT, KEEP_ALIVE_S, PAUSE_MAX_MS, QUIET_MAX, SILENCE_MAX};
 use chinwag::link::payload::{EVERY_MAX_S, PARTS_MAX};
 use chinwag::link::remote::{AHEAD_MAX, DIGESTS_MISSING_MAX, GONE_GRACE};
-use chinwag::link::remotes::{BURST_S as BOX_BURST_S, HELD_BYTES_MAX, LINES_PER_S};
+use chinwag::link::remotes::{BOX_BURST_S, HELD_BYTES_MAX, LINES_PER_S};
 use chinwag::options::{DEFAULT_ADDRESS, Options, SOCKET_BUFFER_BYTES};
 use chinwag::protocol::{
     BURST_S, BYTES_PER_LINE, DENIALS_MAX, DENIALS_PER_ADDRESS_MAX, ENDED_MAX, ERRORS_MAX,
