@@ -1,6 +1,7 @@
 //! Starts programs and talks to the server, for tests with real processes and real sockets.
 //!
-//! Nothing here sleeps: every wait is for bytes or the end of a stream, with a deadline.
+//! Every wait is for bytes or the end of a stream, with a deadline. Where there is nothing to wait for, it
+//! asks again and again.
 
 mod client;
 mod programs;
@@ -285,14 +286,17 @@ impl Process {
         }
     }
 
-    /// The most of it that there ever was. Under an emulator nobody records that, so this is what
-    /// there is now.
+    /// The most of it that there ever was: the most of all pages, less those of files now, of which there
+    /// may have been fewer then, so it is at least what there is now. Under an emulator nobody records
+    /// that, so this is what there is now.
     pub fn peak_kibibytes(&self) -> u64 {
-        let [peak, files] = match given(RUNNER) {
-            None => ["VmHWM", "RssFile"].map(|name| self.status(name).parse().unwrap()),
-            Some(_) => [self.kibibytes(), 0],
-        };
-        peak - files
+        let now = self.kibibytes();
+        if given(RUNNER).is_some() {
+            return now;
+        }
+        let [peak, files] = ["VmHWM", "RssFile"].map(|name| self.status(name));
+        let [peak, files] = [peak, files].map(|number| number.parse::<u64>().unwrap());
+        now.max(peak.saturating_sub(files))
     }
 
     /// The soft limit on open files.
@@ -365,8 +369,16 @@ impl Process {
 
     /// The processes that it has begun and whose end it has not noted.
     pub fn children(&self) -> Vec<Pid> {
-        let children = self.proc(&format!("task/{}/children", self.id()));
-        let numbers = children.split_whitespace().map(|n| n.parse().unwrap());
+        // Each thread has begun some of them.
+        let threads = fs::read_dir(format!("/proc/{}/task", self.id())).unwrap();
+        let lists = threads.map(|thread| {
+            let list = thread.unwrap().path().join("children");
+            // By now the thread may have ended.
+            fs::read_to_string(list).unwrap_or_default()
+        });
+        let lists: Vec<String> = lists.collect();
+        let numbers = lists.iter().flat_map(|list| list.split_whitespace());
+        let numbers = numbers.map(|number| number.parse().unwrap());
         numbers.map(|n| Pid::from_raw(n).unwrap()).collect()
     }
 
