@@ -4,9 +4,8 @@
 //! that one such thing takes: arrays at their largest, with the copy that growing makes, and full
 //! buffers.
 //!
-//! Pages of files are not counted, which are the program's own and those of its libraries: the system
-//! chooses how many of them are resident, shares them among processes, and may drop and read them again
-//! at any time.
+//! It does not count pages of files, the program's own and its libraries': the system chooses how many are
+//! resident, shares them among processes, and may drop them and read them again at any time.
 
 use std::fmt;
 

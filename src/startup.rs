@@ -164,11 +164,16 @@ impl Settings {
         match options.memory_bytes_max {
             Some(max) if ceiling.bytes() > max as u64 => Err(format!(
                 "--memory {max}: with these settings {} could be needed ({} bytes):\n{}lower \
-                 --max-connections, --max-sessions, --max-rooms, --log-bytes or --max-message, or \
+                 --max-connections, --max-sessions, --max-rooms, --log-bytes{} or --max-message, or \
                  have fewer names in the users file",
                 Mib(ceiling.bytes()),
                 ceiling.bytes(),
-                ceiling.breakdown()
+                ceiling.breakdown(),
+                if self.link.is_some() {
+                    ", --link-members"
+                } else {
+                    ""
+                }
             )),
             _ => Ok(ceiling),
         }
@@ -244,8 +249,8 @@ fn place_of(path: &Path) -> PathBuf {
     folder.join(path.file_name().unwrap_or_default())
 }
 
-/// Checks that files can be made and removed in the folder of this one, which an option names, and that it
-/// gives this user `more` access.
+/// Checks that this user can make and remove files in the folder of `path`, which `option` names, and has
+/// `more` access to it.
 fn check_folder(option: &str, path: &Path, more: Access) -> Result<(), String> {
     let folder = folder_of(path);
     // The dot makes it an error if this is no folder.

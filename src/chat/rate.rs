@@ -38,7 +38,8 @@ pub struct Permit(());
 
 impl Chat {
     /// Permits the hub to look at what a connection has sent next. Returns `None` if the client sends
-    /// faster than it may, or tries keys from a suspect address: the hub must not read the connection
+    /// faster than it may, tries keys from a suspect address, or is the operator whose notice is still on
+    /// its way: the hub must not read the connection
     /// until something that is [due](Chat::due) [resumes](super::Due::resumes_reading) that.
     pub fn admit(&mut self, caller: &mut Caller, now: Now) -> Option<Permit> {
         if caller.is_throttled() {

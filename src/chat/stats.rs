@@ -1,7 +1,8 @@
 //! What the server counts, and the names under which STATS shows it.
 //!
-//! Counters start at 0 and only go up. Gauges are computed from the server's state when a client asks, but
-//! for the most that there has been of something, which is kept like a counter.
+//! Counters start at 0 and only go up. Gauges are computed from the server's state when a client asks, with
+//! two exceptions: the most that there has been of something is kept like a counter, and the server's loop
+//! sets its longest turn and the ceiling.
 //! A new one is a row here and its explanation in PROTOCOL.md.
 
 use super::Chat;
@@ -216,7 +217,7 @@ impl Chat {
     }
 }
 
-/// The largest count that is loaded, which is far from the largest possible, and no server comes near it.
+/// The largest count that is loaded: no server comes near it, and adding to it never overflows.
 const COUNT_MAX: u64 = 1 << 56;
 
 /// They are saved by their names, so that versions may have different counters.

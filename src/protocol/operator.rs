@@ -64,7 +64,7 @@ pub static OPERATOR_VERBS: &[Verb] = &[
     },
 ];
 
-/// Reads where a session is.
+/// Reads a room and a name.
 fn session_name(word: &str) -> Result<SessionName, Error> {
     let (room, member) = word.split_once('/').ok_or_else(|| {
         let found = quote(word);

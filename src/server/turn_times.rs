@@ -11,7 +11,7 @@ const SLOTS: usize = 13;
 pub struct TurnTimes {
     /// The longest turn of each slot; that of the time now is at `current % SLOTS`.
     longest: [Millis; SLOTS],
-    /// How many slots had begun when a turn was last added or asked for.
+    /// The number of the slot, from 0, in which a turn was last added or asked for.
     current: u64,
 }
 

@@ -15,7 +15,7 @@ pub fn tcp_memory_bytes() -> Result<u64, String> {
     Ok(pages * rustix::param::page_size() as u64)
 }
 
-/// Connections that a listener's queue had no room for, those that were dropped for any reason, and
+/// Connections that a listener's queue had no space for, those that were dropped for any reason, and
 /// requests for one that were dropped because the queue of them was full: on the whole machine since
 /// it started.
 pub fn queue_losses() -> Result<[u64; 3], String> {
