@@ -502,13 +502,6 @@ impl Remote {
         self.incoming.roster.members().len()
     }
 
-    /// Frees what it takes besides its own place.
-    pub fn clear(&mut self) {
-        self.roster = Roster::default();
-        self.incoming = Incoming::default();
-        self.held = Vec::new();
-    }
-
     /// Takes a part of the list of members, which has come whole if this returns `Next`. At most `places`
     /// members more than now can be listed, and `coming_places` more in lists of which parts are still to
     /// come.

@@ -105,11 +105,7 @@ impl Remotes {
         let can_hold = self.held + more.held <= HELD_MAX
             && self.held_bytes + more.held_bytes <= HELD_BYTES_MAX;
         if has_place && can_hold {
-            self.listed += more.listed;
-            self.coming += more.coming;
-            self.held += more.held;
-            self.held_bytes += more.held_bytes;
-            self.lost += more.lost;
+            self.count(&more);
             self.list.push(remote);
         }
         true
@@ -203,12 +199,27 @@ impl Remotes {
         let before = Usage::of(remote);
         let result = change(remote);
         let now = Usage::of(remote);
-        self.listed = self.listed - before.listed + now.listed;
-        self.coming = self.coming - before.coming + now.coming;
-        self.held = self.held - before.held + now.held;
-        self.held_bytes = self.held_bytes - before.held_bytes + now.held_bytes;
-        self.lost = self.lost - before.lost + now.lost;
+        self.uncount(&before);
+        self.count(&now);
         result
+    }
+
+    /// Counts what a pair takes.
+    fn count(&mut self, more: &Usage) {
+        self.listed += more.listed;
+        self.coming += more.coming;
+        self.held += more.held;
+        self.held_bytes += more.held_bytes;
+        self.lost += more.lost;
+    }
+
+    /// Counts it no more.
+    fn uncount(&mut self, gone: &Usage) {
+        self.listed -= gone.listed;
+        self.coming -= gone.coming;
+        self.held -= gone.held;
+        self.held_bytes -= gone.held_bytes;
+        self.lost -= gone.lost;
     }
 
     /// Takes a box's will in all rooms. Returns when something is next due for it.
@@ -256,9 +267,8 @@ impl Remotes {
 
     /// Forgets the box at an index.
     pub fn remove_at(&mut self, at: usize) {
-        self.change_at(at, Remote::clear);
-        let remote = self.list.remove(at);
-        self.lost -= usize::from(remote.lost_since().is_some());
+        let gone = Usage::of(&self.list.remove(at));
+        self.uncount(&gone);
         self.fit_list();
     }
 
@@ -266,14 +276,11 @@ impl Remotes {
     pub fn remove_room(&mut self, room: u32) {
         let from = self.list.partition_point(|remote| remote.room < room);
         let to = self.list.partition_point(|remote| remote.room <= room);
-        for remote in self.list.drain(from..to) {
-            let gone = Usage::of(&remote);
-            self.listed -= gone.listed;
-            self.coming -= gone.coming;
-            self.held -= gone.held;
-            self.held_bytes -= gone.held_bytes;
-            self.lost -= gone.lost;
+        for at in from..to {
+            let gone = Usage::of(&self.list[at]);
+            self.uncount(&gone);
         }
+        self.list.drain(from..to);
         self.fit_list();
     }
 
