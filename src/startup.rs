@@ -18,6 +18,7 @@ use crate::ceiling::{Ceiling, Mib};
 use crate::chat::keys::Keys;
 use crate::link::{self, Login};
 use crate::net::address::Address;
+use crate::net::file_lock;
 use crate::net::passed::{self, PassedSocket};
 use crate::net::service_manager::ServiceManager;
 use crate::net::stream::client_bytes_max;
@@ -32,6 +33,11 @@ use crate::users;
 /// two ends of a stream from the process that saves the state, and those that are open for a moment. Of
 /// these an upgrade has the most: the state, two programs, and two ends of a stream.
 const OTHER_DESCRIPTORS: usize = 20;
+
+/// How the name of the state's file goes on while a new one is written.
+pub(crate) const STATE_NEW: &str = ".new";
+/// How it goes on for a state that could not be used.
+pub(crate) const STATE_REFUSED: &str = ".refused";
 
 /// The longest login file, in bytes.
 const LOGIN_BYTES_MAX: u64 = 1024;
@@ -218,11 +224,9 @@ fn check_state(path: &Path) -> Result<(), String> {
 fn check_sockets(options: &Options) -> Result<(), String> {
     let mut taken = Vec::new();
     if let Some(state) = &options.state {
-        for ending in ["", ".new", ".refused", ".chinwag-lock"] {
-            let mut file = state.clone().into_os_string();
-            file.push(ending);
-            taken.push((place_of(Path::new(&file)), "--state"));
-        }
+        let others = [STATE_NEW, STATE_REFUSED].map(|ending| beside(state, ending));
+        let files = [state.clone(), file_lock::path_of(state)].into_iter();
+        taken.extend(files.chain(others).map(|file| (place_of(&file), "--state")));
     }
     for (option, address) in options.sockets_of_its_own() {
         let Address::Unix(path) = address else {
@@ -262,6 +266,13 @@ fn check_folder(option: &str, path: &Path, more: Access) -> Result<(), String> {
             folder.display()
         )
     })
+}
+
+/// A file in the same folder, whose name has this ending more.
+pub(crate) fn beside(path: &Path, ending: &str) -> PathBuf {
+    let mut path = path.as_os_str().to_owned();
+    path.push(ending);
+    PathBuf::from(path)
 }
 
 /// The folder that a file is in.

@@ -94,7 +94,7 @@ impl FileLock {
 }
 
 /// The lock's own file.
-fn path_of(guarded: &Path) -> PathBuf {
+pub fn path_of(guarded: &Path) -> PathBuf {
     let mut path = guarded.as_os_str().to_owned();
     path.push(".chinwag-lock");
     PathBuf::from(path)

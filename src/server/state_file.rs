@@ -4,7 +4,6 @@
 //! there: it is written as `FILE.new`, which then takes the place of `FILE` in one step. A file that
 //! cannot be used is kept as `FILE.refused`. Errors are texts for people.
 
-use std::ffi::OsString;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, ErrorKind, Read, Seek, Take, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -14,7 +13,7 @@ use std::path::{Path, PathBuf};
 use sha2::{Digest, Sha256};
 
 use crate::net::file_lock::{FileLock, TRIES_AT_START};
-use crate::startup::{folder_of, open_state};
+use crate::startup::{STATE_NEW, STATE_REFUSED, beside, folder_of, open_state};
 use crate::state::{Damage, Reader, Sink, Source, Writer};
 
 /// How many bytes of SHA-256 there are at the end.
@@ -90,7 +89,7 @@ impl StateFile {
     ///
     /// If it cannot be written.
     pub fn write(&self, fill: impl FnOnce(&mut Writer<'_>)) -> Result<(), String> {
-        let new = self.beside(".new");
+        let new = self.beside(STATE_NEW);
         let written = write_new(&new, fill).and_then(|()| fs::rename(&new, &self.path));
         if written.is_err() {
             let _ = fs::remove_file(&new);
@@ -107,7 +106,7 @@ impl StateFile {
     ///
     /// If it might be there at the next start.
     pub fn remove(&self) -> Result<(), String> {
-        let removed = remove_if_there(&self.beside(".new"))
+        let removed = remove_if_there(&self.beside(STATE_NEW))
             .and_then(|()| remove_if_there(&self.path))
             .and_then(|()| self.sync_folder());
         removed.map_err(|error| {
@@ -118,11 +117,11 @@ impl StateFile {
 
     /// Removes what a save left that did not come to its end.
     pub fn remove_unfinished(&self) {
-        let _ = fs::remove_file(self.beside(".new"));
+        let _ = fs::remove_file(self.beside(STATE_NEW));
     }
 
     fn refuse(&self, damage: Damage) -> Result<(), String> {
-        let refused = self.beside(".refused");
+        let refused = self.beside(STATE_REFUSED);
         let (file, refused_file) = (self.path.display(), refused.display());
         fs::rename(&self.path, &refused)
             .and_then(|()| self.sync_folder())
@@ -139,9 +138,7 @@ impl StateFile {
 
     /// The file's path with something behind it.
     fn beside(&self, ending: &str) -> PathBuf {
-        let mut path = OsString::from(&self.path);
-        path.push(ending);
-        PathBuf::from(path)
+        beside(&self.path, ending)
     }
 
     /// Waits until the disk has the names that the folder has.
