@@ -1,20 +1,21 @@
 //! What this box knows of another one in one room: how far it has that box's events, who is there, and
 //! whether it can be reached.
 
+mod events;
+mod members;
+
 use super::payload::EventId;
-use super::roster::{Member, Roster, RosterHash};
+use super::roster::{Roster, RosterHash};
 use crate::protocol::{LifeId, Name};
 use crate::state::saved;
 use crate::time::Millis;
+use members::Incoming;
 
 /// A box is lost when this many of its digests are missing.
 pub const DIGESTS_MISSING_MAX: u64 = 3;
 /// How long after its will a box is lost, unless it is heard again: a connection that was replaced has
 /// left a will, too.
 pub const GONE_GRACE: Millis = Millis(3000);
-/// How long a hole may fill itself before the box is asked for what is missing: brokers may change the
-/// order of what they pass on.
-const HOLE_GRACE: Millis = Millis(100);
 /// After this time a box is asked again, and after twice as long each further time.
 const ASK_AGAIN: Millis = Millis(1000);
 /// How many times the pause doubles.
@@ -24,8 +25,6 @@ const LISTS_ASKED_MAX: u32 = 5;
 /// The most events that a box is asked for at once: fewer than brokers keep for a client that takes them
 /// slowly.
 const WANTED_MAX: u64 = 512;
-/// The shortest time until a box is asked for events that came too fast.
-const PUT_OFF_MIN: Millis = Millis(250);
 /// How far ahead the next number of a box, or of its log, can be.
 pub const AHEAD_MAX: u64 = 1 << 40;
 
@@ -97,19 +96,6 @@ pub enum Verdict {
     /// Others have to come first.
     Early,
 }
-
-/// A list of members of which parts are still to come.
-#[derive(Clone, Debug, Default)]
-struct Incoming {
-    /// The number of the first event that it does not reflect.
-    number: u64,
-    hash: RosterHash,
-    /// How many parts have come.
-    parts: u32,
-    roster: Roster,
-}
-
-saved!(struct Incoming { number, hash, parts, roster });
 
 /// Another box in a room.
 #[derive(Clone, Debug)]
@@ -375,13 +361,6 @@ impl Remote {
         self.ask_events_at = Millis::NEVER;
     }
 
-    /// Notes that the list of members is as the box's own, or as good as it gets.
-    fn has_list(&mut self) {
-        self.ask_list_at = Millis::NEVER;
-        self.lists_asked = 0;
-        self.incoming = Incoming::default();
-    }
-
     /// Notes that the box has freed the room: nothing can be had from before `next` any more, and the box
     /// says nothing of the room until it has it again.
     pub fn take_end(&mut self, next: EventId, hold: Millis, at: Millis) -> Verdict {
@@ -399,176 +378,6 @@ impl Remote {
         self.has_room = false;
         self.has_list();
         Verdict::Next
-    }
-
-    /// Judges an event by its number. The text of an [early](Verdict::Early) one may be held.
-    pub fn take_event(&mut self, id: EventId, at: Millis) -> Verdict {
-        if id.boot != self.next.boot || id.log != self.next.log || id.number < self.next.number {
-            return match id.boot == self.next.boot {
-                true => Verdict::Known,
-                false => Verdict::Other,
-            };
-        }
-        if id.number - self.next.number > AHEAD_MAX {
-            return Verdict::Absurd;
-        }
-        self.hear(at, self.every);
-        self.known = self.known.max(id.number + 1);
-        match self.standing == Standing::Linked && id.number == self.next.number {
-            true => Verdict::Next,
-            false => {
-                self.plan(at);
-                Verdict::Early
-            }
-        }
-    }
-
-    /// Whether an event is one of those that are still wanted.
-    pub fn wants(&self, id: EventId) -> bool {
-        let next = self.next;
-        (id.boot, id.log) == (next.boot, next.log) && id.number >= next.number
-    }
-
-    /// Notes that a wanted event is not taken now, because too many have come.
-    pub fn put_off(&mut self, id: EventId, until: Millis, at: Millis) {
-        if id.number - self.next.number <= AHEAD_MAX {
-            self.hear(at, self.every);
-            self.known = self.known.max(id.number + 1);
-            self.asked = 0;
-            self.ask_events_at = until.max(at + PUT_OFF_MIN);
-        }
-    }
-
-    /// Moves on behind the wanted event. Returns whether the list of members does not reflect it yet.
-    pub fn advance(&mut self, at: Millis) -> bool {
-        let number = self.next.number;
-        self.next.number += 1;
-        self.asked = 0;
-        self.ask_events_at = match self.next.number {
-            next if next >= self.known => Millis::NEVER,
-            // All that it was asked for has come.
-            next if next >= self.wanted => self.ask_events_at.min(at),
-            _ => at + ASK_AGAIN,
-        };
-        number >= self.as_of
-    }
-
-    /// Moves on over events that cannot be had any more, and returns how many.
-    pub fn give_up(&mut self, at: Millis) -> u64 {
-        let count = self.first.saturating_sub(self.next.number);
-        if count > 0 {
-            self.next.number = self.first;
-            let next = self.next.number;
-            self.held.retain(|&(number, _)| number >= next);
-            self.asked = 0;
-            self.ask_events_at = Millis::NEVER;
-            self.plan(at);
-        }
-        count
-    }
-
-    /// Takes the held event that is wanted next.
-    pub fn take_held(&mut self) -> Option<Vec<u8>> {
-        let &(number, _) = self.held.last()?;
-        match number == self.next.number {
-            true => self.held.pop().map(|(_, event)| event),
-            false => None,
-        }
-    }
-
-    /// Holds an event that has come too early, unless it is held already.
-    pub fn hold(&mut self, number: u64, event: &[u8]) {
-        let place = self.held.partition_point(|&(held, _)| held > number);
-        if self.held.get(place).is_none_or(|&(held, _)| held != number) {
-            self.held.insert(place, (number, event.to_vec()));
-        }
-    }
-
-    /// Lets the box be asked at once what is new.
-    pub fn ask(&mut self, at: Millis) {
-        if !matches!(self.standing, Standing::Lost { .. }) {
-            (self.asked, self.ask_events_at) = (0, at);
-        }
-    }
-
-    fn plan(&mut self, at: Millis) {
-        if self.next.number < self.known && self.ask_events_at == Millis::NEVER {
-            self.ask_events_at = at + HOLE_GRACE;
-        }
-    }
-
-    /// How many members are in a list of which parts are still to come.
-    pub fn coming(&self) -> usize {
-        self.incoming.roster.members().len()
-    }
-
-    /// Takes a part of the list of members, which has come whole if this returns `Next`. At most `places`
-    /// members more than now can be listed, and `coming_places` more in lists of which parts are still to
-    /// come.
-    pub fn take_members(
-        &mut self,
-        next: EventId,
-        hash: RosterHash,
-        (part, parts): (u32, u32),
-        members: impl Iterator<Item = Option<Member>>,
-        (places, coming_places): (usize, usize),
-    ) -> Verdict {
-        let coming_places = coming_places + self.coming();
-        let is_current = (next.boot, next.log) == (self.next.boot, self.next.log)
-            && next.number >= self.next.number;
-        if is_current && next.number - self.next.number > AHEAD_MAX {
-            return Verdict::Absurd;
-        }
-        if self.ask_list_at == Millis::NEVER || !is_current {
-            return Verdict::Known;
-        }
-        if part == 1 {
-            self.incoming = Incoming {
-                number: next.number,
-                hash,
-                ..Incoming::default()
-            };
-        }
-        let incoming = &mut self.incoming;
-        if (incoming.number, incoming.hash, incoming.parts + 1) != (next.number, hash, part) {
-            return Verdict::Known;
-        }
-        incoming.parts = part;
-        let places = (places + self.roster.members().len()).min(coming_places);
-        for member in members {
-            let Some(member) = member else {
-                return Verdict::Absurd;
-            };
-            let has_place = incoming.roster.members().len() < places;
-            incoming.roster.add(member, has_place);
-        }
-        if part < parts {
-            return Verdict::Early;
-        }
-        let Incoming { number, roster, .. } = std::mem::take(&mut self.incoming);
-        if roster.hash() != hash {
-            return Verdict::Absurd;
-        }
-        self.is_proven = true;
-        self.roster = roster;
-        self.as_of = number;
-        self.known = self.known.max(number);
-        self.has_list();
-        Verdict::Next
-    }
-
-    /// What the room learns now that the list of members is known.
-    pub fn report(&mut self) -> Option<Report> {
-        let is_known = self.ask_list_at == Millis::NEVER;
-        match self.standing {
-            Standing::Meeting { .. } if is_known => {
-                self.standing = Standing::Linked;
-                Some(Report::Healed {
-                    members: self.roster.count(),
-                })
-            }
-            _ => None,
-        }
     }
 
     /// The next time at which something is due: see [`due`](Self::due).
