@@ -162,7 +162,7 @@ impl Journal {
             let reached = &mut self.reached[place];
             reached.refused = reached.refused.saturating_add(1);
             if reached.last.replace(now.at).is_none() {
-                log::warn!("there are {max} {what}, all that {option} allows; refusing more");
+                log::warn!("{option} {max} is reached; refusing more {what}");
             }
         }
         if self.refusals.admit(peer.origin(), now) {

@@ -197,7 +197,7 @@ fn a_limit_is_logged_when_it_is_reached_and_when_it_no_longer_is() {
     assert_eq!(
         lines,
         [
-            "WARN there are 2 sessions, all that --max-sessions allows; refusing more",
+            "WARN --max-sessions 2 is reached; refusing more sessions",
             "WARN refused 192.0.2.2: too many sessions (--max-sessions 2)",
         ]
     );
@@ -211,7 +211,7 @@ fn a_limit_is_logged_when_it_is_reached_and_when_it_no_longer_is() {
     let lines = logged();
     assert_eq!(
         lines[0],
-        "WARN there are 2 connections, all that --max-connections allows; refusing more"
+        "WARN --max-connections 2 is reached; refusing more connections"
     );
     assert_eq!(lines.len(), 2, "{lines:?}");
     world.advance(61_000);
