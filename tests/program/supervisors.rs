@@ -346,8 +346,7 @@ fn the_log_of_a_service_takes_no_more_space_than_it_says() {
         fs::write(&path, small).unwrap();
         service.start();
         let mut client = service.connect();
-        let rounds = 1000;
-        for _ in 0..rounds {
+        for _ in 0..1000 {
             client.ask("JOIN ann mode=pull quiet=yes", "OK JOIN ");
             client.ask("LEAVE", "OK LEAVE");
         }
@@ -360,12 +359,12 @@ fn the_log_of_a_service_takes_no_more_space_than_it_says() {
         let sizes = files.map(|file| file.unwrap().metadata().unwrap().len());
         let bytes: u64 = sizes.sum();
         assert!(bytes > 5000 && bytes <= 4 * 5500, "{bytes}");
-        let joined = "DEBUG ann joined lobby from a Unix socket\n";
+        let log = service.log();
         assert!(
-            rounds * joined.len() > 30_000,
-            "it was too little to see that"
+            !log.contains("listening on "),
+            "the first lines are kept: {log}"
         );
-        assert!(service.log().contains("DEBUG ann left lobby: left\n"));
+        assert!(log.contains("DEBUG ann left lobby: left\n"));
     }
 }
 
