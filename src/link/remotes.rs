@@ -32,13 +32,13 @@ saved!(struct Sender { name, events_us, said_us, heard_at });
 /// All other boxes.
 #[derive(Clone, Debug, Default)]
 pub struct Remotes {
-    /// By room, and then by name.
-    list: Vec<Remote>,
+    /// Each box in each room, by room and then by name.
+    pairs: Vec<Remote>,
     /// By name.
     senders: Vec<Sender>,
-    /// The most entries in each list, and the most members that are listed.
+    /// The most pairs, the most senders, and the most members that are listed.
     most: usize,
-    /// How many members are listed, and how many are in lists of which parts are still to come.
+    /// How many members are listed, and how many are in rosters of which parts are still to come.
     listed: usize,
     coming: usize,
     held_bytes: usize,
@@ -79,7 +79,7 @@ impl Remotes {
 
     /// All pairs of a room and a box.
     pub fn iter(&self) -> impl Iterator<Item = &Remote> {
-        self.list.iter()
+        self.pairs.iter()
     }
 
     /// How fast each box has sent.
@@ -92,21 +92,21 @@ impl Remotes {
     pub fn load(&mut self, remote: Remote) -> bool {
         let key = |remote: &Remote| (remote.room, remote.name.folded());
         if self
-            .list
+            .pairs
             .last()
             .is_some_and(|last| key(last) >= key(&remote))
         {
             return false;
         }
         let more = Usage::of(&remote);
-        let has_place = self.list.len() < self.most
+        let has_place = self.pairs.len() < self.most
             && more.listed <= self.places()
             && more.coming <= self.coming_places();
         let can_hold = self.held + more.held <= HELD_MAX
             && self.held_bytes + more.held_bytes <= HELD_BYTES_MAX;
         if has_place && can_hold {
             self.count(&more);
-            self.list.push(remote);
+            self.pairs.push(remote);
         }
         true
     }
@@ -128,17 +128,17 @@ impl Remotes {
 
     /// How many there are.
     pub fn len(&self) -> usize {
-        self.list.len()
+        self.pairs.len()
     }
 
     /// Whether there is none.
     pub fn is_empty(&self) -> bool {
-        self.list.is_empty()
+        self.pairs.is_empty()
     }
 
     /// How many boxes there are in some room.
     pub fn boxes(&self) -> usize {
-        let mut names: Vec<Folded> = self.list.iter().map(|o| o.name.folded()).collect();
+        let mut names: Vec<Folded> = self.pairs.iter().map(|o| o.name.folded()).collect();
         names.sort_unstable();
         names.dedup();
         names.len()
@@ -154,32 +154,32 @@ impl Remotes {
         self.most.saturating_sub(self.listed)
     }
 
-    /// How many more could be in lists of which parts are still to come.
+    /// How many more could be in rosters of which parts are still to come.
     pub fn coming_places(&self) -> usize {
         self.most.saturating_sub(self.coming)
     }
 
     /// The one at an index.
     pub fn at(&self, at: usize) -> &Remote {
-        &self.list[at]
+        &self.pairs[at]
     }
 
     /// Those in a room, by name.
     pub fn in_room(&self, room: u32) -> &[Remote] {
-        let from = self.list.partition_point(|remote| remote.room < room);
-        let to = self.list.partition_point(|remote| remote.room <= room);
-        &self.list[from..to]
+        let from = self.pairs.partition_point(|remote| remote.room < room);
+        let to = self.pairs.partition_point(|remote| remote.room <= room);
+        &self.pairs[from..to]
     }
 
     fn place(&self, room: u32, name: Name) -> Result<usize, usize> {
         let key = (room, name.folded());
-        self.list
+        self.pairs
             .binary_search_by_key(&key, |remote| (remote.room, remote.name.folded()))
     }
 
     /// A box in a room, if it is known there.
     pub fn get(&self, room: u32, name: Name) -> Option<&Remote> {
-        self.place(room, name).ok().map(|at| &self.list[at])
+        self.place(room, name).ok().map(|at| &self.pairs[at])
     }
 
     /// Changes a box in a room, if it is known there.
@@ -195,7 +195,7 @@ impl Remotes {
 
     /// Changes the box at an index.
     pub fn change_at<R>(&mut self, at: usize, change: impl FnOnce(&mut Remote) -> R) -> R {
-        let remote = &mut self.list[at];
+        let remote = &mut self.pairs[at];
         let before = Usage::of(remote);
         let result = change(remote);
         let now = Usage::of(remote);
@@ -224,7 +224,7 @@ impl Remotes {
 
     /// Takes a box's will in all rooms. Returns when something is next due for it.
     pub fn take_will(&mut self, name: Name, boot: LifeId, at: Millis) -> Millis {
-        let of_box = self.list.iter_mut().filter(|remote| remote.name == name);
+        let of_box = self.pairs.iter_mut().filter(|remote| remote.name == name);
         of_box.fold(Millis::NEVER, |earliest, remote| {
             remote.take_will(boot, at);
             earliest.min(remote.deadline(Millis::NEVER))
@@ -233,7 +233,7 @@ impl Remotes {
 
     /// Lets each box that can be reached be asked at once how far it is.
     pub fn ask_all(&mut self, at: Millis) {
-        self.list.iter_mut().for_each(|remote| remote.ask(at));
+        self.pairs.iter_mut().for_each(|remote| remote.ask(at));
     }
 
     /// Whether an event of `bytes` bytes can still be held.
@@ -244,12 +244,12 @@ impl Remotes {
     /// Adds a box in a room where it is not known. If there are too many, one that is lost makes way;
     /// false if there is none.
     pub fn add(&mut self, remote: Remote) -> bool {
-        if self.list.len() >= self.most {
+        if self.pairs.len() >= self.most {
             // Most often there is none, however many others speak.
             if self.lost == 0 {
                 return false;
             }
-            let lost = self.list.iter().enumerate();
+            let lost = self.pairs.iter().enumerate();
             let lost = lost.filter_map(|(at, remote)| Some((remote.lost_since()?, at)));
             let Some((_, at)) = lost.min() else {
                 return false;
@@ -259,7 +259,7 @@ impl Remotes {
         match self.place(remote.room, remote.name) {
             Ok(_) => false,
             Err(at) => {
-                self.list.insert(at, remote);
+                self.pairs.insert(at, remote);
                 true
             }
         }
@@ -267,27 +267,27 @@ impl Remotes {
 
     /// Forgets the box at an index.
     pub fn remove_at(&mut self, at: usize) {
-        let gone = Usage::of(&self.list.remove(at));
+        let gone = Usage::of(&self.pairs.remove(at));
         self.uncount(&gone);
-        self.fit_list();
+        self.fit_pairs();
     }
 
     /// Forgets all boxes in a room.
     pub fn remove_room(&mut self, room: u32) {
-        let from = self.list.partition_point(|remote| remote.room < room);
-        let to = self.list.partition_point(|remote| remote.room <= room);
+        let from = self.pairs.partition_point(|remote| remote.room < room);
+        let to = self.pairs.partition_point(|remote| remote.room <= room);
         for at in from..to {
-            let gone = Usage::of(&self.list[at]);
+            let gone = Usage::of(&self.pairs[at]);
             self.uncount(&gone);
         }
-        self.list.drain(from..to);
-        self.fit_list();
+        self.pairs.drain(from..to);
+        self.fit_pairs();
     }
 
-    /// Gives memory back that the list has not needed for long.
-    fn fit_list(&mut self) {
-        if self.list.len() < self.list.capacity() / 4 {
-            self.list.shrink_to(2 * self.list.len());
+    /// Gives memory back that the pairs have not needed for long.
+    fn fit_pairs(&mut self) {
+        if self.pairs.len() < self.pairs.capacity() / 4 {
+            self.pairs.shrink_to(2 * self.pairs.len());
         }
     }
 
@@ -351,7 +351,7 @@ impl Remotes {
                     let most = self.most;
                     let mut known = Vec::new();
                     if is_box {
-                        known.extend(self.list.iter().map(|remote| remote.name.folded()));
+                        known.extend(self.pairs.iter().map(|remote| remote.name.folded()));
                         known.sort_unstable();
                     }
                     let mut kept = 0;
@@ -389,34 +389,34 @@ impl Remotes {
     /// If that is not so.
     pub fn assert_consistent(&self) {
         let key = |remote: &Remote| (remote.room, remote.name.folded());
-        assert!(self.list.is_sorted_by(|a, b| key(a) < key(b)));
+        assert!(self.pairs.is_sorted_by(|a, b| key(a) < key(b)));
         let folded = |sender: &Sender| sender.name.folded();
         assert!(self.senders.is_sorted_by(|a, b| folded(a) < folded(b)));
-        assert!(self.list.len() <= self.most && self.senders.len() <= self.most);
-        let rosters = self.list.iter().map(|remote| &remote.roster);
+        assert!(self.pairs.len() <= self.most && self.senders.len() <= self.most);
+        let rosters = self.pairs.iter().map(|remote| &remote.roster);
         let listed: usize = rosters.map(|roster| roster.members().len()).sum();
         assert_eq!(listed, self.listed);
         assert!(listed <= self.most, "{listed}");
-        let coming: usize = self.list.iter().map(Remote::coming).sum();
+        let coming: usize = self.pairs.iter().map(Remote::coming).sum();
         assert_eq!(coming, self.coming);
-        let lost = self.list.iter().filter(|o| o.lost_since().is_some());
+        let lost = self.pairs.iter().filter(|o| o.lost_since().is_some());
         assert_eq!(lost.count(), self.lost);
         assert!(coming <= self.most, "{coming}");
-        let held = self.list.iter().flat_map(|remote| &remote.held);
+        let held = self.pairs.iter().flat_map(|remote| &remote.held);
         assert_eq!(held.clone().count(), self.held);
         let held_bytes: usize = held.map(|(_, event)| event.len()).sum();
         assert_eq!(held_bytes, self.held_bytes);
         assert!(self.held <= HELD_MAX && held_bytes <= HELD_BYTES_MAX);
-        for remote in &self.list {
+        for remote in &self.pairs {
             assert!(remote.is_sound(), "{remote:?}");
         }
     }
 
     /// What all of them take, in bytes.
     pub fn heap_bytes(&self) -> usize {
-        let of_remotes: usize = self.list.iter().map(Remote::heap_bytes).sum();
+        let of_remotes: usize = self.pairs.iter().map(Remote::heap_bytes).sum();
         of_remotes
-            + self.list.capacity() * size_of::<Remote>()
+            + self.pairs.capacity() * size_of::<Remote>()
             + self.senders.capacity() * size_of::<Sender>()
     }
 

@@ -352,7 +352,7 @@ impl Chat {
                     at -= 1;
                     link.remotes.remove_at(at);
                 }
-                DueRemote::AskList => {
+                DueRemote::AskRoster => {
                     let (boot, log) = (next.boot, next.log);
                     let room = room_name;
                     link.ask(name, &Payload::List { room, boot, log });

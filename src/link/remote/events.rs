@@ -49,7 +49,7 @@ impl Remote {
         }
     }
 
-    /// Moves on behind the wanted event. Returns whether the list of members does not reflect it yet.
+    /// Moves on behind the wanted event. Returns whether the roster does not reflect it yet.
     pub fn advance(&mut self, at: Millis) -> bool {
         let number = self.next.number;
         self.next.number += 1;

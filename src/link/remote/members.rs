@@ -6,7 +6,7 @@ use crate::link::roster::{Member, Roster, RosterHash};
 use crate::state::saved;
 use crate::time::Millis;
 
-/// A list of members of which parts are still to come.
+/// A roster of which parts are still to come.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Incoming {
     /// The number of the first event that it does not reflect.
@@ -20,20 +20,20 @@ pub(super) struct Incoming {
 saved!(struct Incoming { number, hash, parts, roster });
 
 impl Remote {
-    /// Notes that the list of members is as the box's own, or as good as it gets.
-    pub(super) fn has_list(&mut self) {
-        self.ask_list_at = Millis::NEVER;
-        self.lists_asked = 0;
+    /// Notes that the roster is as the box's own, or as good as it gets.
+    pub(super) fn settle_roster(&mut self) {
+        self.ask_roster_at = Millis::NEVER;
+        self.rosters_asked = 0;
         self.incoming = Incoming::default();
     }
 
-    /// How many members are in a list of which parts are still to come.
+    /// How many members are in a roster of which parts are still to come.
     pub fn coming(&self) -> usize {
         self.incoming.roster.members().len()
     }
 
-    /// Takes a part of the list of members, which has come whole if this returns `Next`. At most `places`
-    /// members more than now can be listed, and `coming_places` more in lists of which parts are still to
+    /// Takes a part of the roster, which has come whole if this returns `Next`. At most `places`
+    /// members more than now can be listed, and `coming_places` more in rosters of which parts are still to
     /// come.
     pub fn take_members(
         &mut self,
@@ -49,7 +49,7 @@ impl Remote {
         if is_current && next.number - self.next.number > AHEAD_MAX {
             return Verdict::Absurd;
         }
-        if self.ask_list_at == Millis::NEVER || !is_current {
+        if self.ask_roster_at == Millis::NEVER || !is_current {
             return Verdict::Known;
         }
         if part == 1 {
@@ -83,13 +83,13 @@ impl Remote {
         self.roster = roster;
         self.as_of = number;
         self.known = self.known.max(number);
-        self.has_list();
+        self.settle_roster();
         Verdict::Next
     }
 
-    /// What the room learns now that the list of members is known.
+    /// What the room learns now that the roster is known.
     pub fn report(&mut self) -> Option<Report> {
-        let is_known = self.ask_list_at == Millis::NEVER;
+        let is_known = self.ask_roster_at == Millis::NEVER;
         match self.standing {
             Standing::Meeting { .. } if is_known => {
                 self.standing = Standing::Linked;

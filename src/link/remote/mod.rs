@@ -21,7 +21,7 @@ const ASK_AGAIN: Millis = Millis(1000);
 /// How many times the pause doubles.
 const DOUBLINGS_MAX: u32 = 3;
 /// After this many questions without an answer, a box is not there: others may say that it is.
-const LISTS_ASKED_MAX: u32 = 5;
+const ROSTERS_ASKED_MAX: u32 = 5;
 /// The most events that a box is asked for at once: fewer than brokers keep for a client that takes them
 /// slowly.
 const WANTED_MAX: u64 = 512;
@@ -76,7 +76,7 @@ pub struct Digest {
     pub first: u64,
     /// How many members it has there.
     pub members: u64,
-    /// What tells its list of members from others.
+    /// What tells its roster from others.
     pub hash: RosterHash,
     /// The longest time until its next digest, in seconds.
     pub every_s: u32,
@@ -120,12 +120,12 @@ pub struct Remote {
     every: Millis,
     /// Its members.
     pub roster: Roster,
-    /// The number of the first event that the list of members does not reflect.
+    /// The number of the first event that the roster does not reflect.
     as_of: u64,
     incoming: Incoming,
-    /// When to ask for the list of members.
-    ask_list_at: Millis,
-    lists_asked: u32,
+    /// When to ask for the roster.
+    ask_roster_at: Millis,
+    rosters_asked: u32,
     /// It has answered: its digests are its own.
     is_proven: bool,
     /// It has not said that it has freed the room.
@@ -156,8 +156,8 @@ saved!(struct Remote {
     roster,
     as_of,
     incoming,
-    ask_list_at,
-    lists_asked,
+    ask_roster_at,
+    rosters_asked,
     is_proven,
     has_room,
     ask_events_at,
@@ -184,8 +184,8 @@ impl Remote {
             roster: Roster::default(),
             as_of: 0,
             incoming: Incoming::default(),
-            ask_list_at: Millis::NEVER,
-            lists_asked: 0,
+            ask_roster_at: Millis::NEVER,
+            rosters_asked: 0,
             is_proven: false,
             has_room: true,
             ask_events_at: Millis::NEVER,
@@ -296,13 +296,13 @@ impl Remote {
             && digest.hash == self.roster.hash();
         match self.standing {
             Standing::Linked if next.number != self.next.number || self.as_of > next.number => {}
-            _ if is_like_ours => self.has_list(),
+            _ if is_like_ours => self.settle_roster(),
             _ if digest.members == 0 && self.is_proven => {
                 self.roster = Roster::default();
                 self.as_of = next.number;
-                self.has_list();
+                self.settle_roster();
             }
-            _ => self.ask_list_at = self.ask_list_at.min(at),
+            _ => self.ask_roster_at = self.ask_roster_at.min(at),
         }
         self.plan(at);
         (Verdict::Next, report)
@@ -376,7 +376,7 @@ impl Remote {
         self.roster = Roster::default();
         self.as_of = next.number;
         self.has_room = false;
-        self.has_list();
+        self.settle_roster();
         Verdict::Next
     }
 
@@ -385,8 +385,8 @@ impl Remote {
         match self.standing {
             Standing::Lost { since } if self.has_members() => since + hold,
             Standing::Lost { .. } => Millis::NEVER,
-            Standing::Meeting { .. } => self.lose_at.min(self.ask_list_at),
-            Standing::Linked => self.lose_at.min(self.ask_list_at).min(self.ask_events_at),
+            Standing::Meeting { .. } => self.lose_at.min(self.ask_roster_at),
+            Standing::Linked => self.lose_at.min(self.ask_roster_at).min(self.ask_events_at),
         }
     }
 
@@ -402,12 +402,12 @@ impl Remote {
         if self.lose_at <= past {
             return self.lose(at);
         }
-        if self.ask_list_at <= past {
-            if self.lists_asked >= LISTS_ASKED_MAX && !self.is_met() {
+        if self.ask_roster_at <= past {
+            if self.rosters_asked >= ROSTERS_ASKED_MAX && !self.is_met() {
                 return self.lose(at);
             }
-            self.ask_list_at = at + pause(&mut self.lists_asked);
-            return Some(DueRemote::AskList);
+            self.ask_roster_at = at + pause(&mut self.rosters_asked);
+            return Some(DueRemote::AskRoster);
         }
         self.ask_events_at = match self.next.number < self.known {
             true => at + pause(&mut self.asked),
@@ -423,7 +423,7 @@ impl Remote {
     fn lose(&mut self, at: Millis) -> Option<DueRemote> {
         let was = self.standing;
         self.held = Vec::new();
-        self.has_list();
+        self.settle_roster();
         self.ask_events_at = Millis::NEVER;
         let since = match was {
             Standing::Meeting { lost: None } => return Some(DueRemote::Forget),
@@ -438,7 +438,7 @@ impl Remote {
             self.adopt(start, at);
             self.standing = Standing::Meeting { lost: Some(since) };
             self.hear(heard, self.every);
-            self.ask_list_at = at;
+            self.ask_roster_at = at;
         }
         match was {
             Standing::Linked => Some(DueRemote::Report(Report::Split { members })),
@@ -494,8 +494,8 @@ fn pause(asked: &mut u32) -> Millis {
 pub enum DueRemote {
     /// The room learns this.
     Report(Report),
-    /// The box has to be asked for its list of members.
-    AskList,
+    /// The box has to be asked for its roster.
+    AskRoster,
     /// The box has to be asked for events from the wanted one up to, not including, this one.
     AskEvents {
         /// The first number that is not wanted.
