@@ -8,6 +8,7 @@ use chinwag::hub::conn::READ_BYTES;
 use chinwag::hub::line::Splitter;
 use chinwag::link::mqtt::{self, Packet, Read};
 use chinwag::link::payload::{self, EventId, Payload};
+use chinwag::link::roster::Member;
 use chinwag::link::topic::{self, Prefix, Topic, TopicOf};
 use chinwag::protocol::{Abuse, Command, Limits, Mode, Name, OPERATORS_MAX, Request, is_permitted};
 
@@ -243,12 +244,12 @@ fn said(topic: Topic, payload: &[u8]) {
     assert!(line.chars().all(is_permitted));
     assert_eq!(Payload::read(topic, line.as_bytes()), Some(payload));
     if let Payload::Members { names, .. } = payload {
-        for (name, mode) in payload::members(names).flatten() {
+        for member @ Member { name, mode } in payload::members(names).flatten() {
             let word = match mode {
                 Mode::Push => name.to_string(),
                 Mode::Pull => format!("{name}/pull"),
             };
-            assert!(payload::members(&word).eq([Some((name, mode))]));
+            assert!(payload::members(&word).eq([Some(member)]));
         }
     }
 }

@@ -3,6 +3,7 @@
 
 use std::fmt;
 
+use super::roster::{Member, RosterHash};
 use super::topic::Topic;
 use crate::protocol::{LeaveReason, LifeId, Mode, Name, decode, is_visible, split_word};
 use crate::state::saved;
@@ -11,7 +12,7 @@ use crate::state::saved;
 const NUMBER_MAX: u64 = 1 << 62;
 /// The longest time between two digests, in seconds.
 pub const EVERY_MAX_S: u32 = 600;
-/// The most parts of a list of members.
+/// The most parts of a roster.
 pub const PARTS_MAX: u32 = 4096;
 /// The year 10000 begins there.
 const UNIX_MS_END: u64 = 253_402_300_800_000;
@@ -53,6 +54,21 @@ impl fmt::Display for EventId {
         let EventId { boot, log, number } = self;
         write!(f, "{boot}/{log}/{number}")
     }
+}
+
+/// What a box says of itself in a room.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Digest {
+    /// The event that comes next.
+    pub next: EventId,
+    /// The number of the first event that the box can still send; that of `next` if there is none.
+    pub first: u64,
+    /// How many members it has there.
+    pub members: u64,
+    /// What tells its roster from others.
+    pub hash: RosterHash,
+    /// The longest time until its next digest, in seconds.
+    pub every_s: u32,
 }
 
 /// Something that happened in a room of a box.
@@ -97,29 +113,18 @@ pub enum Payload<'a> {
         text: &'a str,
     },
     /// The state of the box's part of a room.
-    Digest {
-        /// The event that comes next.
-        next: EventId,
-        /// The number of the first event that the box can still send; that of `next` if there is none.
-        first: u64,
-        /// How many members there are.
-        members: u64,
-        /// The hash of the list of members.
-        hash: u64,
-        /// The time between two digests, in seconds.
-        every_s: u32,
-    },
+    Digest(Digest),
     /// The box has freed the room.
     Freed {
         /// The event that would have come next.
         next: EventId,
     },
-    /// A part of the list of members.
+    /// A part of the box's roster.
     Members {
-        /// The list is that before this event.
+        /// The roster is that before this event.
         next: EventId,
-        /// The hash of the whole list.
-        hash: u64,
+        /// What tells the whole roster from others.
+        hash: RosterHash,
         /// Which part it is, from 1.
         part: u32,
         /// How many parts there are.
@@ -151,7 +156,7 @@ pub enum Payload<'a> {
         /// The number after the last of them.
         to: u64,
     },
-    /// Somebody wants the list of members.
+    /// Somebody wants the roster.
     List {
         /// The room.
         room: Name,
@@ -198,17 +203,17 @@ impl Payload<'_> {
             },
             (Topic::Digests { .. }, "DIGEST") => {
                 let next = words.id()?;
-                Payload::Digest {
+                Payload::Digest(Digest {
                     next,
                     first: words.number_in(1, next.number)?,
                     members: words.number()?,
-                    hash: words.life()?.number(),
+                    hash: words.hash()?,
                     every_s: words.count_up_to(EVERY_MAX_S)?,
-                }
+                })
             }
             (Topic::Digests { .. }, "FREED") => Payload::Freed { next: words.id()? },
             (Topic::Digests { .. }, "MEMBERS") => {
-                let (next, hash) = (words.id()?, words.life()?.number());
+                let (next, hash) = (words.id()?, words.hash()?);
                 let (part, parts) = (words.count_up_to(PARTS_MAX)?, words.count_up_to(PARTS_MAX)?);
                 if part > parts {
                     return None;
@@ -261,13 +266,13 @@ impl fmt::Display for Payload<'_> {
                 write!(f, "{first_word} {id} {unix_ms} {name} {last}")
             }
             Payload::Say { name, text } => write!(f, "SAY {name} {text}"),
-            Payload::Digest {
+            Payload::Digest(Digest {
                 next,
                 first,
                 members,
                 hash,
                 every_s,
-            } => write!(f, "DIGEST {next} {first} {members} {hash:016x} {every_s}"),
+            }) => write!(f, "DIGEST {next} {first} {members} {hash} {every_s}"),
             Payload::Freed { next } => write!(f, "FREED {next}"),
             Payload::Members {
                 next,
@@ -277,7 +282,7 @@ impl fmt::Display for Payload<'_> {
                 names,
             } => {
                 let space = if names.is_empty() { "" } else { " " };
-                write!(f, "MEMBERS {next} {hash:016x} {part} {parts}{space}{names}")
+                write!(f, "MEMBERS {next} {hash} {part} {parts}{space}{names}")
             }
             Payload::Here { boot } => write!(f, "HERE {boot}"),
             Payload::Gone { boot } => write!(f, "GONE {boot}"),
@@ -288,15 +293,16 @@ impl fmt::Display for Payload<'_> {
     }
 }
 
-/// Reads the members in a part of a list; `None` for a word that is no member.
-pub fn members(names: &str) -> impl Iterator<Item = Option<(Name, Mode)>> {
+/// Reads the members in a part of a roster; `None` for a word that is no member.
+pub fn members(names: &str) -> impl Iterator<Item = Option<Member>> {
     let words = names.split(' ').filter(|word| !word.is_empty());
     words.map(|word| {
         let (name, mode) = match word.strip_suffix(PULL) {
             Some(name) => (name, Mode::Pull),
             None => (word, Mode::Push),
         };
-        Some((Name::parse(name)?, mode))
+        let name = Name::parse(name)?;
+        Some(Member { name, mode })
     })
 }
 
@@ -321,6 +327,11 @@ impl<'a> Words<'a> {
 
     fn life(&mut self) -> Option<LifeId> {
         LifeId::parse(self.word()?)
+    }
+
+    /// Takes a roster's hash, which is written like a life.
+    fn hash(&mut self) -> Option<RosterHash> {
+        Some(RosterHash(self.life()?.number()))
     }
 
     fn name(&mut self) -> Option<Name> {
@@ -436,18 +447,18 @@ mod tests {
         };
         let members = |names| Payload::Members {
             next: id(17),
-            hash: 0xab,
+            hash: RosterHash(0xab),
             part: 1,
             parts: 2,
             names,
         };
-        let digest = Payload::Digest {
+        let digest = Payload::Digest(Digest {
             next: id(17),
             first: 3,
             members: 2,
-            hash: 0xfedc_ba98_7654_3210,
+            hash: RosterHash(0xfedc_ba98_7654_3210),
             every_s: 10,
-        };
+        });
         let want = Payload::Want {
             room,
             from: id(17),
@@ -735,15 +746,16 @@ mod tests {
     fn members_are_names_that_may_have_a_mode() {
         let read = |names| members(names).collect::<Vec<_>>();
         let (ann, bob) = (name("Ann"), name("bob"));
+        let member = |name, mode| Some(Member { name, mode });
         assert_eq!(read(""), []);
         assert_eq!(read("  "), []);
         assert_eq!(
             read("Ann bob/pull"),
-            [Some((ann, Mode::Push)), Some((bob, Mode::Pull))]
+            [member(ann, Mode::Push), member(bob, Mode::Pull)]
         );
         assert_eq!(
             read(" Ann  bob "),
-            [Some((ann, Mode::Push)), Some((bob, Mode::Push))]
+            [member(ann, Mode::Push), member(bob, Mode::Push)]
         );
         for bad in [
             "ann/push",
@@ -804,19 +816,19 @@ mod tests {
                 event(rng, Happened::Left { reason })
             }
             3 => Payload::Say { name, text },
-            4 => Payload::Digest {
+            4 => Payload::Digest(Digest {
                 next: id,
                 first: number(rng, 1, id.number),
                 members: number(rng, 0, u64::MAX),
-                hash: number(rng, 0, u64::MAX),
+                hash: RosterHash(number(rng, 0, u64::MAX)),
                 every_s: number(rng, 1, EVERY_MAX_S.into()) as u32,
-            },
+            }),
             5 => Payload::Freed { next: id },
             6 => {
                 let parts = number(rng, 1, PARTS_MAX.into());
                 Payload::Members {
                     next: id,
-                    hash: number(rng, 0, u64::MAX),
+                    hash: RosterHash(number(rng, 0, u64::MAX)),
                     part: number(rng, 1, parts) as u32,
                     parts: parts as u32,
                     names: text,

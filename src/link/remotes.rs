@@ -448,8 +448,7 @@ fn admit(arrival_us: &mut u64, cost_us: u64, burst_s: u64, at: Millis) -> Result
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::link::payload::EventId;
-    use crate::link::remote::Digest;
+    use crate::link::payload::{Digest, EventId};
     use crate::link::roster::RosterHash;
 
     fn remote(name: &str) -> Remote {

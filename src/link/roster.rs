@@ -1,5 +1,7 @@
 //! The members that another box has in a room, by what it has said.
 
+use std::fmt;
+
 use crate::protocol::{Folded, Mode, Name};
 use crate::state::saved;
 
@@ -14,12 +16,18 @@ pub struct Member {
 
 saved!(struct Member { name, mode });
 
-/// Tells two lists of members apart: the sum, as numbers of 64 bits that wrap around, of one number for
+/// Tells two rosters apart: the sum, as numbers of 64 bits that wrap around, of one number for
 /// each member. So it does not depend on their order, and changes with each that comes or goes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct RosterHash(pub u64);
 
 saved!(struct RosterHash(sum));
+
+impl fmt::Display for RosterHash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:016x}", self.0)
+    }
+}
 
 impl RosterHash {
     /// Adds a member.

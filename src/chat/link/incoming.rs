@@ -3,8 +3,8 @@
 use super::{Link, RoomKey};
 use crate::chat::Chat;
 use crate::link::payload::{self, EventId, Happened, Payload};
-use crate::link::remote::{Digest, DueRemote, Remote, Report, Verdict};
-use crate::link::roster::{Member, RosterHash};
+use crate::link::remote::{DueRemote, Remote, Report, Verdict};
+use crate::link::roster::Member;
 use crate::link::topic::Topic;
 use crate::protocol::{BURST_S, DEFAULT_ROOM, Event, FullName, Name};
 use crate::time::{Millis, Now};
@@ -64,42 +64,30 @@ impl Chat {
             return;
         }
         let places = (link.remotes.places(), link.remotes.coming_places());
-        let (verdict, report) = match read {
-            Payload::Digest {
-                next,
-                first,
-                members,
-                hash,
-                every_s,
-            } => {
-                let digest = Digest {
-                    next,
-                    first,
-                    members,
-                    hash: RosterHash(hash),
-                    every_s,
-                };
+        let verdict = match read {
+            Payload::Digest(digest) => {
                 if !is_known && !link.remotes.add(Remote::new(room, name, &digest, at)) {
                     self.refuse_payload(link, "--link-members allows no more boxes", now);
                     return;
                 }
                 let taken = link.remotes.change(room, name, |remote| {
-                    let taken = remote.take_digest(&digest, at);
-                    (taken, remote.is_met())
+                    let (verdict, report) = remote.take_digest(&digest, at);
+                    (verdict, report, remote.is_met())
                 });
-                let (taken, is_met) = taken.unwrap_or(((Verdict::Known, None), true));
-                if !is_met || taken.0 == Verdict::Other {
+                let (verdict, report, is_met) = taken.unwrap_or((Verdict::Known, None, true));
+                if !is_met || verdict == Verdict::Other {
                     // It should know this box as soon as possible.
                     self.hasten_digest(link, key, at + DIGEST_AFTER_MEETING);
                 }
-                taken
+                if let Some(report) = report {
+                    self.tell_room(link, key, name, report, now);
+                }
+                Some(verdict)
             }
             Payload::Freed { next } => {
                 let hold = Millis::from_secs(link.settings.hold_s);
-                let taken = link
-                    .remotes
-                    .change(room, name, |o| o.take_end(next, hold, at));
-                (taken.unwrap_or(Verdict::Known), None)
+                let take = |remote: &mut Remote| remote.take_end(next, hold, at);
+                link.remotes.change(room, name, take)
             }
             Payload::Members {
                 next,
@@ -108,23 +96,17 @@ impl Chat {
                 parts,
                 names,
             } => {
-                let members = payload::members(names);
-                let members =
-                    members.map(|member| member.map(|(name, mode)| Member { name, mode }));
-                let taken = link.remotes.change(room, name, |o| {
-                    o.take_members(next, RosterHash(hash), (part, parts), members, places)
-                });
-                (taken.unwrap_or(Verdict::Known), None)
+                let (parts, members) = ((part, parts), payload::members(names));
+                let take =
+                    |remote: &mut Remote| remote.take_members(next, hash, parts, members, places);
+                link.remotes.change(room, name, take)
             }
             _ => return,
         };
-        match verdict {
+        match verdict.unwrap_or(Verdict::Known) {
             Verdict::Absurd => self.refuse_payload(link, "its numbers make no sense", now),
             Verdict::Other => self.warn_of_namesakes(link, name, now),
             Verdict::Next | Verdict::Known | Verdict::Early => {}
-        }
-        if let Some(report) = report {
-            self.tell_room(link, key, name, report, now);
         }
         self.move_on(link, key, name, now);
     }

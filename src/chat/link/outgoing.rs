@@ -10,7 +10,7 @@ use crate::chat::session::Session;
 use crate::chat::stats::Stats;
 use crate::chat::{Chat, by_name};
 use crate::link::broker::Broker;
-use crate::link::payload::{EVERY_MAX_S, EventId, Happened, Payload};
+use crate::link::payload::{Digest, EVERY_MAX_S, EventId, Happened, Payload};
 use crate::link::topic::{Topic, TopicOf};
 use crate::link::{LinkedRooms, Settings, mqtt, topic};
 use crate::protocol::{Event, LifeId, Mode, Name, Numbered};
@@ -277,13 +277,13 @@ impl Chat {
         let is_late = linked.digest_at + DIGEST_LATE <= now.at;
         if linked.digest_at <= now.at && (has_all || is_late) {
             let of = Topic::Digests { room: name };
-            let digest = Payload::Digest {
+            let digest = Payload::Digest(Digest {
                 next: linked.id(boot, linked.cursor_own),
                 first: linked.first_own(log).min(linked.cursor_own),
                 members: room.members.len() as u64,
-                hash: linked.roster_hash.0,
+                hash: linked.roster_hash,
                 every_s,
-            };
+            });
             publish(settings, broker, of, &digest);
             linked.told_at = now.at;
             // A little earlier than promised, and not all at once.
@@ -331,7 +331,7 @@ fn write_list_part<'a>(
     }
     write(Payload::Members {
         next: linked.id(boot, linked.cursor_own),
-        hash: linked.roster_hash.0,
+        hash: linked.roster_hash,
         part,
         parts,
         names: &names,

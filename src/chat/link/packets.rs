@@ -6,7 +6,7 @@ use super::incoming::Said;
 use super::{Link, RoomKey, packet_bytes_max};
 use crate::chat::Chat;
 use crate::link::mqtt::{self, Packet, Read};
-use crate::link::payload::{EventId, Payload};
+use crate::link::payload::{Digest, EventId, Payload};
 use crate::link::topic::{self, Topic};
 use crate::protocol::Name;
 use crate::time::{Millis, Now};
@@ -178,7 +178,7 @@ impl Chat {
                 return FromBroker::Handled;
             }
             Payload::Event { id, .. } => id.boot,
-            Payload::Digest { next, .. }
+            Payload::Digest(Digest { next, .. })
             | Payload::Freed { next }
             | Payload::Members { next, .. } => next.boot,
             Payload::Here { boot } => boot,

@@ -4,8 +4,8 @@
 mod events;
 mod members;
 
-use super::payload::EventId;
-use super::roster::{Roster, RosterHash};
+use super::payload::{Digest, EventId};
+use super::roster::Roster;
 use crate::protocol::{LifeId, Name};
 use crate::state::saved;
 use crate::time::Millis;
@@ -65,21 +65,6 @@ pub enum Report {
         /// How many.
         count: u64,
     },
-}
-
-/// What a box says of itself in a room.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Digest {
-    /// The number that its next event will have.
-    pub next: EventId,
-    /// The lowest number that it can still send.
-    pub first: u64,
-    /// How many members it has there.
-    pub members: u64,
-    /// What tells its roster from others.
-    pub hash: RosterHash,
-    /// The longest time until its next digest, in seconds.
-    pub every_s: u32,
 }
 
 /// What becomes of something that a box has sent.
