@@ -489,3 +489,44 @@ pub enum DueRemote {
     /// The box was never met, and is gone.
     Forget,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::link::roster::RosterHash;
+
+    /// That of an empty room.
+    fn digest(boot: u64, number: u64) -> Digest {
+        let next = EventId {
+            boot: LifeId::new(boot),
+            log: 1,
+            number,
+        };
+        Digest {
+            next,
+            first: number,
+            members: 0,
+            hash: RosterHash::default(),
+            every_s: 10,
+        }
+    }
+
+    #[test]
+    fn a_late_digest_of_the_life_that_follows_takes_no_split_from_the_room() {
+        let (at, first) = (Millis(0), digest(1, 1));
+        let mut remote = Remote::new(0, Name::parse("attic").unwrap(), &first, at);
+        remote.take_digest(&first, at);
+        let (none, places) = (std::iter::empty(), (8, 8));
+        let taken = remote.take_members(first.next, first.hash, (1, 1), none, places);
+        assert_eq!(taken, Verdict::Next);
+        assert_eq!(remote.report(), Some(Report::Healed { members: 0 }));
+        let other = (Verdict::Other, None);
+        assert_eq!(remote.take_digest(&digest(2, 5), at), other);
+        let ended = remote.take_end(first.next, Millis(60_000), at);
+        assert_eq!(ended, Verdict::Next);
+        // It was on its way longer than the one before.
+        let split = Some(Report::Split { members: 0 });
+        let late = remote.take_digest(&digest(2, 4), at);
+        assert_eq!(late, (Verdict::Known, split));
+    }
+}

@@ -816,6 +816,29 @@ fn a_broker_that_takes_nothing_costs_no_memory_and_delays_nobody() {
     assert!(numbers.is_sorted_by(|a, b| a < b) && numbers.last() == Some(&1_999));
 }
 
+/// The poll says only once that a stream takes more, and what a turn writes has a bound.
+#[test]
+fn what_waits_for_the_broker_goes_out_without_anything_else_to_wake_the_server() {
+    let mut limits = limits();
+    limits.log_bytes = 8 << 20;
+    let mut boxes = boxes_with(1, limits);
+    let ann = join(&mut boxes, ATTIC, "ann mode=pull");
+    boxes.set_space(ATTIC, 0);
+    let text = "x".repeat(1000);
+    let count = 2_000;
+    for _ in 0..count {
+        say(&mut boxes, ATTIC, &ann, &text);
+    }
+    // Not even its own events come back.
+    boxes.broker.is_mute = true;
+    let published = boxes.broker.published;
+    boxes.set_space(ATTIC, usize::MAX);
+    let turns = boxes.turns;
+    boxes.run();
+    assert!(boxes.turns > turns + 2, "one turn wrote all of it");
+    assert!(boxes.broker.published >= published + count);
+}
+
 /// As one does that refuses a subscription: boxes leave it.
 #[test]
 fn a_broker_that_accepts_and_then_breaks_is_not_tried_often_and_fills_no_log() {
