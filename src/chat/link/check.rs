@@ -33,25 +33,25 @@ impl Chat {
         assert!(link.former.len() <= ENDED_ROOMS_MAX);
         assert!(link.unfinished.is_empty());
 
-        let mut listed = 0;
+        let mut queued = 0;
         for (key, room) in &self.rooms {
             let is_linked = link.settings.rooms.include(room.name);
             assert_eq!(room.link.is_some(), is_linked, "{}", room.name);
             let Some(linked) = &room.link else { continue };
             assert!(linked.is_sound(&room.log), "{linked:?}");
-            let is_listed = link.to_publish.contains(&RoomKey::at(key));
-            assert_eq!(linked.is_listed, is_listed, "{}", room.name);
-            listed += usize::from(is_listed);
+            let is_queued = link.to_publish.contains(&RoomKey::at(key));
+            assert_eq!(linked.is_queued, is_queued, "{}", room.name);
+            queued += usize::from(is_queued);
             let mut hash = RosterHash::default();
             for member in room.members.keys_after(None).0 {
                 let member = &self.sessions[member as usize];
                 hash.add(member.name, member.mode);
             }
             assert_eq!(linked.roster_hash, hash, "{}", room.name);
-            let is_due = link.broker.is_linked() && !linked.is_listed;
+            let is_due = link.broker.is_linked() && !linked.is_queued;
             assert!(!is_due || link.wake_at <= linked.digest_at, "{linked:?}");
         }
-        assert_eq!(listed, link.to_publish.len());
+        assert_eq!(queued, link.to_publish.len());
 
         let hold = Millis::from_secs(link.settings.hold_s);
         let deadlines = link.remotes.iter().map(|remote| remote.deadline(hold));

@@ -29,8 +29,8 @@ use crate::time::{Millis, Now};
 
 /// How often the log warns of the same thing at most.
 const WARNING_PAUSE: Millis = Millis(60_000);
-/// The shortest time between two lists of a room's members.
-const LIST_PAUSE: Millis = Millis(500);
+/// The shortest time between two answers with the roster of one room.
+const ROSTER_PAUSE: Millis = Millis(500);
 /// How long a link has to last to be a good one: a broker that is tried again after less than that may not
 /// be there for long either.
 const LASTING: Millis = Millis(5_000);
@@ -60,8 +60,8 @@ pub(super) struct Link {
     /// Boxes with events for a room that go on when the hub has served the room's members. There are
     /// none between two turns.
     unfinished: Vec<(RoomKey, Name)>,
-    /// The rooms whose lists of members somebody has just asked for, and when.
-    lists: Vec<(RoomKey, Millis)>,
+    /// The rooms whose roster has just gone out, and when.
+    rosters: Vec<(RoomKey, Millis)>,
     /// Somebody claims this box's name.
     is_claimed: bool,
     /// When the link came up; `None` if the program before an upgrade knew it.
@@ -87,7 +87,7 @@ impl Link {
             ended: Vec::new(),
             former: Vec::new(),
             unfinished: Vec::new(),
-            lists: Vec::new(),
+            rosters: Vec::new(),
             is_claimed: false,
             linked_at: None,
             is_logged_up: false,
@@ -114,12 +114,12 @@ impl Link {
         former.find_map(|&(name, next)| (name.folded() == room.folded()).then_some(next))
     }
 
-    /// Whether a room's list of members may go out: it has not done so just now.
-    fn may_list(&mut self, key: RoomKey, at: Millis) -> bool {
-        self.lists.retain(|&(_, listed)| listed + LIST_PAUSE > at);
-        let may = self.lists.iter().all(|&(room, _)| room != key);
+    /// Whether a room's roster may go out: it has not done so just now.
+    fn may_send_roster(&mut self, key: RoomKey, at: Millis) -> bool {
+        self.rosters.retain(|&(_, sent)| sent + ROSTER_PAUSE > at);
+        let may = self.rosters.iter().all(|&(room, _)| room != key);
         if may {
-            self.lists.push((key, at));
+            self.rosters.push((key, at));
         }
         may
     }
@@ -328,7 +328,7 @@ impl Chat {
                 linked.skip_backlog(&room.log);
                 linked.is_subscribed = false;
                 linked.digest_at = now.at;
-                linked.is_listed = true;
+                linked.is_queued = true;
                 link.to_publish.push_back(RoomKey::at(key));
             }
         }

@@ -1,6 +1,6 @@
-//! What this box tells others: its events, digests, and lists of members.
+//! What this box tells others: its events, digests, and rosters.
 //!
-//! Everything comes from rooms' logs and lists when the connection to the broker has space, so a slow
+//! Everything comes from rooms' logs and rosters when the connection to the broker has space, so a slow
 //! broker costs no memory.
 
 use super::room::{LinkedRoom, is_own, walk};
@@ -18,7 +18,7 @@ use crate::time::{Millis, Now};
 
 /// How many events of a room go out before another room has its turn.
 const EVENTS_AT_ONCE: usize = 16;
-/// How many names one part of a list of members has.
+/// How many names one part of a roster has.
 const NAMES_PER_PART: usize = 64;
 /// The shortest time between two digests of a room in which nothing happens, in seconds.
 const EVERY_MIN_S: usize = 10;
@@ -115,7 +115,7 @@ impl Chat {
                     true => link.to_publish.push_back(key),
                     false => {
                         if let Some(linked) = &mut self.rooms[key.index()].link {
-                            linked.is_listed = false;
+                            linked.is_queued = false;
                         }
                     }
                 }
@@ -197,10 +197,10 @@ impl Chat {
         }
     }
 
-    /// Puts a room on the list of those that have something to publish.
-    pub(super) fn list_to_publish(&mut self, link: &mut Link, key: RoomKey) {
+    /// Queues a room that has something to publish.
+    pub(super) fn queue_to_publish(&mut self, link: &mut Link, key: RoomKey) {
         if let Some(linked) = &mut self.rooms[key.index()].link {
-            if !std::mem::replace(&mut linked.is_listed, true) {
+            if !std::mem::replace(&mut linked.is_queued, true) {
                 link.to_publish.push_back(key);
             }
         }
@@ -209,7 +209,7 @@ impl Chat {
     /// Notes that events were appended to a room's log.
     pub(in crate::chat) fn note_appended(&mut self, key: RoomKey) {
         if let Some(mut link) = self.link.take_if(|link| link.broker.is_linked()) {
-            self.list_to_publish(&mut link, key);
+            self.queue_to_publish(&mut link, key);
             self.link = Some(link);
         }
     }
@@ -225,7 +225,7 @@ impl Chat {
             };
             if linked.digest_at > now.past {
                 link.wake_at = link.wake_at.min(linked.digest_at);
-            } else if !std::mem::replace(&mut linked.is_listed, true) {
+            } else if !std::mem::replace(&mut linked.is_queued, true) {
                 link.to_publish.push_back(RoomKey::at(key));
             }
         }
@@ -292,20 +292,20 @@ impl Chat {
             linked.digest_at = now.at + Millis(every_ms - luck % (every_ms / 8));
             link.wake_at = link.wake_at.min(linked.digest_at);
         }
-        if has_all && linked.list_part > 0 {
+        if has_all && linked.roster_part > 0 {
             let members = room.members.keys_after(None).0;
             let members = members.map(|key| &sessions[key as usize]);
-            write_list_part(linked, members, room.members.len(), boot, |payload| {
+            write_roster_part(linked, members, room.members.len(), boot, |payload| {
                 publish(settings, broker, Topic::Digests { room: name }, &payload);
             });
         }
-        !has_all || linked.again.from < linked.again.to || linked.list_part > 0
+        !has_all || linked.again.from < linked.again.to || linked.roster_part > 0
     }
 }
 
-/// Writes the next part of a list of members. If the list has changed since the first part, that comes
+/// Writes the next part of a roster. If the roster has changed since the first part, that comes
 /// first again.
-fn write_list_part<'a>(
+fn write_roster_part<'a>(
     linked: &mut LinkedRoom,
     members: impl Iterator<Item = &'a Session>,
     count: usize,
@@ -313,10 +313,10 @@ fn write_list_part<'a>(
     write: impl FnOnce(Payload<'_>),
 ) {
     let of = (linked.cursor_own, linked.roster_hash);
-    if linked.list_part == 1 || linked.list_of != of {
-        (linked.list_part, linked.list_of) = (1, of);
+    if linked.roster_part == 1 || linked.roster_of != of {
+        (linked.roster_part, linked.roster_of) = (1, of);
     }
-    let part = linked.list_part;
+    let part = linked.roster_part;
     let parts = count.div_ceil(NAMES_PER_PART).max(1) as u32;
     let before = (part as usize - 1) * NAMES_PER_PART;
     let mut names = String::new();
@@ -336,7 +336,7 @@ fn write_list_part<'a>(
         parts,
         names: &names,
     });
-    linked.list_part = if part < parts { part + 1 } else { 0 };
+    linked.roster_part = if part < parts { part + 1 } else { 0 };
 }
 
 /// Writes a room's own events.

@@ -168,12 +168,12 @@ impl Chat {
             Payload::List { room, boot, log } => {
                 if let Some(key) = self.linked_room(room).filter(|_| boot == self.boot) {
                     if let Some(linked) = &mut self.rooms[key.index()].link {
-                        let may = linked.log == log && linked.list_part == 0;
-                        if may && link.may_list(key, now.at) {
-                            linked.list_part = 1;
+                        let may = linked.log == log && linked.roster_part == 0;
+                        if may && link.may_send_roster(key, now.at) {
+                            linked.roster_part = 1;
                         }
                     }
-                    self.list_to_publish(link, key);
+                    self.queue_to_publish(link, key);
                 }
                 return FromBroker::Handled;
             }
@@ -221,7 +221,7 @@ impl Chat {
                 link.wake(linked.digest_at);
             }
         }
-        self.list_to_publish(link, key);
+        self.queue_to_publish(link, key);
     }
 
     /// Counts something that makes no sense, and warns of it.

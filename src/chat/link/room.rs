@@ -34,7 +34,7 @@ pub(in crate::chat) struct LinkedRoom {
     pub again: Again,
     /// When publishing them began.
     pub again_at: Millis,
-    /// What tells the list of members from others.
+    /// What tells the roster from others.
     pub roster_hash: RosterHash,
     /// When its next digest is due.
     pub digest_at: Millis,
@@ -43,11 +43,11 @@ pub(in crate::chat) struct LinkedRoom {
     /// The broker passes on what other boxes say of this room.
     pub is_subscribed: bool,
     /// It is among those to publish.
-    pub is_listed: bool,
-    /// The part of its list of members that goes out next, from 1; 0 if nobody has asked for it.
-    pub list_part: u32,
-    /// The next own number, and the hash, of the list whose parts go out.
-    pub list_of: (u64, RosterHash),
+    pub is_queued: bool,
+    /// The part of its roster that goes out next, from 1; 0 if nobody has asked for it.
+    pub roster_part: u32,
+    /// The next own number, and the hash, of the roster whose parts go out.
+    pub roster_of: (u64, RosterHash),
 }
 
 /// Own events that somebody has asked for.
@@ -77,9 +77,9 @@ saved!(struct LinkedRoom {
     digest_at,
     told_at,
     is_subscribed,
-    is_listed,
-    list_part,
-    list_of,
+    is_queued,
+    roster_part,
+    roster_of,
 });
 
 impl LinkedRoom {
@@ -97,9 +97,9 @@ impl LinkedRoom {
             digest_at: Millis(0),
             told_at: Millis(0),
             is_subscribed: false,
-            is_listed: false,
-            list_part: 0,
-            list_of: (0, RosterHash::default()),
+            is_queued: false,
+            roster_part: 0,
+            roster_of: (0, RosterHash::default()),
         }
     }
 
@@ -210,8 +210,8 @@ impl LinkedRoom {
     /// Goes on without a connection to the broker.
     pub fn begin_again(&mut self) {
         (self.again, self.again_at) = (Again::default(), Millis(0));
-        (self.is_subscribed, self.is_listed) = (false, false);
-        self.list_part = 0;
+        (self.is_subscribed, self.is_queued) = (false, false);
+        self.roster_part = 0;
     }
 
     /// Takes the wish for own events from one number up to, not including, another. What somebody else

@@ -208,18 +208,18 @@ impl LoadingLink {
         }
         link.former = self.former;
         if let Some(fields) = self.fields.filter(|_| kind.is_upgrade()) {
-            let are_listed = fields.to_publish.iter().all(|key| {
+            let are_queued = fields.to_publish.iter().all(|key| {
                 let linked = chat.rooms[key.index()].link.as_ref();
-                linked.is_some_and(|linked| linked.is_listed)
+                linked.is_some_and(|linked| linked.is_queued)
             });
-            let listed = chat.rooms.iter().filter_map(|(_, room)| room.link.as_ref());
-            let listed = listed.filter(|linked| linked.is_listed).count();
+            let queued = chat.rooms.iter().filter_map(|(_, room)| room.link.as_ref());
+            let queued = queued.filter(|linked| linked.is_queued).count();
             let mut once = fields.to_publish.clone();
             once.sort_unstable();
             once.dedup();
             if !fields.broker.is_sound(packet_bytes_max)
-                || !are_listed
-                || listed != once.len()
+                || !are_queued
+                || queued != once.len()
                 || once.len() != fields.to_publish.len()
                 || fields.ended.len() > ENDED_ROOMS_MAX
             {
