@@ -4,6 +4,7 @@
 //! environment they fail.
 
 use std::fs;
+use std::ops::RangeInclusive;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -241,9 +242,34 @@ impl Service {
     }
 
     fn await_log(&self, text: &str) {
+        self.await_log_lines(text, 1);
+    }
+
+    /// Waits until this many lines of the log have a text.
+    fn await_log_lines(&self, text: &str, count: usize) {
         let watch = Watch::start();
-        while !self.log().contains(text) {
+        while self.log().matches(text).count() < count {
             assert!(!watch.is_over(), "no {text:?}: {}", self.log());
+            thread::yield_now();
+        }
+    }
+
+    /// Waits until the bytes of all files in the log's folder come to that: while the logger begins a new
+    /// file, there is one more.
+    fn await_log_bytes(&self, expected: RangeInclusive<u64>) {
+        let watch = Watch::start();
+        loop {
+            let files = fs::read_dir(self.log_folder()).unwrap();
+            let sizes = files.filter_map(|file| {
+                let file = file.unwrap();
+                // It may be gone by now.
+                Some((file.file_name(), file.metadata().ok()?.len()))
+            });
+            let sizes: Vec<_> = sizes.collect();
+            if expected.contains(&sizes.iter().map(|(_, bytes)| bytes).sum()) {
+                return;
+            }
+            assert!(!watch.is_over(), "{sizes:?}");
             thread::yield_now();
         }
     }
@@ -323,7 +349,7 @@ fn the_service_starts_upgrades_restarts_and_stops_and_clients_keep_what_they_had
         // The state is written, the socket gone, and nobody starts it again.
         assert!(service.dir.join("state/state").exists());
         assert!(!service.socket().exists());
-        service.await_log("up 0 h 0 min: ");
+        service.await_log_lines("up 0 h 0 min: ", 2);
         let log = service.log();
         assert_eq!(log.matches("listening on ").count(), 2, "{log}");
         // No token is there for others.
@@ -355,10 +381,7 @@ fn the_log_of_a_service_takes_no_more_space_than_it_says() {
             Supervisor::S6 => "s6-svc -d ",
         });
         service.await_log("up 0 h 0 min: ");
-        let files = fs::read_dir(service.log_folder()).unwrap();
-        let sizes = files.map(|file| file.unwrap().metadata().unwrap().len());
-        let bytes: u64 = sizes.sum();
-        assert!(bytes > 5000 && bytes <= 4 * 5500, "{bytes}");
+        service.await_log_bytes(5000..=4 * 5500);
         let log = service.log();
         assert!(
             !log.contains("listening on "),
