@@ -7,6 +7,7 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::select;
 
+use crate::seeds::cases;
 use crate::{cuts, eventful, world};
 
 #[path = "../../fuzz/src/targets.rs"]
@@ -103,11 +104,7 @@ fn typed() -> impl Strategy<Value = Vec<u8>> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig {
-        cases: 300,
-        failure_persistence: None,
-        ..ProptestConfig::default()
-    })]
+    #![proptest_config(cases(300))]
 
     #[test]
     fn whatever_a_person_types_means_the_same_however_it_is_cut(size in 0..50_u8, typed in typed()) {

@@ -14,15 +14,8 @@ use proptest::sample::{Index, select};
 
 use crate::cuts::{Cut, cut};
 use crate::members::{limits, text};
+use crate::seeds::cases;
 use crate::world::{BOOT, World};
-
-fn cases(cases: u32) -> ProptestConfig {
-    ProptestConfig {
-        cases,
-        failure_persistence: None,
-        ..ProptestConfig::default()
-    }
-}
 
 /// A length of time, from 0 to the longest there is; mostly one that a server sees.
 fn span() -> impl Strategy<Value = u64> {

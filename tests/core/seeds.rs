@@ -3,6 +3,8 @@
 use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
+use proptest::test_runner::Config as ProptestConfig;
+
 /// How many of its last steps a failure shows.
 const STEPS_SHOWN: usize = 30;
 
@@ -10,6 +12,16 @@ const STEPS_SHOWN: usize = 30;
 fn share(count: u64) -> u64 {
     let in_ci = std::env::var_os("CI").is_some_and(|ci| !ci.is_empty());
     if in_ci { count } else { count.div_ceil(4) }
+}
+
+/// The configuration of a test that proptest tries with this many cases, or with a quarter of them outside of
+/// CI.
+pub fn cases(count: u64) -> ProptestConfig {
+    ProptestConfig {
+        cases: share(count) as u32,
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    }
 }
 
 /// Plays with each seed below `count`, or with a quarter of them outside of CI, or only with the one in

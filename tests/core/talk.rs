@@ -20,7 +20,7 @@ use proptest::sample::select;
 use unicode_width::UnicodeWidthChar;
 
 use crate::members::{limits, lines, member, text};
-use crate::seeds::play_seeds;
+use crate::seeds::{cases, play_seeds};
 use crate::world::{BOOT, Peer, World};
 
 /// Connects a person, who sends a line of TALK, and leaves what they get unread.
@@ -164,11 +164,7 @@ fn text_to_say() -> impl Strategy<Value = String> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig {
-        cases: 500,
-        failure_persistence: None,
-        ..ProptestConfig::default()
-    })]
+    #![proptest_config(cases(500))]
 
     /// G35: whatever members are called and say, each line that a person sees is of the member that it
     /// names, or of the server, and it says what the member said, but for blanks where rows end.

@@ -16,13 +16,17 @@ use super::TempDir;
 /// prints only if the test fails.
 pub fn skip(reason: &str) {
     static SAID: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
-    let in_ci = std::env::var_os("CI").is_some_and(|ci| !ci.is_empty());
-    assert!(!in_ci, "{reason}");
+    assert!(!in_ci(), "{reason}");
     let mut said = SAID.lock().unwrap_or_else(PoisonError::into_inner);
     if said.insert(reason.to_owned()) {
         let line = format!("{}: skipped: {reason}\n", program_of_tests());
         io::stderr().write_all(line.as_bytes()).unwrap();
     }
+}
+
+/// Whether these tests run where every change is tested.
+pub fn in_ci() -> bool {
+    std::env::var_os("CI").is_some_and(|ci| !ci.is_empty())
 }
 
 /// The folder that this program's tests are in.
