@@ -19,6 +19,9 @@ pub(super) struct BrokerStream<T> {
     pub stream: T,
     /// There may be something to read.
     pub is_readable: bool,
+    /// A read that does not fill the buffer may leave something: on Unix sockets, and at the end of the
+    /// stream.
+    pub is_read_in_part: bool,
     /// It may take something.
     pub is_writable: bool,
     /// The last turn has not offered it all that it might take.
@@ -39,6 +42,7 @@ impl<T: Transport> Hub<T> {
     /// Goes on with a stream to the broker, which may still be opening.
     pub fn open_broker(&mut self, stream: T, now: Now) {
         self.broker = Some(BrokerStream {
+            is_read_in_part: stream.may_read_in_part(),
             stream,
             is_readable: false,
             is_writable: true,
@@ -68,6 +72,7 @@ impl<T: Transport> Hub<T> {
                 ..
             } = readiness;
             broker.is_readable |= readable || read_closed || broken;
+            broker.is_read_in_part |= read_closed || broken;
             broker.is_writable |= writable;
         }
     }
@@ -90,7 +95,7 @@ impl<T: Transport> Hub<T> {
             match broker.stream.read(&mut self.buffer) {
                 Ok(0) => return self.close_broker("the broker has closed the connection", now),
                 Ok(bytes) => {
-                    if bytes < READ_BYTES && !broker.stream.may_read_in_part() {
+                    if bytes < READ_BYTES && !broker.is_read_in_part {
                         broker.is_readable = false;
                     }
                     left = left.saturating_sub(bytes);

@@ -127,8 +127,11 @@ impl<T: Transport> Hub<T> {
                 true => Peer::Local { user: 0 },
                 false => Peer::V4([0; 4], 0),
             };
+            let stream = stream_of(broker.number, &peer);
             ManuallyDrop::new(BrokerStream {
-                stream: stream_of(broker.number, &peer),
+                // If it has ended, the poll says so again.
+                is_read_in_part: stream.may_read_in_part(),
+                stream,
                 is_readable: broker.is_readable,
                 is_writable: broker.is_writable,
                 has_output: broker.is_writable,

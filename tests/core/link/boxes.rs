@@ -387,6 +387,25 @@ impl Boxes {
         }
     }
 
+    /// Lets the broker send its last bytes to a box and close the connection, of which the poll tells at once.
+    pub fn end_with(&mut self, index: usize, bytes: &[u8]) {
+        self.tell_time(index);
+        let linked = &mut self.boxes[index];
+        let (client, wire) = linked.stream.as_ref().unwrap();
+        {
+            let mut wire = wire.borrow_mut();
+            wire.input.extend(bytes);
+            wire.has_ended = true;
+        }
+        self.broker.hang_up(*client);
+        linked.world.hub.ready_broker(Readiness {
+            readable: true,
+            read_closed: true,
+            ..Readiness::default()
+        });
+        linked.is_woken = true;
+    }
+
     /// Breaks a box's connection to the broker.
     pub fn cut(&mut self, index: usize) {
         if let Some(client) = self.boxes[index].client() {

@@ -839,6 +839,14 @@ fn what_waits_for_the_broker_goes_out_without_anything_else_to_wake_the_server()
     assert!(boxes.broker.published >= published + count);
 }
 
+#[test]
+fn a_broker_that_goes_with_a_last_word_is_missed_at_once() {
+    let mut boxes = boxes(1);
+    boxes.end_with(ATTIC, b"\xd0\0");
+    boxes.run();
+    assert_eq!(stat(&mut boxes, ATTIC, "link-up"), 0);
+}
+
 /// As one does that refuses a subscription: boxes leave it.
 #[test]
 fn a_broker_that_accepts_and_then_breaks_is_not_tried_often_and_fills_no_log() {
