@@ -2,7 +2,7 @@
 
 use std::io::{self, ErrorKind};
 
-use super::Hub;
+use super::{Hub, hang_up};
 use crate::chat::FromBroker;
 use crate::hub::conn::{READ_BYTES, Readiness, Transport};
 use crate::link::Settings;
@@ -172,11 +172,11 @@ impl<T: Transport> Hub<T> {
     pub fn leave_broker(&mut self, is_kept: bool, now: Now) {
         self.write_broker(now);
         self.chat.leave_broker(is_kept);
-        if let Some(broker) = &mut self.broker {
+        if let Some(mut broker) = self.broker.take() {
             // If it does not take that, it notices that this box is gone all the same.
             let _ = broker.stream.write(self.chat.broker_output());
+            hang_up(broker.stream);
         }
-        self.broker = None;
     }
 
     fn close_broker(&mut self, reason: &str, now: Now) {
