@@ -375,7 +375,7 @@ impl<F: Fn(Name) -> Mode> EventWriter<'_, F> {
     fn write_new(&mut self, linked: &mut LinkedRoom, log: &EventLog, boot: LifeId) {
         let mut left = EVENTS_AT_ONCE;
         walk(log, linked.cursor, log.next(), |seq, numbered| {
-            if left == 0 {
+            if left == 0 || !self.broker.has_space() {
                 return false;
             }
             if is_own(&numbered.event) {
@@ -408,8 +408,10 @@ impl<F: Fn(Name) -> Mode> EventWriter<'_, F> {
         }
         if again.from < again.to {
             let mut left = EVENTS_AT_ONCE;
+            let mut is_cut_short = false;
             walk(log, again.seq, linked.cursor, |seq, numbered| {
-                if left == 0 || again.from >= again.to {
+                is_cut_short = left == 0 || again.from >= again.to || !self.broker.has_space();
+                if is_cut_short {
                     return false;
                 }
                 if is_own(&numbered.event) {
@@ -420,7 +422,7 @@ impl<F: Fn(Name) -> Mode> EventWriter<'_, F> {
                 again.seq = seq + 1;
                 true
             });
-            if left == EVENTS_AT_ONCE {
+            if !is_cut_short {
                 again.from = again.to;
             }
         }

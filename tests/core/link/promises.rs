@@ -847,6 +847,31 @@ fn a_broker_that_goes_with_a_last_word_is_missed_at_once() {
     assert_eq!(stat(&mut boxes, ATTIC, "link-up"), 0);
 }
 
+/// As many bytes wait for the broker as promised, however long the messages are that it has not got.
+#[test]
+fn long_messages_that_wait_for_the_broker_take_no_more_memory_than_promised() {
+    let mut limits = limits();
+    (limits.log_bytes, limits.message_bytes_max) = (1 << 20, 8192);
+    let mut boxes = boxes_with(2, limits);
+    boxes.turns_per_check = 1;
+    let ann = join(&mut boxes, ATTIC, "ann mode=pull");
+    let bob = join(&mut boxes, CELLAR, "bob");
+    boxes.advance(EVERY_MS);
+    heard(&bob);
+    boxes.set_space(ATTIC, 0);
+    let text = "x".repeat(8000);
+    let count = 100;
+    for _ in 0..count {
+        say(&mut boxes, ATTIC, &ann, &text);
+    }
+    for _ in 0..200 {
+        boxes.set_space(ATTIC, 20_000);
+        // The cellar asks for what it has not got yet.
+        boxes.advance(50);
+    }
+    assert_eq!(heard(&bob).len(), count);
+}
+
 /// As one does that refuses a subscription: boxes leave it.
 #[test]
 fn a_broker_that_accepts_and_then_breaks_is_not_tried_often_and_fills_no_log() {
