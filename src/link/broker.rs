@@ -17,7 +17,7 @@ const NAME_TAKEN_PAUSE: Millis = Millis(60_000);
 /// After this time without a word to the broker, or from it, it is asked whether it is there. It would
 /// close the connection after one and a half times [`KEEP_ALIVE_S`] without a word to it.
 pub const QUIET_MAX: Millis = Millis(15_000);
-/// After this time without a word from the broker it counts as dead.
+/// After this time without a word from the broker, or while it takes nothing, it counts as dead.
 pub const SILENCE_MAX: Millis = Millis(30_000);
 /// How soon the broker counts this box as dead, in seconds.
 pub const KEEP_ALIVE_S: u16 = 30;
@@ -199,7 +199,9 @@ impl Broker {
                 self.stage = Stage::Linked;
                 Some(DueBroker::Linked)
             }
-            Stage::Linked if self.heard_at + SILENCE_MAX <= past => Some(DueBroker::Dead),
+            Stage::Linked if self.has_output() || self.heard_at + SILENCE_MAX <= past => {
+                Some(DueBroker::Dead)
+            }
             Stage::Linked => {
                 self.sent_at = at;
                 self.has_asked = true;
@@ -216,6 +218,8 @@ impl Broker {
             Stage::Closed { until } | Stage::Greeting { until } | Stage::Claiming { until } => {
                 until
             }
+            // Output that the broker does not take asks as well as a ping behind it would.
+            Stage::Linked if self.has_output() => self.heard_at.min(self.sent_at) + SILENCE_MAX,
             Stage::Linked => {
                 let silence = if self.has_asked {
                     SILENCE_MAX
@@ -280,6 +284,10 @@ impl Broker {
     /// What is still to be written.
     pub fn output(&self) -> &[u8] {
         &self.out[self.written..]
+    }
+
+    fn has_output(&self) -> bool {
+        self.written < self.out.len()
     }
 
     /// Where to append to the output.

@@ -133,6 +133,7 @@ impl Chat {
     pub fn advance_broker(&mut self, bytes: usize, now: Now) {
         if let Some(link) = &mut self.link {
             link.broker.advance(bytes, now.at);
+            link.wake(link.broker.deadline(now.past));
         }
     }
 

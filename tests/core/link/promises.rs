@@ -872,6 +872,27 @@ fn long_messages_that_wait_for_the_broker_take_no_more_memory_than_promised() {
     assert_eq!(heard(&bob).len(), count);
 }
 
+/// It may say so much that it is heard all the time.
+#[test]
+fn a_broker_that_takes_nothing_is_left_within_half_a_minute() {
+    let mut boxes = boxes(2);
+    let ann = join(&mut boxes, ATTIC, "ann");
+    let bob = join(&mut boxes, CELLAR, "bob");
+    boxes.advance(EVERY_MS);
+    let opened = boxes.boxes[ATTIC].opened;
+    boxes.set_space(ATTIC, 0);
+    say(&mut boxes, ATTIC, &ann, "this waits");
+    for _ in 0..31 {
+        say(&mut boxes, CELLAR, &bob, "the attic hears this");
+        boxes.advance(1_000);
+    }
+    assert!(heard(&ann).len() >= 15);
+    assert!(boxes.boxes[ATTIC].opened > opened);
+    boxes.set_space(ATTIC, usize::MAX);
+    boxes.advance(MEETING_MS);
+    assert!(heard(&bob).contains(&"MSG ann@attic this waits".to_owned()));
+}
+
 /// As one does that refuses a subscription: boxes leave it.
 #[test]
 fn a_broker_that_accepts_and_then_breaks_is_not_tried_often_and_fills_no_log() {
