@@ -57,9 +57,14 @@ impl Chat {
             Ok(Read::Incomplete) => FromBroker::Nothing,
             Err(mqtt::Malformed(reason)) => FromBroker::Closes(reason),
         };
-        link.broker.return_input(input, at + used, skip);
-        if result == FromBroker::Nothing {
-            link.broker.end_reading();
+        match result {
+            FromBroker::Handled => link.broker.return_input(input, at + used, skip),
+            FromBroker::Nothing => {
+                link.broker.return_input(input, at + used, skip);
+                link.broker.end_reading();
+            }
+            // What is left of it is not the next connection's.
+            FromBroker::Closes(_) => {}
         }
         self.link = Some(link);
         result

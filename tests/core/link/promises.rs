@@ -4,7 +4,7 @@ use chinwag::chat::{PROMISED_AHEAD, SessionKey};
 use chinwag::protocol::Limits;
 
 use super::boxes::{Boxes, Setup};
-use super::broker::ELSEWHERE;
+use super::broker::{ELSEWHERE, publish_packet};
 use crate::logged;
 use crate::members::{limits, lines};
 use crate::restart::promise;
@@ -891,6 +891,21 @@ fn a_broker_that_takes_nothing_is_left_within_half_a_minute() {
     boxes.set_space(ATTIC, usize::MAX);
     boxes.advance(MEETING_MS);
     assert!(heard(&bob).contains(&"MSG ann@attic this waits".to_owned()));
+}
+
+/// What came behind the packet that ended the connection to the broker is not the next connection's.
+#[test]
+fn a_box_whose_name_is_claimed_twice_at_once_tries_again_after_a_minute() {
+    let mut boxes = boxes(1);
+    let here = publish_packet("chinwag/cellar/here", b"HERE 5f2ce1a09b34d7c8");
+    let cellar = boxes.start(Setup::new("cellar", &["kitchen"]));
+    boxes.run();
+    let client = boxes.boxes[cellar].client().unwrap();
+    boxes.broker.spoil(client, &[&here[..], &here].concat());
+    boxes.run();
+    assert_eq!(boxes.boxes[cellar].client(), None);
+    boxes.advance(60_000 + MEETING_MS);
+    assert_eq!(stat(&mut boxes, cellar, "link-up"), 1);
 }
 
 /// As one does that refuses a subscription: boxes leave it.
