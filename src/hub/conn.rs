@@ -4,6 +4,7 @@
 //! when to write.
 
 use std::io::{self, IoSlice, Read, Write};
+use std::mem::ManuallyDrop;
 
 use crate::chat::{Caller, Peer, Pending};
 use crate::hub::edit::Editing;
@@ -574,7 +575,8 @@ impl<T: Transport> Conn<T> {
         let number = Part::load(from);
         let caller: Caller = Part::load(from);
         let stream = stream_of(number, caller.peer());
-        let conn = Conn {
+        // Whoever wrote the state can go on with the stream if it is damaged.
+        let conn = ManuallyDrop::new(Conn {
             stream,
             caller,
             buffers: Part::load(from),
@@ -593,12 +595,12 @@ impl<T: Transport> Conn<T> {
             is_to_read: false,
             is_to_write: false,
             watched_s: Part::load(from),
-        };
+        });
         from.check()?;
         let is_sound = conn.buffers.as_ref().is_none_or(|b| b.is_sound(limits))
             && conn.editing.as_ref().is_none_or(|e| e.is_sound(limits));
         match is_sound {
-            true => Ok(conn),
+            true => Ok(ManuallyDrop::into_inner(conn)),
             false => Err(IMPOSSIBLE),
         }
     }
