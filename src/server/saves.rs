@@ -15,6 +15,7 @@ use rustix::io::ioctl_fionbio;
 use rustix::process::{Pid, Resource, getrlimit};
 
 use super::event_source::EventSource;
+use super::signals::CAUGHT;
 use super::state_file::StateFile;
 use super::{child, program};
 use crate::chat::{Head, Kind};
@@ -347,12 +348,11 @@ fn work(mut parent: &net::UnixStream, save: impl FnOnce() -> Result<(), String>)
 /// rest does not concern it.
 #[expect(unsafe_code, reason = "no crate has this call without it")]
 fn reset_signals() {
-    for (signal, handler) in [
-        (libc::SIGTERM, libc::SIG_DFL),
-        (libc::SIGINT, libc::SIG_DFL),
-        (libc::SIGHUP, libc::SIG_IGN),
-        (libc::SIGUSR2, libc::SIG_IGN),
-    ] {
+    for signal in CAUGHT {
+        let handler = match signal {
+            libc::SIGTERM | libc::SIGINT => libc::SIG_DFL,
+            _ => libc::SIG_IGN,
+        };
         // SAFETY: Neither handler is a function.
         unsafe { libc::signal(signal, handler) };
     }
