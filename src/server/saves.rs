@@ -296,9 +296,11 @@ impl Child {
         let ready = child.stream.read_exact(&mut [0]);
         match ready.and_then(|()| Ok(ioctl_fionbio(&child.stream, true)?)) {
             Ok(()) => Ok(child),
-            Err(error) => {
-                child::kill(child.pid, u64::MAX);
-                Err(error)
+            Err(error) if child::kill(child.pid, CHILD_WAIT_MS) => Err(error),
+            // It stays for as long as the system waits for a disk on its behalf; its stream ends with it.
+            Err(_) => {
+                ioctl_fionbio(&child.stream, true)?;
+                Ok(child)
             }
         }
     }
