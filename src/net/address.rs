@@ -63,14 +63,15 @@ impl Address {
     }
 
     /// The address that a socket is bound to, with the port that the system chose for port 0 and
-    /// the interface's number.
+    /// the interface's number. An IPv4 address is written like one, even if it is an IPv6 socket's.
     ///
     /// # Errors
     ///
     /// Those of the system, and if the socket has no address.
     pub fn of_socket(socket: &Socket) -> io::Result<Address> {
         let address = socket.local_addr()?;
-        if let Some(ip) = address.as_socket() {
+        if let Some(mut ip) = address.as_socket() {
+            ip.set_ip(ip.ip().to_canonical());
             return Ok(Address::Tcp(ip));
         }
         if let Some(path) = address.as_pathname() {

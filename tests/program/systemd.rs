@@ -480,6 +480,32 @@ fn an_upgrade_goes_on_with_the_manager_and_the_sockets_that_it_passed() {
     assert!(path.exists(), "the file is the service manager's");
 }
 
+/// A service manager may write an IPv4 address as an IPv6 socket has it.
+#[test]
+fn a_passed_socket_with_an_ipv4_address_of_the_other_kind_survives_an_upgrade() {
+    if launch().len() > 1 {
+        return skip("an emulator cannot execute the program again");
+    }
+    if !has_ipv6() {
+        return;
+    }
+    let socket = socket2::Socket::new(socket2::Domain::IPV6, socket2::Type::STREAM, None).unwrap();
+    socket.set_only_v6(false).unwrap();
+    let loopback = "[::ffff:127.0.0.1]:0".parse::<std::net::SocketAddr>();
+    socket.bind(&loopback.unwrap().into()).unwrap();
+    socket.listen(16).unwrap();
+    let port = socket.local_addr().unwrap().as_socket().unwrap().port();
+    let manager = Manager::abstract_of("mapped");
+    let mut process = manager.start(&mut passing(WITH_ONE, socket));
+    let address = format!("127.0.0.1:{port}");
+    let mut ann = Client::greeted(&address);
+    process.signal("USR2");
+    process.expect_error("upgraded from ");
+    ann.expect_service();
+    let finished = manager.stop(process);
+    assert_eq!(greetings(&finished), [address]);
+}
+
 // What is refused
 
 /// Checks that the program does not start with the sockets that it gets and says why, and that
