@@ -113,7 +113,7 @@ fn the_options_of_the_service_are_understood() {
         ["/usr/bin/chinwag $CHINWAG_STATE $CHINWAG_ADMIN $CHINWAG_OPTIONS"]
     );
     let (options, states) = (values_of("CHINWAG_OPTIONS"), values_of("CHINWAG_STATE"));
-    assert_eq!([options.len(), states.len()], [3, 3]);
+    assert_eq!([options.len(), states.len()], [2, 3]);
     // The unit has the same state as the first of them, and a socket in a folder of its own.
     let own = settings(unit, "Environment");
     let state = own[0].replace("%S", "/var/lib");
