@@ -228,7 +228,7 @@ pub const OPTIONS: &[Row] = &[
             range: 0..=0o777,
             field: |options| &mut options.socket_mode,
         }),
-        help: "permissions of Unix sockets' files but that of --admin, like 0660; without it, the umask decides",
+        help: "permissions of Unix sockets' files, such as 0660, but not of --admin's; without it, the umask decides",
     },
     Row {
         letter: None,
@@ -357,7 +357,7 @@ pub const OPTIONS: &[Row] = &[
             range: 1..=1_000_000,
             field: |options| &mut options.link.members_max,
         }),
-        help: "the most members of other boxes to list, and the most boxes in rooms to know",
+        help: "how many members of other boxes to list at most, and how many pairs of a room and a box to know",
     },
     Row {
         letter: None,
