@@ -90,11 +90,12 @@ impl Broker {
         self.process.expect_error(" 0 chinwag/+/e/kitchen");
     }
 
-    /// A command of README.md with this broker in place of the one on the usual port.
+    /// A command of README.md with this broker in place of the one on the usual port. A signal to it is one
+    /// to all its processes.
     fn command(&self, shown: &str) -> Process {
         let here = format!("--unix '{}'", self.socket.display());
         let script = with(shown, "-h 127.0.0.1", &here);
-        Process::start(Command::new("sh").args(["-c", &script]))
+        Process::start(Command::new("timeout").args(["600", "sh", "-c", &script]))
     }
 
     /// Says something under a name that is not a box's.
@@ -171,6 +172,8 @@ fn a_script_says_a_line_on_all_boxes_and_another_prints_what_is_said_on_all() {
     ] {
         assert_eq!(reader.expect(""), printed);
     }
+    reader.signal("TERM");
+    reader.finish();
 }
 
 /// What OpenSSL makes as README.md says, with this machine's own address in place of the routers'.
