@@ -16,7 +16,7 @@ use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use rustix::process::{Pid, Resource, Rlimit, getrlimit, prlimit, setrlimit};
+use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, kill_process, prlimit, setrlimit};
 
 pub use client::{Client, Polite, Received, is_hint};
 pub use programs::{Netcat, has, has_ipv6, has_netcat, has_success, in_ci, skip};
@@ -246,11 +246,21 @@ impl Process {
         Finished { code, out, err }
     }
 
-    /// Sends a signal by its name.
+    /// Sends it a signal, by its name without SIG.
     pub fn signal(&self, name: &str) {
-        let pid = self.id().to_string();
-        let status = Command::new("kill").args(["-s", name, &pid]).status();
-        assert!(status.unwrap().success());
+        let signal = match name {
+            "CONT" => Signal::CONT,
+            "HUP" => Signal::HUP,
+            "INT" => Signal::INT,
+            "KILL" => Signal::KILL,
+            "STOP" => Signal::STOP,
+            "TERM" => Signal::TERM,
+            "USR1" => Signal::USR1,
+            "USR2" => Signal::USR2,
+            _ => panic!("no signal {name}"),
+        };
+        let pid = Pid::from_raw(self.id() as i32).unwrap();
+        kill_process(pid, signal).unwrap();
     }
 
     /// One of the files in `/proc` about the process.
