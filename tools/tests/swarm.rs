@@ -676,7 +676,7 @@ fn a_server_of_another_protocol_is_told() {
 fn linked(passed_on: PassedOn, fate: Fate) -> Finished {
     let [attic, cellar] = fake::boxes::start(passed_on, fate);
     let args = "--room den --receivers 2 --pull 2 --poll-every 0.05 --rate 200 --seconds 0.2 \
-                --patience 2 --json";
+                --patience 4 --json";
     run(attic, &format!("--addr {cellar} {args}"))
 }
 

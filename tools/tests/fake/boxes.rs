@@ -158,9 +158,10 @@ impl Boxes {
 
     fn say(&mut self, home: usize, session: usize, mut out: &TcpStream, text: &str) -> Option<()> {
         let at = &mut self.homes[home];
-        at.sessions[session].said += 1;
         let (seq, name) = (at.log.len() + 1, at.sessions[session].name.clone());
+        // What comes after the end of the stream is not said.
         write!(out, "OK SAY {seq} {UNIX_MS}\r\n").ok()?;
+        at.sessions[session].said += 1;
         let event = format!("MSG {UNIX_MS} {name} {text}");
         if home == 1 {
             self.tell(home, &event);
