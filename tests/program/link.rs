@@ -310,7 +310,7 @@ fn of_two_boxes_of_one_name_the_second_stays_alone_and_both_say_so() {
     let mut eve = join(&second, "eve");
     eve.ask("SAY does anybody hear me?", "OK SAY ");
     ann.ask("SAY I do not", "");
-    await_event(&mut bob, "MSG", "ann@attic I do not");
+    bob.expect_event("MSG", "ann@attic I do not");
     assert_eq!(second.connect().stat("link-up"), 0);
 }
 
@@ -359,7 +359,7 @@ fn a_script_says_a_line_and_nobody_can_speak_for_a_member_of_this_box() {
     ] {
         broker.publish(&format!("chinwag/{topic}"), payload);
     }
-    await_event(&mut ann, "MSG", "door@sensor the door is open");
+    ann.expect_event("MSG", "door@sensor the door is open");
     ann.expect_service();
 }
 
