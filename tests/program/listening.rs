@@ -5,6 +5,7 @@ use std::net::TcpListener;
 
 use crate::process::{self, Client, Process, Server, TempDir, has_ipv6, program, unix};
 use crate::steps::{failing, try_to_listen};
+use crate::terminals::free_port;
 
 #[test]
 fn it_listens_on_all_addresses_and_logs_a_line_for_each() {
@@ -43,15 +44,15 @@ fn it_listens_on_all_addresses_and_logs_a_line_for_each() {
 fn a_port_in_use_is_refused_by_name_and_leaves_no_socket_file_behind() {
     let dir = TempDir::new();
     let path = dir.join("chat");
-    let other = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = other.local_addr().unwrap().to_string();
+    let port = free_port();
+    let address = format!("127.0.0.1:{port}");
+    let other = TcpListener::bind(&address).unwrap();
     let mut command = program();
     command.args(["--listen", &unix(&path), "--listen", &address]);
     let finished = Process::start(&mut command).finish();
     finished.expect_refusal(1, &[&address, "choose another port"]);
     assert!(!path.exists());
     // The server itself may have the port already, for another of its addresses.
-    let port = other.local_addr().unwrap().port();
     drop(other);
     let (all, one) = (format!("0.0.0.0:{port}"), format!("127.0.0.1:{port}"));
     let mut command = program();

@@ -227,8 +227,9 @@ fn the_monitor_waits_for_the_rest_of_an_answer_no_longer_than_for_all_of_it() {
             stream.write_all(said.as_bytes()).unwrap();
             stream
         });
-        let text = format!("CRITICAL - {address}: no whole answer within 1 s\n");
-        expect(&netcat, &[&address], 2, &text);
+        // Long enough for nc to start and to pass on the first bytes.
+        let text = format!("CRITICAL - {address}: no whole answer within 5 s\n");
+        expect(&netcat, &["-t", "5", &address], 2, &text);
         drop(thread.join().unwrap());
     }
 }

@@ -103,7 +103,7 @@ fn start(dir: &TempDir, command: &str) -> Process {
 }
 
 /// A port that nobody has now, and that no outgoing connection gets in the meantime.
-fn free_port() -> String {
+pub fn free_port() -> String {
     let range = fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range").unwrap();
     let first_given: u16 = range.split_whitespace().next().unwrap().parse().unwrap();
     let is_free = |port: &u16| TcpListener::bind(("127.0.0.1", *port)).is_ok();
