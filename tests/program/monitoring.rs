@@ -5,13 +5,14 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::io::{Read, Write};
 use std::net::TcpListener;
-use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
+use std::os::unix::fs::{MetadataExt, chown};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::thread;
 
 use crate::process::{
-    Client, Finished, Netcat, Process, Server, TempDir, Watch, has, has_ipv6, program, unix,
+    Client, Finished, Netcat, Process, Server, TempDir, Watch, has, has_ipv6, install, program,
+    unix,
 };
 use crate::script::sources::{blocks, document};
 
@@ -416,8 +417,7 @@ fn collectd_gets_every_row_of_stats() {
     let mut ann: Client = server.join("ann mode=pull");
     // collectd runs no script as root, so everybody else has to reach these.
     for name in ["monitor", "collectd"] {
-        fs::copy(dist(name), dir.join(name)).unwrap();
-        fs::set_permissions(dir.join(name), fs::Permissions::from_mode(0o755)).unwrap();
+        install(&dir.join(name), fs::read(dist(name)).unwrap());
     }
     let (folder, address) = (dir.path().display(), server.address());
     let user = if is_root { "nobody" } else { "" };
@@ -469,9 +469,7 @@ fn await_end(number: u32) {
 /// A folder with a program called sleep that does this.
 fn with_sleep(script: &str) -> TempDir {
     let dir = TempDir::new();
-    let path = dir.join("sleep");
-    fs::write(&path, format!("#!/bin/sh\n{script}\n")).unwrap();
-    fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
+    install(&dir.join("sleep"), format!("#!/bin/sh\n{script}\n"));
     dir
 }
 
@@ -515,8 +513,7 @@ fn collectds_script_waits_at_least_a_second_between_two_questions() {
         let mut command = run_with(&dir, "collectd", &[]);
         // It asks a monitor that has no server.
         let monitor = dir.join("monitor");
-        fs::write(&monitor, format!("#!/bin/sh\necho '{said}'\n")).unwrap();
-        fs::set_permissions(&monitor, fs::Permissions::from_mode(0o755)).unwrap();
+        install(&monitor, format!("#!/bin/sh\necho '{said}'\n"));
         command.env("CHINWAG_MONITOR", &monitor);
         command.env("COLLECTD_INTERVAL", interval);
         let finished = Process::start(&mut command).finish();

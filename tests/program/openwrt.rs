@@ -10,7 +10,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::process::{Finished, Process, TempDir, has, has_success, program, skip};
+use crate::process::{Finished, Process, TempDir, has, has_success, install, program, skip};
 use crate::script::sources::{blocks, document};
 use chinwag::options::table::{Kind, OPTIONS, Row};
 use chinwag::options::{self, Action, DEFAULT_ADDRESS};
@@ -452,8 +452,7 @@ fn each_server_keeps_its_state_in_memory_unless_it_is_not_to() {
 fn program_that_shows_its_call(folder: &TempDir, fails_for: &str) -> PathBuf {
     let path = folder.join("program");
     let script = format!("#!/bin/sh\necho \"called $*\"\n[ \"$2\" != \"{fails_for}\" ]\n");
-    fs::write(&path, script).unwrap();
-    fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+    install(&path, script);
     path
 }
 
@@ -551,8 +550,7 @@ fn postinst(top: &TempDir, variables: &[(&str, &str)]) -> Finished {
     let init = top.join("init");
     let script =
         "#!/bin/sh\necho \"$1 $PKG_UPGRADE\"\n[ \"$1\" != upgrade ] || [ -z \"$FAILS\" ]\n";
-    fs::write(&init, script).unwrap();
-    fs::set_permissions(&init, fs::Permissions::from_mode(0o755)).unwrap();
+    install(&init, script);
     let script = fs::read_to_string(top.join("postinst")).unwrap();
     let script = script.replace("/etc/init.d/chinwag", init.to_str().unwrap());
     let mut command = Command::new("sh");

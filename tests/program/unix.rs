@@ -14,8 +14,8 @@ use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg}
 use rustix::process::getuid;
 
 use crate::process::{
-    Client, Finished, Netcat, Process, Server, TempDir, has, launch, program, program_within, skip,
-    unix,
+    Client, Finished, Netcat, Process, Server, TempDir, has, install, launch, program,
+    program_within, skip, unix,
 };
 use crate::script::sources::{blocks, document};
 use crate::steps::{failing, flood, run, try_to_listen};
@@ -278,7 +278,7 @@ fn a_group_gets_in_as_the_readme_says_and_nobody_else() {
     let others_may = fs::Permissions::from_mode(0o755);
     fs::set_permissions(dir.path(), others_may).unwrap();
     let program = dir.join("chinwag");
-    fs::copy(&launch()[0], &program).unwrap();
+    install(&program, fs::read(&launch()[0]).unwrap());
     let folder = dir.join("chat");
     let with_numbers = script
         .replace("/run/chat", folder.to_str().unwrap())

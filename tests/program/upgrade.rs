@@ -12,7 +12,7 @@ use std::sync::OnceLock;
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::process::{
-    Client, Finished, PATIENCE, Process, Server, TempDir, Watch, has, has_success, launch,
+    Client, Finished, PATIENCE, Process, Server, TempDir, Watch, has, has_success, install, launch,
     raise_descriptors, skip, unix,
 };
 use crate::steps::{HASH_OF_ABC, flood, inode, run, set_mode, users_file, wait_for_member};
@@ -83,21 +83,7 @@ impl Place {
 
     /// Puts another program in its place, in one step.
     fn put(&self, bytes: &[u8]) {
-        self.put_as(&self.program, bytes);
-    }
-
-    /// Makes a program. Another process writes it: the system executes no file that is open for writing,
-    /// as it would be in a child that another test starts at the same time.
-    fn put_as(&self, path: &Path, bytes: &[u8]) {
-        let bytes_of_it = self.dir.join("bytes");
-        fs::write(&bytes_of_it, bytes).unwrap();
-        let script = r#"cp "$1" "$2.new" && chmod 755 "$2.new" && mv "$2.new" "$2""#;
-        let mut command = Command::new("sh");
-        command
-            .args(["-c", script, "sh"])
-            .arg(&bytes_of_it)
-            .arg(path);
-        assert!(command.status().unwrap().success());
+        install(&self.program, bytes);
     }
 
     /// A command that starts the program there.
@@ -489,7 +475,7 @@ fn a_link_leads_to_the_program_that_it_leads_to_now() {
     let Some(place) = Place::new() else { return };
     let (one, two) = (place.dir.join("one"), place.dir.join("two"));
     fs::rename(&place.program, &one).unwrap();
-    place.put_as(&two, &other());
+    install(&two, other());
     symlink(&one, &place.program).unwrap();
     let mut server = place.start(&[]);
     for (program, version) in [(&two, OTHER_VERSION), (&one, VERSION)] {
@@ -671,14 +657,14 @@ fn a_program_is_found_in_a_folder_that_is_mounted() {
     let folder = place.dir.join("folder");
     fs::create_dir(&folder).unwrap();
     let program = folder.join("chinwag");
-    place.put_as(&program, &good());
+    install(&program, good());
     let script =
         r#"mount --bind "$1" "$2" && program=$2/chinwag && shift 2 && exec "$program" "$@""#;
     command.args(["sh", "-c", script, "sh"]);
     command.arg(&folder).arg(&mounted);
     let mut server = Server::start_as(command.args(["--listen", "127.0.0.1:0"]));
     let mut ann = server.join("ann");
-    place.put_as(&program, &other());
+    install(&program, other());
     let said = upgrade(&mut server.process);
     assert!(said.contains(&format!(" to {OTHER_VERSION}: ")), "{said}");
     ann.expect_service();

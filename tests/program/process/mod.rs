@@ -19,7 +19,7 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, kill_process, prlimit, setrlimit};
 
 pub use client::{Client, Polite, Received, is_hint};
-pub use programs::{Netcat, has, has_ipv6, has_netcat, has_success, in_ci, skip};
+pub use programs::{Netcat, has, has_ipv6, has_netcat, has_success, in_ci, install, skip};
 
 /// How long a test waits for something that should happen at once, even on a busy machine. Only a
 /// test that fails takes this long.

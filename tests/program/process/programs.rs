@@ -5,7 +5,7 @@ use std::ffi::OsString;
 use std::io::{self, Write};
 use std::net::TcpListener;
 use std::os::unix::fs::symlink;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::{Mutex, PoisonError};
 
@@ -55,6 +55,19 @@ pub fn has_success(command: &mut Command) -> bool {
     command.stdin(Stdio::null()).stdout(Stdio::null());
     let status = command.stderr(Stdio::null()).status();
     status.is_ok_and(|status| status.success())
+}
+
+/// Makes a program, in one step. Another process writes it: the system executes no file that is open for
+/// writing, as it would be in a child that another test starts at the same time.
+pub fn install(path: &Path, bytes: impl AsRef<[u8]>) {
+    let script = r#"cat >"$1.new" && chmod 755 "$1.new" && mv "$1.new" "$1""#;
+    let mut command = Command::new("sh");
+    command.args(["-c", script, "sh"]).arg(path);
+    let mut child = command.stdin(Stdio::piped()).spawn().unwrap();
+    let mut stdin = child.stdin.take().unwrap();
+    stdin.write_all(bytes.as_ref()).unwrap();
+    drop(stdin);
+    assert!(child.wait().unwrap().success());
 }
 
 pub fn has_netcat() -> bool {
