@@ -287,7 +287,7 @@ impl Broker {
     }
 
     fn has_output(&self) -> bool {
-        self.written < self.out.len()
+        !self.output().is_empty()
     }
 
     /// Where to append to the output.

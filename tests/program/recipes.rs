@@ -4,12 +4,12 @@
 //! missing; with CI in the environment they fail.
 
 use std::fs;
-use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::process::{Client, Process, Server, TempDir, Watch, has, has_success, unix};
 use crate::script::sources::{blocks, document};
+use crate::terminals::free_port;
 
 /// The block of README.md of a kind that has these words.
 fn shown(kind: &str, words: &str) -> String {
@@ -195,17 +195,11 @@ fn router(dir: &TempDir, words: &str, address: &str, port: u16) -> String {
     with(&config, address, &here.replace("8883", &port.to_string()))
 }
 
-/// A port that was free a moment ago.
-fn free_port() -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    listener.local_addr().unwrap().port()
-}
-
 /// Starts a program that listens on a port, until it gets one.
 fn with_port<T>(start: impl Fn(u16) -> Option<T>) -> (T, u16) {
     let watch = Watch::start();
     loop {
-        let port = free_port();
+        let port = free_port().parse().unwrap();
         if let Some(started) = start(port) {
             return (started, port);
         }

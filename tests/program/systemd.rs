@@ -118,6 +118,17 @@ fn tcp() -> (TcpListener, String) {
     (listener, address)
 }
 
+/// A socket that takes IPv4 addresses too, which listens there, and its port.
+fn for_both_kinds(address: &str) -> (socket2::Socket, u16) {
+    let socket = socket2::Socket::new(socket2::Domain::IPV6, socket2::Type::STREAM, None).unwrap();
+    socket.set_only_v6(false).unwrap();
+    let address = address.parse::<std::net::SocketAddr>().unwrap();
+    socket.bind(&address.into()).unwrap();
+    socket.listen(16).unwrap();
+    let port = socket.local_addr().unwrap().as_socket().unwrap().port();
+    (socket, port)
+}
+
 /// The lines in which a server said where it listens.
 fn greetings(finished: &Finished) -> Vec<&str> {
     let lines = finished.err.lines();
@@ -284,12 +295,7 @@ fn each_ipv4_address_has_a_share_of_its_own_on_a_socket_for_both_kinds() {
     if !has_ipv6() {
         return;
     }
-    let socket = socket2::Socket::new(socket2::Domain::IPV6, socket2::Type::STREAM, None).unwrap();
-    socket.set_only_v6(false).unwrap();
-    let any = "[::]:0".parse::<std::net::SocketAddr>().unwrap();
-    socket.bind(&any.into()).unwrap();
-    socket.listen(16).unwrap();
-    let port = socket.local_addr().unwrap().as_socket().unwrap().port();
+    let (socket, port) = for_both_kinds("[::]:0");
     let manager = Manager::abstract_of("both");
     let mut command = passing(WITH_ONE, socket);
     let process = manager.start(command.args(["--open", "--max-per-address", "1"]));
@@ -489,12 +495,7 @@ fn a_passed_socket_with_an_ipv4_address_of_the_other_kind_survives_an_upgrade() 
     if !has_ipv6() {
         return;
     }
-    let socket = socket2::Socket::new(socket2::Domain::IPV6, socket2::Type::STREAM, None).unwrap();
-    socket.set_only_v6(false).unwrap();
-    let loopback = "[::ffff:127.0.0.1]:0".parse::<std::net::SocketAddr>();
-    socket.bind(&loopback.unwrap().into()).unwrap();
-    socket.listen(16).unwrap();
-    let port = socket.local_addr().unwrap().as_socket().unwrap().port();
+    let (socket, port) = for_both_kinds("[::ffff:127.0.0.1]:0");
     let manager = Manager::abstract_of("mapped");
     let mut process = manager.start(&mut passing(WITH_ONE, socket));
     let address = format!("127.0.0.1:{port}");
